@@ -1,0 +1,1 @@
+//! Camera calibration: intrinsics, lens distortion, and where they are read from.

@@ -1,0 +1,49 @@
+//! Cameras: whatever makes frames, behind one trait. The capture thread runs it.
+
+mod error;
+
+use std::time::Duration;
+
+use crate::frame::{Frame, PixelFormat};
+
+pub use error::{CaptureError, Severity};
+
+/// How a camera delivers, as negotiated with the driver or read from the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CameraMode {
+    /// What the camera calls itself.
+    pub name: String,
+    /// Columns.
+    pub width_px: u32,
+    /// Rows.
+    pub height_px: u32,
+    /// Frames a second, as read back from the driver; 0 where unknown.
+    pub rate_hz: f32,
+    /// Layout of the frames handed over (after decoding, for MJPG).
+    pub format: PixelFormat,
+}
+
+/// What came of asking a camera for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The frame was filled.
+    Frame,
+    /// The recording is over; a live camera never says so.
+    End,
+}
+
+/// A source of frames.
+pub trait Camera: Send {
+    /// How it delivers. Fixed from opening to closing.
+    fn mode(&self) -> &CameraMode;
+
+    /// Waits at most `timeout` for the next frame and fills `frame` with it.
+    ///
+    /// A frame's bytes are copied out of the driver's buffer, so that the
+    /// buffer goes back at once.
+    ///
+    /// # Errors
+    ///
+    /// See [`CaptureError`]; [`CaptureError::severity`] says what to do.
+    fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError>;
+}

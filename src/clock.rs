@@ -1,0 +1,130 @@
+//! Time as a value: [`MonoNs`] on the monotonic clock, and the one place that reads clocks.
+//!
+//! Stages take a time and never ask for one. The threads ask a [`Clock`]; a
+//! replay sets it from the recording, so the same clip gives the same bytes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds on the monotonic clock (`CLOCK_MONOTONIC` of the machine for live cameras).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MonoNs(pub u64);
+
+impl MonoNs {
+    /// Time since `earlier`, zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Seconds from `earlier` to `self`; negative if `earlier` is later.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "differences are seconds, far below 2^53 ns"
+    )]
+    pub fn seconds_after(self, earlier: Self) -> f64 {
+        if self.0 >= earlier.0 {
+            (self.0 - earlier.0) as f64 * 1e-9
+        } else {
+            -((earlier.0 - self.0) as f64 * 1e-9)
+        }
+    }
+
+    /// This time plus a duration.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "584 years fit")]
+    pub const fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration.as_nanos() as u64))
+    }
+}
+
+/// Where threads take the time from.
+#[derive(Debug)]
+pub enum Clock {
+    /// The machine's monotonic clock.
+    Live(LiveClock),
+    /// A clock that stands until it is set; for replay and tests.
+    Set(AtomicU64),
+}
+
+/// The machine's clocks, tied together once at start.
+#[derive(Debug)]
+pub struct LiveClock {
+    start: Instant,
+    start_mono_ns: u64,
+}
+
+impl Clock {
+    /// The machine's clock. Its zero is that of `CLOCK_MONOTONIC`, so driver
+    /// timestamps can be compared with it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
+    pub fn live() -> Self {
+        Self::Live(LiveClock {
+            start: Instant::now(),
+            start_mono_ns: crate::sys::rt::monotonic_ns(),
+        })
+    }
+
+    /// A clock that stands at `now` until [`Clock::set`].
+    pub const fn standing(now: MonoNs) -> Self {
+        Self::Set(AtomicU64::new(now.0))
+    }
+
+    /// The time now.
+    #[expect(clippy::cast_possible_truncation, reason = "584 years fit")]
+    pub fn now(&self) -> MonoNs {
+        match self {
+            Self::Live(live) => {
+                MonoNs(live.start_mono_ns + live.start.elapsed().as_nanos() as u64)
+            }
+            Self::Set(ns) => MonoNs(ns.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Moves a standing clock; a live clock stays as it is.
+    pub fn set(&self, now: MonoNs) {
+        if let Self::Set(ns) = self {
+            ns.store(now.0, Ordering::Release);
+        }
+    }
+}
+
+/// Wall time in nanoseconds since 1970 (UTC); zero before that.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
+#[expect(clippy::cast_possible_truncation, reason = "good until the year 2554")]
+pub fn unix_ns() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_steps_back_is_zero_long() {
+        assert_eq!(MonoNs(5).since(MonoNs(9)), Duration::ZERO);
+        assert!((MonoNs(5).seconds_after(MonoNs(9)) + 4e-9).abs() < 1e-18);
+    }
+
+    #[test]
+    fn a_standing_clock_moves_only_when_set() {
+        let clock = Clock::standing(MonoNs(7));
+        assert_eq!(clock.now(), MonoNs(7));
+        clock.set(MonoNs(11));
+        assert_eq!(clock.now(), MonoNs(11));
+    }
+
+    #[test]
+    fn the_live_clock_agrees_with_the_kernel() {
+        let clock = Clock::live();
+        let apart = clock.now().0.abs_diff(crate::sys::rt::monotonic_ns());
+        assert!(apart < 50_000_000, "{apart} ns apart");
+    }
+}

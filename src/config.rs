@@ -1,0 +1,144 @@
+//! Reading TOML files and saying what is wrong with them.
+//!
+//! Each section of the configuration is a struct in the module it configures,
+//! with `validate` beside it.
+
+use std::fmt::Display;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::limits::TEXT_FILE_BYTES_MAX;
+
+/// What can be wrong with a configuration, calibration, scenario or model description.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than any such file can be.
+    #[error("{path}: larger than {max_bytes} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// The file does not follow the format; the message names line, key and type.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where, in the parser's words.
+        message: String,
+    },
+    /// A number out of its range.
+    #[error("{key} = {value}: must be from {min} to {max}")]
+    Range {
+        /// The key with its section.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// Smallest value accepted.
+        min: String,
+        /// Largest value accepted.
+        max: String,
+    },
+    /// A value that is not one of those accepted.
+    #[error("{key} = {value:?}: must be {want}")]
+    Value {
+        /// The key with its section.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What is accepted, in words.
+        want: &'static str,
+    },
+}
+
+/// Checks that `value` lies in `min..=max`; NaN never does.
+///
+/// # Errors
+///
+/// [`ConfigError::Range`] with key, value and range.
+pub fn check<T: PartialOrd + Display>(
+    key: &'static str,
+    value: T,
+    min: T,
+    max: T,
+) -> Result<(), ConfigError> {
+    if value >= min && value <= max {
+        return Ok(());
+    }
+    Err(ConfigError::Range {
+        key,
+        value: value.to_string(),
+        min: min.to_string(),
+        max: max.to_string(),
+    })
+}
+
+/// Reads a small text file.
+///
+/// # Errors
+///
+/// The file cannot be read, is not UTF-8 or is larger than [`TEXT_FILE_BYTES_MAX`].
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let read = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(read)?;
+    let mut text = String::new();
+    file.take(TEXT_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(read)?;
+    if text.len() as u64 > TEXT_FILE_BYTES_MAX {
+        return Err(ConfigError::TooLarge {
+            path: path.to_owned(),
+            max_bytes: TEXT_FILE_BYTES_MAX,
+        });
+    }
+    Ok(text)
+}
+
+/// Reads a TOML file into a section or a whole file's struct.
+///
+/// # Errors
+///
+/// As [`read_text`], and [`ConfigError::Parse`] for an unknown key, a missing
+/// key or a value of the wrong type.
+pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    toml::from_str(&read_text(path)?).map_err(|error| ConfigError::Parse {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_range() {
+        let error = check("capture.rate_hz", 500, 1, 120).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "capture.rate_hz = 500: must be from 1 to 120"
+        );
+        assert!(check("x", f32::NAN, 0.0, 1.0).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = read_text(Path::new("/nowhere/poised.toml")).unwrap_err();
+        assert_eq!(error.to_string(), "/nowhere/poised.toml: cannot be read");
+    }
+}

@@ -1,0 +1,14 @@
+//! `poised`: camera frames in, metric 3D poses of people out, on an edge device.
+//!
+//! Modules stand in the order a frame travels.
+
+#![deny(unsafe_code)]
+
+pub mod capture;
+pub mod clock;
+pub mod config;
+pub mod frame;
+pub mod limits;
+pub mod pose;
+pub mod skeleton;
+pub mod sys;

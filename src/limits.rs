@@ -1,0 +1,71 @@
+//! Every bound in the daemon, and how they hang together.
+
+/// Frames which may exist at once. One is being filled by the camera thread,
+/// two wait (a burst after a late wake-up), one is being estimated.
+pub const FRAME_SLOTS: usize = 1 + 2 + 1;
+
+/// Largest image accepted, in pixels.
+pub const IMAGE_PX_MAX: usize = 1920 * 1088;
+
+/// Smallest image side accepted, in pixels: below this nobody can be found.
+pub const IMAGE_SIDE_PX_MIN: u32 = 64;
+
+/// Largest image side accepted, in pixels.
+pub const IMAGE_SIDE_PX_MAX: u32 = 1920;
+
+/// Bytes per pixel of the widest format a frame may hold (RGB).
+pub const IMAGE_BYTES_PER_PX: usize = 3;
+
+/// Memory held by frames at the largest image, in bytes: the largest term of
+/// the budget. Slots are made for the size the camera really delivers.
+pub const FRAME_BYTES: usize = FRAME_SLOTS * IMAGE_PX_MAX * IMAGE_BYTES_PER_PX;
+
+/// People in one frame. The message, the tracker and every loop over people end here.
+pub const PEOPLE_MAX: usize = 8;
+
+/// Tracks kept at once: those in view and those waiting to come back.
+pub const TRACKS_MAX: usize = 2 * PEOPLE_MAX;
+
+/// Samples the lifter looks at: 0.9 s at [`LIFT_RATE_HZ`].
+pub const LIFT_SAMPLES: usize = 27;
+
+/// Rate the lifter's window is resampled to, in hertz, whatever the camera does.
+pub const LIFT_RATE_HZ: u32 = 30;
+
+/// Observations a track keeps: the lifter's window at 120 Hz, and one before it
+/// so that the oldest sample can be interpolated.
+pub const WINDOW_FRAMES: usize = 112;
+
+/// Numbers in the lifter's feature vector.
+pub const LIFT_FEATURES: usize = 256;
+
+/// Numbers in a person's image feature vector.
+pub const IMAGE_FEATURES: usize = 128;
+
+/// Poses waiting for the publisher: a quarter of a second at 30 Hz.
+pub const POSE_SLOTS: usize = 8;
+
+/// Largest pose message, in bytes: [`PEOPLE_MAX`] people of about 1.1 kB and a header.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest camera, site or device name, in bytes; each is one chunk of a key.
+pub const NAME_BYTES_MAX: usize = 48;
+
+/// Longest action label, in bytes.
+pub const ACTION_BYTES_MAX: usize = 48;
+
+/// Largest configuration, calibration, scenario or model description read, in bytes.
+pub const TEXT_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Largest network file read, in bytes.
+pub const MODEL_FILE_BYTES_MAX: u64 = 512 << 20;
+
+const _: () = assert!(
+    FRAME_SLOTS >= 3,
+    "capture and estimate each hold one, one waits"
+);
+const _: () = assert!(FRAME_BYTES <= 26 << 20, "frames have 26 MiB");
+const _: () = assert!(
+    WINDOW_FRAMES > LIFT_SAMPLES * 4,
+    "the window holds the lifter's time span at 120 Hz"
+);

@@ -1,0 +1,3 @@
+//! From frames to poses: stages and the threads that run them.
+
+pub mod slots;

@@ -1,0 +1,1 @@
+//! Slots go round between two threads: filled one way, free the other.

@@ -1,0 +1,5 @@
+//! What only the operating system can do. The one folder that may say `unsafe`:
+//! calls that the standard library does not wrap, each a few lines, each with
+//! the fact its safety rests on.
+
+pub mod rt;

@@ -1,0 +1,64 @@
+//! Named threads, the kernel's monotonic clock, memory figures of this process.
+
+#![expect(
+    unsafe_code,
+    reason = "clock_gettime has no safe wrapper in the standard library"
+)]
+
+use std::io;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+/// The kernel's `CLOCK_MONOTONIC` in nanoseconds: the clock of V4L2 timestamps.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a valid timespec that outlives the call, and the clock
+    // id is one every Linux has, so the call writes it and cannot fail.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    assert_eq!(status, 0, "CLOCK_MONOTONIC exists on every Linux");
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Starts a named thread in a scope.
+///
+/// # Errors
+///
+/// The system has no room for another thread.
+pub fn spawn<'scope, 'env, T, F>(
+    scope: &'scope Scope<'scope, 'env>,
+    name: &str,
+    work: F,
+) -> io::Result<ScopedJoinHandle<'scope, T>>
+where
+    F: FnOnce() -> T + Send + 'scope,
+    T: Send + 'scope,
+{
+    Builder::new().name(name.to_owned()).spawn_scoped(scope, work)
+}
+
+/// Resident memory of this process in bytes, from `/proc/self/statm`; `None` where there is no such file.
+pub fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    // SAFETY: sysconf reads a constant of the system and touches no memory of ours.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(pages * u64::try_from(page_bytes).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monotonic_clock_does_not_step_back() {
+        let (first, second) = (monotonic_ns(), monotonic_ns());
+        assert!(second >= first);
+    }
+
+    #[test]
+    fn this_process_has_memory() {
+        assert!(resident_bytes().unwrap() > 100_000);
+    }
+}
