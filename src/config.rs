@@ -68,6 +68,10 @@ pub enum ConfigError {
 /// # Errors
 ///
 /// [`ConfigError::Range`] with key, value and range.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "called with numbers, and reads best so"
+)]
 pub fn check<T: PartialOrd + Display>(
     key: &'static str,
     value: T,

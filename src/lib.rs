@@ -4,10 +4,12 @@
 
 #![deny(unsafe_code)]
 
+pub mod calibration;
 pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod frame;
+pub mod lift;
 pub mod limits;
 pub mod pose;
 pub mod skeleton;

@@ -7,6 +7,10 @@ use crate::clock::MonoNs;
 use crate::limits::{ACTION_BYTES_MAX, IMAGE_FEATURES, PEOPLE_MAX};
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
+/// Keypoints below this confidence are taken as not seen, everywhere: by the
+/// tracker, by the lifter's input and by its training.
+pub const CONFIDENCE_GATE: f32 = 0.2;
+
 /// One 2D keypoint in image pixels (pixel centres at whole numbers), with confidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Keypoint {

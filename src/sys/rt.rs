@@ -9,6 +9,10 @@ use std::io;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// The kernel's `CLOCK_MONOTONIC` in nanoseconds: the clock of V4L2 timestamps.
+///
+/// # Panics
+///
+/// Never on Linux, where the clock always exists.
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
@@ -35,7 +39,9 @@ where
     F: FnOnce() -> T + Send + 'scope,
     T: Send + 'scope,
 {
-    Builder::new().name(name.to_owned()).spawn_scoped(scope, work)
+    Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
 }
 
 /// Resident memory of this process in bytes, from `/proc/self/statm`; `None` where there is no such file.

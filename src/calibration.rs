@@ -1,1 +1,0 @@
-//! Camera calibration: intrinsics, lens distortion, and where they are read from.

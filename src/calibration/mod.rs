@@ -1,0 +1,502 @@
+//! Camera calibration: which ray a pixel looks along, and which pixel a ray lands on.
+//!
+//! Comes from a TOML file ([`toml_file`] documents the format) or from the YAML
+//! file of a ROS `camera_info`; where there is none, a plain lens is assumed and
+//! said to be assumed. Pixel centres are at whole numbers: `(0, 0)` is the
+//! middle of the first pixel, as in `OpenCV` and ROS. Rays are `(x, y)` on the
+//! plane z = 1 of the camera's optical frame (x right, y down, z forward).
+
+pub mod distortion;
+pub mod ros_yaml;
+pub mod toml_file;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use glam::{DVec2, Vec2};
+use serde::Deserialize;
+
+use crate::config::{ConfigError, check, read_text};
+
+pub use distortion::Distortion;
+
+/// Horizontal field of view taken for the longer image side where no
+/// calibration is known, in degrees: between a phone (70) and a web camera (55).
+pub const ASSUMED_FOV_DEG: f64 = 60.0;
+
+/// Largest image side a calibration may be made for, in pixels. Larger than any
+/// frame accepted, since a calibration may be scaled down.
+const SIDE_PX_MAX: u32 = 16_384;
+
+/// What can be wrong with a calibration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrationError {
+    /// The file cannot be read or parsed.
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    /// The file was read, but a value in it cannot be.
+    #[error("{path}")]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: ConfigError,
+    },
+    /// The file name does not say what it is.
+    #[error("{path}: a calibration is a .toml file or the .yaml of a ROS camera_info")]
+    Extension {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The calibration was made for another image.
+    #[error(
+        "the calibration is for {want_width_px}x{want_height_px} images, the camera delivers \
+         {width_px}x{height_px}"
+    )]
+    ImageSize {
+        /// Columns the calibration is for.
+        want_width_px: u32,
+        /// Rows the calibration is for.
+        want_height_px: u32,
+        /// Columns of the image.
+        width_px: u32,
+        /// Rows of the image.
+        height_px: u32,
+    },
+}
+
+/// Pinhole part of a calibration, in pixels.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Intrinsics {
+    /// Focal length in columns.
+    pub fx_px: f64,
+    /// Focal length in rows.
+    pub fy_px: f64,
+    /// Column of the principal point.
+    pub cx_px: f64,
+    /// Row of the principal point.
+    pub cy_px: f64,
+}
+
+/// Where a calibration comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// Nobody measured it: [`ASSUMED_FOV_DEG`] and no distortion.
+    Assumed,
+    /// Measured.
+    Measured {
+        /// Camera and lens, in words.
+        camera: String,
+        /// Day of the measurement, `YYYY-MM-DD`, where the file says.
+        date: Option<String>,
+        /// Root mean square reprojection error of the measurement, pixels, where the file says.
+        residual_px: Option<f64>,
+    },
+}
+
+/// Intrinsics and lens distortion of one camera at one image size.
+///
+/// ```
+/// use glam::Vec2;
+/// use poised::calibration::Calibration;
+///
+/// let camera = Calibration::assumed(640, 480);
+/// let ray = camera.ray(319.5, 239.5).unwrap();
+/// assert!(ray.length() < 1e-6, "the middle of the image looks straight ahead");
+/// assert!((camera.pixel(ray) - Vec2::new(319.5, 239.5)).length() < 1e-3);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    width_px: u32,
+    height_px: u32,
+    intrinsics: Intrinsics,
+    distortion: Distortion,
+    /// Largest |ray| whose neighbourhood the lens model maps one to one.
+    field: f64,
+    origin: Origin,
+}
+
+impl Calibration {
+    /// Puts a calibration together and checks it.
+    ///
+    /// # Errors
+    ///
+    /// Names the first value out of its range.
+    pub fn new(
+        (width_px, height_px): (u32, u32),
+        intrinsics: Intrinsics,
+        distortion: Distortion,
+        origin: Origin,
+    ) -> Result<Self, ConfigError> {
+        check("image.width_px", width_px, 1, SIDE_PX_MAX)?;
+        check("image.height_px", height_px, 1, SIDE_PX_MAX)?;
+        let (width, height) = (f64::from(width_px), f64::from(height_px));
+        let Intrinsics {
+            fx_px,
+            fy_px,
+            cx_px,
+            cy_px,
+        } = intrinsics;
+        // From a fisheye that sees half the world to a telescope.
+        let longer = width.max(height);
+        check("intrinsics.fx_px", fx_px, 0.1 * longer, 50.0 * longer)?;
+        check("intrinsics.fy_px", fy_px, 0.1 * longer, 50.0 * longer)?;
+        check("intrinsics.cx_px", cx_px, 0.0, width)?;
+        check("intrinsics.cy_px", cy_px, 0.0, height)?;
+        distortion.validate()?;
+        if let Origin::Measured {
+            residual_px: Some(residual_px),
+            ..
+        } = origin
+        {
+            check("residual_px", residual_px, 0.0, 10.0)?;
+        }
+        let field = distortion.field();
+        // A lens model that folds over near the middle of the image is a typing
+        // error (a sign, or coefficients in another order), not a lens.
+        let covered = distortion.distort(DVec2::new(field, 0.0)).length();
+        let wanted = 0.25 * (width / fx_px).min(height / fy_px);
+        check("distortion: reach on z = 1", covered, wanted, f64::INFINITY)?;
+        Ok(Self {
+            width_px,
+            height_px,
+            intrinsics,
+            distortion,
+            field,
+            origin,
+        })
+    }
+
+    /// What is taken where no calibration is known: a pinhole with
+    /// [`ASSUMED_FOV_DEG`] over the longer side and the principal point in the middle.
+    pub fn assumed(width_px: u32, height_px: u32) -> Self {
+        let longer = f64::from(width_px.max(height_px).max(1));
+        let focal = 0.5 * longer / (0.5 * ASSUMED_FOV_DEG).to_radians().tan();
+        let distortion = Distortion::None {};
+        Self {
+            width_px,
+            height_px,
+            intrinsics: Intrinsics {
+                fx_px: focal,
+                fy_px: focal,
+                cx_px: 0.5 * (f64::from(width_px) - 1.0),
+                cy_px: 0.5 * (f64::from(height_px) - 1.0),
+            },
+            distortion,
+            field: distortion.field(),
+            origin: Origin::Assumed,
+        }
+    }
+
+    /// Reads a calibration: `.toml` in our format, `.yaml` or `.yml` as ROS writes `camera_info`.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and in it the key, the value and the range.
+    pub fn read(path: &Path) -> Result<Self, CalibrationError> {
+        let within = |source| CalibrationError::In {
+            path: path.to_owned(),
+            source,
+        };
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => {
+                toml_file::parse(&read_text(path)?, path).map_err(|error| match error {
+                    parse @ ConfigError::Parse { .. } => CalibrationError::File(parse),
+                    other => within(other),
+                })
+            }
+            Some("yaml" | "yml") => ros_yaml::parse(&read_text(path)?).map_err(within),
+            _ => Err(CalibrationError::Extension {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// The ray through a pixel, on the plane z = 1.
+    ///
+    /// `None` where the lens model has no ray for it: outside the field in which
+    /// the model is one to one, or for a coordinate that is not finite.
+    pub fn ray(&self, x_px: f32, y_px: f32) -> Option<Vec2> {
+        let k = &self.intrinsics;
+        let distorted = DVec2::new(
+            (f64::from(x_px) - k.cx_px) / k.fx_px,
+            (f64::from(y_px) - k.cy_px) / k.fy_px,
+        );
+        if !distorted.is_finite() {
+            return None;
+        }
+        self.distortion
+            .undistort(distorted, self.field)
+            .map(glam::DVec2::as_vec2)
+    }
+
+    /// The pixel a ray `(x, y, 1)` lands on; it may lie outside the image.
+    ///
+    /// Means something only for a ray [`Self::in_field`]: beyond, lens models fold over.
+    pub fn pixel(&self, ray: Vec2) -> Vec2 {
+        let k = &self.intrinsics;
+        let distorted = self.distortion.distort(ray.as_dvec2());
+        DVec2::new(
+            distorted.x.mul_add(k.fx_px, k.cx_px),
+            distorted.y.mul_add(k.fy_px, k.cy_px),
+        )
+        .as_vec2()
+    }
+
+    /// Whether the lens model may be used for this ray.
+    pub fn in_field(&self, ray: Vec2) -> bool {
+        ray.as_dvec2().length() <= self.field
+    }
+
+    /// Whether the calibration is for images of this size.
+    ///
+    /// # Errors
+    ///
+    /// Names both sizes.
+    pub fn fits(&self, width_px: u32, height_px: u32) -> Result<(), CalibrationError> {
+        if (self.width_px, self.height_px) == (width_px, height_px) {
+            return Ok(());
+        }
+        Err(CalibrationError::ImageSize {
+            want_width_px: self.width_px,
+            want_height_px: self.height_px,
+            width_px,
+            height_px,
+        })
+    }
+
+    /// The same camera delivering the same view at another size.
+    ///
+    /// Only for exactly the same aspect: then a driver has most likely scaled
+    /// the image, while another aspect means it has cut something off, and
+    /// nobody knows where.
+    ///
+    /// # Errors
+    ///
+    /// The aspect differs; names both sizes.
+    pub fn scaled_to(&self, width_px: u32, height_px: u32) -> Result<Self, CalibrationError> {
+        let across = u64::from(self.width_px) * u64::from(height_px);
+        let down = u64::from(self.height_px) * u64::from(width_px);
+        if across != down || width_px == 0 {
+            self.fits(width_px, height_px)?;
+        }
+        let scale = f64::from(width_px) / f64::from(self.width_px);
+        let k = &self.intrinsics;
+        Ok(Self {
+            width_px,
+            height_px,
+            intrinsics: Intrinsics {
+                fx_px: k.fx_px * scale,
+                fy_px: k.fy_px * scale,
+                // The corner of the image stays the corner; it is half a pixel
+                // before the centre of the first pixel.
+                cx_px: (k.cx_px + 0.5) * scale - 0.5,
+                cy_px: (k.cy_px + 0.5) * scale - 0.5,
+            },
+            ..self.clone()
+        })
+    }
+
+    /// Columns and rows of the images it is for.
+    pub fn size_px(&self) -> (u32, u32) {
+        (self.width_px, self.height_px)
+    }
+
+    /// Focal lengths and principal point.
+    pub fn intrinsics(&self) -> Intrinsics {
+        self.intrinsics
+    }
+
+    /// Lens distortion.
+    pub fn distortion(&self) -> Distortion {
+        self.distortion
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Angle between the rays through the middles of the left and right edge, in
+    /// degrees; `None` where the lens model does not reach them.
+    pub fn horizontal_fov_deg(&self) -> Option<f64> {
+        let edge = |column: f64| {
+            let at = DVec2::new(
+                (column - self.intrinsics.cx_px) / self.intrinsics.fx_px,
+                0.0,
+            );
+            self.distortion.undistort(at, self.field)
+        };
+        let left = edge(-0.5)?;
+        let right = edge(f64::from(self.width_px) - 0.5)?;
+        Some((right.x.atan() - left.x.atan()).to_degrees())
+    }
+}
+
+impl fmt::Display for Calibration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}x{}, {}",
+            self.width_px, self.height_px, self.distortion
+        )?;
+        if let Some(fov) = self.horizontal_fov_deg() {
+            write!(f, ", {fov:.1} deg wide")?;
+        }
+        match &self.origin {
+            Origin::Assumed => write!(f, ", assumed: nobody measured this camera"),
+            Origin::Measured {
+                camera,
+                date,
+                residual_px,
+            } => {
+                write!(f, ", {camera}")?;
+                if let Some(date) = date {
+                    write!(f, ", measured {date}")?;
+                }
+                if let Some(residual_px) = residual_px {
+                    write!(f, ", residual {residual_px} px")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide() -> Calibration {
+        Calibration::new(
+            (640, 480),
+            Intrinsics {
+                fx_px: 420.0,
+                fy_px: 421.0,
+                cx_px: 318.0,
+                cy_px: 243.0,
+            },
+            Distortion::PlumbBob {
+                k1: -0.28,
+                k2: 0.07,
+                p1: 0.0005,
+                p2: -0.0003,
+                k3: 0.0,
+            },
+            Origin::Measured {
+                camera: "test".into(),
+                date: None,
+                residual_px: Some(0.2),
+            },
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_pixel_of_a_wide_lens_comes_back() {
+        let camera = wide();
+        for y in (0_u16..480).step_by(40) {
+            for x in (0_u16..640).step_by(40) {
+                let (x, y) = (f32::from(x), f32::from(y));
+                let ray = camera.ray(x, y).unwrap();
+                assert!(camera.in_field(ray));
+                let back = camera.pixel(ray);
+                assert!((back - Vec2::new(x, y)).length() < 1e-3, "{x} {y} {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pixel_beyond_the_lens_has_no_ray() {
+        // Turns back at |ray| = 1 / sqrt(0.9), 703 pixels from the middle.
+        let turning = Distortion::PlumbBob {
+            k1: -0.3,
+            k2: 0.0,
+            p1: 0.0,
+            p2: 0.0,
+            k3: 0.0,
+        };
+        let mut k = wide().intrinsics();
+        (k.fx_px, k.fy_px) = (1000.0, 1000.0);
+        let camera = Calibration::new((640, 480), k, turning, Origin::Assumed).unwrap();
+        assert!(camera.ray(1010.0, 240.0).is_some());
+        assert_eq!(camera.ray(1030.0, 240.0), None);
+        assert!(!camera.in_field(Vec2::new(1.06, 0.0)));
+        assert_eq!(camera.ray(f32::NAN, 240.0), None);
+        assert_eq!(camera.ray(f32::INFINITY, 240.0), None);
+    }
+
+    #[test]
+    fn another_image_size_is_refused_with_both_sizes() {
+        let camera = wide();
+        assert!(camera.fits(640, 480).is_ok());
+        let error = camera.fits(1280, 720).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the calibration is for 640x480 images, the camera delivers 1280x720"
+        );
+        assert!(camera.scaled_to(1280, 720).is_err());
+    }
+
+    #[test]
+    fn scaling_keeps_the_rays_of_the_image_corners() {
+        let camera = wide();
+        let half = camera.scaled_to(320, 240).unwrap();
+        let before = camera.ray(-0.5, -0.5).unwrap();
+        let after = half.ray(-0.5, -0.5).unwrap();
+        assert!((before - after).length() < 1e-5, "{before} {after}");
+        assert!(half.fits(320, 240).is_ok());
+    }
+
+    #[test]
+    fn the_assumed_lens_is_sixty_degrees_over_the_longer_side() {
+        let fov = Calibration::assumed(640, 480).horizontal_fov_deg().unwrap();
+        assert!((fov - 60.0).abs() < 1e-6, "{fov}");
+        let portrait = Calibration::assumed(480, 640).intrinsics();
+        assert!((portrait.fx_px - Calibration::assumed(640, 480).intrinsics().fx_px).abs() < 1e-9);
+        assert_eq!(
+            Calibration::assumed(64, 48).to_string(),
+            "64x48, no distortion, 60.0 deg wide, assumed: nobody measured this camera"
+        );
+    }
+
+    #[test]
+    fn a_focal_length_in_millimetres_is_refused_by_name() {
+        let error = Calibration::new(
+            (640, 480),
+            Intrinsics {
+                fx_px: 3.6,
+                fy_px: 3.6,
+                cx_px: 320.0,
+                cy_px: 240.0,
+            },
+            Distortion::None {},
+            Origin::Assumed,
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "intrinsics.fx_px = 3.6: must be from 64 to 32000"
+        );
+    }
+
+    #[test]
+    fn a_lens_that_folds_over_in_the_middle_is_refused() {
+        let error = Calibration::new(
+            (640, 480),
+            wide().intrinsics(),
+            Distortion::PlumbBob {
+                k1: -28.0,
+                k2: 0.0,
+                p1: 0.0,
+                p2: 0.0,
+                k3: 0.0,
+            },
+            Origin::Assumed,
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("distortion"), "{error}");
+    }
+}

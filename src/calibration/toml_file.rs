@@ -1,0 +1,180 @@
+//! Our own calibration format: one TOML file for each camera and image size.
+//!
+//! ```toml
+//! camera = "front door, 2.8 mm lens"  # camera and lens, in words
+//! date = 2026-11-21                   # day of the measurement, if known
+//! residual_px = 0.21                  # root mean square reprojection error, pixels
+//!
+//! [image]                             # size of the images it was measured on
+//! width_px = 1280
+//! height_px = 720
+//!
+//! [intrinsics]                        # pixels; pixel centres at whole numbers
+//! fx_px = 911.4
+//! fy_px = 910.8
+//! cx_px = 640.2
+//! cy_px = 357.9
+//!
+//! [distortion]                        # "none", "plumb_bob" or "equidistant"
+//! model = "plumb_bob"                 # dimensionless, OpenCV's meaning and order
+//! k1 = -0.312
+//! k2 = 0.104
+//! p1 = 0.0004
+//! p2 = -0.0002
+//! k3 = 0.0
+//! ```
+//!
+//! Every key but `date` is needed; `equidistant` has `k1` to `k4`, `none` has no coefficients.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::value::Datetime;
+
+use super::{Calibration, Distortion, Intrinsics, Origin};
+use crate::config::ConfigError;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    camera: String,
+    date: Option<Datetime>,
+    residual_px: f64,
+    image: Image,
+    intrinsics: Intrinsics,
+    distortion: Distortion,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Image {
+    width_px: u32,
+    height_px: u32,
+}
+
+/// Reads a calibration from text; `path` is for the error only.
+///
+/// # Errors
+///
+/// [`ConfigError::Parse`] for a missing or unknown key, else the value that is out of range.
+pub fn parse(text: &str, path: &Path) -> Result<Calibration, ConfigError> {
+    let file: File = toml::from_str(text).map_err(|error| ConfigError::Parse {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })?;
+    if let Some(date) = file.date
+        && (date.date.is_none() || date.time.is_some())
+    {
+        return Err(ConfigError::Value {
+            key: "date",
+            value: date.to_string(),
+            want: "a day as YYYY-MM-DD",
+        });
+    }
+    Calibration::new(
+        (file.image.width_px, file.image.height_px),
+        file.intrinsics,
+        file.distortion,
+        Origin::Measured {
+            camera: file.camera,
+            date: file.date.map(|day| day.to_string()),
+            residual_px: Some(file.residual_px),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example in this module's documentation.
+    fn documented() -> String {
+        include_str!("toml_file.rs")
+            .lines()
+            .skip_while(|line| *line != "//! ```toml")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| line.trim_start_matches("//!").trim_start().to_owned() + "\n")
+            .collect()
+    }
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let camera = parse(&documented(), Path::new("doc.toml")).unwrap();
+        assert_eq!(camera.size_px(), (1280, 720));
+        assert_eq!(
+            camera.distortion(),
+            Distortion::PlumbBob {
+                k1: -0.312,
+                k2: 0.104,
+                p1: 0.0004,
+                p2: -0.0002,
+                k3: 0.0
+            }
+        );
+        let text = camera.to_string();
+        assert!(text.contains("measured 2026-11-21"), "{text}");
+        assert!(text.contains("residual 0.21 px"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_key_or_a_missing_one_is_named() {
+        let path = Path::new("door.toml");
+        for (from, to, named) in [
+            ("k1 = ", "k_1 = ", "k_1"),
+            ("fx_px = 911.4\n", "", "fx_px"),
+            ("\"plumb_bob\" ", "\"barrel\" ", "barrel"),
+            ("date = 2026-11-21 ", "date = 07:32:00 ", "date"),
+            ("residual_px = 0.21 ", "residual_px = nan ", "residual_px"),
+            ("width_px = 1280", "width_px = 0", "image.width_px"),
+            ("cx_px = 640.2", "cx_px = 6402.0", "intrinsics.cx_px"),
+        ] {
+            let text = documented();
+            assert!(text.contains(from), "{from}");
+            let error = parse(&text.replace(from, to), path).unwrap_err();
+            assert!(error.to_string().contains(named), "{named}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_calibration_that_ships_is_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("calibration");
+        let mut read = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                let camera = Calibration::read(&path).unwrap();
+                assert!(camera.ray(0.0, 0.0).is_some(), "{camera}");
+                read += 1;
+            }
+        }
+        assert_eq!(read, 4);
+    }
+
+    #[test]
+    fn a_file_with_a_value_out_of_range_is_named_with_the_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("door.toml");
+        std::fs::write(&path, documented().replace("911.4", "-911.4")).unwrap();
+        let error = Calibration::read(&path).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap();
+        assert!(error.to_string().ends_with("door.toml"));
+        assert!(
+            source.to_string().starts_with("intrinsics.fx_px = -911.4"),
+            "{source}"
+        );
+        assert!(Calibration::read(Path::new("door.xml")).is_err());
+    }
+
+    #[test]
+    fn a_pinhole_has_no_coefficients() {
+        let text = documented();
+        let head = text.split("[distortion]").next().unwrap();
+        let plain = format!("{head}[distortion]\nmodel = \"none\"\n");
+        assert!(parse(&plain, Path::new("a.toml")).is_ok());
+        assert!(parse(&format!("{plain}k1 = 0.1\n"), Path::new("a.toml")).is_err());
+    }
+}

@@ -1,0 +1,297 @@
+//! The last second of one person's keypoints, and its resampling to a fixed rate.
+//!
+//! Observations come when the camera delivers them, with gaps; the lifter wants
+//! [`LIFT_SAMPLES`] samples at exactly [`LIFT_RATE_HZ`], newest last. Sample `k`
+//! is at `t_newest - (26 - k) / 30 s` and takes, joint by joint, what stands there:
+//! an observation within [`EXACT`], or the straight line between the two
+//! neighbours where both see the joint and are at most [`BRIDGE`] apart.
+
+use std::time::Duration;
+
+use glam::Vec2;
+use heapless::Deque;
+
+use crate::calibration::Calibration;
+use crate::clock::MonoNs;
+use crate::limits::{LIFT_RATE_HZ, LIFT_SAMPLES, WINDOW_FRAMES};
+use crate::pose::{CONFIDENCE_GATE, Keypoint};
+use crate::skeleton::KEYPOINTS;
+
+/// An observation this close to a sample stands for it: far less
+/// than a frame, more than the jitter of a camera's clock.
+pub const EXACT: Duration = Duration::from_millis(5);
+
+/// Longest gap between two observations that a straight line bridges.
+pub const BRIDGE: Duration = Duration::from_millis(250);
+
+/// A time that lies this far back is another clock, not a late frame.
+pub const OTHER_CLOCK: Duration = Duration::from_secs(1);
+
+/// One keypoint as a ray with confidence; confidence 0 is a missing keypoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RayKeypoint {
+    /// Ray on the plane z = 1 of the camera.
+    pub ray: Vec2,
+    /// 0 where the keypoint is missing.
+    pub confidence: f32,
+}
+
+impl RayKeypoint {
+    /// Whether there is a keypoint.
+    pub fn is_present(&self) -> bool {
+        self.confidence > 0.0
+    }
+}
+
+/// The keypoints of one sample, COCO order.
+pub type RaySample = [RayKeypoint; KEYPOINTS];
+
+/// The lifter's window at its own rate, oldest first.
+pub type RaySamples = [RaySample; LIFT_SAMPLES];
+
+/// Keypoints in pixels to rays; what is below the gate, not finite or outside the
+/// lens's field is missing.
+pub fn rays_of(calibration: &Calibration, keypoints: &[Keypoint; KEYPOINTS]) -> RaySample {
+    keypoints.map(|keypoint| {
+        if keypoint.confidence.is_nan() || keypoint.confidence < CONFIDENCE_GATE {
+            return RayKeypoint::default();
+        }
+        calibration
+            .ray(keypoint.x_px, keypoint.y_px)
+            .map_or_else(RayKeypoint::default, |ray| RayKeypoint {
+                ray,
+                confidence: keypoint.confidence.min(1.0),
+            })
+    })
+}
+
+#[derive(Clone, Debug)]
+struct Observation {
+    time: MonoNs,
+    rays: RaySample,
+}
+
+/// What became of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an observation that was not taken has to be counted"]
+pub enum Pushed {
+    /// It is the newest now.
+    Taken,
+    /// Its time does not lie after the newest's; it was left out.
+    TimeStoodBack,
+    /// Its time lies so far back that the clock must have been set; what was
+    /// there is gone and it is the only one.
+    ClockWasSet,
+}
+
+/// One person's observations of about the last second, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    observations: Deque<Observation, WINDOW_FRAMES>,
+}
+
+impl Window {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.observations.clear();
+    }
+
+    /// Takes in what was seen at `time`; the oldest makes room.
+    pub fn push(&mut self, time: MonoNs, rays: &RaySample) -> Pushed {
+        let mut pushed = Pushed::Taken;
+        if let Some(newest) = self.observations.back() {
+            if newest.time.since(time) >= OTHER_CLOCK {
+                self.observations.clear();
+                pushed = Pushed::ClockWasSet;
+            } else if time <= newest.time {
+                return Pushed::TimeStoodBack;
+            }
+        }
+        if self.observations.is_full() {
+            self.observations.pop_front();
+        }
+        let stored = self
+            .observations
+            .push_back(Observation { time, rays: *rays });
+        debug_assert!(stored.is_ok(), "room was made");
+        pushed
+    }
+
+    /// Time of the newest observation.
+    pub fn newest(&self) -> Option<MonoNs> {
+        self.observations.back().map(|newest| newest.time)
+    }
+
+    /// Number of observations held.
+    pub fn len(&self) -> usize {
+        self.observations.len()
+    }
+
+    /// Whether nothing has been observed.
+    pub fn is_empty(&self) -> bool {
+        self.observations.is_empty()
+    }
+
+    /// Fills `samples`, newest last; all missing for an empty window.
+    ///
+    /// Costs one walk through the observations, newest to oldest.
+    pub fn resample_into(&self, samples: &mut RaySamples) {
+        samples.fill([RayKeypoint::default(); KEYPOINTS]);
+        let Some(newest) = self.newest() else { return };
+        let age = |observation: &Observation| newest.since(observation.time);
+        let mut older = self.observations.iter().rev().peekable();
+        // The youngest observation that is still older than the sample stands in
+        // `older`, the oldest that is not in `younger`.
+        let mut younger: Option<&Observation> = None;
+        for (back, sample) in (0..).zip(samples.iter_mut().rev()) {
+            let wanted = Duration::from_secs(back) / LIFT_RATE_HZ;
+            while let Some(next) = older.next_if(|next| age(next) <= wanted) {
+                younger = Some(next);
+            }
+            let after = younger.map(|found| (found, wanted.saturating_sub(age(found))));
+            let before = older
+                .peek()
+                .map(|&found| (found, age(found).saturating_sub(wanted)));
+            *sample = match (before, after) {
+                (Some((found, apart)), other)
+                    if apart <= EXACT && other.is_none_or(|(_, than)| apart < than) =>
+                {
+                    found.rays
+                }
+                (_, Some((found, apart))) if apart <= EXACT => found.rays,
+                (Some((before, from)), Some((after, to))) if from + to <= BRIDGE => {
+                    between(&before.rays, &after.rays, from.div_duration_f32(from + to))
+                }
+                _ => continue,
+            };
+        }
+    }
+}
+
+/// The straight line from `before` (share 0) to `after` (share 1), joint by joint.
+fn between(before: &RaySample, after: &RaySample, share: f32) -> RaySample {
+    std::array::from_fn(|joint| {
+        let (from, to) = (&before[joint], &after[joint]);
+        if !from.is_present() || !to.is_present() {
+            return RayKeypoint::default();
+        }
+        RayKeypoint {
+            ray: from.ray.lerp(to.ray, share),
+            confidence: from.confidence + share * (to.confidence - from.confidence),
+        }
+    })
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds and indices are small"
+)]
+mod tests {
+    use super::*;
+
+    fn at_ms(ms: u64) -> MonoNs {
+        MonoNs(10_000_000_000 + ms * 1_000_000)
+    }
+
+    /// Every joint's ray is `(ms / 1000, joint)`: time can be read off.
+    fn seen_at(ms: u64) -> RaySample {
+        std::array::from_fn(|joint| RayKeypoint {
+            ray: Vec2::new(ms as f32 * 1e-3, joint as f32),
+            confidence: 0.5,
+        })
+    }
+
+    fn samples_of(window: &Window) -> Box<RaySamples> {
+        let mut samples = Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]);
+        window.resample_into(&mut samples);
+        samples
+    }
+
+    #[test]
+    fn samples_lie_on_the_line_between_observations_at_any_camera_rate() {
+        for step_ms in [8, 20, 33, 40, 100, 200] {
+            let mut window = Window::default();
+            for ms in (0..2000).step_by(step_ms) {
+                assert_eq!(window.push(at_ms(ms), &seen_at(ms)), Pushed::Taken);
+            }
+            let newest_s = (window.newest().unwrap().0 - at_ms(0).0) as f32 * 1e-9;
+            for (k, sample) in samples_of(&window).iter().enumerate() {
+                let wanted = newest_s - (LIFT_SAMPLES - 1 - k) as f32 / 30.0;
+                // An observation within 5 ms stands for the sample as it is.
+                let got = sample[3].ray;
+                assert!(sample[3].is_present(), "{step_ms} ms, sample {k}");
+                assert!(
+                    (got.x - wanted).abs() < 5.1e-3,
+                    "{step_ms} {k} {got} {wanted}"
+                );
+                assert!((got.y - 3.0).abs() < 1e-6);
+                if step_ms == 200 && k % 6 != 2 {
+                    assert!((got.x - wanted).abs() < 1e-4, "{k} {got} {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_gap_longer_than_a_quarter_second_stays_a_gap() {
+        let mut window = Window::default();
+        for ms in [0, 33, 66, 400, 433, 466] {
+            let _ = window.push(at_ms(ms), &seen_at(ms));
+        }
+        let samples = samples_of(&window);
+        let present: Vec<bool> = samples.iter().map(|s| s[0].is_present()).collect();
+        // Newest 466: samples at 466, 432.7, 399.3, then 366 to 99.3 missing, then 66, 32.7, -0.7.
+        assert_eq!(&present[24..], [true; 3]);
+        assert_eq!(&present[15..24], [false; 9]);
+        assert_eq!(&present[12..15], [true; 3]);
+        assert_eq!(&present[..12], [false; 12]);
+    }
+
+    #[test]
+    fn a_joint_that_one_neighbour_misses_is_missing_between_them_only() {
+        let mut window = Window::default();
+        for ms in (0..1000).step_by(50) {
+            let mut rays = seen_at(ms);
+            if ms == 900 {
+                rays[7] = RayKeypoint::default();
+            }
+            let _ = window.push(at_ms(ms), &rays);
+        }
+        let samples = samples_of(&window);
+        // Newest 950: samples at 950, 916.7, 883.3, 850.
+        assert!(samples[26][7].is_present());
+        assert!(!samples[25][7].is_present());
+        assert!(!samples[24][7].is_present());
+        assert!(samples[23][7].is_present());
+        assert!(samples[25][8].is_present());
+    }
+
+    #[test]
+    fn a_frame_from_the_past_is_left_out_and_another_clock_starts_anew() {
+        let mut window = Window::default();
+        let _ = window.push(at_ms(3000), &seen_at(3000));
+        assert_eq!(window.push(at_ms(2990), &seen_at(0)), Pushed::TimeStoodBack);
+        assert_eq!(window.push(at_ms(3000), &seen_at(0)), Pushed::TimeStoodBack);
+        assert_eq!(window.len(), 1);
+        assert_eq!(window.push(at_ms(1000), &seen_at(1)), Pushed::ClockWasSet);
+        assert_eq!((window.len(), window.newest()), (1, Some(at_ms(1000))));
+    }
+
+    #[test]
+    fn keypoints_below_the_gate_or_not_finite_are_missing() {
+        let camera = Calibration::assumed(640, 480);
+        let mut keypoints = [Keypoint {
+            x_px: 100.0,
+            y_px: 100.0,
+            confidence: 0.9,
+        }; KEYPOINTS];
+        keypoints[0].confidence = 0.19;
+        keypoints[1].confidence = f32::NAN;
+        keypoints[2].x_px = f32::NAN;
+        keypoints[3].x_px = 1e9;
+        let rays = rays_of(&camera, &keypoints);
+        assert_eq!(rays[..4], [RayKeypoint::default(); 4]);
+        assert!(rays[4].is_present());
+    }
+}

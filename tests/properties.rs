@@ -1,0 +1,89 @@
+//! What holds for every input.
+
+use glam::{Mat3, Vec2, Vec3};
+use poised::calibration::{Calibration, Distortion, Intrinsics, Origin};
+use poised::lift::rotate::{rotate_ray, rotation_facing};
+use proptest::prelude::*;
+
+fn lens() -> impl Strategy<Value = Distortion> {
+    prop_oneof![
+        Just(Distortion::None {}),
+        (
+            -0.45..0.3_f64,
+            -0.2..0.3_f64,
+            -0.003..0.003_f64,
+            -0.003..0.003_f64,
+            -0.05..0.05_f64
+        )
+            .prop_map(|(k1, k2, p1, p2, k3)| Distortion::PlumbBob { k1, k2, p1, p2, k3 }),
+        (
+            -0.1..0.1_f64,
+            -0.03..0.03_f64,
+            -0.01..0.01_f64,
+            -0.003..0.003_f64
+        )
+            .prop_map(|(k1, k2, k3, k4)| Distortion::Equidistant { k1, k2, k3, k4 }),
+    ]
+}
+
+/// A camera whose lens is usable; lenses that fold in the middle are refused at reading.
+fn camera() -> impl Strategy<Value = Calibration> {
+    (
+        lens(),
+        250.0..2000.0_f64,
+        0.98..1.02_f64,
+        280.0..360.0_f64,
+        200.0..280.0_f64,
+    )
+        .prop_filter_map(
+            "the lens folds over",
+            |(lens, focal, ratio, cx_px, cy_px)| {
+                let pinhole = Intrinsics {
+                    fx_px: focal,
+                    fy_px: focal * ratio,
+                    cx_px,
+                    cy_px,
+                };
+                Calibration::new((640, 480), pinhole, lens, Origin::Assumed).ok()
+            },
+        )
+}
+
+proptest! {
+    /// Whatever pixel has a ray, the ray lands on that pixel.
+    #[test]
+    fn a_ray_lands_on_its_pixel(camera in camera(), x in -100.0..740.0_f32, y in -100.0..580.0_f32) {
+        if let Some(ray) = camera.ray(x, y) {
+            prop_assert!(camera.in_field(ray));
+            let back = camera.pixel(ray);
+            prop_assert!((back - Vec2::new(x, y)).length() < 5e-3, "{ray} {back}");
+        }
+    }
+
+    /// Undistorting takes back what distorting did, all over the field but its very edge.
+    #[test]
+    fn undistort_takes_back_distort(camera in camera(), share in 0.0..0.9_f64, turn in 0.0..6.3_f64) {
+        let lens = camera.distortion();
+        let field = lens.field();
+        let radius = share * field.min(3.0);
+        let ray = glam::DVec2::from_angle(turn) * radius;
+        let back = lens.undistort(lens.distort(ray), field);
+        prop_assert!(back.is_some_and(|back| (back - ray).length() < 1e-6), "{ray} {back:?}");
+    }
+
+    /// The rotation is one, brings the centre to the axis and commutes with projection.
+    #[test]
+    fn facing_is_a_rotation(
+        cx in -3.0..3.0_f32, cy in -3.0..3.0_f32,
+        x in -1.0..1.0_f32, y in -1.0..1.0_f32, z in 1.0..8.0_f32,
+    ) {
+        let rotation = rotation_facing(Vec2::new(cx, cy));
+        prop_assert!((rotation * rotation.transpose()).abs_diff_eq(Mat3::IDENTITY, 1e-5));
+        prop_assert!(rotate_ray(&rotation, Vec2::new(cx, cy)).length() < 1e-5);
+        let point = Vec3::new(cx * z + x, cy * z + y, z);
+        let turned = rotation * point;
+        prop_assume!(turned.z > 0.2);
+        let ray = rotate_ray(&rotation, point.truncate() / point.z);
+        prop_assert!((ray - turned.truncate() / turned.z).length() < 1e-4);
+    }
+}
