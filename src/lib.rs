@@ -12,5 +12,6 @@ pub mod frame;
 pub mod lift;
 pub mod limits;
 pub mod pose;
+pub mod publish;
 pub mod skeleton;
 pub mod sys;
