@@ -76,9 +76,7 @@ impl Clock {
     #[expect(clippy::cast_possible_truncation, reason = "584 years fit")]
     pub fn now(&self) -> MonoNs {
         match self {
-            Self::Live(live) => {
-                MonoNs(live.start_mono_ns + live.start.elapsed().as_nanos() as u64)
-            }
+            Self::Live(live) => MonoNs(live.start_mono_ns + live.start.elapsed().as_nanos() as u64),
             Self::Set(ns) => MonoNs(ns.load(Ordering::Acquire)),
         }
     }

@@ -15,3 +15,4 @@ pub mod pose;
 pub mod publish;
 pub mod skeleton;
 pub mod sys;
+pub mod track;

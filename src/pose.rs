@@ -22,6 +22,13 @@ pub struct Keypoint {
     pub confidence: f32,
 }
 
+impl Keypoint {
+    /// Whether it counts as seen: at or above the gate, and a place that is finite.
+    pub fn is_seen(&self) -> bool {
+        self.confidence >= CONFIDENCE_GATE && self.x_px.is_finite() && self.y_px.is_finite()
+    }
+}
+
 /// A box in image pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BoxPx {

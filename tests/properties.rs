@@ -2,7 +2,11 @@
 
 use glam::{Mat3, Vec2, Vec3};
 use poised::calibration::{Calibration, Distortion, Intrinsics, Origin};
+use poised::clock::MonoNs;
 use poised::lift::rotate::{rotate_ray, rotation_facing};
+use poised::pose::{BoxPx, Detection, Keypoint, People};
+use poised::skeleton::KEYPOINTS;
+use poised::track::{TrackConfig, TrackedPeople, Tracker};
 use proptest::prelude::*;
 
 fn lens() -> impl Strategy<Value = Distortion> {
@@ -49,7 +53,61 @@ fn camera() -> impl Strategy<Value = Calibration> {
         )
 }
 
+/// A detection as a broken network might give it: anything, now and then not a number.
+fn detection() -> impl Strategy<Value = Detection> {
+    let number = || prop_oneof![9 => -50.0..700.0_f32, 1 => Just(f32::NAN)];
+    let confidence = prop_oneof![9 => 0.0..1.0_f32, 1 => Just(f32::NAN)];
+    let keypoint = (number(), number(), confidence).prop_map(|(x_px, y_px, confidence)| Keypoint {
+        x_px,
+        y_px,
+        confidence,
+    });
+    (
+        0.0..1.0_f32,
+        [number(), number(), number(), number()],
+        prop::collection::vec(keypoint, KEYPOINTS),
+    )
+        .prop_map(|(score, [left, top, right, bottom], keypoints)| Detection {
+            score,
+            bounds: BoxPx {
+                left,
+                top,
+                right,
+                bottom,
+            },
+            keypoints: keypoints.try_into().expect("as many as asked for"),
+            features: None,
+        })
+}
+
 proptest! {
+    /// Whatever comes in, ids rise within a frame, are never given twice to
+    /// different runs of frames, and nobody is made up.
+    #[test]
+    fn ids_rise_and_nobody_is_made_up(
+        frames in prop::collection::vec(
+            (prop::collection::vec(detection(), 0..=8), -20_i64..120), 1..25),
+    ) {
+        let mut tracker = Tracker::new(TrackConfig::default());
+        let mut tracked = TrackedPeople::new();
+        let mut time_ms = 10_000;
+        let mut ended = 0;
+        for (people, step_ms) in frames {
+            time_ms += step_ms;
+            let count = people.len();
+            let people: People = people.into_iter().collect();
+            tracker.update(MonoNs(u64::try_from(time_ms).unwrap() * 1_000_000), &people, &mut tracked);
+            prop_assert!(tracked.len() <= count);
+            for pair in tracked.windows(2) {
+                prop_assert!(pair[0].id < pair[1].id);
+            }
+            let given = tracker.counters().confirmed;
+            prop_assert!(tracked.iter().all(|person| u64::from(person.id) <= given));
+            prop_assert!(given >= ended);
+            ended = given;
+        }
+    }
+
     /// Whatever pixel has a ray, the ray lands on that pixel.
     #[test]
     fn a_ray_lands_on_its_pixel(camera in camera(), x in -100.0..740.0_f32, y in -100.0..580.0_f32) {

@@ -14,7 +14,7 @@ use heapless::Deque;
 use crate::calibration::Calibration;
 use crate::clock::MonoNs;
 use crate::limits::{LIFT_RATE_HZ, LIFT_SAMPLES, WINDOW_FRAMES};
-use crate::pose::{CONFIDENCE_GATE, Keypoint};
+use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINTS;
 
 /// An observation this close to a sample stands for it: far less
@@ -53,7 +53,7 @@ pub type RaySamples = [RaySample; LIFT_SAMPLES];
 /// lens's field is missing.
 pub fn rays_of(calibration: &Calibration, keypoints: &[Keypoint; KEYPOINTS]) -> RaySample {
     keypoints.map(|keypoint| {
-        if keypoint.confidence.is_nan() || keypoint.confidence < CONFIDENCE_GATE {
+        if !keypoint.is_seen() {
             return RayKeypoint::default();
         }
         calibration
