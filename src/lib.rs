@@ -11,6 +11,7 @@ pub mod config;
 pub mod frame;
 pub mod lift;
 pub mod limits;
+pub mod pipeline;
 pub mod pose;
 pub mod publish;
 pub mod skeleton;

@@ -7,6 +7,8 @@ pub enum Severity {
     Skip,
     /// Close the camera and open it again.
     Reopen,
+    /// The recording is over before its time; opening it again would start it anew.
+    End,
 }
 
 /// What can go wrong between asking for a frame and having one.
@@ -60,6 +62,20 @@ pub enum CaptureError {
         /// The last sequence number seen.
         last_sequence: u32,
     },
+    /// A recording ended before the end that its header states.
+    #[error("the recording ended after {frames} of {promised} frames")]
+    Truncated {
+        /// Frames it gave.
+        frames: u32,
+        /// Frames its header states.
+        promised: u32,
+    },
+    /// The program that decodes the video failed.
+    #[error("the decoder failed after {frames} frames")]
+    Decoder {
+        /// Frames it gave.
+        frames: u32,
+    },
     /// A system call failed.
     #[error("{call} failed with errno {errno} after frame {last_sequence}")]
     System {
@@ -77,7 +93,9 @@ impl CaptureError {
     pub const fn severity(self) -> Severity {
         match self {
             Self::ShortFrame { .. } | Self::Damaged { .. } => Severity::Skip,
+            Self::Truncated { .. } => Severity::End,
             Self::Timeout { .. }
+            | Self::Decoder { .. }
             | Self::Resized { .. }
             | Self::BufferIndex { .. }
             | Self::System { .. } => Severity::Reopen,

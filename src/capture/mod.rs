@@ -1,5 +1,6 @@
 //! Cameras: whatever makes frames, behind one trait. The capture thread runs it.
 
+pub mod convert;
 mod error;
 
 use std::time::Duration;
