@@ -89,20 +89,20 @@ proptest! {
             (prop::collection::vec(detection(), 0..=8), -20_i64..120), 1..25),
     ) {
         let mut tracker = Tracker::new(TrackConfig::default());
-        let mut tracked = TrackedPeople::new();
+        let mut known = TrackedPeople::new();
         let mut time_ms = 10_000;
         let mut ended = 0;
         for (people, step_ms) in frames {
             time_ms += step_ms;
             let count = people.len();
             let people: People = people.into_iter().collect();
-            tracker.update(MonoNs(u64::try_from(time_ms).unwrap() * 1_000_000), &people, &mut tracked);
-            prop_assert!(tracked.len() <= count);
-            for pair in tracked.windows(2) {
+            tracker.update(MonoNs(u64::try_from(time_ms).unwrap() * 1_000_000), &people, &mut known);
+            prop_assert!(known.len() <= count);
+            for pair in known.windows(2) {
                 prop_assert!(pair[0].id < pair[1].id);
             }
             let given = tracker.counters().confirmed;
-            prop_assert!(tracked.iter().all(|person| u64::from(person.id) <= given));
+            prop_assert!(known.iter().all(|person| u64::from(person.id) <= given));
             prop_assert!(given >= ended);
             ended = given;
         }

@@ -1,5 +1,350 @@
-//! Keypoints over time to a metric 3D pose.
+//! Keypoints over time to a metric 3D pose. Runs on the estimate thread.
+//!
+//! ```text
+//!  keypoints ─▶ rays ─▶ window ─▶ input ─▶ backbone ─▶ head ─▶ root ─▶ camera frame
+//!             (lens)   (30 Hz)   (faces   (engine)    (Rust)  (rays)
+//!                                 the person)
+//! ```
+//!
+//! [`Lifter`] keeps a window for each person; nothing here but the backbone's
+//! own engine touches the heap after construction.
 
+pub mod head;
+pub mod input;
 pub mod root;
 pub mod rotate;
 pub mod window;
+
+mod measured;
+
+use std::sync::Arc;
+
+use glam::Vec3;
+use heapless::Vec;
+use serde::Deserialize;
+
+use crate::calibration::Calibration;
+use crate::clock::MonoNs;
+use crate::config::ConfigError;
+use crate::limits::{LIFT_FEATURES, LIFT_SAMPLES, TRACKS_MAX};
+use crate::pose::{HeadTag, JointState, PersonPose};
+use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
+use crate::track::TrackedPerson;
+use crate::track::smooth::{OneEuro, OneEuroConfig};
+
+use head::Head;
+use input::{LIFT_INPUT, View, build_input};
+use root::{RootJoint, solve_root};
+use window::{Pushed, RayKeypoint, RaySamples, Window, rays_of};
+
+pub use measured::measured_joints;
+
+/// Of the twelve joints that a keypoint sees, so many must be seen in the newest
+/// frame, or there is no pose: two shoulders and an arm are four. With fewer,
+/// where the person stands and faces is a guess.
+pub const SEEN_MIN: usize = 4;
+
+/// `[lift]`: keypoints to 3D.
+///
+/// ```toml
+/// [lift]
+/// image_features = true
+///
+/// [lift.smooth]               # leave out for no smoothing of joints
+/// min_cutoff_hz = 2.0
+/// cutoff_per_speed = 3.0
+/// ```
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LiftConfig {
+    /// Whether the final layers use what the image shows beside the keypoints,
+    /// where both networks know how. Default true.
+    pub image_features: bool,
+    /// One-euro smoothing of root and joints, speeds in metres a second.
+    pub smooth: Option<OneEuroConfig>,
+}
+
+impl Default for LiftConfig {
+    fn default() -> Self {
+        Self {
+            image_features: true,
+            smooth: None,
+        }
+    }
+}
+
+impl LiftConfig {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let Some(smooth) = &self.smooth else {
+            return Ok(());
+        };
+        smooth.validate([
+            "lift.smooth.min_cutoff_hz",
+            "lift.smooth.cutoff_per_speed",
+            "lift.smooth.speed_cutoff_hz",
+        ])
+    }
+}
+
+/// The frozen network in the middle: input tensor to features of the newest sample.
+///
+/// Any closure of the right shape is one.
+pub trait Backbone {
+    /// The engine's error: small, `Copy`, without text.
+    type Error: Copy + core::fmt::Debug;
+
+    /// Runs the network once.
+    ///
+    /// # Errors
+    ///
+    /// The engine's own.
+    fn run_into(
+        &mut self,
+        input: &[f32; LIFT_INPUT],
+        features: &mut [f32; LIFT_FEATURES],
+    ) -> Result<(), Self::Error>;
+}
+
+impl<F, E> Backbone for F
+where
+    F: FnMut(&[f32; LIFT_INPUT], &mut [f32; LIFT_FEATURES]) -> Result<(), E>,
+    E: Copy + core::fmt::Debug,
+{
+    type Error = E;
+
+    fn run_into(
+        &mut self,
+        input: &[f32; LIFT_INPUT],
+        features: &mut [f32; LIFT_FEATURES],
+    ) -> Result<(), E> {
+        self(input, features)
+    }
+}
+
+/// Why a person has no 3D pose in this frame. Each variant owns one counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPose<E> {
+    /// Fewer than [`SEEN_MIN`] joints are seen.
+    TooFewSeen,
+    /// The frame's time does not lie after the person's last.
+    TimeStoodBack,
+    /// Joints and rays do not agree on a root before the camera.
+    NoRoot,
+    /// A network gave a number that is not finite.
+    NotFinite,
+    /// The engine failed.
+    Engine(E),
+}
+
+/// One person in 3D: all that the lifter knows, also of joints the camera does not see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// The pelvis in the camera frame, metres.
+    pub root_camera_m: Vec3,
+    /// Standard deviation of the root along the line of sight, metres.
+    pub root_sigma_m: f32,
+    /// Joints relative to the pelvis, directions of the camera frame, metres.
+    pub relative_camera_m: [Vec3; JOINTS],
+    /// Standard deviation of each joint relative to the root, per axis, metres.
+    pub sigmas_m: [f32; JOINTS],
+    /// Which joints the camera sees now.
+    pub measured: [bool; JOINTS],
+    /// How the input looked at the person.
+    pub view: View,
+    /// The backbone's features.
+    pub features: [f32; LIFT_FEATURES],
+    /// Which final layers made it.
+    pub head: HeadTag,
+}
+
+impl Estimate {
+    /// A joint in the camera frame, metres.
+    pub fn joint_camera_m(&self, joint: usize) -> Vec3 {
+        self.root_camera_m + self.relative_camera_m[joint]
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Person {
+    id: Option<u32>,
+    window: Window,
+    root: OneEuro<3>,
+    joints: [OneEuro<3>; JOINTS],
+}
+
+/// Lifts people, one at a time.
+#[derive(Debug)]
+pub struct Lifter<B> {
+    config: LiftConfig,
+    backbone: B,
+    head: Arc<Head>,
+    /// `TRACKS_MAX` people, each for one id.
+    people: Box<[Person]>,
+    samples: Box<RaySamples>,
+    input: Box<[f32; LIFT_INPUT]>,
+}
+
+impl<B: Backbone> Lifter<B> {
+    /// A lifter that has seen nobody. Takes a validated configuration.
+    pub fn new(config: LiftConfig, backbone: B, head: Arc<Head>) -> Self {
+        Self {
+            config,
+            backbone,
+            head,
+            people: (0..TRACKS_MAX).map(|_| Person::default()).collect(),
+            samples: Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]),
+            input: Box::new([0.0; LIFT_INPUT]),
+        }
+    }
+
+    /// The final layers in use.
+    pub fn head(&self) -> &Arc<Head> {
+        &self.head
+    }
+
+    /// Puts other final layers in and hands the old ones back, so that the hot
+    /// thread need not free them.
+    #[must_use = "dropping the last handle frees memory"]
+    pub fn replace_head(&mut self, head: Arc<Head>) -> Arc<Head> {
+        std::mem::replace(&mut self.head, head)
+    }
+
+    /// Takes one person of the frame of `time` and lifts it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no pose this time; the keypoints count for the next frames
+    /// all the same.
+    pub fn lift(
+        &mut self,
+        time: MonoNs,
+        calibration: &Calibration,
+        person: &TrackedPerson,
+    ) -> Result<Estimate, NoPose<B::Error>> {
+        let detection = &person.detection;
+        let rays = rays_of(calibration, &detection.keypoints);
+        let state = state_of(&mut self.people, person.id);
+        match state.window.push(time, &rays) {
+            Pushed::Taken | Pushed::ClockWasSet => {}
+            Pushed::TimeStoodBack => return Err(NoPose::TimeStoodBack),
+        }
+        let seen = SHARED
+            .iter()
+            .filter(|&&(_, keypoint)| rays[keypoint].is_present())
+            .count();
+        if seen < SEEN_MIN {
+            return Err(NoPose::TooFewSeen);
+        }
+        state.window.resample_into(&mut self.samples);
+        let view = build_input(&self.samples, &mut self.input).ok_or(NoPose::TooFewSeen)?;
+        let mut features = [0.0; LIFT_FEATURES];
+        self.backbone
+            .run_into(&self.input, &mut features)
+            .map_err(NoPose::Engine)?;
+        let image_features = detection
+            .features
+            .as_ref()
+            .filter(|_| self.config.image_features);
+        let output = self
+            .head
+            .apply(Some(&features), image_features)
+            .ok_or(NoPose::NotFinite)?;
+
+        let ranged: Vec<RootJoint, { SHARED.len() }> = SHARED
+            .iter()
+            .filter(|&&(_, keypoint)| view.newest[keypoint].is_present())
+            .map(|&(joint, keypoint)| RootJoint {
+                ray: view.newest[keypoint].ray,
+                relative_m: output.joints_m[joint],
+                weight: view.newest[keypoint].confidence,
+                sigma_m: output.sigmas_m[joint],
+            })
+            .collect();
+        let root = solve_root(&ranged).ok_or(NoPose::NoRoot)?;
+
+        let back = view.rotation.transpose();
+        let mut estimate = Estimate {
+            root_camera_m: back * root.position_m,
+            root_sigma_m: root.sigma_m,
+            relative_camera_m: output.joints_m.map(|joint| back * joint),
+            sigmas_m: output.sigmas_m,
+            measured: measured_joints(&rays),
+            view,
+            features,
+            head: self.head.tag,
+        };
+        if let Some(smooth) = &self.config.smooth {
+            state.smooth(smooth, time, &mut estimate);
+        }
+        Ok(estimate)
+    }
+}
+
+impl Person {
+    fn smooth(&mut self, config: &OneEuroConfig, time: MonoNs, estimate: &mut Estimate) {
+        let root = estimate.root_camera_m.to_array();
+        estimate.root_camera_m = self.root.step(config, time, root, 1.0).into();
+        for (filter, joint) in self.joints.iter_mut().zip(&mut estimate.relative_camera_m) {
+            *joint = filter.step(config, time, joint.to_array(), 1.0).into();
+        }
+    }
+}
+
+/// The state kept for an id: its own, else a free one, else that of whom nobody
+/// has seen for longest. There are more places than people in a frame.
+fn state_of(people: &mut [Person], id: u32) -> &mut Person {
+    let own = people.iter().position(|person| person.id == Some(id));
+    let place = own.unwrap_or_else(|| {
+        // A free place has no newest observation, and none sorts before some.
+        let oldest = (0..people.len()).min_by_key(|&place| people[place].window.newest());
+        let place = oldest.unwrap_or_default();
+        let person = &mut people[place];
+        person.id = Some(id);
+        person.window.clear();
+        person.root.clear();
+        person.joints.iter_mut().for_each(OneEuro::clear);
+        place
+    });
+    &mut people[place]
+}
+
+/// What is published of a person: measured joints where there is an estimate,
+/// keypoints always. A joint that is absent carries zeros, which mean nothing.
+pub fn person_pose(person: &TrackedPerson, estimate: Option<&Estimate>) -> PersonPose {
+    let detection = &person.detection;
+    let mut pose = PersonPose {
+        id: person.id,
+        score: detection.score,
+        bounds: detection.bounds,
+        root_camera_m: Vec3::ZERO,
+        root_sigma_m: 0.0,
+        joints_camera_m: [Vec3::ZERO; JOINTS],
+        sigmas_m: [0.0; JOINTS],
+        states: [JointState::Absent; JOINTS],
+        keypoints: detection.keypoints,
+        action: None,
+        head: HeadTag::default(),
+    };
+    if let Some(estimate) = estimate {
+        pose.root_camera_m = estimate.root_camera_m;
+        pose.root_sigma_m = estimate.root_sigma_m;
+        pose.head = estimate.head;
+        for joint in 0..JOINTS {
+            if estimate.measured[joint] {
+                pose.joints_camera_m[joint] = estimate.joint_camera_m(joint);
+                pose.sigmas_m[joint] = estimate.sigmas_m[joint];
+                pose.states[joint] = JointState::Measured;
+            }
+        }
+    }
+    pose
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

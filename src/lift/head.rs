@@ -1,0 +1,392 @@
+//! The final layers: features of the backbone and of the image to 17 joints and a sigma each.
+//!
+//! ```text
+//! hidden    = relu(lift f + image g)          each part may be missing
+//! y         = joints hidden                   [17, 3] metres, root-relative, rotated frame
+//! log sigma = log_sigma hidden                [17] ln metres, per axis
+//! ```
+//!
+//! Small enough to be applied, and later trained, in plain Rust. Stored as
+//! `head.safetensors`, every tensor `f32`, weights `[out, in]`.
+
+use glam::Vec3;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::limits::{IMAGE_FEATURES, LIFT_FEATURES};
+use crate::pose::HeadTag;
+use crate::skeleton::JOINTS;
+
+/// Width of the hidden layer.
+pub const HIDDEN: usize = LIFT_FEATURES;
+
+/// Bounds of a sigma, metres.
+const SIGMA_RANGE_M: (f32, f32) = (0.005, 1.0);
+
+/// What can be wrong with a head file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// Not a safetensors file.
+    #[error("the head is no safetensors file")]
+    Format(#[from] safetensors::SafeTensorError),
+    /// A tensor is missing.
+    #[error("the head has no tensor {name} {want:?}")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+        /// Its shape.
+        want: Vec<usize>,
+    },
+    /// A tensor has another shape or type.
+    #[error("{name} is {got_type} {got:?}: must be F32 {want:?}")]
+    Shape {
+        /// Its name.
+        name: &'static str,
+        /// Type found.
+        got_type: String,
+        /// Shape found.
+        got: Vec<usize>,
+        /// Shape wanted.
+        want: Vec<usize>,
+    },
+    /// A number is NaN or infinite.
+    #[error("{name}[{index}] = {value}: must be finite")]
+    NotFinite {
+        /// Its tensor.
+        name: &'static str,
+        /// Place in the tensor, row-major.
+        index: usize,
+        /// The number.
+        value: f32,
+    },
+    /// A tensor nobody knows.
+    #[error("the head has a tensor {name}, which is not part of a head")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A linear layer, `y = W x + b`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// Rows `[out, in]`, row-major.
+    pub weight: Box<[f32]>,
+    /// One for each output.
+    pub bias: Box<[f32]>,
+}
+
+impl Linear {
+    /// Adds `W x + b` to `sum`, which has one place for each output.
+    pub fn add_to(&self, x: &[f32], sum: &mut [f32]) {
+        debug_assert_eq!(sum.len(), self.bias.len(), "one place for each output");
+        debug_assert_eq!(self.weight.len(), x.len() * sum.len(), "rows fit the input");
+        let rows = self.weight.chunks_exact(x.len());
+        for ((sum, bias), row) in sum.iter_mut().zip(&self.bias).zip(rows) {
+            *sum += bias + dot(row, x);
+        }
+    }
+}
+
+/// Sum of products over eight accumulators, which the compiler keeps in vector registers.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let mut lanes = [0.0; LANES];
+    let (a_rows, b_rows) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a_rows
+        .remainder()
+        .iter()
+        .zip(b_rows.remainder())
+        .map(|(a, b)| a * b)
+        .sum();
+    for (a, b) in a_rows.zip(b_rows) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// A person's joints around the pelvis, in the rotated frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadOutput {
+    /// Joints relative to joint 0, metres.
+    pub joints_m: [Vec3; JOINTS],
+    /// Standard deviation of each joint per axis, metres.
+    pub sigmas_m: [f32; JOINTS],
+}
+
+/// The final layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// Backbone features to hidden.
+    pub lift: Linear,
+    /// Image features to hidden, where the head has learned from them.
+    pub image: Option<Linear>,
+    /// Hidden to joints.
+    pub joints: Linear,
+    /// Hidden to the logarithm of sigma.
+    pub log_sigma: Linear,
+    /// Which head this is.
+    pub tag: HeadTag,
+}
+
+impl Head {
+    /// Reads a factory head.
+    ///
+    /// # Errors
+    ///
+    /// Names the tensor that is missing, unknown, of another shape or type, or
+    /// holds a number that is not finite.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, HeadError> {
+        let file = SafeTensors::deserialize(bytes)?;
+        let has_image = file.names().iter().any(|name| name.starts_with("image."));
+        let linear = |weight, bias, outputs, inputs| {
+            Ok::<_, HeadError>(Linear {
+                weight: tensor(&file, weight, &[outputs, inputs])?,
+                bias: tensor(&file, bias, &[outputs])?,
+            })
+        };
+        let head = Self {
+            lift: linear("lift.weight", "lift.bias", HIDDEN, LIFT_FEATURES)?,
+            image: has_image
+                .then(|| linear("image.weight", "image.bias", HIDDEN, IMAGE_FEATURES))
+                .transpose()?,
+            joints: linear("joints.weight", "joints.bias", 3 * JOINTS, HIDDEN)?,
+            log_sigma: linear("log_sigma.weight", "log_sigma.bias", JOINTS, HIDDEN)?,
+            tag: HeadTag::default(),
+        };
+        let known = ["lift", "image", "joints", "log_sigma"];
+        for name in file.names() {
+            let (layer, part) = name.split_once('.').unwrap_or((name, ""));
+            if !known.contains(&layer) || !["weight", "bias"].contains(&part) {
+                return Err(HeadError::Unknown {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        Ok(head)
+    }
+
+    /// Applies the head.
+    ///
+    /// Image features are left out where this head has not learned from them.
+    /// `None` where nothing is left to go by, or where an output is not finite.
+    pub fn apply(
+        &self,
+        features: Option<&[f32; LIFT_FEATURES]>,
+        image_features: Option<&[f32; IMAGE_FEATURES]>,
+    ) -> Option<HeadOutput> {
+        let image = self.image.as_ref().zip(image_features);
+        if features.is_none() && image.is_none() {
+            return None;
+        }
+        let mut hidden = [0.0; HIDDEN];
+        if let Some(features) = features {
+            self.lift.add_to(features, &mut hidden);
+        }
+        if let Some((image, features)) = image {
+            image.add_to(features, &mut hidden);
+        }
+        // Before the rectifier: the larger of NaN and zero is zero.
+        if !hidden.iter().all(|value| value.is_finite()) {
+            return None;
+        }
+        for value in &mut hidden {
+            *value = value.max(0.0);
+        }
+        let mut joints = [0.0; 3 * JOINTS];
+        self.joints.add_to(&hidden, &mut joints);
+        let mut log_sigmas = [0.0; JOINTS];
+        self.log_sigma.add_to(&hidden, &mut log_sigmas);
+        if !joints
+            .iter()
+            .chain(&log_sigmas)
+            .all(|value| value.is_finite())
+        {
+            return None;
+        }
+        let root = Vec3::new(joints[0], joints[1], joints[2]);
+        Some(HeadOutput {
+            joints_m: std::array::from_fn(|joint| {
+                Vec3::from_slice(&joints[3 * joint..3 * joint + 3]) - root
+            }),
+            sigmas_m: log_sigmas.map(|log| log.exp().clamp(SIGMA_RANGE_M.0, SIGMA_RANGE_M.1)),
+        })
+    }
+}
+
+fn tensor(
+    file: &SafeTensors<'_>,
+    name: &'static str,
+    want: &[usize],
+) -> Result<Box<[f32]>, HeadError> {
+    let Ok(view) = file.tensor(name) else {
+        return Err(HeadError::Missing {
+            name,
+            want: want.to_vec(),
+        });
+    };
+    if view.dtype() != Dtype::F32 || view.shape() != want {
+        return Err(HeadError::Shape {
+            name,
+            got_type: format!("{:?}", view.dtype()),
+            got: view.shape().to_vec(),
+            want: want.to_vec(),
+        });
+    }
+    let values: Box<[f32]> = view
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes))
+        .collect();
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(HeadError::NotFinite {
+            name,
+            index,
+            value: values[index],
+        }),
+        None => Ok(values),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    /// Names, shapes and values of a head file, to be changed and written.
+    pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+    /// A head of small random numbers.
+    pub(crate) fn random_tensors(seed: u64, image: bool) -> Tensors {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut tensors = Tensors::new();
+        for (layer, outputs, inputs) in [
+            ("lift", HIDDEN, LIFT_FEATURES),
+            ("image", HIDDEN, IMAGE_FEATURES),
+            ("joints", 3 * JOINTS, HIDDEN),
+            ("log_sigma", JOINTS, HIDDEN),
+        ] {
+            if layer == "image" && !image {
+                continue;
+            }
+            let mut values = |count| (0..count).map(|_| 0.1 * (random.f32() - 0.5)).collect();
+            let weight = (vec![outputs, inputs], values(outputs * inputs));
+            let bias = (vec![outputs], values(outputs));
+            tensors.insert(format!("{layer}.weight"), weight);
+            tensors.insert(format!("{layer}.bias"), bias);
+        }
+        tensors
+    }
+
+    pub(crate) fn file_of(tensors: &Tensors) -> Vec<u8> {
+        let bytes: BTreeMap<&str, Vec<u8>> = tensors
+            .iter()
+            .map(|(name, (_, values))| {
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+                (name.as_str(), bytes.collect())
+            })
+            .collect();
+        let views = tensors.iter().map(|(name, (shape, _))| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), &bytes[name.as_str()]);
+            (name.as_str(), view.unwrap())
+        });
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    #[test]
+    fn the_head_is_what_its_formula_says() {
+        let tensors = random_tensors(4, true);
+        let head = Head::from_safetensors(&file_of(&tensors)).unwrap();
+        let mut random = fastrand::Rng::with_seed(9);
+        let f: [f32; LIFT_FEATURES] = std::array::from_fn(|_| random.f32() - 0.5);
+        let g: [f32; IMAGE_FEATURES] = std::array::from_fn(|_| random.f32() - 0.5);
+        let layer = |name: &str, x: &[f64]| -> Vec<f64> {
+            let weight = &tensors[&format!("{name}.weight")].1;
+            let bias = &tensors[&format!("{name}.bias")].1;
+            weight
+                .chunks(x.len())
+                .zip(bias)
+                .map(|(row, &bias)| {
+                    let products = row.iter().zip(x).map(|(&w, &x)| f64::from(w) * x);
+                    f64::from(bias) + products.sum::<f64>()
+                })
+                .collect()
+        };
+        let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+        for (with_lift, with_image) in [(true, true), (true, false), (false, true)] {
+            let mut hidden = vec![0.0; HIDDEN];
+            for (on, add) in [
+                (with_lift, layer("lift", &wide(&f))),
+                (with_image, layer("image", &wide(&g))),
+            ] {
+                if on {
+                    hidden.iter_mut().zip(add).for_each(|(h, add)| *h += add);
+                }
+            }
+            for value in &mut hidden {
+                *value = value.max(0.0);
+            }
+            let joints = layer("joints", &hidden);
+            let log_sigma = layer("log_sigma", &hidden);
+            let got = head
+                .apply(with_lift.then_some(&f), with_image.then_some(&g))
+                .unwrap();
+            for joint in 0..JOINTS {
+                for axis in 0..3 {
+                    let want = joints[3 * joint + axis] - joints[axis];
+                    let got = f64::from(got.joints_m[joint][axis]);
+                    assert!((got - want).abs() < 1e-5, "{joint} {axis}: {got} {want}");
+                }
+                let want = log_sigma[joint].exp().clamp(0.005, 1.0);
+                assert!((f64::from(got.sigmas_m[joint]) - want).abs() < 1e-5);
+            }
+        }
+        assert_eq!(head.apply(None, None), None);
+    }
+
+    #[test]
+    fn a_head_without_image_layer_passes_image_features_over() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let f = [0.3; LIFT_FEATURES];
+        let g = [0.5; IMAGE_FEATURES];
+        assert_eq!(head.apply(Some(&f), Some(&g)), head.apply(Some(&f), None));
+        assert_eq!(head.apply(None, Some(&g)), None);
+        assert_eq!(head.apply(Some(&[f32::NAN; LIFT_FEATURES]), None), None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_head_file_is_named() {
+        let error = |tensors: &Tensors| {
+            let error = Head::from_safetensors(&file_of(tensors)).unwrap_err();
+            error.to_string()
+        };
+        let good = random_tensors(1, true);
+        let mut tensors = good.clone();
+        tensors.remove("joints.bias");
+        assert_eq!(error(&tensors), "the head has no tensor joints.bias [51]");
+        let mut tensors = good.clone();
+        tensors.remove("image.bias");
+        assert_eq!(error(&tensors), "the head has no tensor image.bias [256]");
+        let mut tensors = good.clone();
+        tensors.insert("joints.bias".into(), (vec![17, 3], vec![0.0; 51]));
+        assert_eq!(
+            error(&tensors),
+            "joints.bias is F32 [17, 3]: must be F32 [51]"
+        );
+        let mut tensors = good.clone();
+        tensors.get_mut("lift.weight").unwrap().1[300] = f32::NAN;
+        assert_eq!(error(&tensors), "lift.weight[300] = NaN: must be finite");
+        let mut tensors = good;
+        tensors.insert("depth.bias".into(), (vec![1], vec![0.0]));
+        assert!(error(&tensors).contains("depth.bias"));
+        let error = Head::from_safetensors(b"{}").unwrap_err();
+        assert_eq!(error.to_string(), "the head is no safetensors file");
+    }
+}

@@ -1,0 +1,286 @@
+//! The lifter around a backbone that a test can see through.
+
+use std::slice::from_ref;
+
+use glam::Vec2;
+
+use super::head::tests::{file_of, random_tensors};
+use super::*;
+use crate::pose::{BoxPx, Detection, Keypoint};
+
+/// A standing body around the pelvis, directions of the camera frame, metres.
+const BODY: [[f32; 3]; JOINTS] = [
+    [0.0, 0.0, 0.0],
+    [-0.12, 0.0, 0.0],
+    [-0.13, 0.42, -0.05],
+    [-0.13, 0.84, 0.05],
+    [0.12, 0.0, 0.0],
+    [0.13, 0.42, -0.1],
+    [0.14, 0.83, 0.0],
+    [0.0, -0.25, 0.02],
+    [0.0, -0.5, 0.0],
+    [0.0, -0.6, -0.05],
+    [0.0, -0.72, -0.04],
+    [0.17, -0.45, 0.0],
+    [0.22, -0.18, 0.02],
+    [0.24, 0.06, -0.08],
+    [-0.17, -0.45, 0.0],
+    [-0.22, -0.18, 0.05],
+    [-0.24, 0.06, -0.02],
+];
+
+/// A head that says [`BODY`] whatever comes in.
+fn constant_head() -> Arc<Head> {
+    let mut tensors = random_tensors(2, false);
+    for (name, (_, values)) in &mut tensors {
+        match name.as_str() {
+            "joints.bias" => values.copy_from_slice(BODY.as_flattened()),
+            "log_sigma.bias" => values.fill(0.03_f32.ln()),
+            _ => values.fill(0.0),
+        }
+    }
+    Arc::new(Head::from_safetensors(&file_of(&tensors)).unwrap())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what a backbone returns")]
+fn silent(_: &[f32; LIFT_INPUT], features: &mut [f32; LIFT_FEATURES]) -> Result<(), ()> {
+    features.fill(0.0);
+    Ok(())
+}
+
+/// What the camera sees of [`BODY`] turned by the view's rotation, at `root_m`.
+fn seen_at(calibration: &Calibration, id: u32, joints_m: &[Vec3; JOINTS]) -> TrackedPerson {
+    let mut keypoints = [Keypoint::default(); KEYPOINTS];
+    for (joint, keypoint) in SHARED {
+        let point = joints_m[joint];
+        let pixel = calibration.pixel(point.truncate() / point.z);
+        keypoints[keypoint] = Keypoint {
+            x_px: pixel.x,
+            y_px: pixel.y,
+            confidence: 0.9,
+        };
+    }
+    TrackedPerson {
+        id,
+        detection: Detection {
+            score: 0.8,
+            bounds: BoxPx::around(&keypoints, 0.2).unwrap(),
+            keypoints,
+            features: None,
+        },
+    }
+}
+
+fn body_at(root_m: Vec3) -> [Vec3; JOINTS] {
+    BODY.map(|joint| root_m + Vec3::from(joint))
+}
+
+fn frame(number: u64) -> MonoNs {
+    MonoNs(1_000_000_000 + number * 33_333_333)
+}
+
+#[test]
+fn a_person_ahead_is_put_where_it_stands() {
+    let camera = Calibration::assumed(640, 480);
+    let mut lifter = Lifter::new(LiftConfig::default(), silent, constant_head());
+    // Centred so that the rotation is next to nothing and the head's answer is the truth.
+    let truth = body_at(Vec3::new(0.0, -0.19, 3.5));
+    let mut last = None;
+    for number in 0..40 {
+        let person = seen_at(&camera, 4, &truth);
+        last = Some(lifter.lift(frame(number), &camera, &person).unwrap());
+    }
+    let estimate = last.unwrap();
+    for (joint, truth) in truth.iter().enumerate() {
+        let apart = (estimate.joint_camera_m(joint) - truth).length();
+        assert!(apart < 0.02, "{joint}: {apart} m");
+    }
+    assert!(estimate.root_sigma_m > 0.0 && estimate.root_sigma_m < 0.5);
+    // No keypoint of the face is seen, so neck and head are not measured.
+    let pose = person_pose(&seen_at(&camera, 4, &truth), Some(&estimate));
+    for (joint, truth) in truth.iter().enumerate() {
+        if joint == 9 || joint == 10 {
+            assert_eq!(pose.states[joint], JointState::Absent);
+            assert_eq!(pose.joints_camera_m[joint], Vec3::ZERO);
+        } else {
+            assert_eq!(pose.states[joint], JointState::Measured, "{joint}");
+            assert!((pose.joints_camera_m[joint] - truth).length() < 0.02);
+        }
+    }
+    assert_eq!(pose.id, 4);
+}
+
+#[test]
+fn the_answer_is_turned_back_into_the_camera_frame() {
+    let camera = Calibration::assumed(1280, 720);
+    let mut lifter = Lifter::new(LiftConfig::default(), silent, constant_head());
+    // The head says BODY in the frame that faces the person; so a person at the
+    // side who is turned along with that frame must come out exactly.
+    let centre = Vec2::new(0.45, 0.1);
+    let rotation = rotate::rotation_facing(centre);
+    let facing = body_at(Vec3::new(0.0, -0.05, 4.0));
+    let truth = facing.map(|joint| rotation.transpose() * joint);
+    let estimate = lifter
+        .lift(frame(0), &camera, &seen_at(&camera, 1, &truth))
+        .unwrap();
+    for (joint, truth) in truth.iter().enumerate() {
+        let apart = (estimate.joint_camera_m(joint) - truth).length();
+        assert!(apart < 0.12, "{joint}: {apart} m");
+    }
+    // Without turning back the root would be 1.6 m off.
+    assert!((estimate.root_camera_m - truth[0]).length() < 0.05);
+}
+
+#[test]
+fn with_too_little_seen_there_are_keypoints_but_no_pose() {
+    let camera = Calibration::assumed(640, 480);
+    let mut lifter = Lifter::new(LiftConfig::default(), silent, constant_head());
+    let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 3.0)));
+    for keypoint in [7, 8, 9, 10, 13, 14, 15, 16, 12] {
+        person.detection.keypoints[keypoint].confidence = 0.1;
+    }
+    let outcome = lifter.lift(frame(0), &camera, &person);
+    assert_eq!(outcome.unwrap_err(), NoPose::TooFewSeen);
+    let pose = person_pose(&person, None);
+    assert_eq!(pose.keypoints, person.detection.keypoints);
+    assert_eq!(pose.states, [JointState::Absent; JOINTS]);
+}
+
+#[test]
+fn each_failure_says_what_it_was_and_the_next_frame_goes_on() {
+    let camera = Calibration::assumed(640, 480);
+    let fail = std::cell::Cell::new(0);
+    let backbone = |_: &[f32; LIFT_INPUT], features: &mut [f32; LIFT_FEATURES]| {
+        features.fill(if fail.get() == 1 { f32::NAN } else { 0.0 });
+        if fail.get() == 2 { Err(7_u8) } else { Ok(()) }
+    };
+    let mut lifter = Lifter::new(LiftConfig::default(), backbone, constant_head());
+    let person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 3.0)));
+    assert!(lifter.lift(frame(10), &camera, &person).is_ok());
+    let outcome = lifter.lift(frame(9), &camera, &person);
+    assert_eq!(outcome.unwrap_err(), NoPose::TimeStoodBack);
+    fail.set(1);
+    let outcome = lifter.lift(frame(11), &camera, &person);
+    assert_eq!(outcome.unwrap_err(), NoPose::NotFinite);
+    fail.set(2);
+    let outcome = lifter.lift(frame(12), &camera, &person);
+    assert_eq!(outcome.unwrap_err(), NoPose::Engine(7));
+    fail.set(0);
+    assert!(lifter.lift(frame(13), &camera, &person).is_ok());
+    // A head whose body is inside out has no root before the camera.
+    let mut inside_out = (*constant_head()).clone();
+    inside_out
+        .joints
+        .bias
+        .iter_mut()
+        .for_each(|value| *value = -*value);
+    let old = lifter.replace_head(Arc::new(inside_out));
+    assert_eq!(old.tag, HeadTag::default());
+    let outcome = lifter.lift(frame(14), &camera, &person);
+    assert_eq!(outcome.unwrap_err(), NoPose::NoRoot);
+}
+
+#[test]
+fn each_person_has_a_window_and_a_new_id_starts_empty() {
+    let camera = Calibration::assumed(640, 480);
+    let missing = std::cell::Cell::new(0);
+    let backbone = |input: &[f32; LIFT_INPUT], features: &mut [f32; LIFT_FEATURES]| {
+        features.fill(0.0);
+        let confidences = input.chunks(input::CHANNELS).map(|values| values[2]);
+        // Left shoulder, sample by sample.
+        let shoulders = confidences.skip(5).step_by(KEYPOINTS);
+        missing.set(shoulders.filter(|confidence| *confidence < 0.1).count());
+        Ok::<(), ()>(())
+    };
+    let mut lifter = Lifter::new(LiftConfig::default(), backbone, constant_head());
+    let person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 3.0)));
+    for number in 0..30 {
+        assert!(lifter.lift(frame(number), &camera, &person).is_ok());
+    }
+    assert_eq!(missing.get(), 0);
+    // Forty others come and go; each starts with one sample, and the first comes back empty.
+    for id in 2..42 {
+        let other = TrackedPerson {
+            id,
+            ..person.clone()
+        };
+        for other in from_ref(&other) {
+            assert!(
+                lifter
+                    .lift(frame(u64::from(id) + 30), &camera, other)
+                    .is_ok()
+            );
+        }
+        assert_eq!(missing.get(), LIFT_SAMPLES - 1, "{id}");
+    }
+    assert!(lifter.lift(frame(90), &camera, &person).is_ok());
+    assert_eq!(missing.get(), LIFT_SAMPLES - 1);
+}
+
+#[test]
+fn smoothing_calms_the_root() {
+    let camera = Calibration::assumed(640, 480);
+    let spread = |smooth: Option<OneEuroConfig>| {
+        let config = LiftConfig {
+            smooth,
+            ..LiftConfig::default()
+        };
+        let mut lifter = Lifter::new(config, silent, constant_head());
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut sum = 0.0;
+        for number in 0..150 {
+            let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 4.0)));
+            for keypoint in &mut person.detection.keypoints {
+                keypoint.x_px += 4.0 * (random.f32() - 0.5);
+                keypoint.y_px += 4.0 * (random.f32() - 0.5);
+            }
+            let estimate = lifter.lift(frame(number), &camera, &person).unwrap();
+            if number > 30 {
+                sum += (estimate.root_camera_m.z - 4.0).powi(2);
+            }
+        }
+        sum
+    };
+    let smooth = OneEuroConfig {
+        min_cutoff_hz: 1.0,
+        cutoff_per_speed: 1.0,
+        speed_cutoff_hz: 1.0,
+    };
+    assert!(spread(Some(smooth)) < 0.5 * spread(None));
+}
+
+#[test]
+fn the_documented_section_is_read_and_bad_values_are_named() {
+    #[derive(Deserialize)]
+    struct File {
+        lift: LiftConfig,
+    }
+    let text: String = include_str!("mod.rs")
+        .lines()
+        .skip_while(|line| *line != "/// ```toml")
+        .skip(1)
+        .take_while(|line| *line != "/// ```")
+        .map(|line| line.trim_start_matches("///").trim_start().to_owned() + "\n")
+        .collect();
+    toml::from_str::<File>(&text)
+        .unwrap()
+        .lift
+        .validate()
+        .unwrap();
+    let bad = text.replace("cutoff_per_speed = 3.0", "cutoff_per_speed = -1.0");
+    let error = toml::from_str::<File>(&bad)
+        .unwrap()
+        .lift
+        .validate()
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("lift.smooth.cutoff_per_speed = -1")
+    );
+    assert!(toml::from_str::<File>("[lift]\nimage = true").is_err());
+    assert_eq!(
+        LiftConfig::default(),
+        toml::from_str::<LiftConfig>("").unwrap()
+    );
+}
