@@ -8,6 +8,7 @@ pub mod calibration;
 pub mod capture;
 pub mod clock;
 pub mod config;
+pub mod counters;
 pub mod frame;
 pub mod lift;
 pub mod limits;

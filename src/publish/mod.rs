@@ -1,4 +1,302 @@
 //! Poses out: the publisher thread takes samples, writes messages, puts them on Zenoh.
+//!
+//! ```text
+//!   estimate ── filled ──▶ Publisher ──▶ Outlet ──▶ Zenoh
+//!      ▲                      │
+//!      └──────── free ◀───────┘
+//! ```
+//!
+//! The thread wakes when it is unparked, or by itself every few milliseconds.
+//! Once a second it says how the daemon is ([`health`]), and at once when
+//! something happens to the camera. What it counts is in [`Counters`].
 
+pub mod health;
+mod outlet;
 pub mod read;
+pub mod subscribe;
 pub mod wire;
+pub mod zenoh;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use heapless::spsc::{Consumer, Producer};
+use serde::Deserialize;
+
+use crate::clock::{Clock, MonoNs, unix_ns};
+use crate::config::{ConfigError, check};
+use crate::counters::{CameraState, Counters, Drop, Timed};
+use crate::limits::MESSAGE_BYTES_MAX;
+use crate::pose::PoseSample;
+use crate::sys::rt::resident_bytes;
+use health::{Event, Health, Snapshot};
+use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
+
+pub use outlet::{Documents, Outlet};
+pub use zenoh::{DEFAULT_ENDPOINT, SessionError, ZenohConfig};
+
+/// Longest sleep between two looks at the ring, when nobody unparks the thread.
+const WAIT: Duration = Duration::from_millis(5);
+
+/// Time between two health messages.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// Wall time is set anew when it has moved by more against the monotonic clock.
+const WALL_STEP_NS: u64 = 1_000_000;
+
+/// `[publish]`: what counts as late, and as silence.
+///
+/// ```toml
+/// [publish]
+/// late_after_ms = 200
+/// silent_after_ms = 2000
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublishConfig {
+    /// A pose older than this when it is published is counted as late, in
+    /// milliseconds, 1 to 60000. It is published all the same, with its age.
+    /// Default 200: a fifth of a second is what a person notices.
+    pub late_after_ms: u32,
+    /// A camera that gives no frame for this long is called silent, in
+    /// milliseconds, 100 to 60000. Default 2000.
+    pub silent_after_ms: u32,
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self {
+            late_after_ms: 200,
+            silent_after_ms: 2_000,
+        }
+    }
+}
+
+impl PublishConfig {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check("publish.late_after_ms", self.late_after_ms, 1, 60_000)?;
+        check("publish.silent_after_ms", self.silent_after_ms, 100, 60_000)
+    }
+}
+
+/// Makes messages of poses and puts them out.
+pub struct Publisher<'a> {
+    config: PublishConfig,
+    camera: &'a str,
+    engine: &'a str,
+    clock: &'a Clock,
+    counters: &'a Counters,
+    outlet: Outlet,
+    buffer: Box<Buffer>,
+    unix_offset_ns: i64,
+    poses: u64,
+    healths: u64,
+    events: u64,
+    started: MonoNs,
+    earlier: Snapshot,
+    camera_state: CameraState,
+    captured: u64,
+    captured_at: MonoNs,
+    silent: bool,
+}
+
+impl<'a> Publisher<'a> {
+    /// A publisher for `camera`, which `engine` estimates.
+    ///
+    /// With a live clock the wall time is taken from the machine; with a
+    /// standing one, as in a replay, it is the clock's own time, so that the
+    /// same recording gives the same bytes.
+    pub fn new(
+        config: &PublishConfig,
+        camera: &'a str,
+        engine: &'a str,
+        clock: &'a Clock,
+        counters: &'a Counters,
+        outlet: Outlet,
+    ) -> Self {
+        let now = clock.now();
+        let mut publisher = Self {
+            config: config.clone(),
+            camera,
+            engine,
+            clock,
+            counters,
+            outlet,
+            buffer: Box::new([0; MESSAGE_BYTES_MAX]),
+            unix_offset_ns: 0,
+            poses: 0,
+            healths: 0,
+            events: 0,
+            started: now,
+            earlier: Snapshot::take(counters, now),
+            camera_state: counters.camera(),
+            captured: counters.captured.get(),
+            captured_at: now,
+            silent: false,
+        };
+        publisher.set_wall_time();
+        publisher
+    }
+
+    /// Publishes what comes through `filled` and sends the boxes back through
+    /// `free`, until `stop` is set and `filled` is empty. Set `stop` once the
+    /// thread that fills the ring has left.
+    pub fn run(
+        mut self,
+        filled: &mut Consumer<'_, Box<PoseSample>>,
+        free: &mut Producer<'_, Box<PoseSample>>,
+        stop: &AtomicBool,
+    ) {
+        self.event(Event::Started, Some(env!("CARGO_PKG_VERSION")));
+        loop {
+            // Read before the ring is emptied: what was put before the stop goes out.
+            let stopping = stop.load(Ordering::Acquire);
+            while let Some(mut sample) = filled.dequeue() {
+                self.publish(&mut sample);
+                let returned = free.enqueue(sample);
+                debug_assert!(returned.is_ok(), "the free ring has room for every box");
+            }
+            self.tend();
+            if stopping {
+                break;
+            }
+            std::thread::park_timeout(WAIT);
+        }
+        self.say_health(self.clock.now());
+        self.event(Event::Stopping, None);
+        self.outlet.close();
+    }
+
+    /// Publishes one sample; people with a number that is not finite are left out.
+    pub fn publish(&mut self, sample: &mut PoseSample) {
+        let people = sample.people.len();
+        sample.people.retain(|person| wire::finite(person).is_ok());
+        let unfit = people - sample.people.len();
+        if unfit > 0 {
+            self.counters.dropped(Drop::Unfit, unfit as u64);
+        }
+        let publish = self.clock.now();
+        let stamp = self.stamp(self.poses, publish);
+        let sent = match wire::encode(&stamp, sample, &mut self.buffer) {
+            Ok(length) => self.outlet.put_pose(&self.buffer[..length]).is_ok(),
+            Err(error) => {
+                log::debug!("{error}");
+                false
+            }
+        };
+        if !sent {
+            self.counters.dropped(Drop::NotSent, 1);
+            return;
+        }
+        self.poses += 1;
+        let done = self.clock.now();
+        let age = publish.since(sample.capture);
+        if age > Duration::from_millis(self.config.late_after_ms.into()) {
+            self.counters.late.add(1);
+        }
+        self.counters.latency.add(done.since(sample.capture));
+        self.counters.timed(Timed::Publish).add(done.since(publish));
+        self.counters
+            .set_newest(sample.capture, sample.people.len());
+        self.counters.published.add(1);
+    }
+
+    /// What is due beside poses: events of the camera, health, the session.
+    fn tend(&mut self) {
+        let now = self.clock.now();
+        self.watch_camera(now);
+        if now.since(self.earlier.at()) >= HEALTH_EVERY {
+            self.set_wall_time();
+            self.outlet.tend(now);
+            self.say_health(now);
+        }
+    }
+
+    fn watch_camera(&mut self, now: MonoNs) {
+        let state = self.counters.camera();
+        if state != self.camera_state {
+            let before = std::mem::replace(&mut self.camera_state, state);
+            self.captured_at = now;
+            match (before, state) {
+                (_, CameraState::Lost) => self.event(Event::CameraLost, None),
+                (CameraState::Lost, CameraState::Running) => self.event(Event::CameraBack, None),
+                _ => {}
+            }
+        }
+        let captured = self.counters.captured.get();
+        if captured != self.captured {
+            (self.captured, self.captured_at) = (captured, now);
+            if std::mem::take(&mut self.silent) {
+                self.event(Event::FramesBack, None);
+            }
+        }
+        let silence = now.since(self.captured_at);
+        let too_long = silence >= Duration::from_millis(self.config.silent_after_ms.into());
+        if state == CameraState::Running && too_long && !self.silent {
+            self.silent = true;
+            self.event(Event::NoFrames, None);
+        }
+    }
+
+    fn say_health(&mut self, now: MonoNs) {
+        let snapshot = Snapshot::take(self.counters, now);
+        let health = Health {
+            started: self.started,
+            engine: self.engine,
+            silent: self.silent,
+            rss_bytes: resident_bytes(),
+            peers: self.outlet.peers() as u64,
+        };
+        let stamp = self.stamp(self.healths, now);
+        let bytes = health::health(&stamp, &health, self.counters, &self.earlier, &snapshot);
+        self.earlier = snapshot;
+        self.healths += 1;
+        if let Err(error) = self.outlet.put_health(bytes) {
+            log::debug!("health: {error}");
+        }
+    }
+
+    fn event(&mut self, event: Event, detail: Option<&str>) {
+        log::info!("{}: {}", self.camera, event.name());
+        let stamp = self.stamp(self.events, self.clock.now());
+        let bytes = health::event(&stamp, event, detail);
+        self.events += 1;
+        if let Err(error) = self.outlet.put_event(bytes) {
+            log::debug!("{}: {error}", event.name());
+        }
+    }
+
+    fn stamp(&self, sequence: u64, publish: MonoNs) -> Stamp<'a> {
+        Stamp {
+            sequence,
+            camera: self.camera,
+            clock: match self.clock {
+                Clock::Live(_) => CLOCK_MONOTONIC,
+                Clock::Set(_) => CLOCK_RECORDING,
+            },
+            publish,
+            unix_offset_ns: self.unix_offset_ns,
+        }
+    }
+
+    /// Takes the wall time, where it has been set since.
+    fn set_wall_time(&mut self) {
+        if matches!(self.clock, Clock::Set(_)) {
+            return;
+        }
+        let (wall, mono) = (unix_ns(), self.clock.now());
+        let offset = i64::try_from(i128::from(wall) - i128::from(mono.0)).unwrap_or(0);
+        let moved = offset.abs_diff(self.unix_offset_ns);
+        if moved > WALL_STEP_NS {
+            if self.unix_offset_ns != 0 {
+                log::info!("wall time moved by {} ms", moved / 1_000_000);
+            }
+            self.unix_offset_ns = offset;
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! What all threads count: the one source of the health message, the log line
+//! and the figures of `--json`.
+//!
+//! Only atomics, so any thread may count without waiting and any may read.
+//! Counts only grow; whoever wants a rate subtracts two readings.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::MonoNs;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds `more`.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a frame or a pose went no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Drop {
+    /// The camera's numbering has a gap.
+    LostByCamera,
+    /// Fewer bytes than the format needs.
+    Short,
+    /// Marked as damaged, or does not decode.
+    Damaged,
+    /// No free slot when the frame came.
+    NoSlot,
+    /// A newer frame had come before this one was looked at.
+    PassedOver,
+    /// Too old when the estimate would have begun.
+    Stale,
+    /// A network or a stage gave nothing that can be used.
+    EstimateFailed,
+    /// The publisher's ring was full.
+    PublisherFull,
+    /// A person left out of a message: a number is not finite.
+    Unfit,
+    /// The session took no message.
+    NotSent,
+}
+
+impl Drop {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::LostByCamera,
+        Self::Short,
+        Self::Damaged,
+        Self::NoSlot,
+        Self::PassedOver,
+        Self::Stale,
+        Self::EstimateFailed,
+        Self::PublisherFull,
+        Self::Unfit,
+        Self::NotSent,
+    ];
+
+    /// Its name in messages and figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LostByCamera => "lost_by_camera",
+            Self::Short => "short",
+            Self::Damaged => "damaged",
+            Self::NoSlot => "no_slot",
+            Self::PassedOver => "passed_over",
+            Self::Stale => "stale",
+            Self::EstimateFailed => "estimate_failed",
+            Self::PublisherFull => "publisher_full",
+            Self::Unfit => "unfit",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+/// How the camera is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CameraState {
+    /// It has not yet given a frame.
+    #[default]
+    Opening = 0,
+    /// It gives frames.
+    Running = 1,
+    /// It is gone and being looked for.
+    Lost = 2,
+}
+
+/// The parts of the way from frame to message that are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Timed {
+    /// Finding people.
+    Find,
+    /// Keypoints and features of all people.
+    Keypoints,
+    /// Tracking and the windows.
+    Track,
+    /// Lifter, head and root of all people.
+    Lift,
+    /// Encoding and handing over to Zenoh.
+    Publish,
+}
+
+impl Timed {
+    /// All parts, in the order a frame travels.
+    pub const ALL: [Self; 5] = [
+        Self::Find,
+        Self::Keypoints,
+        Self::Track,
+        Self::Lift,
+        Self::Publish,
+    ];
+
+    /// Its name in figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Find => "find",
+            Self::Keypoints => "keypoints",
+            Self::Track => "track",
+            Self::Lift => "lift",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// What all threads count.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames that came from the camera whole.
+    pub captured: Count,
+    /// Frames that went through all stages.
+    pub estimated: Count,
+    /// Pose messages handed to Zenoh.
+    pub published: Count,
+    /// Pose messages that were older than they should be when published.
+    pub late: Count,
+    /// From capture to the message being handed to Zenoh.
+    pub latency: Histogram,
+    drops: [Count; Drop::ALL.len()],
+    timed: [Histogram; Timed::ALL.len()],
+    people: AtomicU32,
+    camera: AtomicU8,
+    newest_capture_ns: AtomicU64,
+}
+
+impl Counters {
+    /// Counts what went no further.
+    pub fn dropped(&self, reason: Drop, how_many: u64) {
+        self.drops[reason as usize].add(how_many);
+    }
+
+    /// How many went no further for this reason.
+    pub fn drops(&self, reason: Drop) -> u64 {
+        self.drops[reason as usize].get()
+    }
+
+    /// How many frames and poses went no further for any reason but [`Drop::Unfit`],
+    /// which counts people.
+    pub fn drops_total(&self) -> u64 {
+        let reasons = Drop::ALL.iter().filter(|reason| **reason != Drop::Unfit);
+        reasons.map(|reason| self.drops(*reason)).sum()
+    }
+
+    /// The times of one part of the way.
+    pub fn timed(&self, part: Timed) -> &Histogram {
+        &self.timed[part as usize]
+    }
+
+    /// Says what the newest pose holds.
+    pub fn set_newest(&self, capture: MonoNs, people: usize) {
+        let people = u32::try_from(people).unwrap_or(u32::MAX);
+        self.people.store(people, Ordering::Relaxed);
+        self.newest_capture_ns.store(capture.0, Ordering::Relaxed);
+    }
+
+    /// People in the newest pose.
+    pub fn people(&self) -> u32 {
+        self.people.load(Ordering::Relaxed)
+    }
+
+    /// When the frame of the newest pose was taken; `None` before the first.
+    pub fn newest_capture(&self) -> Option<MonoNs> {
+        let published = self.published.get() > 0;
+        published.then(|| MonoNs(self.newest_capture_ns.load(Ordering::Relaxed)))
+    }
+
+    /// Says how the camera is.
+    pub fn set_camera(&self, state: CameraState) {
+        self.camera.store(state as u8, Ordering::Release);
+    }
+
+    /// How the camera is.
+    pub fn camera(&self) -> CameraState {
+        match self.camera.load(Ordering::Acquire) {
+            0 => CameraState::Opening,
+            1 => CameraState::Running,
+            _ => CameraState::Lost,
+        }
+    }
+}
+
+/// Buckets of an octave; a bucket is a sixteenth of its octave wide, so a
+/// quantile is at most 3.2 % from the truth.
+const PER_OCTAVE: usize = 16;
+
+/// Octaves above the first [`PER_OCTAVE`] microseconds: up to 134 s.
+const OCTAVES: usize = 23;
+
+const BUCKETS: usize = PER_OCTAVE * (OCTAVES + 1);
+
+/// How often a duration fell into each of a fixed set of buckets.
+#[derive(Debug)]
+pub struct Histogram {
+    buckets: [AtomicU32; BUCKETS],
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            buckets: [const { AtomicU32::new(0) }; BUCKETS],
+        }
+    }
+}
+
+/// A histogram at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    buckets: [u32; BUCKETS],
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            buckets: [0; BUCKETS],
+        }
+    }
+}
+
+impl Histogram {
+    /// Counts a duration; all above 134 s are in the last bucket.
+    pub fn add(&self, duration: Duration) {
+        let us = usize::try_from(duration.as_micros()).unwrap_or(usize::MAX);
+        self.buckets[bucket(us)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts now.
+    pub fn read(&self) -> Reading {
+        Reading {
+            buckets: std::array::from_fn(|i| self.buckets[i].load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Reading {
+    /// What came since `earlier`, a reading of the same histogram.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            buckets: std::array::from_fn(|i| self.buckets[i].wrapping_sub(earlier.buckets[i])),
+        }
+    }
+
+    /// How many durations there are.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// The duration in milliseconds that a share of all, 0 to 1, does not
+    /// exceed: the middle of its bucket. `None` where there are none.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts and microseconds are far below 2^53, the share is clamped"
+    )]
+    pub fn quantile_ms(&self, share: f64) -> Option<f64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        let rank = (share.clamp(0.0, 1.0) * count as f64).ceil().max(1.0) as u64;
+        let mut below = 0;
+        let at = self.buckets.iter().position(|count| {
+            below += u64::from(*count);
+            below >= rank
+        })?;
+        let (low_us, width_us) = edges(at);
+        Some((low_us as f64 + 0.5 * (width_us as f64 - 1.0)) * 1e-3)
+    }
+}
+
+const fn bucket(us: usize) -> usize {
+    if us < PER_OCTAVE {
+        return us;
+    }
+    let octave = us.ilog2() as usize - PER_OCTAVE.ilog2() as usize;
+    if octave >= OCTAVES {
+        return BUCKETS - 1;
+    }
+    PER_OCTAVE * octave + (us >> octave)
+}
+
+/// Lowest duration and width of a bucket, in microseconds.
+const fn edges(bucket: usize) -> (usize, usize) {
+    if bucket < 2 * PER_OCTAVE {
+        return (bucket, 1);
+    }
+    let octave = bucket / PER_OCTAVE - 1;
+    ((bucket - PER_OCTAVE * octave) << octave, 1 << octave)
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < BUCKETS {
+        let (low, width) = edges(i);
+        assert!(bucket(low) == i, "a bucket holds its lowest duration");
+        assert!(bucket(low + width - 1) == i, "and its highest");
+        i += 1;
+    }
+    i = 0;
+    while i < Drop::ALL.len() {
+        assert!(Drop::ALL[i] as usize == i, "in the order of their numbers");
+        i += 1;
+    }
+    i = 0;
+    while i < Timed::ALL.len() {
+        assert!(Timed::ALL[i] as usize == i, "in the order of their numbers");
+        i += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_within_a_thirtieth_of_the_truth() {
+        let histogram = Histogram::default();
+        for us in 1..=10_000 {
+            histogram.add(Duration::from_micros(us));
+        }
+        let reading = histogram.read();
+        assert_eq!(reading.count(), 10_000);
+        for (share, truth_ms) in [(0.5, 5.0), (0.99, 9.9), (1.0, 10.0), (0.0, 0.001)] {
+            let got = reading.quantile_ms(share).unwrap();
+            assert!(
+                (got - truth_ms).abs() <= truth_ms / 30.0,
+                "{share}: {got} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn a_histogram_without_durations_has_no_quantile() {
+        assert_eq!(Histogram::default().read().quantile_ms(0.5), None);
+    }
+
+    #[test]
+    fn a_reading_less_an_earlier_one_holds_only_what_came_between() {
+        let histogram = Histogram::default();
+        histogram.add(Duration::from_secs(1));
+        let earlier = histogram.read();
+        histogram.add(Duration::from_millis(2));
+        let between = histogram.read().since(&earlier);
+        assert_eq!(between.count(), 1);
+        let p99 = between.quantile_ms(0.99).unwrap();
+        assert!((p99 - 2.0).abs() < 0.07, "{p99} ms");
+    }
+
+    #[test]
+    fn the_longest_duration_has_a_bucket() {
+        let histogram = Histogram::default();
+        histogram.add(Duration::MAX);
+        histogram.add(Duration::from_secs(301));
+        assert!(histogram.read().quantile_ms(1.0).unwrap() > 130_000.0);
+    }
+
+    #[test]
+    fn people_left_out_are_no_dropped_frames() {
+        let counters = Counters::default();
+        counters.dropped(Drop::Unfit, 3);
+        counters.dropped(Drop::Stale, 2);
+        counters.dropped(Drop::Short, 1);
+        assert_eq!(counters.drops_total(), 3);
+        assert_eq!(counters.drops(Drop::Unfit), 3);
+    }
+}

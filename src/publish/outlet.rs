@@ -1,0 +1,311 @@
+//! What one camera has on Zenoh: its publishers, its liveliness token, its answers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use zenoh::bytes::{Encoding, ZBytes};
+use zenoh::key_expr::KeyExpr;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::pubsub::Publisher;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::Queryable;
+use zenoh::{Session, Wait};
+
+use super::health;
+use super::wire::{CDDL, POSE_SCHEMA};
+use super::zenoh::{Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open};
+use crate::clock::MonoNs;
+
+/// How long between two tries to open a session.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Texts that are answered when asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Documents {
+    /// The configuration in use, as TOML; answers `/config`.
+    pub config: String,
+    /// The calibration in use, as TOML; answers `/calibration`.
+    pub calibration: String,
+}
+
+type Last = Arc<Mutex<Option<ZBytes>>>;
+
+/// A camera's place on Zenoh. Opens its session again where it has none.
+pub struct Outlet {
+    config: ZenohConfig,
+    camera: String,
+    documents: Documents,
+    last: Last,
+    line: Option<Line>,
+    next_try: MonoNs,
+    connected: usize,
+}
+
+/// All that lives as long as the session.
+struct Line {
+    poses: Publisher<'static>,
+    events: Publisher<'static>,
+    health: Publisher<'static>,
+    listen: Vec<String>,
+    connect: Vec<String>,
+    // These end before the session does.
+    _alive: LivelinessToken,
+    _answers: [Queryable<()>; 5],
+    session: Session,
+}
+
+impl Outlet {
+    /// Opens the session and declares everything of `camera`.
+    ///
+    /// A peer is open at once; nobody needs to answer. A client whose router does
+    /// not answer in `open_timeout_ms` is left without a session for now, which
+    /// is logged once, and [`Outlet::tend`] tries again.
+    ///
+    /// # Errors
+    ///
+    /// What no later try would mend: the configuration, or an address to
+    /// listen on that is taken.
+    pub fn open(
+        config: &ZenohConfig,
+        camera: &str,
+        documents: Documents,
+        now: MonoNs,
+    ) -> Result<Self, SessionError> {
+        let mut outlet = Self {
+            config: config.clone(),
+            camera: camera.to_owned(),
+            documents,
+            last: Last::default(),
+            line: None,
+            next_try: now.plus(RETRY),
+            connected: 0,
+        };
+        match open(config, Role::Publisher) {
+            Ok(opened) => outlet.line = Some(outlet.declare(opened)?),
+            Err(error @ SessionError::Open { .. })
+                if base(config, Role::Publisher).is_ok_and(|b| is_client(&b)) =>
+            {
+                let router = config.connect.join(", ");
+                log::warn!("{error}: no router at {router}, trying again every few seconds");
+                return Ok(outlet);
+            }
+            Err(error) => return Err(error),
+        }
+        outlet.connected = outlet.peers();
+        if let Some(line) = &outlet.line {
+            let at = line.listen.join(", ");
+            let key = config.key(camera, "poses");
+            log::info!("publishing {key}, listening on {at}");
+            if outlet.connected == 0 && !line.connect.is_empty() {
+                let silent = line.connect.join(", ");
+                log::warn!("nobody answers at {silent}: going on, trying again every few seconds");
+            }
+        }
+        Ok(outlet)
+    }
+
+    fn declare(&self, opened: Opened) -> Result<Line, SessionError> {
+        let Opened {
+            session,
+            listen,
+            connect,
+        } = opened;
+        let poses = self.publisher(&session, "poses", POSE_SCHEMA, Priority::InteractiveHigh)?;
+        let events =
+            self.publisher(&session, "events", health::EVENT_SCHEMA, Priority::DataHigh)?;
+        let health =
+            self.publisher(&session, "health", health::HEALTH_SCHEMA, Priority::DataLow)?;
+        let fixed = |payload: Vec<u8>| {
+            let payload = ZBytes::from(payload);
+            move || Some(payload.clone())
+        };
+        let last = Arc::clone(&self.last);
+        let newest = move || {
+            let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.clone()
+        };
+        let cbor = |schema| Encoding::APPLICATION_CBOR.with_schema(schema);
+        let documents = self.documents.clone();
+        let toml = || Encoding::from("application/toml");
+        let answers = [
+            self.answer(&session, "last", cbor(POSE_SCHEMA), newest)?,
+            self.answer(
+                &session,
+                "names",
+                cbor(health::NAMES_SCHEMA),
+                fixed(health::names()),
+            )?,
+            self.answer(&session, "schema", Encoding::TEXT_PLAIN, fixed(CDDL.into()))?,
+            self.answer(&session, "config", toml(), fixed(documents.config.into()))?,
+            self.answer(
+                &session,
+                "calibration",
+                toml(),
+                fixed(documents.calibration.into()),
+            )?,
+        ];
+        let key = self.config.key(&self.camera, "alive");
+        let alive = session
+            .liveliness()
+            .declare_token(key.clone())
+            .wait()
+            .map_err(|source| SessionError::Declare { key, source })?;
+        Ok(Line {
+            poses,
+            events,
+            health,
+            listen,
+            connect,
+            _alive: alive,
+            _answers: answers,
+            session,
+        })
+    }
+
+    fn key(&self, leaf: &str) -> Result<KeyExpr<'static>, SessionError> {
+        let key = self.config.key(&self.camera, leaf);
+        KeyExpr::new(key.clone()).map_err(|source| SessionError::Declare { key, source })
+    }
+
+    /// A publisher that never waits: what cannot leave is dropped.
+    fn publisher(
+        &self,
+        session: &Session,
+        leaf: &str,
+        schema: &'static str,
+        priority: Priority,
+    ) -> Result<Publisher<'static>, SessionError> {
+        let key = self.key(leaf)?;
+        session
+            .declare_publisher(key.clone())
+            .encoding(Encoding::APPLICATION_CBOR.with_schema(schema))
+            .congestion_control(CongestionControl::Drop)
+            .priority(priority)
+            .express(priority == Priority::InteractiveHigh)
+            .wait()
+            .map_err(|source| SessionError::Declare {
+                key: key.to_string(),
+                source,
+            })
+    }
+
+    /// Answers queries for a key with what `payload` gives; with an error where it gives nothing.
+    fn answer(
+        &self,
+        session: &Session,
+        leaf: &str,
+        encoding: Encoding,
+        payload: impl Fn() -> Option<ZBytes> + Send + Sync + 'static,
+    ) -> Result<Queryable<()>, SessionError> {
+        let key = self.key(leaf)?;
+        let own = key.clone();
+        session
+            .declare_queryable(key.clone())
+            .complete(true)
+            .callback(move |query| {
+                let sent = match payload() {
+                    Some(payload) => query
+                        .reply(own.clone(), payload)
+                        .encoding(encoding.clone())
+                        .wait(),
+                    None => query.reply_err("nothing has been published yet").wait(),
+                };
+                if let Err(error) = sent {
+                    log::debug!("{own}: the answer was not sent: {error}");
+                }
+            })
+            .wait()
+            .map_err(|source| SessionError::Declare {
+                key: key.to_string(),
+                source,
+            })
+    }
+
+    /// Looks after the session: opens it where there is none and it is time, and logs
+    /// when others come and go. Call it about once a second; where a client has
+    /// no router it may wait for `open_timeout_ms`.
+    pub fn tend(&mut self, now: MonoNs) {
+        if self.line.is_none() && now >= self.next_try {
+            self.next_try = now.plus(RETRY);
+            match open(&self.config, Role::Publisher).and_then(|opened| self.declare(opened)) {
+                Ok(line) => self.line = Some(line),
+                Err(error) => log::debug!("{error}"),
+            }
+        }
+        let connected = self.peers();
+        if (connected == 0) != (self.connected == 0) {
+            match &self.line {
+                Some(line) if !line.connect.is_empty() && connected == 0 => {
+                    log::warn!("nobody is connected any more, trying again every few seconds");
+                }
+                _ => log::info!("connected with {connected} sessions"),
+            }
+        }
+        self.connected = connected;
+    }
+
+    /// Sessions connected with.
+    pub fn peers(&self) -> usize {
+        let session = self.line.as_ref().map(|line| &line.session);
+        session.map_or(0, connections)
+    }
+
+    /// Endpoints the session listens on, but those that only `config_file` names.
+    pub fn endpoints(&self) -> &[String] {
+        self.line.as_ref().map_or(&[], |line| &line.listen)
+    }
+
+    /// Publishes a pose message, and keeps it for `/last`.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSession`] or [`SessionError::Put`].
+    pub fn put_pose(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        let payload = ZBytes::from(bytes);
+        let line = self.line()?;
+        put(&line.poses, payload.clone())?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(payload);
+        Ok(())
+    }
+
+    /// Publishes an event message.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSession`] or [`SessionError::Put`].
+    pub fn put_event(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
+        put(&self.line()?.events, bytes.into())
+    }
+
+    /// Publishes a health message.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSession`] or [`SessionError::Put`].
+    pub fn put_health(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
+        put(&self.line()?.health, bytes.into())
+    }
+
+    fn line(&self) -> Result<&Line, SessionError> {
+        self.line.as_ref().ok_or(SessionError::NoSession)
+    }
+
+    /// Ends the session in order, so that what was put still leaves.
+    pub fn close(mut self) {
+        if let Some(line) = self.line.take() {
+            let session = line.session.clone();
+            drop(line);
+            if let Err(error) = session.close().wait() {
+                log::debug!("closing the zenoh session: {error}");
+            }
+        }
+    }
+}
+
+fn put(publisher: &Publisher<'_>, payload: ZBytes) -> Result<(), SessionError> {
+    publisher
+        .put(payload)
+        .wait()
+        .map_err(|source| SessionError::Put { source })
+}

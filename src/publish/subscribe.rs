@@ -1,0 +1,69 @@
+//! A subscriber for poses: what `watch` and `demo` use, and what any reader in Rust may.
+
+use zenoh::pubsub::Subscriber;
+use zenoh::{Session, Wait};
+
+use super::read::{PoseMessage, decode};
+use super::wire::WireError;
+use super::zenoh::{ROOT, Role, SessionError, ZenohConfig, connections, open};
+
+/// Poses of every camera of every device of every site.
+pub fn all_poses() -> String {
+    format!("{ROOT}/*/*/*/poses")
+}
+
+/// What came in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// The key it came under.
+    pub key: String,
+    /// The message, or why it is none.
+    pub message: Result<PoseMessage, WireError>,
+}
+
+/// A running subscription; it ends when this is dropped.
+pub struct Subscription {
+    // Ends before the session does.
+    _subscriber: Subscriber<()>,
+    session: Session,
+}
+
+impl Subscription {
+    /// Opens a session as [`ZenohConfig::for_subscriber`] has it and calls
+    /// `on_message`, on a thread of Zenoh's, for each message under `keys`.
+    ///
+    /// A publisher that is not there yet is waited for in the background.
+    ///
+    /// # Errors
+    ///
+    /// The configuration or `keys` is not accepted, or a client's router does not answer.
+    pub fn open(
+        config: &ZenohConfig,
+        keys: &str,
+        on_message: impl Fn(Received) + Send + Sync + 'static,
+    ) -> Result<Self, SessionError> {
+        let session = open(&config.for_subscriber(), Role::Subscriber)?.session;
+        let subscriber = session
+            .declare_subscriber(keys.to_owned())
+            .callback(move |sample| {
+                on_message(Received {
+                    key: sample.key_expr().to_string(),
+                    message: decode(&sample.payload().to_bytes()),
+                });
+            })
+            .wait()
+            .map_err(|source| SessionError::Declare {
+                key: keys.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            _subscriber: subscriber,
+            session,
+        })
+    }
+
+    /// Sessions connected with; 0 while nobody answers.
+    pub fn connections(&self) -> usize {
+        connections(&self.session)
+    }
+}

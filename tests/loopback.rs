@@ -1,0 +1,536 @@
+//! Publisher and subscribers in real Zenoh sessions on the loopback.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+mod cddl;
+mod samples;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cddl::{Schema, Value};
+use heapless::spsc::Queue;
+use poised::clock::{Clock, MonoNs};
+use poised::counters::{CameraState, Counters, Drop};
+use poised::limits::POSE_SLOTS;
+use poised::pose::PoseSample;
+use poised::publish::subscribe::{Received, Subscription, all_poses};
+use poised::publish::wire::CDDL;
+use poised::publish::zenoh::Mode;
+use poised::publish::{
+    Documents, Outlet, PublishConfig, Publisher, SessionError, ZenohConfig, read,
+};
+use poised::sys::rt;
+use samples::two_people;
+use zenoh::sample::{Sample, SampleKind};
+use zenoh::{Session, Wait};
+
+/// A device with a name of its own, on a free port.
+fn device(name: &str) -> ZenohConfig {
+    ZenohConfig {
+        site: "test".into(),
+        device: name.into(),
+        listen: Some(vec!["tcp/127.0.0.1:0".into()]),
+        ..ZenohConfig::default()
+    }
+}
+
+fn outlet(config: &ZenohConfig) -> Outlet {
+    let documents = Documents {
+        config: "[zenoh]\nsite = \"test\"\n".into(),
+        calibration: "fx = 600.0\n".into(),
+    };
+    Outlet::open(config, "front", documents, Clock::live().now()).unwrap()
+}
+
+/// A plain Zenoh session that knows nothing of ours but where `outlet` listens.
+fn reader(outlet: &Outlet) -> Session {
+    let mut config = zenoh::Config::default();
+    let endpoints = format!("{:?}", outlet.endpoints());
+    config
+        .insert_json5("connect/endpoints", &endpoints)
+        .unwrap();
+    config.insert_json5("listen/endpoints", "[]").unwrap();
+    config
+        .insert_json5("scouting/multicast/enabled", "false")
+        .unwrap();
+    zenoh::open(config).wait().unwrap()
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..1_500 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("not within 15 s: {what}");
+}
+
+type Inbox<T> = Arc<Mutex<Vec<T>>>;
+
+/// Keeps the payloads that come under a key.
+fn collect(session: &Session, key: String) -> Inbox<Vec<u8>> {
+    let inbox = Inbox::default();
+    let into = Arc::clone(&inbox);
+    session
+        .declare_subscriber(key)
+        .callback(move |sample: Sample| {
+            into.lock()
+                .unwrap()
+                .push(sample.payload().to_bytes().into_owned());
+        })
+        .background()
+        .wait()
+        .unwrap();
+    inbox
+}
+
+fn subscribe(config: &ZenohConfig, keys: &str) -> (Subscription, Inbox<Received>) {
+    let inbox = Inbox::default();
+    let into = Arc::clone(&inbox);
+    let subscription = Subscription::open(config, keys, move |received| {
+        into.lock().unwrap().push(received);
+    });
+    (subscription.unwrap(), inbox)
+}
+
+/// What the value of an event or health message says under `key`.
+fn texts(inbox: &Inbox<Vec<u8>>, key: &str) -> Vec<String> {
+    let inbox = inbox.lock().unwrap();
+    let text = |bytes: &Vec<u8>| match Value::of(bytes).at(key) {
+        Value::Text(text) => text.clone(),
+        other => panic!("{key} is {other:?}"),
+    };
+    inbox.iter().map(text).collect()
+}
+
+/// The configuration of a subscriber that connects with `outlet` only.
+fn towards(outlet: &Outlet) -> ZenohConfig {
+    ZenohConfig {
+        connect: outlet.endpoints().to_vec(),
+        ..ZenohConfig::default()
+    }
+}
+
+#[test]
+fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
+    const COUNT: u32 = 60;
+    let config = device("poses");
+    let outlet = outlet(&config);
+    let (subscription, poses) = subscribe(&towards(&outlet), &all_poses());
+    let plain = reader(&outlet);
+    let healths = collect(&plain, config.key("front", "health"));
+    let events = collect(&plain, config.key("front", "events"));
+    eventually("both are connected", || outlet.peers() == 2);
+    assert_eq!(subscription.connections(), 1);
+    // The last declaration made is that of the events; it has arrived when it can be matched.
+    std::thread::sleep(Duration::from_millis(300));
+
+    let clock = Clock::live();
+    let counters = Counters::default();
+    let publisher = Publisher::new(
+        &PublishConfig::default(),
+        "front",
+        "none",
+        &clock,
+        &counters,
+        outlet,
+    );
+    let (mut filled, mut free) = (
+        Queue::<Box<PoseSample>, { POSE_SLOTS + 1 }>::new(),
+        Queue::<Box<PoseSample>, { POSE_SLOTS + 1 }>::new(),
+    );
+    let (mut put, mut take) = filled.split();
+    let (mut give, mut got) = free.split();
+    let mut boxes: Vec<_> = (0..POSE_SLOTS).map(|_| Box::new(two_people())).collect();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let work = || publisher.run(&mut take, &mut give, &stop);
+        rt::spawn(scope, "publish", work).unwrap();
+        for frame in 0..COUNT {
+            let mut sample = loop {
+                boxes.extend(got.dequeue());
+                match boxes.pop() {
+                    Some(sample) => break sample,
+                    None => std::thread::sleep(Duration::from_millis(1)),
+                }
+            };
+            sample.frame_sequence = frame;
+            sample.capture = clock.now();
+            put.enqueue(sample).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.store(true, Ordering::Release);
+    });
+    boxes.extend(std::iter::from_fn(|| got.dequeue()));
+    assert_eq!(boxes.len(), POSE_SLOTS);
+    assert_eq!(counters.published.get(), u64::from(COUNT));
+    assert_eq!(counters.drops_total(), 0);
+    assert_eq!(counters.people(), 2);
+    eventually("all poses are there", || {
+        poses.lock().unwrap().len() == COUNT as usize
+    });
+    for (index, received) in poses.lock().unwrap().iter().enumerate() {
+        assert_eq!(received.key, "poised/test/poses/front/poses");
+        let message = received.message.as_ref().unwrap();
+        assert_eq!(message.sequence, index as u64);
+        assert_eq!(message.sample.frame_sequence as usize, index);
+        assert_eq!(message.sample.people, two_people().people);
+        assert!(message.age_ms < 1_000.0, "{} ms", message.age_ms);
+        let wall_ns = message.capture_unix_ns.abs_diff(poised::clock::unix_ns());
+        assert!(wall_ns < 60_000_000_000, "{wall_ns} ns from now");
+    }
+
+    eventually("the farewell is there", || {
+        texts(&events, "event") == ["started", "stopping"]
+    });
+    eventually("two healths are there", || {
+        healths.lock().unwrap().len() >= 2
+    });
+    let schema = Schema::read(CDDL);
+    for bytes in healths.lock().unwrap().iter() {
+        schema.check("health", bytes).unwrap();
+    }
+    for bytes in events.lock().unwrap().iter() {
+        schema.check("event", bytes).unwrap();
+    }
+    let mut health = Value::of(healths.lock().unwrap().last().unwrap());
+    assert_eq!(
+        *health.at("frames").at("published"),
+        Value::Uint(COUNT.into())
+    );
+    assert_eq!(*health.at("frames").at("captured"), Value::Uint(0));
+    assert_eq!(*health.at("fps").at("captured"), Value::F32(0.0));
+    assert_eq!(*health.at("people"), Value::Uint(2));
+    assert_eq!(*health.at("peers"), Value::Uint(2));
+    assert_eq!(*health.at("late"), Value::Uint(0));
+    assert_eq!(*health.at("camera_state"), Value::Text("opening".into()));
+    plain.close().wait().unwrap();
+}
+
+/// All answers to a query, as bytes and encoding.
+fn ask(session: &Session, key: &str) -> Vec<Result<(Vec<u8>, String), String>> {
+    let replies = session
+        .get(key)
+        .timeout(Duration::from_secs(5))
+        .wait()
+        .unwrap();
+    let answer = |reply: zenoh::query::Reply| match reply.into_result() {
+        Ok(sample) => Ok((
+            sample.payload().to_bytes().into_owned(),
+            sample.encoding().to_string(),
+        )),
+        Err(error) => Err(error.payload().try_to_string().unwrap().into_owned()),
+    };
+    replies.into_iter().map(answer).collect()
+}
+
+#[test]
+fn config_calibration_schema_names_and_last_pose_are_answered() {
+    let config = device("answers");
+    let outlet = outlet(&config);
+    let session = reader(&outlet);
+    eventually("the reader is connected", || outlet.peers() == 1);
+    let ask = |leaf: &str| {
+        let mut answers = ask(&session, &config.key("front", leaf));
+        assert_eq!(answers.len(), 1, "{leaf}: {answers:?}");
+        answers.remove(0)
+    };
+    assert_eq!(ask("last").unwrap_err(), "nothing has been published yet");
+    let counters = Counters::default();
+    let clock = Clock::live();
+    let mut publisher = Publisher::new(
+        &PublishConfig::default(),
+        "front",
+        "none",
+        &clock,
+        &counters,
+        outlet,
+    );
+    let mut sample = two_people();
+    for frame in [70, 71] {
+        sample.frame_sequence = frame;
+        publisher.publish(&mut sample);
+    }
+    let (bytes, encoding) = ask("last").unwrap();
+    assert_eq!(encoding, "application/cbor;pose/v1");
+    assert_eq!(read::decode(&bytes).unwrap().sample.frame_sequence, 71);
+
+    let (bytes, _) = ask("schema").unwrap();
+    assert_eq!(String::from_utf8(bytes).unwrap(), CDDL);
+    let (bytes, encoding) = ask("config").unwrap();
+    assert_eq!(bytes, b"[zenoh]\nsite = \"test\"\n");
+    assert_eq!(encoding, "application/toml");
+    assert_eq!(ask("calibration").unwrap().0, b"fx = 600.0\n");
+    let (bytes, encoding) = ask("names").unwrap();
+    Schema::read(CDDL).check("names", &bytes).unwrap();
+    assert_eq!(encoding, "application/cbor;names/v1");
+    let mut names = Value::of(&bytes);
+    assert_eq!(
+        names.at("joints").entries()[13],
+        Value::Text("left_wrist".into())
+    );
+    assert_eq!(
+        names.at("keypoints").entries()[0],
+        Value::Text("nose".into())
+    );
+}
+
+#[test]
+fn the_alive_token_comes_and_goes_with_the_outlet() {
+    let config = device("alive");
+    let outlet = outlet(&config);
+    let session = reader(&outlet);
+    let kinds = Inbox::default();
+    let into = Arc::clone(&kinds);
+    session
+        .liveliness()
+        .declare_subscriber("poised/*/alive/*/alive")
+        .history(true)
+        .callback(move |sample| {
+            let seen = (sample.kind(), sample.key_expr().to_string());
+            into.lock().unwrap().push(seen);
+        })
+        .background()
+        .wait()
+        .unwrap();
+    let key = String::from("poised/test/alive/front/alive");
+    let came = (SampleKind::Put, key.clone());
+    eventually("the token is seen", || {
+        *kinds.lock().unwrap() == [came.clone()]
+    });
+    outlet.close();
+    let went = (SampleKind::Delete, key);
+    eventually("the token is gone", || {
+        *kinds.lock().unwrap() == [came.clone(), went.clone()]
+    });
+}
+
+#[test]
+fn a_peer_goes_on_without_the_other_side_and_finds_it_later() {
+    let other = device("later");
+    let place = outlet(&other);
+    let endpoint = place.endpoints()[0].clone();
+    place.close();
+
+    let mut config = device("lonely");
+    config.connect = vec![endpoint.clone()];
+    let clock = Clock::live();
+    let before = clock.now();
+    let outlet = outlet(&config);
+    let took = clock.now().since(before);
+    assert!(took < Duration::from_secs(5), "opening took {took:?}");
+    assert_eq!(outlet.peers(), 0);
+    outlet.put_pose(&[0xa0]).unwrap();
+
+    let mut listener = device("later");
+    listener.listen = Some(vec![endpoint]);
+    let _came = self::outlet(&listener);
+    eventually("they meet", || outlet.peers() == 1);
+}
+
+#[test]
+fn a_client_without_its_router_waits_no_longer_than_told_and_tries_again() {
+    let place = outlet(&device("router"));
+    let endpoint = place.endpoints()[0].clone();
+    place.close();
+    let config = ZenohConfig {
+        mode: Some(Mode::Client),
+        connect: vec![endpoint.clone()],
+        listen: None,
+        open_timeout_ms: 300,
+        ..device("client")
+    };
+    let clock = Clock::live();
+    let before = clock.now();
+    let mut outlet = outlet(&config);
+    let took = clock.now().since(before);
+    assert!(took < Duration::from_secs(4), "opening took {took:?}");
+    let refused = outlet.put_pose(&[0xa0]);
+    assert!(
+        matches!(refused, Err(SessionError::NoSession)),
+        "{refused:?}"
+    );
+
+    let mut listener = device("router");
+    listener.listen = Some(vec![endpoint]);
+    let router = self::outlet(&listener);
+    outlet.tend(clock.now().plus(Duration::from_secs(6)));
+    outlet.put_pose(&[0xa0]).unwrap();
+    assert_eq!(outlet.peers(), 1);
+    drop(router);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let first = outlet(&device("first"));
+    let mut config = device("second");
+    config.listen = Some(first.endpoints().to_vec());
+    let now = Clock::live().now();
+    let refused = Outlet::open(&config, "front", Documents::default(), now);
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains(&first.endpoints()[0]), "{error}");
+}
+
+#[test]
+fn two_daemons_of_one_machine_are_found_by_a_subscriber_without_configuration() {
+    let plain = |name: &str| ZenohConfig {
+        site: "default-port".into(),
+        device: name.into(),
+        ..ZenohConfig::default()
+    };
+    let outlets = [outlet(&plain("one")), outlet(&plain("two"))];
+    for outlet in &outlets {
+        let [endpoint] = outlet.endpoints() else {
+            panic!("listens on {:?}", outlet.endpoints());
+        };
+        assert!(endpoint.starts_with("tcp/127.0.0.1:"), "{endpoint}");
+    }
+    let (_subscription, poses) =
+        subscribe(&ZenohConfig::default(), "poised/default-port/*/*/poses");
+    eventually("poses of both are there", || {
+        for outlet in &outlets {
+            outlet.put_pose(&[0xa0]).unwrap();
+        }
+        let poses = poses.lock().unwrap();
+        let from = |name: &str| poses.iter().any(|pose| pose.key.contains(name));
+        from("/one/") && from("/two/")
+    });
+    let poses = poses.lock().unwrap();
+    let error = poses[0].message.as_ref().unwrap_err().to_string();
+    assert_eq!(error, "schema: missing");
+}
+
+/// Runs `work` with a publisher on a standing clock and gives what it counted.
+fn with_publisher(name: &str, work: impl FnOnce(&mut Publisher<'_>, &Clock)) -> Counters {
+    let clock = Clock::standing(MonoNs(1_000_000_000));
+    let counters = Counters::default();
+    let mut publisher = Publisher::new(
+        &PublishConfig::default(),
+        "front",
+        "none",
+        &clock,
+        &counters,
+        outlet(&device(name)),
+    );
+    work(&mut publisher, &clock);
+    drop(publisher);
+    counters
+}
+
+#[test]
+fn a_person_with_a_number_that_is_not_finite_is_left_out_and_counted() {
+    let mut sample = two_people();
+    sample.people[0].root_camera_m.z = f32::NAN;
+    let counters = with_publisher("unfit", |publisher, _| publisher.publish(&mut sample));
+    assert_eq!(counters.published.get(), 1);
+    assert_eq!(counters.people(), 1);
+    assert_eq!(counters.drops(Drop::Unfit), 1);
+}
+
+#[test]
+fn a_late_pose_is_published_and_counted() {
+    let mut sample = two_people();
+    sample.capture = MonoNs(1_000_000_000);
+    let counters = with_publisher("late", |publisher, clock| {
+        clock.set(MonoNs(1_200_000_000));
+        publisher.publish(&mut sample);
+        clock.set(MonoNs(1_200_000_001));
+        publisher.publish(&mut sample);
+    });
+    assert_eq!(counters.published.get(), 2);
+    assert_eq!(counters.late.get(), 1);
+    let p50 = counters.latency.read().quantile_ms(0.5).unwrap();
+    assert!((p50 - 200.0).abs() < 7.0, "{p50} ms");
+}
+
+#[test]
+fn putting_never_waits_for_anybody() {
+    let clock = Clock::live();
+    let before = clock.now();
+    let mut sample = two_people();
+    let counters = with_publisher("alone", |publisher, _| {
+        for _ in 0..5_000 {
+            publisher.publish(&mut sample);
+        }
+    });
+    assert_eq!(counters.published.get(), 5_000);
+    let took = clock.now().since(before);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn what_happens_to_the_camera_is_an_event_once() {
+    let config = device("camera");
+    let outlet = outlet(&config);
+    let session = reader(&outlet);
+    let events = collect(&session, config.key("front", "events"));
+    let healths = collect(&session, config.key("front", "health"));
+    eventually("the reader is connected", || outlet.peers() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let clock = Clock::standing(MonoNs(0));
+    let counters = Counters::default();
+    let publisher = Publisher::new(
+        &PublishConfig::default(),
+        "front",
+        "none",
+        &clock,
+        &counters,
+        outlet,
+    );
+    let (mut filled, mut free) = (
+        Queue::<Box<PoseSample>, 2>::new(),
+        Queue::<Box<PoseSample>, 2>::new(),
+    );
+    let (_put, mut take) = filled.split();
+    let (mut give, _got) = free.split();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let work = || publisher.run(&mut take, &mut give, &stop);
+        rt::spawn(scope, "publish", work).unwrap();
+        let at = |ms: u64| clock.set(MonoNs(ms * 1_000_000));
+        let seen = |count| eventually("the next event", || texts(&events, "event").len() == count);
+        let next_health = |count| {
+            eventually("the next health", || healths.lock().unwrap().len() == count);
+        };
+        seen(1);
+        counters.set_camera(CameraState::Running);
+        counters.captured.add(30);
+        at(1_000);
+        next_health(1);
+        at(3_000);
+        seen(2);
+        next_health(2);
+        at(4_000);
+        next_health(3);
+        counters.captured.add(1);
+        seen(3);
+        counters.set_camera(CameraState::Lost);
+        seen(4);
+        at(5_000);
+        next_health(4);
+        counters.set_camera(CameraState::Running);
+        seen(5);
+        stop.store(true, Ordering::Release);
+    });
+    let expected = [
+        "started",
+        "no_frames",
+        "frames_back",
+        "camera_lost",
+        "camera_back",
+        "stopping",
+    ];
+    eventually("all events are there", || {
+        texts(&events, "event") == expected
+    });
+    let states = texts(&healths, "camera_state");
+    assert_eq!(states[..4], ["running", "silent", "silent", "lost"]);
+    let mut first = Value::of(&healths.lock().unwrap()[0]);
+    assert_eq!(*first.at("fps").at("captured"), Value::F32(30.0));
+    assert_eq!(*first.at("latency_ms"), Value::Null);
+    let mut second = Value::of(&healths.lock().unwrap()[1]);
+    assert_eq!(*second.at("fps").at("captured"), Value::F32(0.0));
+}
