@@ -144,4 +144,24 @@ proptest! {
         let ray = rotate_ray(&rotation, point.truncate() / point.z);
         prop_assert!((ray - turned.truncate() / turned.z).length() < 1e-4);
     }
+
+    /// A camera_info with anything put in anywhere is read or refused, never a panic,
+    /// and what is read is usable.
+    #[test]
+    fn a_mutilated_camera_info_is_refused_or_sound(at in 0_usize..400, cut in 0_usize..40, put in ".{0,12}") {
+        const WHOLE: &str = "image_width: 640\nimage_height: 480\ncamera_name: door\n\
+            camera_matrix:\n  rows: 3\n  cols: 3\n\
+            \x20 data: [430.5, 0, 306.7, 0,\n    430.5, 227.2, 0, 0, 1]  # K\n\
+            distortion_model: plumb_bob\ndistortion_coefficients:\n  rows: 1\n  cols: 5\n\
+            \x20 data: [-0.337, 0.11, -0.0006, 0.0019, 0]\n";
+        let start = at.min(WHOLE.len());
+        let end = (start + cut).min(WHOLE.len());
+        let text = format!("{}{put}{}", &WHOLE[..start], &WHOLE[end..]);
+        if let Ok(camera) = poised::calibration::ros_yaml::parse(&text) {
+            let k = camera.intrinsics();
+            prop_assert!(k.fx_px > 0.0 && k.fy_px > 0.0 && camera.size_px().0 > 0);
+            prop_assert!(camera.pixel(Vec2::ZERO).is_finite());
+        }
+        prop_assert!(poised::calibration::ros_yaml::parse(WHOLE).is_ok());
+    }
 }

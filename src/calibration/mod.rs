@@ -8,6 +8,7 @@
 
 pub mod distortion;
 pub mod ros_yaml;
+pub mod section;
 pub mod toml_file;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use crate::config::{ConfigError, check, read_text};
 
 pub use distortion::Distortion;
+pub use section::CalibrationConfig;
 
 /// Horizontal field of view taken for the longer image side where no
 /// calibration is known, in degrees: between a phone (70) and a web camera (55).

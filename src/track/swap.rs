@@ -43,8 +43,9 @@ const LEAST: f32 = 0.06;
 /// Distances count up to this, in box sizes: one lost keypoint must not decide.
 const CAP: f32 = 0.5;
 
-/// Expectations older than this say nothing of left and right, seconds.
-const FRESH_S: f32 = 0.15;
+/// Expectations older than this say nothing of left and right, seconds: at 10 frames
+/// a second a fast limb is by chance where its twin was expected.
+const FRESH_S: f32 = 0.08;
 
 /// Squared distances of one pair, as labelled and swapped; in squared box sizes.
 #[derive(Clone, Copy, Default)]
