@@ -12,7 +12,7 @@
 
 pub mod assign;
 pub mod motion;
-mod similarity;
+pub(crate) mod similarity;
 pub mod smooth;
 pub mod swap;
 

@@ -1,0 +1,215 @@
+//! Reading single pixels of each frame format.
+//!
+//! YUYV and NV12 are taken as BT.601 with limited range (Y 16 to 235, U and V
+//! 16 to 240), which is what V4L2 defines as the default of `Y'CbCr` formats and
+//! what ffmpeg gives for video files that do not say otherwise. MJPG, which has
+//! full range, is decoded to RGB before it gets here. Grey is full range.
+
+/// Pixels of one frame.
+pub trait Pixels {
+    /// Columns.
+    fn width(&self) -> usize;
+    /// Rows.
+    fn height(&self) -> usize;
+    /// The format's own three values of a pixel; the caller keeps x and y inside.
+    fn at(&self, x: usize, y: usize) -> [f32; 3];
+    /// Turns the format's values (or a weighted mean of them) into RGB, 0 to 255.
+    fn rgb(values: [f32; 3]) -> [f32; 3];
+    /// RGB turned into the format's values, for mixing a fill colour in.
+    fn from_rgb(rgb: [f32; 3]) -> [f32; 3];
+}
+
+/// BT.601, limited range.
+#[inline]
+pub fn yuv_to_rgb([y, u, v]: [f32; 3]) -> [f32; 3] {
+    let y = 1.164_383_6 * (y - 16.0);
+    let (u, v) = (u - 128.0, v - 128.0);
+    [
+        (y + 1.596_026_8 * v).clamp(0.0, 255.0),
+        (y - 0.391_762_3 * u - 0.812_967_6 * v).clamp(0.0, 255.0),
+        (y + 2.017_232_2 * u).clamp(0.0, 255.0),
+    ]
+}
+
+/// The inverse of [`yuv_to_rgb`].
+pub fn rgb_to_yuv([r, g, b]: [f32; 3]) -> [f32; 3] {
+    let y = 0.299 * r + 0.587 * g + 0.114 * b;
+    [
+        16.0 + y * (219.0 / 255.0),
+        128.0 + (b - y) * (112.0 / 255.0 / 0.886),
+        128.0 + (r - y) * (112.0 / 255.0 / 0.701),
+    ]
+}
+
+macro_rules! view {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub struct $name<'a> {
+            bytes: &'a [u8],
+            width: usize,
+            height: usize,
+        }
+
+        impl<'a> $name<'a> {
+            pub const fn new(bytes: &'a [u8], width: usize, height: usize) -> Self {
+                Self { bytes, width, height }
+            }
+        }
+    };
+}
+
+view!(
+    /// Red, green, blue.
+    Rgb24
+);
+view!(
+    /// Y0 U Y1 V.
+    Yuyv
+);
+view!(
+    /// A plane of Y, then U V at half size.
+    Nv12
+);
+view!(
+    /// Brightness.
+    Grey
+);
+
+impl Pixels for Rgb24<'_> {
+    fn width(&self) -> usize {
+        self.width
+    }
+    fn height(&self) -> usize {
+        self.height
+    }
+    #[inline]
+    fn at(&self, x: usize, y: usize) -> [f32; 3] {
+        let at = (y * self.width + x) * 3;
+        let pixel = &self.bytes[at..at + 3];
+        [
+            f32::from(pixel[0]),
+            f32::from(pixel[1]),
+            f32::from(pixel[2]),
+        ]
+    }
+    #[inline]
+    fn rgb(values: [f32; 3]) -> [f32; 3] {
+        values
+    }
+    fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
+        rgb
+    }
+}
+
+impl Pixels for Yuyv<'_> {
+    fn width(&self) -> usize {
+        self.width
+    }
+    fn height(&self) -> usize {
+        self.height
+    }
+    #[inline]
+    fn at(&self, x: usize, y: usize) -> [f32; 3] {
+        let pair = (y * self.width + (x & !1)) * 2;
+        let pair = &self.bytes[pair..pair + 4];
+        [
+            f32::from(pair[(x & 1) * 2]),
+            f32::from(pair[1]),
+            f32::from(pair[3]),
+        ]
+    }
+    #[inline]
+    fn rgb(values: [f32; 3]) -> [f32; 3] {
+        yuv_to_rgb(values)
+    }
+    fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
+        rgb_to_yuv(rgb)
+    }
+}
+
+impl Pixels for Nv12<'_> {
+    fn width(&self) -> usize {
+        self.width
+    }
+    fn height(&self) -> usize {
+        self.height
+    }
+    #[inline]
+    fn at(&self, x: usize, y: usize) -> [f32; 3] {
+        let uv = self.width * (self.height + y / 2) + (x & !1);
+        let uv = &self.bytes[uv..uv + 2];
+        [
+            f32::from(self.bytes[y * self.width + x]),
+            f32::from(uv[0]),
+            f32::from(uv[1]),
+        ]
+    }
+    #[inline]
+    fn rgb(values: [f32; 3]) -> [f32; 3] {
+        yuv_to_rgb(values)
+    }
+    fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
+        rgb_to_yuv(rgb)
+    }
+}
+
+impl Pixels for Grey<'_> {
+    fn width(&self) -> usize {
+        self.width
+    }
+    fn height(&self) -> usize {
+        self.height
+    }
+    #[inline]
+    fn at(&self, x: usize, y: usize) -> [f32; 3] {
+        [f32::from(self.bytes[y * self.width + x]); 3]
+    }
+    #[inline]
+    fn rgb(values: [f32; 3]) -> [f32; 3] {
+        values
+    }
+    fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
+        rgb
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(a: [f32; 3], b: [f32; 3]) -> bool {
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.6)
+    }
+
+    /// The values of ITU-R BT.601 for black, white and the primaries at full
+    /// amplitude, rounded to bytes.
+    #[test]
+    fn colours_are_those_of_bt601() {
+        for (yuv, rgb) in [
+            ([16.0, 128.0, 128.0], [0.0, 0.0, 0.0]),
+            ([235.0, 128.0, 128.0], [255.0, 255.0, 255.0]),
+            ([81.5, 90.2, 240.0], [255.0, 0.0, 0.0]),
+            ([144.6, 53.8, 34.2], [0.0, 255.0, 0.0]),
+            ([41.0, 240.0, 109.8], [0.0, 0.0, 255.0]),
+        ] {
+            assert!(near(yuv_to_rgb(yuv), rgb), "{yuv:?} {:?}", yuv_to_rgb(yuv));
+            assert!(near(rgb_to_yuv(rgb), yuv), "{rgb:?} {:?}", rgb_to_yuv(rgb));
+        }
+    }
+
+    #[test]
+    fn each_format_reads_the_pixel_asked_for() {
+        let yuyv = Yuyv::new(
+            &[10, 1, 11, 2, 12, 3, 13, 4, 20, 5, 21, 6, 22, 7, 23, 8],
+            4,
+            2,
+        );
+        assert!(near(yuyv.at(1, 0), [11.0, 1.0, 2.0]));
+        assert!(near(yuyv.at(2, 1), [22.0, 7.0, 8.0]));
+        let nv12 = Nv12::new(&[10, 11, 12, 13, 20, 21, 22, 23, 1, 2, 3, 4], 4, 2);
+        assert!(near(nv12.at(1, 1), [21.0, 1.0, 2.0]));
+        assert!(near(nv12.at(2, 0), [12.0, 3.0, 4.0]));
+        let rgb = Rgb24::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 2, 2);
+        assert!(near(rgb.at(1, 1), [10.0, 11.0, 12.0]));
+    }
+}
