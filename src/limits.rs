@@ -13,6 +13,9 @@ pub const IMAGE_SIDE_PX_MIN: u32 = 64;
 /// Largest image side accepted, in pixels.
 pub const IMAGE_SIDE_PX_MAX: u32 = 1920;
 
+/// Largest image file read, in bytes.
+pub const IMAGE_FILE_BYTES_MAX: u64 = 64 << 20;
+
 /// Bytes per pixel of the widest format a frame may hold (RGB).
 pub const IMAGE_BYTES_PER_PX: usize = 3;
 

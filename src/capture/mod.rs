@@ -2,12 +2,17 @@
 
 pub mod convert;
 mod error;
+pub mod ffmpeg;
+pub mod files;
+mod open;
+pub mod v4l2;
 
 use std::time::Duration;
 
 use crate::frame::{Frame, PixelFormat};
 
 pub use error::{CaptureError, Severity};
+pub use open::{OpenError, open_source, without_password};
 
 /// How a camera delivers, as negotiated with the driver or read from the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,4 +52,10 @@ pub trait Camera: Send {
     ///
     /// See [`CaptureError`]; [`CaptureError::severity`] says what to do.
     fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError>;
+
+    /// What the last error was about, in words: which file, which numbers.
+    /// [`CaptureError`] has no room for text.
+    fn complaint(&self) -> Option<&str> {
+        None
+    }
 }

@@ -2,4 +2,6 @@
 //! calls that the standard library does not wrap, each a few lines, each with
 //! the fact its safety rests on.
 
+pub mod poll;
 pub mod rt;
+pub mod v4l2;

@@ -1,0 +1,638 @@
+//! A V4L2 device as a camera: negotiate, stream, copy each frame out.
+//!
+//! The driver's buffer is lent for one call, in which the frame is copied (or
+//! decoded, for MJPG) into ours; then it goes back. What a driver can get wrong
+//! is looked at here: a buffer index out of range, fewer bytes than the format
+//! needs, the error flag, a timestamp on another clock.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::convert::{ConvertError, jpeg_into, unpad_into};
+use super::open::{OpenError, check_size};
+use super::{Camera, CameraMode, CaptureError, Next};
+use crate::clock::{Clock, MonoNs};
+use crate::config::{ConfigError, check};
+use crate::frame::{Frame, FrameMeta, PixelFormat};
+use crate::limits::{IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
+use crate::sys::poll::wait_readable;
+use crate::sys::v4l2::{
+    CAP_STREAMING, CAP_VIDEO_CAPTURE, Dequeued, Device, FLAG_ERROR, FLAG_TIMESTAMP_MASK,
+    FLAG_TIMESTAMP_MONOTONIC, Interval, PixFormat, Stream,
+};
+
+/// Buffers asked of the driver: one being filled, one full, one being copied,
+/// and one for a late wake-up.
+const BUFFERS: u32 = 4;
+
+/// A layout a device may deliver.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum V4l2Format {
+    /// 4:2:2, two pixels in four bytes.
+    Yuyv,
+    /// 4:2:0 in two planes.
+    Nv12,
+    /// Brightness only; infrared cameras.
+    Grey,
+    /// One JPEG a frame; costs decoding, but reaches full rate over USB 2.
+    Mjpg,
+}
+
+impl V4l2Format {
+    /// The kernel's name.
+    pub const fn fourcc(self) -> [u8; 4] {
+        match self {
+            Self::Yuyv => *b"YUYV",
+            Self::Nv12 => *b"NV12",
+            Self::Grey => *b"GREY",
+            Self::Mjpg => *b"MJPG",
+        }
+    }
+
+    /// The layout of the frames handed over.
+    pub const fn frame_format(self) -> PixelFormat {
+        match self {
+            Self::Yuyv => PixelFormat::Yuyv,
+            Self::Nv12 => PixelFormat::Nv12,
+            Self::Grey => PixelFormat::Grey,
+            Self::Mjpg => PixelFormat::Rgb24,
+        }
+    }
+}
+
+/// Which device, and what is asked of it.
+///
+/// ```
+/// let config: poised::capture::v4l2::V4l2Config = toml::from_str(
+///     r#"
+///     device = "/dev/video0"
+///     width_px = 1280
+///     height_px = 720
+///     rate_hz = 30
+///     formats = ["yuyv", "nv12", "grey", "mjpg"]
+///     "#,
+/// )?;
+/// config.validate()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct V4l2Config {
+    /// Device node. `/dev/v4l/by-id/...` stays the same when cameras are replugged.
+    pub device: PathBuf,
+    /// Width asked of the driver, in pixels; even, because 4:2:2 pairs columns.
+    pub width_px: u32,
+    /// Height asked of the driver, in pixels; even, because 4:2:0 pairs rows.
+    pub height_px: u32,
+    /// Frame rate asked of the driver, in hertz, 1 to 120.
+    pub rate_hz: u32,
+    /// Formats to take, best first. A format lower in the list is taken where
+    /// those above do not reach the size or the rate asked for.
+    pub formats: Vec<V4l2Format>,
+}
+
+impl Default for V4l2Config {
+    fn default() -> Self {
+        Self {
+            device: PathBuf::from("/dev/video0"),
+            width_px: 640,
+            height_px: 480,
+            rate_hz: 30,
+            formats: vec![
+                V4l2Format::Yuyv,
+                V4l2Format::Nv12,
+                V4l2Format::Grey,
+                V4l2Format::Mjpg,
+            ],
+        }
+    }
+}
+
+impl V4l2Config {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (least, most) = (IMAGE_SIDE_PX_MIN, IMAGE_SIDE_PX_MAX);
+        check("capture.width_px", self.width_px, least, most)?;
+        check("capture.height_px", self.height_px, least, most)?;
+        check("capture.rate_hz", self.rate_hz, 1, 120)?;
+        for (key, value) in [
+            ("capture.width_px", self.width_px),
+            ("capture.height_px", self.height_px),
+        ] {
+            if value % 2 == 1 {
+                return Err(ConfigError::Value {
+                    key,
+                    value: value.to_string(),
+                    want: "an even number",
+                });
+            }
+        }
+        if self.formats.is_empty() {
+            return Err(ConfigError::Value {
+                key: "capture.formats",
+                value: "[]".to_owned(),
+                want: "at least one of yuyv, nv12, grey, mjpg",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A mode the driver would agree to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Offer {
+    format: V4l2Format,
+    width_px: u32,
+    height_px: u32,
+    /// Highest rate; `None` where the driver does not say.
+    rate_hz: Option<f32>,
+}
+
+/// Chooses a mode: the right size before the wrong one, the full rate before a
+/// lower one, then the order of the list, in which `offers` stand.
+fn choose(wanted: &V4l2Config, offers: &[Offer]) -> Option<Offer> {
+    #[expect(clippy::cast_precision_loss, reason = "at most 120 and 1920")]
+    let badness = |offer: &Offer| {
+        let wrong_px =
+            offer.width_px.abs_diff(wanted.width_px) + offer.height_px.abs_diff(wanted.height_px);
+        // A rate that is a little lower (29.97 for 30) is the rate.
+        let want_hz = 0.95 * wanted.rate_hz as f32;
+        let slow_hz = (want_hz - offer.rate_hz.unwrap_or(want_hz)).max(0.0);
+        (wrong_px, slow_hz)
+    };
+    let mut best: Option<(Offer, (u32, f32))> = None;
+    for offer in offers {
+        let this = badness(offer);
+        if best.is_none_or(|(_, least)| this < least) {
+            best = Some((*offer, this));
+        }
+    }
+    best.map(|(offer, _)| offer)
+}
+
+/// When the frame was taken. The driver's time where it is on the monotonic
+/// clock, else the time at which we have the frame.
+fn capture_time(dequeued: Dequeued, now: MonoNs) -> MonoNs {
+    let monotonic = dequeued.flags & FLAG_TIMESTAMP_MASK == FLAG_TIMESTAMP_MONOTONIC;
+    match (
+        monotonic,
+        u64::try_from(dequeued.seconds),
+        u64::try_from(dequeued.microseconds),
+    ) {
+        (true, Ok(seconds), Ok(microseconds)) if (seconds, microseconds) != (0, 0) => MonoNs(
+            seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(microseconds.saturating_mul(1000)),
+        ),
+        _ => now,
+    }
+}
+
+/// Refuses a buffer that does not exist. It cannot be given back either, so the
+/// stream is of no more use.
+fn check_index(index: u32, count: u32, last_sequence: u32) -> Result<(), CaptureError> {
+    if index < count {
+        return Ok(());
+    }
+    Err(CaptureError::BufferIndex {
+        index,
+        count,
+        last_sequence,
+    })
+}
+
+/// Turns a driver's bytes into a frame's.
+fn convert(
+    format: V4l2Format,
+    agreed: PixFormat,
+    sequence: u32,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), CaptureError> {
+    let (width_px, height_px) = (agreed.width_px, agreed.height_px);
+    let converted = match format {
+        V4l2Format::Mjpg => jpeg_into(bytes, width_px, height_px, out),
+        _ => unpad_into(
+            format.frame_format(),
+            width_px,
+            height_px,
+            agreed.stride as usize,
+            bytes,
+            out,
+        ),
+    };
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    converted.map_err(|error| match error {
+        ConvertError::Short { got, want } => CaptureError::ShortFrame {
+            sequence,
+            got: number(got),
+            want: number(want),
+        },
+        ConvertError::Damaged => CaptureError::Damaged { sequence },
+        ConvertError::Size {
+            width_px,
+            height_px,
+        } => CaptureError::Resized {
+            sequence,
+            width_px,
+            height_px,
+        },
+    })
+}
+
+/// A V4L2 device that streams.
+#[derive(Debug)]
+pub struct V4l2Camera {
+    mode: CameraMode,
+    format: V4l2Format,
+    agreed: PixFormat,
+    stream: Stream,
+    clock: Clock,
+    last_sequence: u32,
+}
+
+impl V4l2Camera {
+    /// Opens a device, negotiates a mode and starts to stream.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, it is in use, it is no camera, or it has none of
+    /// the formats asked for.
+    pub fn open(config: &V4l2Config) -> Result<Self, OpenError> {
+        let path = &config.device;
+        let failed = |call: &'static str| {
+            move |source: std::io::Error| OpenError::Device {
+                device: path.clone(),
+                call,
+                source,
+            }
+        };
+        let device = Device::open(path).map_err(failed("open"))?;
+        let capability = device.capability().map_err(|_| OpenError::NotACamera {
+            device: path.clone(),
+            what: "is no video device",
+        })?;
+        for (bit, what) in [
+            (
+                CAP_VIDEO_CAPTURE,
+                "does not capture video in single-plane buffers",
+            ),
+            (CAP_STREAMING, "does not stream through mapped buffers"),
+        ] {
+            if capability.bits & bit == 0 {
+                return Err(OpenError::NotACamera {
+                    device: path.clone(),
+                    what,
+                });
+            }
+        }
+        let offered = device.formats();
+        let Some(offer) = choose(config, &offers(&device, config, &offered)) else {
+            return Err(no_format(config, &offered));
+        };
+        let agreed = device
+            .set_format(PixFormat {
+                fourcc: offer.format.fourcc(),
+                width_px: offer.width_px,
+                height_px: offer.height_px,
+                stride: 0,
+            })
+            .map_err(failed("VIDIOC_S_FMT"))?;
+        if agreed.fourcc != offer.format.fourcc() {
+            return Err(no_format(config, &[agreed.fourcc]));
+        }
+        check_size(
+            &path.display().to_string(),
+            agreed.width_px,
+            agreed.height_px,
+        )?;
+        // Not every driver lets the rate be set; then it stays unknown.
+        let rate_hz = device
+            .set_interval(Interval {
+                numerator: 1,
+                denominator: config.rate_hz,
+            })
+            .map_or(0.0, Interval::rate_hz);
+        let stream = Stream::start(device, BUFFERS).map_err(|(call, error)| failed(call)(error))?;
+        Ok(Self {
+            mode: CameraMode {
+                name: capability.card,
+                width_px: agreed.width_px,
+                height_px: agreed.height_px,
+                rate_hz,
+                format: offer.format.frame_format(),
+            },
+            format: offer.format,
+            agreed,
+            stream,
+            clock: Clock::live(),
+            last_sequence: 0,
+        })
+    }
+
+    fn failed(&self, call: &'static str, error: &std::io::Error) -> CaptureError {
+        CaptureError::System {
+            call,
+            errno: error.raw_os_error().unwrap_or(0),
+            last_sequence: self.last_sequence,
+        }
+    }
+
+    /// Waits for a filled buffer.
+    fn dequeue(&self, timeout: Duration) -> Result<Dequeued, CaptureError> {
+        let deadline = self.clock.now().plus(timeout);
+        loop {
+            // Asked first: a frame that is there costs no wait.
+            match self.stream.dequeue() {
+                Ok(Some(dequeued)) => return Ok(dequeued),
+                Ok(None) => {}
+                Err(error) => return Err(self.failed("VIDIOC_DQBUF", &error)),
+            }
+            let left = deadline.since(self.clock.now());
+            if left.is_zero() {
+                return Err(CaptureError::Timeout {
+                    waited_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+                    last_sequence: self.last_sequence,
+                });
+            }
+            wait_readable([self.stream.as_fd()], left)
+                .map_err(|error| self.failed("poll", &error))?;
+        }
+    }
+}
+
+/// What the driver would make of each format asked for that it has, in our order.
+fn offers(device: &Device, config: &V4l2Config, offered: &[[u8; 4]]) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for &format in &config.formats {
+        if !offered.contains(&format.fourcc()) {
+            continue;
+        }
+        let wanted = PixFormat {
+            fourcc: format.fourcc(),
+            width_px: config.width_px,
+            height_px: config.height_px,
+            stride: 0,
+        };
+        // Drivers need not know how to try; then they are taken at their word.
+        let agreed = device.try_format(wanted).unwrap_or(wanted);
+        if agreed.fourcc == format.fourcc() {
+            offers.push(Offer {
+                format,
+                width_px: agreed.width_px,
+                height_px: agreed.height_px,
+                rate_hz: device.shortest_interval(agreed).map(Interval::rate_hz),
+            });
+        }
+    }
+    offers
+}
+
+fn no_format(config: &V4l2Config, offered: &[[u8; 4]]) -> OpenError {
+    let names = |formats: &mut dyn Iterator<Item = [u8; 4]>| {
+        let names: Vec<String> = formats
+            .map(|fourcc| String::from_utf8_lossy(&fourcc).trim_end().to_owned())
+            .collect();
+        if names.is_empty() {
+            "no format".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    OpenError::NoFormat {
+        device: config.device.clone(),
+        offered: names(&mut offered.iter().copied()),
+        wanted: names(&mut config.formats.iter().map(|format| format.fourcc())),
+    }
+}
+
+impl Camera for V4l2Camera {
+    fn mode(&self) -> &CameraMode {
+        &self.mode
+    }
+
+    fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError> {
+        let dequeued = self.dequeue(timeout)?;
+        let capture = capture_time(dequeued, self.clock.now());
+        let sequence = dequeued.sequence;
+        let (format, agreed) = (self.format, self.agreed);
+        check_index(dequeued.index, self.stream.count(), self.last_sequence)?;
+        let converted = if dequeued.flags & FLAG_ERROR == 0 {
+            let bytes = &mut frame.bytes;
+            self.stream
+                .lend(dequeued.index, dequeued.bytes_used, |source| {
+                    convert(format, agreed, sequence, source, bytes)
+                })
+                .unwrap_or(Err(CaptureError::Damaged { sequence }))
+        } else {
+            Err(CaptureError::Damaged { sequence })
+        };
+        self.last_sequence = sequence;
+        // Good or bad, the buffer goes back.
+        self.stream
+            .queue(dequeued.index)
+            .map_err(|error| self.failed("VIDIOC_QBUF", &error))?;
+        converted?;
+        frame.meta = FrameMeta {
+            sequence,
+            capture,
+            width_px: agreed.width_px,
+            height_px: agreed.height_px,
+            format: format.frame_format(),
+        };
+        Ok(Next::Frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(format: V4l2Format, size: (u32, u32), rate_hz: Option<f32>) -> Offer {
+        Offer {
+            format,
+            width_px: size.0,
+            height_px: size.1,
+            rate_hz,
+        }
+    }
+
+    fn wanted() -> V4l2Config {
+        V4l2Config {
+            width_px: 1280,
+            height_px: 720,
+            ..V4l2Config::default()
+        }
+    }
+
+    #[test]
+    fn the_first_format_that_reaches_size_and_rate_is_taken() {
+        let hd = (1280, 720);
+        let both = [
+            offer(V4l2Format::Yuyv, hd, Some(30.0)),
+            offer(V4l2Format::Mjpg, hd, Some(60.0)),
+        ];
+        assert_eq!(choose(&wanted(), &both), Some(both[0]));
+        assert_eq!(choose(&wanted(), &[]), None);
+    }
+
+    #[test]
+    fn a_format_too_slow_for_the_bus_gives_way_to_a_compressed_one() {
+        let hd = (1280, 720);
+        let usb2 = [
+            offer(V4l2Format::Yuyv, hd, Some(10.0)),
+            offer(V4l2Format::Mjpg, hd, Some(30.0)),
+        ];
+        assert_eq!(choose(&wanted(), &usb2), Some(usb2[1]));
+    }
+
+    #[test]
+    fn a_rate_a_hair_below_the_one_asked_for_is_that_rate() {
+        let hd = (1280, 720);
+        let ntsc = [
+            offer(V4l2Format::Yuyv, hd, Some(29.97)),
+            offer(V4l2Format::Mjpg, hd, Some(30.0)),
+        ];
+        assert_eq!(choose(&wanted(), &ntsc), Some(ntsc[0]));
+    }
+
+    #[test]
+    fn the_right_size_goes_before_the_rate_and_an_unknown_rate_is_trusted() {
+        let offers = [
+            offer(V4l2Format::Yuyv, (640, 480), Some(30.0)),
+            offer(V4l2Format::Grey, (1280, 720), Some(15.0)),
+            offer(V4l2Format::Mjpg, (1280, 720), None),
+        ];
+        assert_eq!(choose(&wanted(), &offers), Some(offers[2]));
+        assert_eq!(choose(&wanted(), &offers[..2]), Some(offers[1]));
+    }
+
+    fn dequeued(flags: u32, seconds: i64, microseconds: i64) -> Dequeued {
+        Dequeued {
+            flags,
+            seconds,
+            microseconds,
+            ..Dequeued::default()
+        }
+    }
+
+    #[test]
+    fn only_a_time_on_the_monotonic_clock_is_taken_from_the_driver() {
+        let now = MonoNs(99);
+        for (stamp, want) in [
+            (
+                dequeued(FLAG_TIMESTAMP_MONOTONIC, 12, 345_678),
+                MonoNs(12_345_678_000),
+            ),
+            // The wall clock, as some older drivers have it.
+            (dequeued(0, 1_700_000_000, 0), now),
+            // Copied from an output, as loopback devices do.
+            (dequeued(0x4000, 12, 345_678), now),
+            // Never filled in, or nonsense.
+            (dequeued(FLAG_TIMESTAMP_MONOTONIC, 0, 0), now),
+            (dequeued(FLAG_TIMESTAMP_MONOTONIC, -3, 5), now),
+            (
+                dequeued(FLAG_TIMESTAMP_MONOTONIC, i64::MAX, i64::MAX),
+                MonoNs(u64::MAX),
+            ),
+        ] {
+            assert_eq!(capture_time(stamp, now), want, "{stamp:?}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_does_not_exist_is_refused_by_number() {
+        assert_eq!(check_index(3, 4, 9), Ok(()));
+        let error = check_index(4, 4, 9).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the driver named buffer 4 of 4 after frame 9"
+        );
+    }
+
+    #[test]
+    fn a_short_buffer_names_its_bytes_and_a_cut_jpeg_is_damaged() {
+        let mut agreed = PixFormat {
+            fourcc: *b"YUYV",
+            width_px: 4,
+            height_px: 2,
+            stride: 8,
+        };
+        let mut out = Vec::new();
+        assert_eq!(
+            convert(V4l2Format::Yuyv, agreed, 7, &[0; 12], &mut out),
+            Err(CaptureError::ShortFrame {
+                sequence: 7,
+                got: 12,
+                want: 16
+            })
+        );
+        agreed = PixFormat {
+            fourcc: *b"MJPG",
+            width_px: 48,
+            height_px: 32,
+            stride: 0,
+        };
+        let jpeg = include_bytes!("../../tests/data/ramp_48x32.jpg");
+        assert_eq!(convert(V4l2Format::Mjpg, agreed, 7, jpeg, &mut out), Ok(()));
+        assert_eq!(out.len(), 48 * 32 * 3);
+        for cut in [0, 1, 300] {
+            assert_eq!(
+                convert(V4l2Format::Mjpg, agreed, 7, &jpeg[..cut], &mut out),
+                Err(CaptureError::Damaged { sequence: 7 })
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        V4l2Config::default().validate().unwrap();
+        let refused = |change: fn(&mut V4l2Config)| {
+            let mut config = V4l2Config::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(|c| c.rate_hz = 0),
+            "capture.rate_hz = 0: must be from 1 to 120"
+        );
+        assert_eq!(
+            refused(|c| c.width_px = 4000),
+            "capture.width_px = 4000: must be from 64 to 1920"
+        );
+        assert_eq!(
+            refused(|c| c.width_px = 641),
+            "capture.width_px = \"641\": must be an even number"
+        );
+        assert!(refused(|c| c.formats.clear()).starts_with("capture.formats"));
+        assert!(toml::from_str::<V4l2Config>("widht_px = 3").is_err());
+        assert!(toml::from_str::<V4l2Config>("formats = [\"h264\"]").is_err());
+    }
+
+    #[test]
+    fn a_device_without_our_formats_is_told_what_it_offers() {
+        let error = no_format(&V4l2Config::default(), &[*b"H264", *b"BA81"]);
+        assert_eq!(
+            error.to_string(),
+            "/dev/video0: offers H264, BA81, but YUYV, NV12, GREY, MJPG is asked for"
+        );
+    }
+
+    #[test]
+    fn what_is_no_camera_is_refused_by_name() {
+        let config = V4l2Config {
+            device: PathBuf::from("/dev/null"),
+            ..V4l2Config::default()
+        };
+        let message = V4l2Camera::open(&config).unwrap_err().to_string();
+        assert_eq!(message, "/dev/null: is no video device");
+    }
+}
