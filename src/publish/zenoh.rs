@@ -487,4 +487,27 @@ mod tests {
             "poised/clinic/kiosk-3/front/poses"
         );
     }
+
+    #[test]
+    fn the_configuration_in_the_documents_is_accepted() {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            zenoh: ZenohConfig,
+        }
+        let document = include_str!("../../docs/messages.md");
+        let blocks: Vec<&str> = document.split("```toml\n").skip(1).collect();
+        assert!(!blocks.is_empty());
+        for block in blocks {
+            let text = block.split("```").next().unwrap();
+            // The lines that are commented out have to be right as well, one at a time.
+            for extra in [""]
+                .into_iter()
+                .chain(text.lines().filter_map(|line| line.strip_prefix("# ")))
+            {
+                let file: File = toml::from_str(&format!("{text}{extra}")).unwrap();
+                file.zenoh.validate().unwrap();
+            }
+        }
+    }
 }

@@ -1,0 +1,132 @@
+//! `examples/subscribe.py` against a real publisher, in a virtual environment of
+//! its own: a reader without any code of ours.
+//!
+//! Skipped, with the reason printed, where Python or its packages cannot be
+//! had; with `POISED_NEED_PYTHON` set that is a failure. `POISED_PYTHON` names
+//! an interpreter that has the packages.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+mod samples;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use poised::clock::Clock;
+use poised::counters::Counters;
+use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
+use poised::skeleton::{JOINT_NAMES, JOINTS};
+use samples::two_people;
+
+/// Runs a command to its end; its complaint where it fails.
+fn finish(command: &mut Command) -> Result<(), String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let last = complaint.lines().last().unwrap_or("no reason given");
+    Err(format!("{command:?}: {last}"))
+}
+
+/// An interpreter with the packages of `examples/requirements.txt`.
+fn python(examples: &Path) -> Result<PathBuf, String> {
+    if let Some(named) = std::env::var_os("POISED_PYTHON") {
+        return Ok(named.into());
+    }
+    let requirements = examples.join("requirements.txt");
+    let wanted = std::fs::read_to_string(&requirements).unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-client");
+    let (python, done) = (folder.join("bin/python"), folder.join("installed"));
+    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    finish(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
+    finish(install.arg(&requirements))?;
+    std::fs::write(done, wanted).unwrap();
+    Ok(python)
+}
+
+#[test]
+fn the_python_example_names_the_joints_in_the_order_of_the_wire() {
+    let script = include_str!("../examples/subscribe.py");
+    let words: Vec<&str> = script
+        .split(|c| !(c == '_' || char::is_alphanumeric(c)))
+        .collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    assert!(words.windows(JOINTS).any(|window| window == JOINT_NAMES));
+}
+
+#[test]
+fn the_python_example_prints_live_joints() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let python = match python(&examples) {
+        Ok(python) => python,
+        Err(reason) => {
+            assert!(std::env::var_os("POISED_NEED_PYTHON").is_none(), "{reason}");
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
+    let config = ZenohConfig {
+        site: "test".into(),
+        device: "python".into(),
+        listen: Some(vec!["tcp/127.0.0.1:0".into()]),
+        ..ZenohConfig::default()
+    };
+    let clock = Clock::live();
+    let counters = Counters::default();
+    let outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
+    let endpoint = outlet.endpoints()[0].clone();
+    let settings = PublishConfig::default();
+    let mut publisher = Publisher::new(&settings, "front", "none", &clock, &counters, outlet);
+
+    let mut reader = Command::new(python)
+        .arg(examples.join("subscribe.py"))
+        .args([
+            "--connect",
+            &endpoint,
+            "--key",
+            "poised/test/python/*/poses",
+        ])
+        .args(["--count", "5", "--joints", "left_wrist", "right_knee"])
+        .env("PYTHONIOENCODING", "utf-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut sample = two_people();
+    for _ in 0..1_000 {
+        sample.capture = clock.now();
+        publisher.publish(&mut sample);
+        std::thread::sleep(Duration::from_millis(30));
+        if reader.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    // Ends it where it has not ended by itself; then the assertions below say so.
+    let _ = reader.kill();
+    let output = reader.wait_with_output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}\n{complaint}");
+
+    let messages = printed.matches("front_optical_frame #").count();
+    assert_eq!(messages, 5, "{printed}");
+    for line in [
+        ", 2 people, ",
+        "  person 7: raises the left arm (88%)",
+        "  person 12: -",
+        "    left_wrist     measured   x +0.81  y -1.38  z +3.41 m  ± 0.03",
+        "    right_knee     absent",
+    ] {
+        assert!(printed.contains(line), "{line:?} is missing in\n{printed}");
+    }
+}
