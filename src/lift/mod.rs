@@ -11,6 +11,7 @@
 
 pub mod head;
 pub mod input;
+pub mod model;
 pub mod root;
 pub mod rotate;
 pub mod window;

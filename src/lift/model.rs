@@ -1,0 +1,104 @@
+//! A lifter's model folder: the backbone for an engine, the head for us.
+
+use std::path::{Path, PathBuf};
+
+use super::Backbone;
+use super::head::{Head, HeadError};
+use super::input::LIFT_INPUT;
+use crate::infer::{InferError, Input, Network, tract};
+use crate::limits::LIFT_FEATURES;
+use crate::models::{Folder, Kind, ModelError, Role};
+
+/// Name of the head's file in the folder, listed under `[[extra]]`.
+pub const HEAD_FILE: &str = "head.safetensors";
+
+/// What can be wrong with a lifter's folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiftModelError {
+    /// The folder, its description or its network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A network for something else.
+    #[error("{path}: kind is {kind:?}, wanted is a lifter")]
+    Kind {
+        /// The folder.
+        path: PathBuf,
+        /// What it is for.
+        kind: Kind,
+    },
+    /// The head.
+    #[error("{path}")]
+    Head {
+        /// The head's file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: HeadError,
+    },
+}
+
+/// A backbone run by an engine.
+pub struct NetworkBackbone {
+    network: Box<dyn Network>,
+    outputs: Vec<Vec<f32>>,
+    /// Which output holds the features.
+    features: usize,
+}
+
+impl Backbone for NetworkBackbone {
+    type Error = InferError;
+
+    fn run_into(
+        &mut self,
+        input: &[f32; LIFT_INPUT],
+        features: &mut [f32; LIFT_FEATURES],
+    ) -> Result<(), InferError> {
+        self.network
+            .run_into(&[Input::F32(input)], &mut self.outputs)?;
+        features.copy_from_slice(&self.outputs[self.features]);
+        Ok(())
+    }
+}
+
+/// Opens a lifter's folder, checks all of it and loads the backbone with tract.
+///
+/// # Errors
+///
+/// What does not fit, with file, tensor and numbers.
+pub fn open(path: &Path) -> Result<(NetworkBackbone, Head), LiftModelError> {
+    let folder = Folder::open(path)?;
+    if folder.description.kind != Kind::Lifter {
+        return Err(LiftModelError::Kind {
+            path: path.to_owned(),
+            kind: folder.description.kind,
+        });
+    }
+    let head = Head::from_safetensors(&folder.extra(HEAD_FILE)?).map_err(|source| {
+        LiftModelError::Head {
+            path: path.join(HEAD_FILE),
+            source,
+        }
+    })?;
+    let outputs = &folder.description.outputs;
+    let features = outputs
+        .iter()
+        .position(|output| output.role == Role::LiftFeatures)
+        .ok_or_else(|| ModelError::Misfit {
+            path: path.to_owned(),
+            what: "outputs: none has role = \"lift-features\"".to_owned(),
+        })?;
+    let network = Box::new(tract::Plan::open(&folder)?.state()?);
+    let outputs = network
+        .outputs()
+        .iter()
+        .map(|output| vec![0.0; output.count()])
+        .collect();
+    Ok((
+        NetworkBackbone {
+            network,
+            outputs,
+            features,
+        },
+        head,
+    ))
+}
