@@ -9,6 +9,7 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod counters;
+pub mod error;
 pub mod frame;
 pub mod infer;
 pub mod lift;

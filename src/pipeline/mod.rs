@@ -1,4 +1,5 @@
 //! From frames to poses: stages and the threads that run them.
 
+pub mod estimate;
 pub mod mailbox;
 pub mod slots;

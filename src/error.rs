@@ -1,0 +1,64 @@
+//! What can keep the daemon from starting, and the exit code that goes with it.
+
+use std::path::PathBuf;
+
+use crate::calibration::CalibrationError;
+use crate::capture::OpenError;
+use crate::config::ConfigError;
+use crate::lift::head::HeadError;
+use crate::models::ModelError;
+use crate::publish::SessionError;
+
+/// What can keep the daemon from starting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The final layers.
+    #[error("{path}")]
+    Head {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: HeadError,
+    },
+    /// The calibration.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// The camera or recording.
+    #[error(transparent)]
+    Camera(#[from] OpenError),
+    /// Zenoh.
+    #[error(transparent)]
+    Zenoh(#[from] SessionError),
+    /// The system has no room for a thread.
+    #[error("thread {name} does not start")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    /// The exit code, as sysexits(3) numbers them: 66 a model or calibration is
+    /// missing or does not fit, 69 a device or the network is not there, 70 our
+    /// own mistake, 78 wrong configuration.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(ConfigError::Read { .. })
+            | Self::Model(_)
+            | Self::Head { .. }
+            | Self::Calibration(_) => 66,
+            Self::Camera(_) | Self::Zenoh(_) => 69,
+            Self::Thread { .. } => 70,
+            Self::Config(_) => 78,
+        }
+    }
+}

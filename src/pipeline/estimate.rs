@@ -1,0 +1,300 @@
+//! A frame to its poses: the stages in the order a frame passes them.
+//!
+//! ```text
+//!  frame ─▶ people (networks) ─▶ tracks ─▶ windows ─▶ lifter ─▶ head ─▶ pose sample
+//! ```
+//!
+//! Runs on the estimate thread, and in `replay` on the only one. After the
+//! first frames the heap is left alone, the engine's own runs apart.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::calibration::Calibration;
+use crate::clock::{Clock, MonoNs};
+use crate::counters::{Counters, Timed};
+use crate::error::StartError;
+use crate::frame::Frame;
+use crate::infer::tract::Plan;
+use crate::infer::{InferError, Input, Lap, Network, PeopleNet, PeopleSettings};
+use crate::lift::head::Head;
+use crate::lift::input::LIFT_INPUT;
+use crate::lift::{Backbone, LiftConfig, Lifter, person_pose};
+use crate::limits::LIFT_FEATURES;
+use crate::models::{Folder, Kind, ModelError};
+use crate::pose::{People, PoseSample};
+use crate::track::{TrackConfig, TrackCounters, TrackedPeople, Tracker};
+
+/// File of the lifter's folder that holds the final layers.
+const HEAD_FILE: &str = "head.safetensors";
+
+/// `[models]`: which networks, each a folder under `directory`.
+///
+/// ```toml
+/// [models]
+/// directory = "/usr/share/poised/models"
+/// person = "person"
+/// finder = "finder"
+/// lifter = "lifter"
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelsConfig {
+    /// Where the folders are. Default: `$POISED_MODELS`, else `models` in the
+    /// working folder, else `/usr/share/poised/models`.
+    pub directory: PathBuf,
+    /// The network that gives keypoints.
+    pub person: String,
+    /// The network that finds people; a network that looks at whole frames needs none.
+    pub finder: Option<String>,
+    /// The lifter with its head.
+    pub lifter: String,
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        Self {
+            directory: default_directory(),
+            person: "person".into(),
+            finder: Some("finder".into()),
+            lifter: "lifter".into(),
+        }
+    }
+}
+
+/// Where networks are looked for when nobody says where.
+pub fn default_directory() -> PathBuf {
+    if let Some(directory) = std::env::var_os("POISED_MODELS") {
+        return directory.into();
+    }
+    let here = Path::new("models");
+    if here.is_dir() {
+        return here.to_owned();
+    }
+    "/usr/share/poised/models".into()
+}
+
+impl ModelsConfig {
+    /// The folder of a network: a path is taken as it is, a name lies in `directory`.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        if name.contains('/') {
+            PathBuf::from(name)
+        } else {
+            self.directory.join(name)
+        }
+    }
+}
+
+/// All that turns frames into poses, as configured.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct EstimateConfig {
+    /// Which networks.
+    pub models: ModelsConfig,
+    /// Whom to look for.
+    pub people: PeopleSettings,
+    /// Who is who.
+    pub track: TrackConfig,
+    /// Keypoints to 3D.
+    pub lift: LiftConfig,
+}
+
+/// The lifter's backbone on an engine.
+pub struct BackboneNet {
+    network: Box<dyn Network>,
+    output: [Vec<f32>; 1],
+}
+
+impl std::fmt::Debug for BackboneNet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackboneNet")
+            .field("engine", &self.network.engine())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backbone for BackboneNet {
+    type Error = InferError;
+
+    fn run_into(
+        &mut self,
+        input: &[f32; LIFT_INPUT],
+        features: &mut [f32; LIFT_FEATURES],
+    ) -> Result<(), InferError> {
+        self.network
+            .run_into(&[Input::F32(input)], &mut self.output)?;
+        features.copy_from_slice(&self.output[0]);
+        Ok(())
+    }
+}
+
+/// Opens a lifter's folder: the backbone on the CPU engine, and the factory head.
+///
+/// # Errors
+///
+/// The folder is not a lifter's, or network or head do not fit.
+pub fn open_lifter(folder: &Path) -> Result<(BackboneNet, Head), StartError> {
+    let folder = Folder::open(folder)?;
+    let misfit = |what: String| ModelError::Misfit {
+        path: folder.path.clone(),
+        what,
+    };
+    if folder.description.kind != Kind::Lifter {
+        return Err(misfit("is not a lifter".into()).into());
+    }
+    let network = Plan::open(&folder)?.state()?;
+    let sizes = (
+        network.inputs().first().map(crate::infer::TensorSpec::count),
+        network.outputs().first().map(crate::infer::TensorSpec::count),
+    );
+    if sizes != (Some(LIFT_INPUT), Some(LIFT_FEATURES)) {
+        return Err(misfit(format!(
+            "takes {:?} and gives {:?} numbers, wanted {LIFT_INPUT} and {LIFT_FEATURES}",
+            sizes.0.unwrap_or_default(),
+            sizes.1.unwrap_or_default()
+        ))
+        .into());
+    }
+    let bytes = folder.extra(HEAD_FILE)?;
+    let head = Head::from_safetensors(&bytes).map_err(|source| StartError::Head {
+        path: folder.path.join(HEAD_FILE),
+        source,
+    })?;
+    let backbone = BackboneNet {
+        network: Box::new(network),
+        output: [vec![0.0; LIFT_FEATURES]],
+    };
+    Ok((backbone, head))
+}
+
+/// Frames to poses.
+#[derive(Debug)]
+pub struct Estimator {
+    people: PeopleNet,
+    tracker: Tracker,
+    lifter: Lifter<BackboneNet>,
+    detections: People,
+    tracked: TrackedPeople,
+}
+
+impl Estimator {
+    /// Opens the networks. Takes a validated configuration.
+    ///
+    /// # Errors
+    ///
+    /// The network or head that does not fit, and why.
+    pub fn open(config: &EstimateConfig) -> Result<Self, StartError> {
+        let models = &config.models;
+        let finder = models.finder.as_deref().map(|name| models.folder(name));
+        let people = PeopleNet::open(
+            &models.folder(&models.person),
+            finder.as_deref(),
+            config.people,
+        )?;
+        let (backbone, head) = open_lifter(&models.folder(&models.lifter))?;
+        Ok(Self {
+            people,
+            tracker: Tracker::new(config.track),
+            lifter: Lifter::new(config.lift, backbone, head.into()),
+            detections: People::new(),
+            tracked: TrackedPeople::new(),
+        })
+    }
+
+    /// Name of the engine that runs the networks.
+    pub fn engine(&self) -> &'static str {
+        self.people.engine()
+    }
+
+    /// What tracking has counted.
+    pub fn track_counters(&self) -> TrackCounters {
+        self.tracker.counters()
+    }
+
+    /// Forgets where people were, as after the camera was opened anew. Ids stay given.
+    pub fn reset(&mut self) {
+        self.people.reset();
+    }
+
+    /// The people that `step` saw before tracking, with their image features.
+    pub fn detections(&self) -> &People {
+        &self.detections
+    }
+
+    /// Takes a frame and fills `out`. `timer` only measures how long the parts
+    /// take; it has no say in the result.
+    ///
+    /// # Errors
+    ///
+    /// A network gave nothing that can be used; `out` then holds nobody.
+    pub fn step(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        timer: &Clock,
+        counters: &Counters,
+        out: &mut PoseSample,
+    ) -> Result<(), InferError> {
+        let meta = &frame.meta;
+        out.frame_sequence = meta.sequence;
+        out.capture = meta.capture;
+        out.width_px = meta.width_px;
+        out.height_px = meta.height_px;
+        out.people.clear();
+
+        let mut watch = Stopwatch::start(timer);
+        let (mut find, mut keypoints) = (None, Duration::ZERO);
+        self.people
+            .step_timed(frame, camera, &mut self.detections, &mut |lap| {
+                let took = watch.lap();
+                match lap {
+                    Lap::FramePreprocess | Lap::FrameNetwork => {
+                        *find.get_or_insert(Duration::ZERO) += took;
+                    }
+                    Lap::PersonPreprocess | Lap::PersonNetwork | Lap::Decode => keypoints += took,
+                }
+            })?;
+        if let Some(find) = find {
+            counters.timed(Timed::Find).add(find);
+        }
+        counters.timed(Timed::Keypoints).add(keypoints + watch.lap());
+
+        self.tracker
+            .update(meta.capture, &self.detections, &mut self.tracked);
+        counters.timed(Timed::Track).add(watch.lap());
+
+        for person in &self.tracked {
+            // Without a pose in space the person is published all the same: keypoints, joints absent.
+            let estimate = self.lifter.lift(meta.capture, camera, person).ok();
+            let pushed = out.people.push(person_pose(person, estimate.as_ref()));
+            debug_assert!(pushed.is_ok(), "no more people than places for them");
+        }
+        counters.timed(Timed::Lift).add(watch.lap());
+        counters.estimated.add(1);
+        Ok(())
+    }
+}
+
+/// Durations between calls.
+struct Stopwatch<'a> {
+    timer: &'a Clock,
+    last: MonoNs,
+}
+
+impl<'a> Stopwatch<'a> {
+    fn start(timer: &'a Clock) -> Self {
+        Self {
+            timer,
+            last: timer.now(),
+        }
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = self.timer.now();
+        let took = now.since(self.last);
+        self.last = now;
+        took
+    }
+}
