@@ -2,9 +2,12 @@
 
 pub mod convert;
 mod error;
+pub mod faults;
 pub mod ffmpeg;
 pub mod files;
 mod open;
+pub mod paced;
+pub mod thread;
 pub mod v4l2;
 
 use std::time::Duration;
@@ -57,5 +60,19 @@ pub trait Camera: Send {
     /// [`CaptureError`] has no room for text.
     fn complaint(&self) -> Option<&str> {
         None
+    }
+}
+
+impl<C: Camera + ?Sized> Camera for Box<C> {
+    fn mode(&self) -> &CameraMode {
+        (**self).mode()
+    }
+
+    fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError> {
+        (**self).next_into(frame, timeout)
+    }
+
+    fn complaint(&self) -> Option<&str> {
+        (**self).complaint()
     }
 }

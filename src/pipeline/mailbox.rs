@@ -7,7 +7,7 @@
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// Room for one value, handed from one thread to another.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mailbox<T>(Mutex<Option<T>>);
 
 /// What became of a value put into a [`Mailbox`].
@@ -20,6 +20,12 @@ pub enum Put<T> {
     Replaced(T),
     /// The other side is just taking; the value comes back, to be put again later.
     Busy(T),
+}
+
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<T> Mailbox<T> {

@@ -64,6 +64,7 @@ pub struct Newest<T, const N: usize> {
 pub struct Filler<'a, T> {
     waiting: &'a Mailbox<Box<T>>,
     free: Consumer<'a, Box<T>>,
+    kept: Option<Box<T>>,
     wait: &'a WaitPoint,
 }
 
@@ -93,6 +94,7 @@ impl<T, const N: usize> Newest<T, N> {
             Filler {
                 waiting: &self.waiting,
                 free: take,
+                kept: None,
                 wait: &self.wait,
             },
             Taker {
@@ -107,7 +109,12 @@ impl<T, const N: usize> Newest<T, N> {
 impl<T> Filler<'_, T> {
     /// A slot to fill, if one is free.
     pub fn free(&mut self) -> Option<Box<T>> {
-        self.free.dequeue()
+        self.kept.take().or_else(|| self.free.dequeue())
+    }
+
+    /// Keeps a slot that was not filled, for the next time one is asked for.
+    pub fn keep(&mut self, slot: Box<T>) {
+        self.kept = Some(slot);
     }
 
     /// Hands a filled slot over and wakes the other side.
