@@ -153,6 +153,15 @@ impl ZenohConfig {
         Ok(())
     }
 
+    /// Checks that Zenoh accepts `config_file` and what is set over it; opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Config`] with the file or the key.
+    pub fn check_file(&self) -> Result<(), SessionError> {
+        base(self, Role::Publisher).map(drop)
+    }
+
     /// The key of what a camera publishes or answers: `poised/<site>/<device>/<camera>/<leaf>`.
     pub fn key(&self, camera: &str, leaf: &str) -> String {
         format!("{ROOT}/{}/{}/{camera}/{leaf}", self.site, self.device)
@@ -471,7 +480,7 @@ mod tests {
         );
 
         config.config_file = Some(folder.path().join("missing.json5"));
-        let error = base(&config, Role::Publisher).unwrap_err().to_string();
+        let error = config.check_file().unwrap_err().to_string();
         assert!(error.contains("missing.json5"), "{error}");
     }
 

@@ -1,0 +1,156 @@
+//! `examples/zenoh-tls.json5`: who may read over the network, and who may not.
+//!
+//! Skipped, with the reason printed, where the openssl program is missing: the
+//! certificates are made anew each time.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+mod samples;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use poised::clock::Clock;
+use poised::counters::Counters;
+use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
+use samples::two_people;
+use zenoh::{Session, Wait};
+
+/// Runs openssl in `folder`.
+fn openssl(folder: &Path, words: &str) -> Result<(), String> {
+    let output = Command::new("openssl")
+        .args(words.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .map_err(|error| format!("openssl: {error}"))?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {words}: {complaint}");
+    Ok(())
+}
+
+/// An authority, and certificates of it for `device` and the others.
+fn certificates(folder: &Path) -> Result<(), String> {
+    let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    openssl(
+        folder,
+        &format!("{new} -keyout ca.key -out ca.pem -subj /CN=authority"),
+    )?;
+    openssl(
+        folder,
+        &format!("{new} -keyout alien.key -out alien.pem -subj /CN=reader"),
+    )?;
+    std::fs::write(folder.join("names"), "subjectAltName = IP:127.0.0.1\n").unwrap();
+    for name in ["device", "reader", "stranger"] {
+        let ask = "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        openssl(
+            folder,
+            &format!("{ask} -keyout {name}.key -out {name}.csr -subj /CN={name}"),
+        )?;
+        let sign = "x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
+        openssl(folder, &format!("{sign} -in {name}.csr -out {name}.pem"))?;
+    }
+    Ok(())
+}
+
+/// A reader that shows the certificate `name`; `None` where it is not let in.
+fn reader(folder: &Path, endpoint: &str, name: &str) -> Option<Session> {
+    let mut config = zenoh::Config::default();
+    let mut set = |key: &str, value: String| config.insert_json5(key, &value).unwrap();
+    let file = |name: String| format!("{:?}", folder.join(name).to_str().unwrap());
+    set("mode", "\"client\"".into());
+    set("scouting/multicast/enabled", "false".into());
+    set("connect/endpoints", format!("[{endpoint:?}]"));
+    set("connect/timeout_ms", "2000".into());
+    let tls = "transport/link/tls";
+    set(&format!("{tls}/root_ca_certificate"), file("ca.pem".into()));
+    set(&format!("{tls}/enable_mtls"), "true".into());
+    set(
+        &format!("{tls}/connect_certificate"),
+        file(format!("{name}.pem")),
+    );
+    set(
+        &format!("{tls}/connect_private_key"),
+        file(format!("{name}.key")),
+    );
+    zenoh::open(config).wait().ok()
+}
+
+/// Counts the messages that come under a key.
+fn count(session: &Session, key: &str) -> Arc<AtomicUsize> {
+    let counted = Arc::new(AtomicUsize::new(0));
+    let into = Arc::clone(&counted);
+    session
+        .declare_subscriber(key)
+        .callback(move |_| {
+            into.fetch_add(1, Ordering::SeqCst);
+        })
+        .background()
+        .wait()
+        .unwrap();
+    counted
+}
+
+#[test]
+fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    if let Err(reason) = certificates(folder) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let example = include_str!("../examples/zenoh-tls.json5");
+    let ours = example.replace("/etc/poised/tls", folder.to_str().unwrap());
+    assert_ne!(ours, example);
+    std::fs::write(folder.join("zenoh.json5"), ours).unwrap();
+    // TLS endpoints keep their port; a free one is looked for here.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tls/{}", port.local_addr().unwrap());
+    drop(port);
+    let config = ZenohConfig {
+        site: "clinic".into(),
+        device: "kiosk-3".into(),
+        listen: Some(vec![endpoint.clone()]),
+        config_file: Some(folder.join("zenoh.json5")),
+        ..ZenohConfig::default()
+    };
+    let clock = Clock::live();
+    let counters = Counters::default();
+    let outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
+    let settings = PublishConfig::default();
+    let mut publisher = Publisher::new(&settings, "front", "none", &clock, &counters, outlet);
+
+    assert!(
+        reader(folder, &endpoint, "alien").is_none(),
+        "another authority"
+    );
+    let reads = reader(folder, &endpoint, "reader").unwrap();
+    let strange = reader(folder, &endpoint, "stranger").unwrap();
+    let read = count(&reads, "poised/clinic/*/*/poses");
+    let overheard = count(&strange, "poised/clinic/*/*/poses");
+    let mut sample = two_people();
+    for _ in 0..300 {
+        sample.capture = clock.now();
+        publisher.publish(&mut sample);
+        std::thread::sleep(Duration::from_millis(10));
+        if read.load(Ordering::SeqCst) >= 50 {
+            break;
+        }
+    }
+    assert!(read.load(Ordering::SeqCst) >= 50);
+    assert_eq!(overheard.load(Ordering::SeqCst), 0);
+
+    let ask = |session: &Session| {
+        let timeout = Duration::from_secs(2);
+        let replies = session.get("poised/clinic/*/*/last").timeout(timeout);
+        let replies = replies.wait().unwrap();
+        replies
+            .into_iter()
+            .filter(|reply| reply.result().is_ok())
+            .count()
+    };
+    assert_eq!(ask(&reads), 1);
+    assert_eq!(ask(&strange), 0);
+}
