@@ -4,9 +4,10 @@
 //! Only atomics, so any thread may count without waiting and any may read.
 //! Counts only grow; whoever wants a rate subtracts two readings.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::capture::thread::CaptureCounters;
 use crate::clock::MonoNs;
 
 /// A number that only grows.
@@ -39,7 +40,7 @@ pub enum Drop {
     NoSlot,
     /// A newer frame had come before this one was looked at.
     PassedOver,
-    /// Too old when the estimate would have begun.
+    /// Not later than the frame before it.
     Stale,
     /// A network or a stage gave nothing that can be used.
     EstimateFailed,
@@ -83,19 +84,6 @@ impl Drop {
     }
 }
 
-/// How the camera is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum CameraState {
-    /// It has not yet given a frame.
-    #[default]
-    Opening = 0,
-    /// It gives frames.
-    Running = 1,
-    /// It is gone and being looked for.
-    Lost = 2,
-}
-
 /// The parts of the way from frame to message that are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -137,8 +125,8 @@ impl Timed {
 /// What all threads count.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Frames that came from the camera whole.
-    pub captured: Count,
+    /// What the capture thread did.
+    pub capture: CaptureCounters,
     /// Frames that went through all stages.
     pub estimated: Count,
     /// Pose messages handed to Zenoh.
@@ -150,7 +138,6 @@ pub struct Counters {
     drops: [Count; Drop::ALL.len()],
     timed: [Histogram; Timed::ALL.len()],
     people: AtomicU32,
-    camera: AtomicU8,
     newest_capture_ns: AtomicU64,
 }
 
@@ -162,7 +149,20 @@ impl Counters {
 
     /// How many went no further for this reason.
     pub fn drops(&self, reason: Drop) -> u64 {
-        self.drops[reason as usize].get()
+        let capture = match reason {
+            Drop::LostByCamera => Some(&self.capture.lost),
+            Drop::Short => Some(&self.capture.short),
+            Drop::Damaged => Some(&self.capture.damaged),
+            Drop::PassedOver => Some(&self.capture.replaced),
+            Drop::Stale => Some(&self.capture.stepped_back),
+            _ => None,
+        };
+        self.drops[reason as usize].get() + capture.map_or(0, |c| c.load(Ordering::Relaxed))
+    }
+
+    /// Frames that came from the camera whole.
+    pub fn captured(&self) -> u64 {
+        self.capture.frames.load(Ordering::Relaxed)
     }
 
     /// How many frames and poses went no further for any reason but [`Drop::Unfit`],
@@ -193,20 +193,6 @@ impl Counters {
     pub fn newest_capture(&self) -> Option<MonoNs> {
         let published = self.published.get() > 0;
         published.then(|| MonoNs(self.newest_capture_ns.load(Ordering::Relaxed)))
-    }
-
-    /// Says how the camera is.
-    pub fn set_camera(&self, state: CameraState) {
-        self.camera.store(state as u8, Ordering::Release);
-    }
-
-    /// How the camera is.
-    pub fn camera(&self) -> CameraState {
-        match self.camera.load(Ordering::Acquire) {
-            0 => CameraState::Opening,
-            1 => CameraState::Running,
-            _ => CameraState::Lost,
-        }
     }
 }
 
@@ -274,6 +260,22 @@ impl Reading {
     /// How many durations there are.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// All durations together in milliseconds, to within 3.2 %.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 microseconds")]
+    pub fn total_ms(&self) -> f64 {
+        let at = |bucket| {
+            let (low_us, width_us) = edges(bucket);
+            low_us as f64 + 0.5 * (width_us as f64 - 1.0)
+        };
+        let sum: f64 = self
+            .buckets
+            .iter()
+            .enumerate()
+            .map(|(bucket, count)| f64::from(*count) * at(bucket))
+            .sum();
+        sum * 1e-3
     }
 
     /// The duration in milliseconds that a share of all, 0 to 1, does not
@@ -359,6 +361,16 @@ mod tests {
                 "{share}: {got} ms"
             );
         }
+    }
+
+    #[test]
+    fn all_durations_add_up() {
+        let histogram = Histogram::default();
+        for ms in 1..=100 {
+            histogram.add(Duration::from_millis(ms));
+        }
+        let total = histogram.read().total_ms();
+        assert!((total - 5050.0).abs() < 5050.0 * 0.032, "{total} ms");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod models;
 pub mod pipeline;
 pub mod pose;
 pub mod publish;
+pub mod settings;
 pub mod skeleton;
 pub mod sys;
 pub mod track;

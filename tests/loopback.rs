@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cddl::{Schema, Value};
-use heapless::spsc::Queue;
+use poised::capture::thread::CameraState;
 use poised::clock::{Clock, MonoNs};
-use poised::counters::{CameraState, Counters, Drop};
+use poised::counters::{Counters, Drop};
 use poised::limits::POSE_SLOTS;
+use poised::pipeline::slots::Queued;
 use poised::pose::PoseSample;
 use poised::publish::subscribe::{Received, Subscription, all_poses};
 use poised::publish::wire::CDDL;
@@ -138,34 +139,28 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
         &counters,
         outlet,
     );
-    let (mut filled, mut free) = (
-        Queue::<Box<PoseSample>, { POSE_SLOTS + 1 }>::new(),
-        Queue::<Box<PoseSample>, { POSE_SLOTS + 1 }>::new(),
-    );
-    let (mut put, mut take) = filled.split();
-    let (mut give, mut got) = free.split();
-    let mut boxes: Vec<_> = (0..POSE_SLOTS).map(|_| Box::new(two_people())).collect();
+    let mut slots = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(two_people);
+    let (mut sender, receiver) = slots.split();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let work = || publisher.run(&mut take, &mut give, &stop);
-        rt::spawn(scope, "publish", work).unwrap();
+        let stop = &stop;
+        rt::spawn(scope, "publish", move || publisher.run(receiver, stop)).unwrap();
         for frame in 0..COUNT {
             let mut sample = loop {
-                boxes.extend(got.dequeue());
-                match boxes.pop() {
+                match sender.free() {
                     Some(sample) => break sample,
                     None => std::thread::sleep(Duration::from_millis(1)),
                 }
             };
             sample.frame_sequence = frame;
             sample.capture = clock.now();
-            put.enqueue(sample).unwrap();
+            sender.put(sample);
             std::thread::sleep(Duration::from_millis(20));
         }
         stop.store(true, Ordering::Release);
     });
-    boxes.extend(std::iter::from_fn(|| got.dequeue()));
-    assert_eq!(boxes.len(), POSE_SLOTS);
+    let back = std::iter::from_fn(|| sender.free()).count();
+    assert_eq!(back, POSE_SLOTS);
     assert_eq!(counters.published.get(), u64::from(COUNT));
     assert_eq!(counters.drops_total(), 0);
     assert_eq!(counters.people(), 2);
@@ -480,24 +475,20 @@ fn what_happens_to_the_camera_is_an_event_once() {
         &counters,
         outlet,
     );
-    let (mut filled, mut free) = (
-        Queue::<Box<PoseSample>, 2>::new(),
-        Queue::<Box<PoseSample>, 2>::new(),
-    );
-    let (_put, mut take) = filled.split();
-    let (mut give, _got) = free.split();
+    let mut slots = Queued::<PoseSample, 2>::new(PoseSample::default);
+    let (_sender, receiver) = slots.split();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let work = || publisher.run(&mut take, &mut give, &stop);
-        rt::spawn(scope, "publish", work).unwrap();
+        let stop = &stop;
+        rt::spawn(scope, "publish", move || publisher.run(receiver, stop)).unwrap();
         let at = |ms: u64| clock.set(MonoNs(ms * 1_000_000));
         let seen = |count| eventually("the next event", || texts(&events, "event").len() == count);
         let next_health = |count| {
             eventually("the next health", || healths.lock().unwrap().len() == count);
         };
         seen(1);
-        counters.set_camera(CameraState::Running);
-        counters.captured.add(30);
+        counters.capture.set_state(CameraState::Running);
+        counters.capture.frames.fetch_add(30, Ordering::Relaxed);
         at(1_000);
         next_health(1);
         at(3_000);
@@ -505,13 +496,13 @@ fn what_happens_to_the_camera_is_an_event_once() {
         next_health(2);
         at(4_000);
         next_health(3);
-        counters.captured.add(1);
+        counters.capture.frames.fetch_add(1, Ordering::Relaxed);
         seen(3);
-        counters.set_camera(CameraState::Lost);
+        counters.capture.set_state(CameraState::Lost);
         seen(4);
         at(5_000);
         next_health(4);
-        counters.set_camera(CameraState::Running);
+        counters.capture.set_state(CameraState::Running);
         seen(5);
         stop.store(true, Ordering::Release);
     });

@@ -9,7 +9,7 @@
 //! was in hand; a frame that is not later than the one before is left out. Both are
 //! counted, no time is made up.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Camera, CaptureError, Next, OpenError, Severity};
@@ -47,7 +47,20 @@ pub const STAMP_AHEAD_MAX: Duration = Duration::from_millis(5);
 /// Times a handed-over frame is tried again where the other side is just taking.
 const PUT_TRIES: u32 = 64;
 
-/// What the capture thread did. All of them only grow.
+/// How the camera is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CameraState {
+    /// It has not yet given a frame.
+    #[default]
+    Opening = 0,
+    /// It gives frames.
+    Running = 1,
+    /// It is gone and being looked for.
+    Lost = 2,
+}
+
+/// What the capture thread did. All numbers only grow.
 #[derive(Debug, Default)]
 pub struct CaptureCounters {
     /// Frames handed over.
@@ -76,6 +89,7 @@ pub struct CaptureCounters {
     pub reopen_failed: AtomicU64,
     /// When the last frame was in hand, on the monotonic clock; 0 before the first.
     pub last_frame_ns: AtomicU64,
+    state: AtomicU8,
     /// The last error, until someone takes it.
     pub last_error: Mailbox<CaptureError>,
     /// Why the camera had to be closed or could not be opened, in words.
@@ -83,6 +97,20 @@ pub struct CaptureCounters {
 }
 
 impl CaptureCounters {
+    /// How the camera is.
+    pub fn state(&self) -> CameraState {
+        match self.state.load(Ordering::Acquire) {
+            0 => CameraState::Opening,
+            1 => CameraState::Running,
+            _ => CameraState::Lost,
+        }
+    }
+
+    /// Says how the camera is.
+    pub fn set_state(&self, state: CameraState) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
     fn count(&self, error: CaptureError) {
         let counter = match error {
             CaptureError::Timeout { .. } => &self.timeouts,
@@ -151,6 +179,7 @@ pub fn run(
             .complaint()
             .map_or_else(|| error.to_string(), str::to_owned);
         let _ = shared.counters.last_trouble.put(said);
+        shared.counters.set_state(CameraState::Lost);
         let Some(reopen) = reopen
             .as_deref_mut()
             .filter(|_| error.severity() != Severity::End)
@@ -284,6 +313,7 @@ fn hand_over(
     filler: &mut Filler<'_, Frame>,
     counters: &CaptureCounters,
 ) -> Option<Box<Frame>> {
+    counters.set_state(CameraState::Running);
     add(&counters.frames, 1);
     for _ in 0..PUT_TRIES {
         match filler.put(slot) {

@@ -146,8 +146,14 @@ pub fn open_lifter(folder: &Path) -> Result<(BackboneNet, Head), StartError> {
     }
     let network = Plan::open(&folder)?.state()?;
     let sizes = (
-        network.inputs().first().map(crate::infer::TensorSpec::count),
-        network.outputs().first().map(crate::infer::TensorSpec::count),
+        network
+            .inputs()
+            .first()
+            .map(crate::infer::TensorSpec::count),
+        network
+            .outputs()
+            .first()
+            .map(crate::infer::TensorSpec::count),
     );
     if sizes != (Some(LIFT_INPUT), Some(LIFT_FEATURES)) {
         return Err(misfit(format!(
@@ -259,7 +265,9 @@ impl Estimator {
         if let Some(find) = find {
             counters.timed(Timed::Find).add(find);
         }
-        counters.timed(Timed::Keypoints).add(keypoints + watch.lap());
+        counters
+            .timed(Timed::Keypoints)
+            .add(keypoints + watch.lap());
 
         self.tracker
             .update(meta.capture, &self.detections, &mut self.tracked);

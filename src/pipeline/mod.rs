@@ -3,3 +3,4 @@
 pub mod estimate;
 pub mod mailbox;
 pub mod slots;
+pub mod wiring;

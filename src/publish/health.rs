@@ -6,8 +6,9 @@
 use minicbor::Encoder;
 
 use super::wire::Stamp;
+use crate::capture::thread::CameraState;
 use crate::clock::MonoNs;
-use crate::counters::{CameraState, Counters, Drop, Reading};
+use crate::counters::{Counters, Drop, Reading};
 use crate::skeleton::{JOINT_NAMES, KEYPOINT_NAMES, PARENTS};
 
 /// Value of `schema` in a health message.
@@ -64,7 +65,7 @@ impl Snapshot {
         Self {
             at: now,
             frames: [
-                counters.captured.get(),
+                counters.captured(),
                 counters.estimated.get(),
                 counters.published.get(),
             ],
@@ -216,7 +217,7 @@ pub fn health(
     out.key("late").uint(counters.late.get());
     out.key("people").uint(counters.people().into());
     out.key("camera_state")
-        .text(match (counters.camera(), health.silent) {
+        .text(match (counters.capture.state(), health.silent) {
             (CameraState::Running, true) => "silent",
             (CameraState::Running, false) => "running",
             (CameraState::Opening, _) => "opening",

@@ -20,13 +20,14 @@ pub mod zenoh;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use heapless::spsc::{Consumer, Producer};
 use serde::Deserialize;
 
+use crate::capture::thread::CameraState;
 use crate::clock::{Clock, MonoNs, unix_ns};
 use crate::config::{ConfigError, check};
-use crate::counters::{CameraState, Counters, Drop, Timed};
+use crate::counters::{Counters, Drop, Timed};
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::pipeline::slots::Receiver;
 use crate::pose::PoseSample;
 use crate::sys::rt::resident_bytes;
 use health::{Event, Health, Snapshot};
@@ -134,8 +135,8 @@ impl<'a> Publisher<'a> {
             events: 0,
             started: now,
             earlier: Snapshot::take(counters, now),
-            camera_state: counters.camera(),
-            captured: counters.captured.get(),
+            camera_state: counters.capture.state(),
+            captured: counters.captured(),
             captured_at: now,
             silent: false,
         };
@@ -143,29 +144,23 @@ impl<'a> Publisher<'a> {
         publisher
     }
 
-    /// Publishes what comes through `filled` and sends the boxes back through
-    /// `free`, until `stop` is set and `filled` is empty. Set `stop` once the
-    /// thread that fills the ring has left.
-    pub fn run(
-        mut self,
-        filled: &mut Consumer<'_, Box<PoseSample>>,
-        free: &mut Producer<'_, Box<PoseSample>>,
-        stop: &AtomicBool,
-    ) {
+    /// Publishes what comes through `poses` and sends the boxes back, until
+    /// `stop` is set and none waits. Set `stop` once the thread that fills them
+    /// has left.
+    pub fn run(mut self, mut poses: Receiver<'_, PoseSample>, stop: &AtomicBool) {
         self.event(Event::Started, Some(env!("CARGO_PKG_VERSION")));
         loop {
             // Read before the ring is emptied: what was put before the stop goes out.
             let stopping = stop.load(Ordering::Acquire);
-            while let Some(mut sample) = filled.dequeue() {
+            while let Some(mut sample) = poses.take() {
                 self.publish(&mut sample);
-                let returned = free.enqueue(sample);
-                debug_assert!(returned.is_ok(), "the free ring has room for every box");
+                poses.give_back(sample);
             }
             self.tend();
             if stopping {
                 break;
             }
-            std::thread::park_timeout(WAIT);
+            poses.wait(WAIT);
         }
         self.say_health(self.clock.now());
         self.event(Event::Stopping, None);
@@ -218,7 +213,7 @@ impl<'a> Publisher<'a> {
     }
 
     fn watch_camera(&mut self, now: MonoNs) {
-        let state = self.counters.camera();
+        let state = self.counters.capture.state();
         if state != self.camera_state {
             let before = std::mem::replace(&mut self.camera_state, state);
             self.captured_at = now;
@@ -228,7 +223,7 @@ impl<'a> Publisher<'a> {
                 _ => {}
             }
         }
-        let captured = self.counters.captured.get();
+        let captured = self.counters.captured();
         if captured != self.captured {
             (self.captured, self.captured_at) = (captured, now);
             if std::mem::take(&mut self.silent) {

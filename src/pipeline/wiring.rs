@@ -1,0 +1,162 @@
+//! Every queue and every thread, on one screen.
+//!
+//! ```text
+//!   capture ── newest frame ──▶ estimate ── poses ──▶ publish
+//!      ▲                          │  ▲                   │
+//!      └────────── free ◀─────────┘  └────── free ◀──────┘
+//! ```
+//!
+//! Threads are scoped: they borrow queues and counters, and none outlives them.
+//! Stop is one flag. Capture leaves first, then estimate, then publish, so that
+//! what was seen is published.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::estimate::Estimator;
+use super::slots::{Newest, Queued, Sender, Taker};
+use crate::calibration::Calibration;
+use crate::capture::Camera;
+use crate::capture::thread::{self as capture_thread, Ended, Reopen, Shared};
+use crate::clock::Clock;
+use crate::counters::{Counters, Drop};
+use crate::error::StartError;
+use crate::frame::Frame;
+use crate::limits::{FRAME_SLOTS, POSE_SLOTS};
+use crate::pose::PoseSample;
+use crate::publish::Publisher;
+use crate::sys::rt::spawn;
+
+/// Longest sleep of the estimate thread before it looks at the stop flag.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// What the threads work with.
+pub struct Parts<'a> {
+    /// Frames.
+    pub camera: Box<dyn Camera>,
+    /// Opens the camera again; `None` for a recording.
+    pub reopen: Option<&'a mut Reopen<'a>>,
+    /// Rays of its pixels.
+    pub calibration: &'a Calibration,
+    /// Frames to poses.
+    pub estimator: Estimator,
+    /// Poses to Zenoh.
+    pub publisher: Publisher<'a>,
+    /// The time.
+    pub clock: &'a Clock,
+    /// What all of them count.
+    pub counters: &'a Counters,
+    /// Asks all of them to leave.
+    pub stop: &'a AtomicBool,
+}
+
+/// Runs until `stop` is set or the recording is over. `meanwhile` runs on the
+/// calling thread once the others are up, and is told when frames have ended.
+///
+/// # Errors
+///
+/// A thread does not start.
+pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ended, StartError> {
+    let Parts {
+        camera,
+        reopen,
+        calibration,
+        estimator,
+        publisher,
+        clock,
+        counters,
+        stop,
+    } = parts;
+    let mode = camera.mode();
+    let (width_px, height_px) = (mode.width_px, mode.height_px);
+    let mut frames =
+        Newest::<Frame, { FRAME_SLOTS + 1 }>::new(|| Frame::with_room(width_px, height_px));
+    let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
+    let (filler, taker) = frames.split();
+    let (sender, receiver) = poses.split();
+    let frames_ended = AtomicBool::new(false);
+    let poses_ended = AtomicBool::new(false);
+
+    std::thread::scope(|scope| {
+        let failed = |name| move |source| StartError::Thread { name, source };
+        let publish = spawn(scope, "publish", || publisher.run(receiver, &poses_ended))
+            .map_err(failed("publish"))?;
+        let estimate = spawn(scope, "estimate", || {
+            estimate_loop(
+                estimator,
+                calibration,
+                taker,
+                sender,
+                &Context {
+                    clock,
+                    counters,
+                    frames_ended: &frames_ended,
+                },
+            );
+            poses_ended.store(true, Ordering::Release);
+        })
+        .map_err(failed("estimate"))?;
+        let capture = spawn(scope, "capture", || {
+            let shared = Shared {
+                counters: &counters.capture,
+                stop,
+                clock,
+            };
+            let ended = capture_thread::run(camera, reopen, filler, shared);
+            frames_ended.store(true, Ordering::Release);
+            ended
+        })
+        .map_err(failed("capture"))?;
+
+        meanwhile(&frames_ended);
+        let ended = capture.join().expect("a panic ends the process");
+        estimate.join().expect("a panic ends the process");
+        publish.join().expect("a panic ends the process");
+        Ok(ended)
+    })
+}
+
+/// What the estimate thread shares with the others.
+struct Context<'a> {
+    clock: &'a Clock,
+    counters: &'a Counters,
+    frames_ended: &'a AtomicBool,
+}
+
+/// The estimate thread: takes the newest frame, fills a pose sample, hands it on.
+fn estimate_loop(
+    mut estimator: Estimator,
+    calibration: &Calibration,
+    mut frames: Taker<'_, Frame>,
+    mut poses: Sender<'_, PoseSample>,
+    context: &Context<'_>,
+) {
+    let Context {
+        clock, counters, ..
+    } = *context;
+    loop {
+        // Read before the last look, so that the last frame is not left behind.
+        let ending = context.frames_ended.load(Ordering::Acquire);
+        let Some(frame) = frames.take() else {
+            if ending {
+                poses.wake();
+                return;
+            }
+            frames.wait(WAIT);
+            continue;
+        };
+        match poses.free() {
+            None => counters.dropped(Drop::PublisherFull, 1),
+            Some(mut sample) => {
+                if estimator
+                    .step(&frame, calibration, clock, counters, &mut sample)
+                    .is_err()
+                {
+                    counters.dropped(Drop::EstimateFailed, 1);
+                }
+                poses.put(sample);
+            }
+        }
+        frames.give_back(frame);
+    }
+}

@@ -1,0 +1,172 @@
+//! The daemon's configuration file: joins the sections, reads and checks them.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::capture::v4l2::V4l2Config;
+use crate::config::{ConfigError, read_toml};
+use crate::infer::PeopleSettings;
+use crate::lift::LiftConfig;
+use crate::pipeline::estimate::{EstimateConfig, ModelsConfig};
+use crate::publish::zenoh::check_name;
+use crate::publish::{PublishConfig, ZenohConfig};
+use crate::track::TrackConfig;
+
+/// The whole file. Every section may be left out.
+///
+/// ```toml
+/// [camera]
+/// name = "front"
+/// calibration = "/etc/poised/front.toml"
+///
+/// [camera.v4l2]
+/// device = "/dev/video0"
+/// width_px = 640
+/// height_px = 480
+/// rate_hz = 30
+///
+/// [zenoh]
+/// site = "clinic"
+/// device = "kiosk-3"
+/// ```
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where frames come from.
+    pub camera: CameraConfig,
+    /// Which networks.
+    pub models: ModelsConfig,
+    /// Whom to look for.
+    pub people: PeopleSettings,
+    /// Who is who.
+    pub track: TrackConfig,
+    /// Keypoints to 3D.
+    pub lift: LiftConfig,
+    /// What counts as late.
+    pub publish: PublishConfig,
+    /// Names and endpoints.
+    pub zenoh: ZenohConfig,
+}
+
+/// `[camera]`: one source of frames. Without any, the V4L2 device with its defaults.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct CameraConfig {
+    /// Its name: the fourth chunk of every key, and `<name>_optical_frame`.
+    pub name: String,
+    /// Its calibration: `.toml`, or the `.yaml` of a ROS `camera_info`. Without
+    /// one, a plain lens 60 degrees wide is assumed.
+    pub calibration: Option<PathBuf>,
+    /// A camera of this machine.
+    pub v4l2: Option<V4l2Config>,
+    /// A video file, a folder of images or an rtsp:// address.
+    pub source: Option<String>,
+}
+
+impl Default for CameraConfig {
+    fn default() -> Self {
+        Self {
+            name: "camera".into(),
+            calibration: None,
+            v4l2: None,
+            source: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or names the first key that is unknown, of the
+    /// wrong type or out of range.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let settings: Self = read_toml(path)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.camera.validate()?;
+        self.people.validate()?;
+        self.track.validate()?;
+        self.lift.validate()?;
+        self.publish.validate()?;
+        self.zenoh.validate()
+    }
+
+    /// The sections that turn frames into poses.
+    pub fn estimate(&self) -> EstimateConfig {
+        EstimateConfig {
+            models: self.models.clone(),
+            people: self.people,
+            track: self.track,
+            lift: self.lift,
+        }
+    }
+}
+
+impl CameraConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        check_name("camera.name", &self.name)?;
+        let sources = [self.v4l2.is_some(), self.source.is_some()];
+        if sources.iter().filter(|given| **given).count() > 1 {
+            return Err(ConfigError::Value {
+                key: "camera",
+                value: "more than one of v4l2, synthetic, source".into(),
+                want: "one source of frames",
+            });
+        }
+        if let Some(v4l2) = &self.v4l2 {
+            v4l2.validate()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("poised.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::read(&path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let settings: Settings = toml::from_str("").unwrap();
+        assert_eq!(settings, Settings::default());
+        settings.validate().unwrap();
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        assert!(refused("[camera]\nnmae = \"front\"").contains("nmae"));
+        assert!(refused("[camrea]").contains("camrea"));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_its_range() {
+        assert_eq!(
+            refused("[people]\npeople_max = 9"),
+            "people.people_max = 9: must be from 1 to 8"
+        );
+        assert!(refused("[camera]\nname = \"a/b\"").starts_with("camera.name = \"a/b\""));
+    }
+
+    #[test]
+    fn two_sources_of_frames_are_refused() {
+        let text = "[camera]\nsource = \"a.mp4\"\n[camera.v4l2]\ndevice = \"/dev/video0\"";
+        assert!(refused(text).contains("one source"));
+    }
+}
