@@ -38,6 +38,9 @@ const SAME_POSE: f32 = 0.7;
 /// Two detections whose boxes overlap more than this are one person.
 const SAME_BOX: f32 = 0.85;
 
+/// A box of which less than this is in the frame, in pixels of its shorter side, holds nobody.
+const SIDE_PX_MIN: f32 = 4.0;
+
 /// `[people]`: whom to look for and whom to believe.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -355,7 +358,9 @@ impl PeopleNet {
         region: &Region,
         lap: &mut dyn FnMut(Lap),
     ) -> Result<Option<Detection>, InferError> {
-        let bounds = region.expected();
+        let Some(bounds) = inside(&region.expected(), frame) else {
+            return Ok(None);
+        };
         let size = self.person.size();
         let crop = match self.person.kind() {
             Kind::Person => perspective(&bounds, camera, size),
@@ -430,6 +435,19 @@ fn to_source(fit: &Letterbox, bounds: &BoxPx) -> BoxPx {
         right,
         bottom,
     }
+}
+
+/// The part of a box that lies in the frame; person networks are trained on
+/// boxes that end where the image ends.
+fn inside(bounds: &BoxPx, frame: &Frame) -> Option<BoxPx> {
+    let whole = whole(frame);
+    let part = BoxPx {
+        left: bounds.left.max(whole.left),
+        top: bounds.top.max(whole.top),
+        right: bounds.right.min(whole.right),
+        bottom: bounds.bottom.min(whole.bottom),
+    };
+    (part.width().min(part.height()) >= SIDE_PX_MIN).then_some(part)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]

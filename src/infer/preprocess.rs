@@ -6,12 +6,13 @@
 //! network wants. [`Preprocess`] owns its scratch rows, so nothing is
 //! allocated after construction.
 
+mod area;
 mod letterbox;
 mod pixels;
 mod warp;
 
 use crate::frame::{Frame, PixelFormat};
-use crate::limits::{IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
+use crate::limits::{IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 use crate::models::{Colour, Element, ImageTensor, Layout};
 
 use super::network::{InferError, Input, count};
@@ -20,8 +21,12 @@ use pixels::{Grey, Nv12, Rgb24, Yuyv};
 pub use letterbox::Letterbox;
 pub use warp::{Homography, LensGrid, Mapping};
 
-/// Most nearest-neighbour taps along one side of a destination pixel, where a crop shrinks.
-const TAPS_MAX: usize = 8;
+/// Where a mapping shrinks by less, bilinear taps alone are used: they reach
+/// over two source pixels.
+const REDUCE_FROM: f32 = 2.0;
+
+/// Most pixels of a reduced image: the largest frame at half its size.
+const REDUCED_PX_MAX: usize = IMAGE_PX_MAX / 4;
 
 /// An image tensor with its size and its buffer.
 #[derive(Debug)]
@@ -122,33 +127,37 @@ fn to_byte(value: f32) -> u8 {
     (value + 0.5) as u8
 }
 
-/// Samples frames; owns the scratch rows.
+/// Samples frames; owns the scratch memory.
 #[derive(Debug)]
 pub struct Preprocess {
-    /// Source columns and rows of one destination row's taps.
+    /// Source columns and rows of one destination row.
     columns: Vec<f32>,
     rows: Vec<f32>,
-    /// One destination row.
+    /// One destination or reduced row.
     rgb: Vec<[f32; 3]>,
     /// Weighted sums of source rows, for area averages.
-    sums: letterbox::Sums,
+    sums: area::Sums,
+    /// A part of the frame, reduced by a whole factor, as RGB bytes.
+    reduced: Vec<u8>,
 }
 
 impl Preprocess {
     /// Scratch for destinations up to `width_max` columns.
     pub fn new(width_max: usize) -> Self {
         Self {
-            columns: vec![0.0; width_max * TAPS_MAX],
-            rows: vec![0.0; width_max * TAPS_MAX],
-            rgb: vec![[0.0; 3]; width_max],
-            sums: letterbox::Sums::new(),
+            columns: vec![0.0; width_max],
+            rows: vec![0.0; width_max],
+            rgb: vec![[0.0; 3]; width_max.max(IMAGE_SIDE_PX_MAX as usize)],
+            sums: area::Sums::new(),
+            reduced: vec![0; REDUCED_PX_MAX * 3],
         }
     }
 
     /// Fills `out` with the frame seen through `mapping` (destination pixel to
-    /// source pixel). Bilinear where the mapping enlarges or keeps the size; where
-    /// it shrinks, the mean over a grid of taps less than a source pixel apart, so
-    /// that fine patterns do not alias. Outside the frame is the input's fill value.
+    /// source pixel), bilinear. Where the mapping shrinks to half or less, the part
+    /// of the frame it reaches is first reduced by a whole factor, each pixel the
+    /// mean of a block, so that fine patterns do not alias. Outside the frame is
+    /// the input's fill value.
     ///
     /// # Errors
     ///
@@ -160,42 +169,190 @@ impl Preprocess {
         out: &mut ImageBuffer,
     ) -> Result<(), InferError> {
         check_frame(frame)?;
+        if mapping.shrink(out.width, out.height) >= REDUCE_FROM {
+            self.warp_reduced(frame, mapping, out);
+            return Ok(());
+        }
         let bytes = frame.bytes.as_slice();
         let (width, height) = (frame.meta.width_px as usize, frame.meta.height_px as usize);
+        let (whole, scratch) = (Reduction::NONE, self.scratch());
         match frame.meta.format {
-            PixelFormat::Rgb24 => self.warp_rows(&Rgb24::new(bytes, width, height), mapping, out),
-            PixelFormat::Yuyv => self.warp_rows(&Yuyv::new(bytes, width, height), mapping, out),
-            PixelFormat::Nv12 => self.warp_rows(&Nv12::new(bytes, width, height), mapping, out),
-            PixelFormat::Grey => self.warp_rows(&Grey::new(bytes, width, height), mapping, out),
+            PixelFormat::Rgb24 => {
+                warp_rows(
+                    &Rgb24::new(bytes, width, height),
+                    mapping,
+                    whole,
+                    scratch,
+                    out,
+                );
+            }
+            PixelFormat::Yuyv => {
+                warp_rows(
+                    &Yuyv::new(bytes, width, height),
+                    mapping,
+                    whole,
+                    scratch,
+                    out,
+                );
+            }
+            PixelFormat::Nv12 => {
+                warp_rows(
+                    &Nv12::new(bytes, width, height),
+                    mapping,
+                    whole,
+                    scratch,
+                    out,
+                );
+            }
+            PixelFormat::Grey => {
+                warp_rows(
+                    &Grey::new(bytes, width, height),
+                    mapping,
+                    whole,
+                    scratch,
+                    out,
+                );
+            }
         }
         Ok(())
     }
 
-    fn warp_rows<P: pixels::Pixels>(
-        &mut self,
-        source: &P,
-        mapping: &Mapping<'_>,
-        out: &mut ImageBuffer,
-    ) {
-        let taps = mapping.taps(out.width, out.height).min(TAPS_MAX);
-        let fill = [out.fill; 3];
-        let count = out.width * taps;
-        let (columns, rows) = (&mut self.columns[..count], &mut self.rows[..count]);
-        let rgb = &mut self.rgb[..out.width];
-        for y in 0..out.height {
-            if taps == 1 {
-                mapping.row(y, (0, 1), columns, rows);
-                warp::bilinear_row(source, columns, rows, fill, rgb);
-            } else {
-                rgb.fill([0.0; 3]);
-                for part in 0..taps {
-                    mapping.row(y, (part, taps), columns, rows);
-                    warp::add_nearest_row(source, columns, rows, fill, taps, rgb);
-                }
-                warp::finish_row::<P>(rgb, taps);
-            }
-            out.put_row(y, rgb);
+    fn scratch(&mut self) -> Scratch<'_> {
+        Scratch {
+            columns: &mut self.columns,
+            rows: &mut self.rows,
+            rgb: &mut self.rgb,
         }
+    }
+
+    fn warp_reduced(&mut self, frame: &Frame, mapping: &Mapping<'_>, out: &mut ImageBuffer) {
+        let Some((area, factor)) = part_to_reduce(frame, mapping, out) else {
+            // Nothing of the frame is in view.
+            for y in 0..out.height {
+                self.rgb[..out.width].fill([out.fill; 3]);
+                out.put_row(y, &self.rgb[..out.width]);
+            }
+            return;
+        };
+        let (width, height) = (area.width.div_ceil(factor), area.height.div_ceil(factor));
+        self.sums.prepare(&area, width);
+        let reduced = &mut self.reduced[..width * height * 3];
+        for (y, row) in reduced.chunks_exact_mut(width * 3).enumerate() {
+            let rgb = &mut self.rgb[..width];
+            self.sums.area_row(frame, &area, y, rgb);
+            for (pixel, rgb) in row.as_chunks_mut::<3>().0.iter_mut().zip(rgb) {
+                *pixel = rgb.map(to_byte);
+            }
+        }
+        let reduction = Reduction::new(&area, factor);
+        let scratch = Scratch {
+            columns: &mut self.columns,
+            rows: &mut self.rows,
+            rgb: &mut self.rgb,
+        };
+        let source = Rgb24::new(&self.reduced, width, height);
+        warp_rows(&source, mapping, reduction, scratch, out);
+    }
+}
+
+/// Scratch rows of [`Preprocess`].
+struct Scratch<'a> {
+    columns: &'a mut [f32],
+    rows: &'a mut [f32],
+    rgb: &'a mut [[f32; 3]],
+}
+
+/// How pixels of a reduced image lie in the frame: reduced = (frame - origin) * scale.
+#[derive(Clone, Copy)]
+struct Reduction {
+    origin: (f32, f32),
+    scale: f32,
+}
+
+impl Reduction {
+    const NONE: Self = Self {
+        origin: (0.0, 0.0),
+        scale: 1.0,
+    };
+
+    /// The centre of the first block is half a block less half a pixel from its first pixel's.
+    #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
+    fn new(area: &area::Area, factor: usize) -> Self {
+        let half = 0.5 * (factor as f32 - 1.0);
+        Self {
+            origin: (area.left as f32 + half, area.top as f32 + half),
+            scale: 1.0 / factor as f32,
+        }
+    }
+}
+
+/// The part of the frame that a mapping reaches and the whole factor to reduce it by.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "float to integer casts saturate; the results are clamped to the frame"
+)]
+fn part_to_reduce(
+    frame: &Frame,
+    mapping: &Mapping<'_>,
+    out: &ImageBuffer,
+) -> Option<(area::Area, usize)> {
+    let (width, height) = (frame.meta.width_px as usize, frame.meta.height_px as usize);
+    let whole = [0.0, 0.0, width as f32, height as f32];
+    let reach = mapping.reach(out.width, out.height).unwrap_or(whole);
+    let mut factor = mapping
+        .shrink(out.width, out.height)
+        .min(IMAGE_SIDE_PX_MAX as f32) as usize;
+    // Bilinear taps at the rim need a block beyond it.
+    let rim = factor as f32;
+    let left = ((reach[0] - rim).max(0.0) as usize) & !1;
+    let top = ((reach[1] - rim).max(0.0) as usize) & !1;
+    let right = ((reach[2] + rim).ceil().max(0.0) as usize)
+        .next_multiple_of(2)
+        .min(width);
+    let bottom = ((reach[3] + rim).ceil().max(0.0) as usize)
+        .next_multiple_of(2)
+        .min(height);
+    if left >= right || top >= bottom {
+        return None;
+    }
+    let (width, height) = (right - left, bottom - top);
+    while width.div_ceil(factor) * height.div_ceil(factor) > REDUCED_PX_MAX {
+        factor += 1;
+    }
+    let area = area::Area {
+        left,
+        top,
+        width,
+        height,
+        scale_x: factor as f32,
+        scale_y: factor as f32,
+    };
+    Some((area, factor))
+}
+
+fn warp_rows<P: pixels::Pixels>(
+    source: &P,
+    mapping: &Mapping<'_>,
+    reduction: Reduction,
+    scratch: Scratch<'_>,
+    out: &mut ImageBuffer,
+) {
+    let fill = [out.fill; 3];
+    let Scratch { columns, rows, rgb } = scratch;
+    let columns = &mut columns[..out.width];
+    let rows = &mut rows[..out.width];
+    let rgb = &mut rgb[..out.width];
+    let (origin, scale) = (reduction.origin, reduction.scale);
+    for y in 0..out.height {
+        mapping.row(y, columns, rows);
+        for (column, row) in columns.iter_mut().zip(rows.iter_mut()) {
+            *column = (*column - origin.0) * scale;
+            *row = (*row - origin.1) * scale;
+        }
+        warp::bilinear_row(source, columns, rows, fill, rgb);
+        out.put_row(y, rgb);
     }
 }
 

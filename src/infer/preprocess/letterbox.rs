@@ -1,13 +1,10 @@
 //! A whole frame into a network's input: aspect kept, centred, padded.
 //!
-//! Shrinking takes the exact area average: source rows are summed with 8-bit
-//! weights into 16-bit sums (which the compiler turns into wide integer
-//! instructions), then columns with real weights. Every source byte is read once.
+//! Shrinking takes area averages, so that fine patterns do not alias.
 
-use crate::frame::{Frame, PixelFormat};
-use crate::limits::IMAGE_SIDE_PX_MAX;
+use crate::frame::Frame;
 
-use super::pixels::yuv_to_rgb;
+use super::area::Area;
 use super::{Homography, ImageBuffer, InferError, Mapping, Preprocess, check_frame};
 
 /// Where a frame lies in a letterboxed input.
@@ -70,26 +67,6 @@ impl Letterbox {
     }
 }
 
-/// Sums of the weights of all rows in one area: 255 * 256 still fits 16 bits.
-const WEIGHT_SUM: f32 = 256.0;
-
-/// Weighted sums of source rows.
-#[derive(Debug)]
-pub(super) struct Sums {
-    luma: Vec<u16>,
-    chroma: Vec<u16>,
-}
-
-impl Sums {
-    pub(super) fn new() -> Self {
-        let side = IMAGE_SIDE_PX_MAX as usize;
-        Self {
-            luma: vec![0; side * 3],
-            chroma: vec![0; side],
-        }
-    }
-}
-
 impl Preprocess {
     /// Fills `out` with the whole frame, letterboxed, and says where it lies.
     ///
@@ -110,196 +87,25 @@ impl Preprocess {
             self.warp(frame, &mapping, out)?;
             return Ok(fit);
         }
+        let area = Area {
+            left: 0,
+            top: 0,
+            width: meta.width_px as usize,
+            height: meta.height_px as usize,
+            scale_x: fit.scale_x,
+            scale_y: fit.scale_y,
+        };
+        self.sums.prepare(&area, fit.width);
         let fill = [out.fill; 3];
         for y in 0..out.height {
             let rgb = &mut self.rgb[..out.width];
             rgb.fill(fill);
             if y >= fit.top && y < fit.top + fit.height {
                 let inside = &mut rgb[fit.left..fit.left + fit.width];
-                self.sums.area_row(frame, &fit, y - fit.top, inside);
+                self.sums.area_row(frame, &area, y - fit.top, inside);
             }
             out.put_row(y, &self.rgb[..out.width]);
         }
         Ok(fit)
-    }
-}
-
-impl Sums {
-    /// One row of area averages.
-    fn area_row(&mut self, frame: &Frame, fit: &Letterbox, row: usize, out: &mut [[f32; 3]]) {
-        let (width, height) = (frame.meta.width_px as usize, frame.meta.height_px as usize);
-        #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
-        let (top, bottom) = (row as f32 * fit.scale_y, (row + 1) as f32 * fit.scale_y);
-        let bytes = frame.bytes.as_slice();
-        match frame.meta.format {
-            PixelFormat::Rgb24 => {
-                let sums = &mut self.luma[..width * 3];
-                sum_rows(bytes, height, (top, bottom), sums);
-                for (spans, out) in Spans::new(fit.scale_x, width).zip(out) {
-                    *out = spans.mean3(sums);
-                }
-            }
-            PixelFormat::Grey => {
-                let sums = &mut self.luma[..width];
-                sum_rows(bytes, height, (top, bottom), sums);
-                for (span, out) in Spans::new(fit.scale_x, width).zip(out) {
-                    *out = [span.mean(sums, 1, 0); 3];
-                }
-            }
-            PixelFormat::Yuyv => {
-                let sums = &mut self.luma[..width * 2];
-                sum_rows(bytes, height, (top, bottom), sums);
-                let luma = Spans::new(fit.scale_x, width);
-                let chroma = Spans::new(fit.scale_x * 0.5, width / 2);
-                for ((y, uv), out) in luma.zip(chroma).zip(out) {
-                    let (u, v) = (uv.mean(sums, 4, 1), uv.mean(sums, 4, 3));
-                    *out = yuv_to_rgb([y.mean(sums, 2, 0), u, v]);
-                }
-            }
-            PixelFormat::Nv12 => {
-                let sums = &mut self.luma[..width];
-                let colours = &mut self.chroma[..width];
-                sum_rows(bytes, height, (top, bottom), sums);
-                let plane = &bytes[width * height..];
-                sum_rows(plane, height / 2, (top * 0.5, bottom * 0.5), colours);
-                let luma = Spans::new(fit.scale_x, width);
-                let chroma = Spans::new(fit.scale_x * 0.5, width / 2);
-                for ((y, uv), out) in luma.zip(chroma).zip(out) {
-                    let (u, v) = (uv.mean(colours, 2, 0), uv.mean(colours, 2, 1));
-                    *out = yuv_to_rgb([y.mean(sums, 1, 0), u, v]);
-                }
-            }
-        }
-    }
-}
-
-/// Weighted sum of the rows in `top..bottom`, the weights adding up to [`WEIGHT_SUM`].
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "rows are at most 1920 and positive, weights at most 256"
-)]
-fn sum_rows(bytes: &[u8], height: usize, (top, bottom): (f32, f32), sums: &mut [u16]) {
-    sums.fill(0);
-    let first = (top as usize).min(height - 1);
-    let last = (bottom.ceil() as usize).clamp(first + 1, height);
-    let share = WEIGHT_SUM / (bottom - top);
-    let mut given = 0;
-    for row in first..last {
-        // Weights are differences of rounded running sums, so that they add up exactly.
-        let until = if row + 1 == last {
-            WEIGHT_SUM as u16
-        } else {
-            (((row + 1) as f32 - top) * share).round() as u16
-        };
-        let weight = until - given;
-        given = until;
-        let stride = sums.len();
-        let source = &bytes[row * stride..(row + 1) * stride];
-        for (sum, &byte) in sums.iter_mut().zip(source) {
-            *sum += u16::from(byte) * weight;
-        }
-    }
-}
-
-/// The source columns under each destination column.
-struct Spans {
-    scale: f32,
-    width: usize,
-    column: usize,
-}
-
-/// Source columns `first..last` under a destination column, the first and the
-/// last with the share that lies inside.
-#[derive(Clone, Copy)]
-struct Span {
-    first: usize,
-    last: usize,
-    first_share: f32,
-    last_share: f32,
-    /// 1 over the sum of all weights.
-    scale: f32,
-}
-
-impl Spans {
-    const fn new(scale: f32, width: usize) -> Self {
-        Self {
-            scale,
-            width,
-            column: 0,
-        }
-    }
-}
-
-impl Iterator for Spans {
-    type Item = Span;
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "columns are at most 1920 and positive"
-    )]
-    fn next(&mut self) -> Option<Span> {
-        let left = self.column as f32 * self.scale;
-        let right = (left + self.scale).min(self.width as f32);
-        self.column += 1;
-        let first = (left as usize).min(self.width - 1);
-        let last = (right.ceil() as usize).clamp(first + 1, self.width);
-        let alone = last == first + 1;
-        let first_share = if alone {
-            1.0
-        } else {
-            (first + 1) as f32 - left
-        };
-        let last_share = right - (last - 1) as f32;
-        let total = if alone {
-            1.0
-        } else {
-            first_share + last_share + (last - first - 2) as f32
-        };
-        Some(Span {
-            first,
-            last,
-            first_share,
-            last_share,
-            scale: 1.0 / (total * WEIGHT_SUM),
-        })
-    }
-}
-
-impl Span {
-    /// Mean of one channel that stands at `offset` of every `step` sums.
-    fn mean(&self, sums: &[u16], step: usize, offset: usize) -> f32 {
-        let at = |column: usize| f32::from(sums[column * step + offset]);
-        let mut total = self.first_share * at(self.first);
-        if self.last > self.first + 1 {
-            for column in self.first + 1..self.last - 1 {
-                total += at(column);
-            }
-            total += self.last_share * at(self.last - 1);
-        }
-        total * self.scale
-    }
-
-    /// Means of three interleaved channels.
-    fn mean3(&self, sums: &[u16]) -> [f32; 3] {
-        let sums = &sums[self.first * 3..self.last * 3];
-        let count = self.last - self.first;
-        let mut total = [0.0; 3];
-        for (i, pixel) in sums.as_chunks::<3>().0.iter().enumerate() {
-            let share = if i == 0 {
-                self.first_share
-            } else if i + 1 == count {
-                self.last_share
-            } else {
-                1.0
-            };
-            for k in 0..3 {
-                total[k] += share * f32::from(pixel[k]);
-            }
-        }
-        total.map(|total| total * self.scale)
     }
 }

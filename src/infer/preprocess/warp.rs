@@ -65,8 +65,6 @@ impl LensGrid {
     #[inline]
     fn apply(&self, x: f32, y: f32) -> (f32, f32) {
         let (x, y) = (x / STEP, y / STEP);
-        // Taps of the first and last pixel reach half a pixel over the edge: the
-        // outermost patch is extended there.
         let (column, row) = (whole(x, self.columns - 2), whole(y, self.rows - 2));
         let (fx, fy) = (x - step_count(column), y - step_count(row));
         let at = row * self.columns + column;
@@ -125,49 +123,59 @@ impl Mapping<'_> {
         }
     }
 
-    /// Taps along a side of a destination pixel so that they lie less than a
-    /// source pixel apart at the destination's centre; 1 where bilinear sampling is enough.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "sides are at most 1920; the result saturates and the caller bounds it"
-    )]
-    pub(super) fn taps(&self, width: usize, height: usize) -> usize {
+    /// Source pixels per destination pixel at the destination's centre, along
+    /// the direction that shrinks most.
+    #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
+    pub(super) fn shrink(&self, width: usize, height: usize) -> f32 {
         let (x, y) = (width as f32 * 0.5, height as f32 * 0.5);
         let (x0, y0) = self.apply(x - 0.5, y - 0.5);
         let (x1, y1) = self.apply(x + 0.5, y - 0.5);
         let (x2, y2) = self.apply(x - 0.5, y + 0.5);
         let across = (x1 - x0).hypot(y1 - y0);
         let down = (x2 - x0).hypot(y2 - y0);
-        let shrink = across.max(down);
-        // Up to a factor of 1.5 the two-pixel reach of bilinear taps covers the step.
-        if shrink > 1.5 {
-            shrink.ceil() as usize
-        } else {
-            1
-        }
+        across.max(down)
     }
 
-    /// Source positions of one destination row. With `(part, taps)` the row is
-    /// the `part`-th of `taps` lines inside the destination row, and each pixel
-    /// gives `taps` positions.
+    /// The source columns and rows that a destination reaches, `(left, top,
+    /// right, bottom)`; `None` where some of it has no source pixel.
     #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
-    pub(super) fn row(
-        &self,
-        y: usize,
-        (part, taps): (usize, usize),
-        columns: &mut [f32],
-        rows: &mut [f32],
-    ) {
-        let step = 1.0 / taps as f32;
-        let first = 0.5 * step - 0.5;
-        let y = y as f32 + first + part as f32 * step;
+    pub(super) fn reach(&self, width: usize, height: usize) -> Option<[f32; 4]> {
+        let (right, bottom) = ((width - 1) as f32, (height - 1) as f32);
+        let (middle, centre) = (0.5 * right, 0.5 * bottom);
+        let mut reach = [f32::INFINITY, f32::INFINITY, -f32::INFINITY, -f32::INFINITY];
+        for (x, y) in [
+            (0.0, 0.0),
+            (middle, 0.0),
+            (right, 0.0),
+            (0.0, centre),
+            (right, centre),
+            (0.0, bottom),
+            (middle, bottom),
+            (right, bottom),
+        ] {
+            let (x, y) = self.apply(x, y);
+            if !(x.is_finite() && y.is_finite()) {
+                return None;
+            }
+            reach = [
+                reach[0].min(x),
+                reach[1].min(y),
+                reach[2].max(x),
+                reach[3].max(y),
+            ];
+        }
+        Some(reach)
+    }
+
+    /// Source positions of one destination row.
+    #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
+    pub(super) fn row(&self, y: usize, columns: &mut [f32], rows: &mut [f32]) {
+        let y = y as f32;
         match self {
             Self::Homography(Homography(h)) => {
                 let (xc, yc, wc) = (h[1] * y + h[2], h[4] * y + h[5], h[7] * y + h[8]);
                 for (i, (column, row)) in columns.iter_mut().zip(rows).enumerate() {
-                    let x = first + i as f32 * step;
+                    let x = i as f32;
                     let w = h[6] * x + wc;
                     let scale = if w > 1e-6 { 1.0 / w } else { f32::NAN };
                     *column = (h[0] * x + xc) * scale;
@@ -176,7 +184,7 @@ impl Mapping<'_> {
             }
             Self::Lens(grid) => {
                 for (i, (column, row)) in columns.iter_mut().zip(rows).enumerate() {
-                    (*column, *row) = grid.apply(first + i as f32 * step, y);
+                    (*column, *row) = grid.apply(i as f32, y);
                 }
             }
         }
@@ -248,46 +256,4 @@ fn blend([a, b, c, d]: [[f32; 3]; 4], fx: f32, fy: f32) -> [f32; 3] {
         out[k] = top + (bottom - top) * fy;
     }
     out
-}
-
-/// Adds the nearest source pixel of each position to its destination pixel.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "checked to lie inside the image before the cast"
-)]
-pub(super) fn add_nearest_row<P: Pixels>(
-    source: &P,
-    columns: &[f32],
-    rows: &[f32],
-    fill: [f32; 3],
-    taps: usize,
-    out: &mut [[f32; 3]],
-) {
-    #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
-    let (right, bottom) = (source.width() as f32, source.height() as f32);
-    let outside = P::from_rgb(fill);
-    let positions = columns.chunks_exact(taps).zip(rows.chunks_exact(taps));
-    for ((xs, ys), sum) in positions.zip(out) {
-        for (x, y) in xs.iter().zip(ys) {
-            let (x, y) = (x + 0.5, y + 0.5);
-            let pixel = if x >= 0.0 && y >= 0.0 && x < right && y < bottom {
-                source.at(x as usize, y as usize)
-            } else {
-                outside
-            };
-            for k in 0..3 {
-                sum[k] += pixel[k];
-            }
-        }
-    }
-}
-
-/// Turns sums of `taps` x `taps` pixels into RGB means.
-#[expect(clippy::cast_precision_loss, reason = "at most 64")]
-pub(super) fn finish_row<P: Pixels>(sums: &mut [[f32; 3]], taps: usize) {
-    let share = 1.0 / (taps * taps) as f32;
-    for sum in sums {
-        *sum = P::rgb(sum.map(|value| value * share));
-    }
 }
