@@ -7,6 +7,7 @@ pub mod ffmpeg;
 pub mod files;
 mod open;
 pub mod paced;
+pub mod synthetic;
 pub mod thread;
 pub mod v4l2;
 
