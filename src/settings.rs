@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::capture::synthetic::SyntheticConfig;
 use crate::capture::v4l2::V4l2Config;
 use crate::config::{ConfigError, read_toml};
 use crate::infer::PeopleSettings;
@@ -60,6 +61,8 @@ pub struct CameraConfig {
     pub calibration: Option<PathBuf>,
     /// A camera of this machine.
     pub v4l2: Option<V4l2Config>,
+    /// The drawn camera, for trying things out.
+    pub synthetic: Option<SyntheticConfig>,
     /// A video file, a folder of images or an rtsp:// address.
     pub source: Option<String>,
 }
@@ -70,6 +73,7 @@ impl Default for CameraConfig {
             name: "camera".into(),
             calibration: None,
             v4l2: None,
+            synthetic: None,
             source: None,
         }
     }
@@ -116,7 +120,11 @@ impl Settings {
 impl CameraConfig {
     fn validate(&self) -> Result<(), ConfigError> {
         check_name("camera.name", &self.name)?;
-        let sources = [self.v4l2.is_some(), self.source.is_some()];
+        let sources = [
+            self.v4l2.is_some(),
+            self.synthetic.is_some(),
+            self.source.is_some(),
+        ];
         if sources.iter().filter(|given| **given).count() > 1 {
             return Err(ConfigError::Value {
                 key: "camera",
@@ -126,6 +134,9 @@ impl CameraConfig {
         }
         if let Some(v4l2) = &self.v4l2 {
             v4l2.validate()?;
+        }
+        if let Some(synthetic) = &self.synthetic {
+            synthetic.validate()?;
         }
         Ok(())
     }

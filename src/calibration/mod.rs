@@ -301,6 +301,11 @@ impl Calibration {
         })
     }
 
+    /// The calibration as a TOML file of [`toml_file`]'s format.
+    pub fn to_toml(&self) -> String {
+        toml_file::write(self)
+    }
+
     /// Columns and rows of the images it is for.
     pub fn size_px(&self) -> (u32, u32) {
         (self.width_px, self.height_px)

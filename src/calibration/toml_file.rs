@@ -26,6 +26,7 @@
 //!
 //! Every key but `date` is needed; `equidistant` has `k1` to `k4`, `none` has no coefficients.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -83,6 +84,56 @@ pub fn parse(text: &str, path: &Path) -> Result<Calibration, ConfigError> {
     )
 }
 
+/// Writes a calibration in this format; `parse` reads it back.
+///
+/// A lens that was assumed says so in `camera`, and its residual is left at zero.
+pub fn write(calibration: &Calibration) -> String {
+    let (width_px, height_px) = calibration.size_px();
+    let Intrinsics {
+        fx_px,
+        fy_px,
+        cx_px,
+        cy_px,
+    } = calibration.intrinsics();
+    let (camera, date, residual_px) = match calibration.origin() {
+        Origin::Assumed => ("assumed: nobody measured this camera", None, 0.0),
+        Origin::Measured {
+            camera,
+            date,
+            residual_px,
+        } => (camera.as_str(), date.as_ref(), residual_px.unwrap_or(0.0)),
+    };
+    let mut text = String::new();
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{words}");
+    };
+    line(format_args!("camera = {}", toml::Value::from(camera)));
+    if let Some(date) = date {
+        line(format_args!("date = {date}"));
+    }
+    line(format_args!("residual_px = {residual_px:?}\n\n[image]"));
+    line(format_args!(
+        "width_px = {width_px}\nheight_px = {height_px}"
+    ));
+    line(format_args!(
+        "\n[intrinsics]\nfx_px = {fx_px:?}\nfy_px = {fy_px:?}"
+    ));
+    line(format_args!(
+        "cx_px = {cx_px:?}\ncy_px = {cy_px:?}\n\n[distortion]"
+    ));
+    match calibration.distortion() {
+        Distortion::None {} => line(format_args!("model = \"none\"")),
+        Distortion::PlumbBob { k1, k2, p1, p2, k3 } => line(format_args!(
+            "model = \"plumb_bob\"\nk1 = {k1:?}\nk2 = {k2:?}\np1 = {p1:?}\np2 = {p2:?}\nk3 = {k3:?}"
+        )),
+        Distortion::Equidistant { k1, k2, k3, k4 } => line(format_args!(
+            "model = \"equidistant\"\nk1 = {k1:?}\nk2 = {k2:?}\nk3 = {k3:?}\nk4 = {k4:?}"
+        )),
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +166,18 @@ mod tests {
         let text = camera.to_string();
         assert!(text.contains("measured 2026-11-21"), "{text}");
         assert!(text.contains("residual 0.21 px"), "{text}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let path = Path::new("doc.toml");
+        let camera = parse(&documented(), path).unwrap();
+        assert_eq!(parse(&write(&camera), path).unwrap(), camera);
+        let assumed = parse(&write(&Calibration::assumed(320, 240)), path).unwrap();
+        assert_eq!(
+            assumed.intrinsics(),
+            Calibration::assumed(320, 240).intrinsics()
+        );
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! The command line: one file for each command.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "what a command was asked for goes to standard output"
+)]
+
+mod check;
+mod doctor;
+pub mod exit;
+pub mod log;
+mod models;
+mod run;
+mod watch;
+
+use clap::{Parser, Subcommand};
+
+/// Where a person's joints are: camera frames in, metric 3D poses out over Zenoh.
+#[derive(Debug, Parser)]
+#[command(name = "poised", version, about, long_about = None)]
+pub struct Arguments {
+    /// Say more (twice: much more); `RUST_LOG` is heard as well.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::Options),
+    /// Read a configuration, open its models and calibration, say what is wrong.
+    Check(check::Options),
+    /// List or verify the installed networks.
+    Models(models::Options),
+    /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
+    Doctor(doctor::Options),
+    /// Subscribe and show a live table.
+    Watch(watch::Options),
+}
+
+impl Arguments {
+    /// The log level asked for on the command line.
+    pub const fn log_level(&self) -> ::log::LevelFilter {
+        match self.verbose {
+            0 => ::log::LevelFilter::Info,
+            1 => ::log::LevelFilter::Debug,
+            _ => ::log::LevelFilter::Trace,
+        }
+    }
+}
+
+/// Does what the command line asks.
+///
+/// # Errors
+///
+/// Whatever kept the command from doing it; [`exit::code`] maps it to an exit code.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Run(options) => run::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::Models(options) => models::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Watch(options) => watch::run(&options),
+    }
+}

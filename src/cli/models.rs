@@ -1,0 +1,75 @@
+//! `poised models list|verify`: which networks are installed, and whether they are whole.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+
+use poised::error::StartError;
+use poised::infer::verify;
+use poised::models::list;
+use poised::pipeline::estimate::default_directory;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+    /// Where the networks are.
+    #[arg(long, global = true)]
+    models: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Name, kind, licence and origin of each network.
+    List,
+    /// Check hashes and shapes, load each network and run it once.
+    Verify,
+}
+
+/// Lists or verifies.
+///
+/// # Errors
+///
+/// The folder cannot be read, or a network in it does not fit its description.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let models = options.models.clone().unwrap_or_else(default_directory);
+    let mut wrong = 0;
+    match options.what {
+        What::List => {
+            for row in list(&models).map_err(StartError::from)? {
+                match row.description {
+                    Ok(model) => println!(
+                        "{:<12} {:<10} {:<22} {}",
+                        model.name,
+                        format!("{:?}", model.kind).to_lowercase(),
+                        model.licence,
+                        model.origin
+                    ),
+                    Err(error) => {
+                        wrong += 1;
+                        println!("{}: {error}", row.folder.display());
+                    }
+                }
+            }
+        }
+        What::Verify => {
+            for row in verify(&models).map_err(StartError::from)? {
+                match row.result {
+                    Ok(model) => println!(
+                        "{:<12} good: {} bytes, sha256 {}, runs in {}",
+                        model.description.name, model.bytes, model.sha256, model.engine
+                    ),
+                    Err(error) => {
+                        wrong += 1;
+                        println!("{}: {error}", row.folder.display());
+                    }
+                }
+            }
+        }
+    }
+    if wrong > 0 {
+        bail!("{wrong} networks in {} do not fit", models.display());
+    }
+    Ok(())
+}

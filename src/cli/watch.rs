@@ -1,0 +1,108 @@
+//! `poised watch`: a live table of what comes over Zenoh.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::Args;
+
+use poised::error::StartError;
+use poised::pose::JointState;
+use poised::publish::ZenohConfig;
+use poised::publish::read::PoseMessage;
+use poised::publish::subscribe::{Received, Subscription, all_poses};
+use poised::skeleton::JOINTS;
+
+/// How often the table is drawn anew.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Which poses: a key expression.
+    #[arg(default_value_t = all_poses())]
+    keys: String,
+    /// Where to connect; by default to a daemon on this machine.
+    #[arg(long)]
+    connect: Vec<String>,
+    /// Stop after so many messages.
+    #[arg(long)]
+    messages: Option<u64>,
+}
+
+/// Subscribes and shows a table until interrupted.
+///
+/// # Errors
+///
+/// The key expression is none, or the session does not open.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let config = ZenohConfig {
+        connect: options.connect.clone(),
+        ..ZenohConfig::default()
+    };
+    let (send, receive) = mpsc::channel::<Received>();
+    let _subscription = Subscription::open(&config, &options.keys, move |received| {
+        // The other end is gone only when this command ends.
+        let _ = send.send(received);
+    })
+    .map_err(StartError::from)?;
+    let terminal = std::io::stdout().is_terminal();
+    let mut newest: BTreeMap<String, PoseMessage> = BTreeMap::new();
+    let mut seen = 0;
+    while options.messages.is_none_or(|most| seen < most) {
+        let Ok(first) = receive.recv_timeout(DRAW_EVERY) else {
+            if newest.is_empty() && terminal {
+                print!("\rwaiting for {} ", options.keys);
+                std::io::stdout().flush()?;
+            }
+            continue;
+        };
+        for received in std::iter::once(first).chain(receive.try_iter()) {
+            seen += 1;
+            match received.message {
+                Ok(message) => {
+                    newest.insert(received.key, message);
+                }
+                Err(error) => log::warn!("{}: {error}", received.key),
+            }
+        }
+        if terminal {
+            print!("\x1b[H\x1b[2J");
+        }
+        for (key, message) in &newest {
+            println!("{}", table(key, message));
+        }
+        std::io::stdout().flush()?;
+        std::thread::sleep(DRAW_EVERY);
+    }
+    Ok(())
+}
+
+/// One camera's people.
+fn table(key: &str, message: &PoseMessage) -> String {
+    let sample = &message.sample;
+    let mut text = format!(
+        "{key}  #{}  frame {}  {:.0} ms old  {} people",
+        message.sequence,
+        sample.frame_sequence,
+        message.age_ms,
+        sample.people.len()
+    );
+    for person in &sample.people {
+        let count = |state| person.states.iter().filter(|s| **s == state).count();
+        let root = person.root_camera_m;
+        text.push_str(&format!(
+            "\n  id {:<4} score {:.2}  at x {:+.2} y {:+.2} z {:.2} m (± {:.2})  {} of {JOINTS} joints measured, {} completed  {}",
+            person.id,
+            person.score,
+            root.x,
+            root.y,
+            root.z,
+            person.root_sigma_m,
+            count(JointState::Measured),
+            count(JointState::Completed),
+            person.action.as_ref().map_or("", |action| action.label.as_str()),
+        ));
+    }
+    text
+}
