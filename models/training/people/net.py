@@ -1,0 +1,74 @@
+"""The person network: one crop to keypoints, what can be seen of them, a mask and features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+KEYPOINTS = 17
+FEATURES = 128
+CELLS = 48 * 36
+
+
+def conv(cin: int, cout: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(cin, cout, 3, stride, 1, bias=False), nn.BatchNorm2d(cout), nn.ReLU(inplace=True))
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.a = conv(c, c)
+        self.b = nn.Sequential(nn.Conv2d(c, c, 3, 1, 1, bias=False), nn.BatchNorm2d(c))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.b(self.a(x)))
+
+
+def up(cin: int, cout: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(cin, cout, 2, 2, bias=False), nn.BatchNorm2d(cout))
+
+
+class PersonNet(nn.Module):
+    """[N,3,192,144] RGB 0..1 -> heatmaps [N,17,48,36], visible [N,17], features [N,128], mask [N,3,48,36]."""
+
+    def __init__(self, c: tuple[int, int, int, int] = (16, 32, 72, 144)) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv(3, c[0], 2), conv(c[0], c[1], 2), Block(c[1]))
+        self.s8 = nn.Sequential(conv(c[1], c[2], 2), Block(c[2]))
+        self.s16 = nn.Sequential(conv(c[2], c[3], 2), Block(c[3]), Block(c[3]))
+        self.context = nn.Sequential(nn.Linear(c[3], c[3]), nn.ReLU(), nn.Linear(c[3], c[3]))
+        self.up8, self.mix8 = up(c[3], c[2]), conv(c[2], c[2])
+        self.up4, self.mix4 = up(c[2], c[1]), conv(c[1], 48)
+        self.out = nn.Conv2d(48, 2 * KEYPOINTS + 3, 1)
+        self.squeeze = nn.Sequential(nn.Conv2d(c[3], 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.features = nn.Sequential(nn.Linear(32 * 12 * 9, FEATURES, bias=False), nn.BatchNorm1d(FEATURES))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x = image * 4.0 - 2.0
+        s4 = self.stem(x)
+        s8 = self.s8(s4)
+        s16 = self.s16(s8)
+        s16 = torch.relu(s16 + self.context(s16.mean((2, 3)))[:, :, None, None])
+        features = self.features(self.squeeze(s16).reshape(-1, 32 * 12 * 9))
+        y = self.mix8(torch.relu(self.up8(s16) + s8))
+        y = self.mix4(torch.relu(self.up4(y) + s4))
+        y = self.out(y)
+        heat, seen, mask = y[:, :KEYPOINTS], y[:, KEYPOINTS : 2 * KEYPOINTS], y[:, 2 * KEYPOINTS :]
+        # Whole numbers in these shapes keep Shape operators out of the exported graph.
+        where = torch.softmax(heat.reshape(-1, KEYPOINTS, CELLS), -1)
+        visible = (where * seen.reshape(-1, KEYPOINTS, CELLS)).sum(-1)
+        return heat, visible, features, mask
+
+
+class Depth(nn.Module):
+    """Training only: features to the 17 joints in the rotated frame [N,17,3], metres from the pelvis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(FEATURES, 256), nn.ReLU(), nn.Linear(256, 51))
+
+    def forward(self, f: Tensor) -> Tensor:
+        y = self.net(f).view(-1, 17, 3)
+        return y - y[:, :1]
