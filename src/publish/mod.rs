@@ -6,7 +6,7 @@
 //!      └──────── free ◀───────┘
 //! ```
 //!
-//! The thread wakes when it is unparked, or by itself every few milliseconds.
+//! The thread wakes when a pose comes, or by itself every few milliseconds.
 //! Once a second it says how the daemon is ([`health`]), and at once when
 //! something happens to the camera. What it counts is in [`Counters`].
 
@@ -36,7 +36,7 @@ use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
 pub use outlet::{Documents, Outlet};
 pub use zenoh::{DEFAULT_ENDPOINT, SessionError, ZenohConfig};
 
-/// Longest sleep between two looks at the ring, when nobody unparks the thread.
+/// Longest sleep of the thread; a pose wakes it earlier.
 const WAIT: Duration = Duration::from_millis(5);
 
 /// Time between two health messages.
