@@ -1,11 +1,9 @@
 //! What can keep the daemon from starting, and the exit code that goes with it.
 
-use std::path::PathBuf;
-
 use crate::calibration::CalibrationError;
 use crate::capture::OpenError;
 use crate::config::ConfigError;
-use crate::lift::head::HeadError;
+use crate::lift::model::LiftModelError;
 use crate::models::ModelError;
 use crate::publish::SessionError;
 
@@ -19,14 +17,9 @@ pub enum StartError {
     /// A network.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The final layers.
-    #[error("{path}")]
-    Head {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        source: HeadError,
-    },
+    /// The lifter: backbone or final layers.
+    #[error(transparent)]
+    Lifter(#[from] LiftModelError),
     /// The calibration.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
@@ -54,7 +47,7 @@ impl StartError {
         match self {
             Self::Config(ConfigError::Read { .. })
             | Self::Model(_)
-            | Self::Head { .. }
+            | Self::Lifter(_)
             | Self::Calibration(_) => 66,
             Self::Camera(_) | Self::Zenoh(_) => 69,
             Self::Thread { .. } => 70,

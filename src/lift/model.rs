@@ -45,6 +45,14 @@ pub struct NetworkBackbone {
     features: usize,
 }
 
+impl std::fmt::Debug for NetworkBackbone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkBackbone")
+            .field("engine", &self.network.engine())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Backbone for NetworkBackbone {
     type Error = InferError;
 

@@ -17,18 +17,11 @@ use crate::clock::{Clock, MonoNs};
 use crate::counters::{Counters, Timed};
 use crate::error::StartError;
 use crate::frame::Frame;
-use crate::infer::tract::Plan;
-use crate::infer::{InferError, Input, Lap, Network, PeopleNet, PeopleSettings};
-use crate::lift::head::Head;
-use crate::lift::input::LIFT_INPUT;
-use crate::lift::{Backbone, LiftConfig, Lifter, person_pose};
-use crate::limits::LIFT_FEATURES;
-use crate::models::{Folder, Kind, ModelError};
+use crate::infer::{InferError, Lap, PeopleNet, PeopleSettings};
+use crate::lift::model::NetworkBackbone;
+use crate::lift::{self, LiftConfig, Lifter, person_pose};
 use crate::pose::{People, PoseSample};
 use crate::track::{TrackConfig, TrackCounters, TrackedPeople, Tracker};
-
-/// File of the lifter's folder that holds the final layers.
-const HEAD_FILE: &str = "head.safetensors";
 
 /// `[models]`: which networks, each a folder under `directory`.
 ///
@@ -101,86 +94,12 @@ pub struct EstimateConfig {
     pub lift: LiftConfig,
 }
 
-/// The lifter's backbone on an engine.
-pub struct BackboneNet {
-    network: Box<dyn Network>,
-    output: [Vec<f32>; 1],
-}
-
-impl std::fmt::Debug for BackboneNet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BackboneNet")
-            .field("engine", &self.network.engine())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Backbone for BackboneNet {
-    type Error = InferError;
-
-    fn run_into(
-        &mut self,
-        input: &[f32; LIFT_INPUT],
-        features: &mut [f32; LIFT_FEATURES],
-    ) -> Result<(), InferError> {
-        self.network
-            .run_into(&[Input::F32(input)], &mut self.output)?;
-        features.copy_from_slice(&self.output[0]);
-        Ok(())
-    }
-}
-
-/// Opens a lifter's folder: the backbone on the CPU engine, and the factory head.
-///
-/// # Errors
-///
-/// The folder is not a lifter's, or network or head do not fit.
-pub fn open_lifter(folder: &Path) -> Result<(BackboneNet, Head), StartError> {
-    let folder = Folder::open(folder)?;
-    let misfit = |what: String| ModelError::Misfit {
-        path: folder.path.clone(),
-        what,
-    };
-    if folder.description.kind != Kind::Lifter {
-        return Err(misfit("is not a lifter".into()).into());
-    }
-    let network = Plan::open(&folder)?.state()?;
-    let sizes = (
-        network
-            .inputs()
-            .first()
-            .map(crate::infer::TensorSpec::count),
-        network
-            .outputs()
-            .first()
-            .map(crate::infer::TensorSpec::count),
-    );
-    if sizes != (Some(LIFT_INPUT), Some(LIFT_FEATURES)) {
-        return Err(misfit(format!(
-            "takes {:?} and gives {:?} numbers, wanted {LIFT_INPUT} and {LIFT_FEATURES}",
-            sizes.0.unwrap_or_default(),
-            sizes.1.unwrap_or_default()
-        ))
-        .into());
-    }
-    let bytes = folder.extra(HEAD_FILE)?;
-    let head = Head::from_safetensors(&bytes).map_err(|source| StartError::Head {
-        path: folder.path.join(HEAD_FILE),
-        source,
-    })?;
-    let backbone = BackboneNet {
-        network: Box::new(network),
-        output: [vec![0.0; LIFT_FEATURES]],
-    };
-    Ok((backbone, head))
-}
-
 /// Frames to poses.
 #[derive(Debug)]
 pub struct Estimator {
     people: PeopleNet,
     tracker: Tracker,
-    lifter: Lifter<BackboneNet>,
+    lifter: Lifter<NetworkBackbone>,
     detections: People,
     tracked: TrackedPeople,
 }
@@ -199,7 +118,7 @@ impl Estimator {
             finder.as_deref(),
             config.people,
         )?;
-        let (backbone, head) = open_lifter(&models.folder(&models.lifter))?;
+        let (backbone, head) = lift::model::open(&models.folder(&models.lifter))?;
         Ok(Self {
             people,
             tracker: Tracker::new(config.track),
