@@ -28,7 +28,7 @@ def frames_of(kp: Tensor) -> Tensor:
     """Turn kp [B,27,17,4] into samples [B,27,52]; ln s is the same at every keypoint, so kept once."""
     batch = kp.shape[0]
     points = kp[:, :, :, :3].reshape(batch, FRAMES, JOINTS * 3)
-    return torch.cat([points, kp[:, :, 0, 3:4]], dim=2)
+    return torch.cat([points, kp[:, :, :1, 3:].reshape(batch, FRAMES, 1)], dim=2)
 
 
 class Residual(nn.Module):
@@ -75,9 +75,10 @@ class StridedTcn(nn.Module):
         kept = x[:, 2::3]
         x = torch.relu(self.a1(self.norm_a(x).reshape(batch, 3, -1)))
         x = kept + torch.relu(self.a2(x))
-        kept = x[:, 2]
+        # Slices, not x[:, 2]: an index would become a Gather in the exported graph.
+        kept = x[:, 2:].reshape(batch, -1)
         x = torch.relu(self.b1(self.norm_b(x).reshape(batch, -1)))
-        x = kept + torch.relu(self.b2(x)) + self.newest(frames[:, FRAMES - 1])
+        x = kept + torch.relu(self.b2(x)) + self.newest(frames[:, FRAMES - 1 :].reshape(batch, -1))
         for block in self.deep:
             x = block(x)
         out: Tensor = self.out(self.norm_out(x))
@@ -121,10 +122,11 @@ class FrameTransformer(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """frames [B,27,52] -> feature [B,256]."""
-        x = self.first(frames.reshape(frames.shape[0], FRAMES // 3, 3 * PER_FRAME)) + self.place
+        batch = frames.shape[0]
+        x = self.first(frames.reshape(batch, FRAMES // 3, 3 * PER_FRAME)) + self.place
         for attention, mixing in zip(self.attention, self.mixing, strict=True):
             x = mixing(attention(x))
-        out: Tensor = self.out(self.norm_out(x[:, FRAMES // 3 - 1]))
+        out: Tensor = self.out(self.norm_out(x[:, FRAMES // 3 - 1 :].reshape(batch, -1)))
         return out
 
 

@@ -63,11 +63,7 @@ def trial_weights(rows: list[dict[str, str]]) -> Floats:
         for action in row["actions"].split("|"):
             frames_of[action] += float(row["frames"])
     weights = np.array(
-        [
-            np.sqrt(float(r["frames"]))
-            * np.mean([frames_of[a] ** -0.25 for a in r["actions"].split("|")])
-            for r in rows
-        ]
+        [np.sqrt(float(r["frames"])) * np.mean([frames_of[a] ** -0.25 for a in r["actions"].split("|")]) for r in rows]
     )
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
@@ -79,9 +75,7 @@ def load_named(folder: Path, names: list[str], shares: list[float], people: str)
     for name, share in zip(names, shares, strict=True):
         rows = _rows(folder, name)
         values, first = _joints(folder, name)
-        keep = np.array(
-            [people == "all" or (r["subject"] in HELD_OUT) == (people == "held_out") for r in rows]
-        )
+        keep = np.array([people == "all" or (r["subject"] in HELD_OUT) == (people == "held_out") for r in rows])
         if not keep.any():
             continue
         joints.append(values)

@@ -426,9 +426,7 @@ def _simulate_one(
             turn = _about_axis(axes[1], min(max(yaw + yaw_speed * times[i], -1.4), 1.4))
             _rotate(axes, turn)
             _rotate(axes, _about_axis(axes[0], nod))
-        face_points(
-            pose[10] + face_shift * axes[1], head_scale(pose) * face_scale, axes, points[i]
-        )
+        face_points(pose[10] + face_shift * axes[1], head_scale(pose) * face_scale, axes, points[i])
         face_hidden(pose[10], axes, hidden)
         across = pose[4] - pose[1]
         across /= max(np.sqrt((across * across).sum()), 1e-6)

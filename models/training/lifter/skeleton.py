@@ -32,14 +32,10 @@ H36M_MIRROR = np.array([0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13
 COCO_MIRROR = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15], dtype=np.int64)
 """COCO keypoint that takes the place of keypoint j when left and right are exchanged."""
 
-H36M_OF_COCO = np.array(
-    [-1, -1, -1, -1, -1, 11, 14, 12, 15, 13, 16, 4, 1, 5, 2, 6, 3], dtype=np.int64
-)
+H36M_OF_COCO = np.array([-1, -1, -1, -1, -1, 11, 14, 12, 15, 13, 16, 4, 1, 5, 2, 6, 3], dtype=np.int64)
 """3D joint that COCO keypoint j shows, -1 for the five face points."""
 
-COCO_OF_H36M = np.array(
-    [-1, 12, 14, 16, 11, 13, 15, -1, -1, -1, -1, 5, 7, 9, 6, 8, 10], dtype=np.int64
-)
+COCO_OF_H36M = np.array([-1, 12, 14, 16, 11, 13, 15, -1, -1, -1, -1, 5, 7, 9, 6, 8, 10], dtype=np.int64)
 """COCO keypoint that shows 3D joint j, -1 for pelvis, spine, thorax, neck and head."""
 
 HEAD_LENGTH = 0.097

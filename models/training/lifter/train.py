@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--float32", action="store_true", help="no bfloat16 arithmetic")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--limit", type=int, default=0, help="use only the ring's first windows")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -53,6 +54,8 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     pool = Pool(args.pool)
     model = Lifter(args.backbone)
+    if args.start is not None:
+        model.load_state_dict(torch.load(args.start, weights_only=True)["weights"])
     optimiser = torch.optim.AdamW(model.parameters(), args.rate, weight_decay=0.01, fused=True)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     clock = time.thread_time if args.cpu else time.monotonic

@@ -101,7 +101,8 @@ def main() -> None:
         for name, lift_on_, image_on in (("lift only", 1.0, 0.0), ("image only", 0.0, 1.0), ("both", 1.0, 1.0)):
             pose, log_sigma = head(f, q, lift_on=lift_on_, image_on=image_on)
             row = measures(pose, log_sigma, t, everything)
-            shown = {k: round(row[k], 3 if k in ("within90", "z2") else 1) for k in ("mpjpe", "pa_mpjpe", "within90", "z2")}
+            digits = {"mpjpe": 1, "pa_mpjpe": 1, "within90": 3, "z2": 2}
+            shown = {k: round(row[k], d) for k, d in digits.items()}
             print(json.dumps({"branches": name, "windows": len(t), **shown}), flush=True)
     save_file({k: v.detach().contiguous() for k, v in head.state_dict().items()}, args.out)
 
