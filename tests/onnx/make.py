@@ -50,9 +50,7 @@ def person() -> None:
     kernel = np.zeros((KEYPOINTS, 3, 1, 1), np.float32)
     kernel[:5, 0] = kernel[5:13, 1] = kernel[13:, 2] = 40.0
     nodes = [
-        helper.make_node(
-            "AveragePool", ["image"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]
-        ),
+        helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
         # A blur wider than the square gives it one peak, in its middle.
         helper.make_node(
             "AveragePool",
@@ -94,9 +92,7 @@ def person() -> None:
 def finder() -> None:
     """The shape of the shipped finder: a box of 0.5, 4, 3.5, 4 cells around each green cell."""
     nodes = [
-        helper.make_node(
-            "AveragePool", ["image"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]
-        ),
+        helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]),
         helper.make_node("Conv", ["cells", "gain", "bias"], ["score"]),
         helper.make_node("Conv", ["cells", "none", "edges"], ["box"]),
     ]
@@ -122,7 +118,10 @@ def simcc() -> None:
         helper.make_node("Add", ["bins_x", "rows"], ["simcc_x"]),
         helper.make_node("Add", ["bins_y", "rows"], ["simcc_y"]),
     ]
-    spread = lambda n: np.kron(np.eye(n), [[1.0, 0.0]])
+
+    def spread(n: int) -> np.ndarray:
+        return np.kron(np.eye(n), [[1.0, 0.0]])
+
     constants = [
         tensor("one", [1], np.int64),
         tensor("two", [2], np.int64),

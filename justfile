@@ -1,0 +1,31 @@
+# The same commands as ./dev, for those who are used to just.
+
+default:
+    @./dev
+
+demo *ARGS:
+    ./dev demo {{ARGS}}
+
+test *ARGS:
+    ./dev test {{ARGS}}
+
+check:
+    ./dev check
+
+python:
+    ./dev python
+
+replay *ARGS:
+    ./dev replay {{ARGS}}
+
+bench *ARGS:
+    ./dev bench {{ARGS}}
+
+bless *ARGS:
+    ./dev bless {{ARGS}}
+
+device *ARGS:
+    ./dev device {{ARGS}}
+
+fuzz TARGET SECONDS="60":
+    ./dev fuzz {{TARGET}} {{SECONDS}}
