@@ -47,7 +47,7 @@ const SIDE_PX_MIN: f32 = 4.0;
 pub struct PeopleSettings {
     /// Most people in one frame, 1 to 8. Each costs one run of the person network.
     pub people_max: usize,
-    /// Frames between two looks of the finder, 1 to 1000. Default: [`FINDER_EVERY`].
+    /// Frames between two looks of the finder, 1 to 1000. Default: `FINDER_EVERY`.
     pub finder_every_frames: u32,
     /// A person whose keypoints have a lower mean confidence is let go, 0 to 1.
     /// Default 0.15: a person of whom a quarter is well visible stays.
