@@ -1,6 +1,7 @@
 //! `poised watch`: a live table of what comes over Zenoh.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -91,7 +92,9 @@ fn table(key: &str, message: &PoseMessage) -> String {
     for person in &sample.people {
         let count = |state| person.states.iter().filter(|s| **s == state).count();
         let root = person.root_camera_m;
-        text.push_str(&format!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
             "\n  id {:<4} score {:.2}  at x {:+.2} y {:+.2} z {:.2} m (± {:.2})  {} of {JOINTS} joints measured, {} completed  {}",
             person.id,
             person.score,
@@ -101,8 +104,11 @@ fn table(key: &str, message: &PoseMessage) -> String {
             person.root_sigma_m,
             count(JointState::Measured),
             count(JointState::Completed),
-            person.action.as_ref().map_or("", |action| action.label.as_str()),
-        ));
+            person
+                .action
+                .as_ref()
+                .map_or("", |action| action.label.as_str()),
+        );
     }
     text
 }

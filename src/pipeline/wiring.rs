@@ -56,6 +56,10 @@ pub struct Parts<'a> {
 /// # Errors
 ///
 /// A thread does not start.
+///
+/// # Panics
+///
+/// When one of the threads did.
 pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ended, StartError> {
     let Parts {
         camera,

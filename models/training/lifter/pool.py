@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Pool:
         self.written: NDArray[np.int64] = self._open(folder / "written", mode, np.int64, (1,))
 
     @staticmethod
-    def _open(path: Path, mode: str, kind: type, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    def _open(path: Path, mode: str, kind: type, shape: tuple[int, ...]) -> Any:
         return np.memmap(path, dtype=kind, mode=mode, shape=shape)  # type: ignore[call-overload]
 
     def filled(self) -> int:

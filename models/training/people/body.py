@@ -12,9 +12,28 @@ F = np.float32
 TREE = [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19]
 # Head of each of the 22 tree joints, as a bone of the rig.
 HEADS = [
-    "spine05", "upperleg01.L", "upperleg01.R", "spine04", "lowerleg01.L", "lowerleg01.R", "spine03",
-    "foot.L", "foot.R", "spine02", "toe2-1.L", "toe2-1.R", "neck01", "clavicle.L", "clavicle.R", "head",
-    "upperarm01.L", "upperarm01.R", "lowerarm01.L", "lowerarm01.R", "wrist.L", "wrist.R",
+    "spine05",
+    "upperleg01.L",
+    "upperleg01.R",
+    "spine04",
+    "lowerleg01.L",
+    "lowerleg01.R",
+    "spine03",
+    "foot.L",
+    "foot.R",
+    "spine02",
+    "toe2-1.L",
+    "toe2-1.R",
+    "neck01",
+    "clavicle.L",
+    "clavicle.R",
+    "head",
+    "upperarm01.L",
+    "upperarm01.R",
+    "lowerarm01.L",
+    "lowerarm01.R",
+    "wrist.L",
+    "wrist.R",
 ]
 
 
@@ -24,10 +43,27 @@ def tree_joint(bone: str) -> int:
     side = lambda left: left + 1 if right else left  # noqa: E731
     name = bone.split(".")[0]
     for start, joint in (
-        ("upperleg", side(1)), ("lowerleg", side(4)), ("foot", side(7)), ("metatarsal", side(7)), ("toe", side(10)),
-        ("pelvis", 0), ("root", 0), ("spine05", 0), ("spine04", 3), ("spine03", 6), ("spine02", 9), ("spine01", 9),
-        ("breast", 9), ("clavicle", side(13)), ("shoulder", side(13)), ("upperarm", side(16)), ("lowerarm", side(18)),
-        ("wrist", side(20)), ("finger", side(20)), ("metacarpal", side(20)), ("neck", 12),
+        ("upperleg", side(1)),
+        ("lowerleg", side(4)),
+        ("foot", side(7)),
+        ("metatarsal", side(7)),
+        ("toe", side(10)),
+        ("pelvis", 0),
+        ("root", 0),
+        ("spine05", 0),
+        ("spine04", 3),
+        ("spine03", 6),
+        ("spine02", 9),
+        ("spine01", 9),
+        ("breast", 9),
+        ("clavicle", side(13)),
+        ("shoulder", side(13)),
+        ("upperarm", side(16)),
+        ("lowerarm", side(18)),
+        ("wrist", side(20)),
+        ("finger", side(20)),
+        ("metacarpal", side(20)),
+        ("neck", 12),
     ):
         if name.startswith(start):
             return joint
@@ -72,7 +108,8 @@ def load(assets: Path) -> Body:
         np.add.at(w[:, tree_joint(bone)], ix, np.array([p[1] for p in pairs], F))
     w /= np.maximum(w.sum(1, keepdims=True), 1e-6)
     heads = [np.array(skeleton["joints"][skeleton["bones"][b]["head"]], int) for b in HEADS]
-    eyes = tuple(np.array(skeleton["joints"][skeleton["bones"][b]["head"]], int) for b in ("eye.L", "eye.R"))
+    left, right = (np.array(skeleton["joints"][skeleton["bones"][b]["head"]], int) for b in ("eye.L", "eye.R"))
+    eyes = (left, right)
     targets = {}
     for path in sorted((assets / "targets").glob("*.target")):
         rows = [x.split() for x in path.read_text().splitlines() if x and not x.startswith("#")]
@@ -131,18 +168,29 @@ class Rig:
         j = self.joint
         self.to_t = np.tile(np.eye(3, dtype=F), (22, 1, 1))
         for bone, child, direction in (
-            (1, 4, (0, -1, 0)), (2, 5, (0, -1, 0)), (4, 7, (0, -1, 0)), (5, 8, (0, -1, 0)),
-            (16, 18, (1, 0, 0)), (17, 19, (-1, 0, 0)), (18, 20, (1, 0, 0)), (19, 21, (-1, 0, 0)),
+            (1, 4, (0, -1, 0)),
+            (2, 5, (0, -1, 0)),
+            (4, 7, (0, -1, 0)),
+            (5, 8, (0, -1, 0)),
+            (16, 18, (1, 0, 0)),
+            (17, 19, (-1, 0, 0)),
+            (18, 20, (1, 0, 0)),
+            (19, 21, (-1, 0, 0)),
         ):
             self.to_t[bone] = align(j[child] - j[bone], np.array(direction, F))
         self.to_t[20], self.to_t[21] = self.to_t[18], self.to_t[19]
         head = j[15]
         eye = 0.5 * (rest[body.eyes[0]].mean(0) + rest[body.eyes[1]].mean(0))
-        self.marks = np.stack([
-            rest[body.nose], rest[body.eyes[0]].mean(0) + [0, 0, 0.012], rest[body.eyes[1]].mean(0) + [0, 0, 0.012],
-            rest[body.ears[0]], rest[body.ears[1]],
-            np.array([0.5 * (rest[body.ears[0]][0] + rest[body.ears[1]][0]), eye[1] + 0.01, head[2] + 0.01]),
-        ]).astype(F)
+        self.marks = np.stack(
+            [
+                rest[body.nose],
+                rest[body.eyes[0]].mean(0) + [0, 0, 0.012],
+                rest[body.eyes[1]].mean(0) + [0, 0, 0.012],
+                rest[body.ears[0]],
+                rest[body.ears[1]],
+                np.array([0.5 * (rest[body.ears[0]][0] + rest[body.ears[1]][0]), eye[1] + 0.01, head[2] + 0.01]),
+            ]
+        ).astype(F)
         self.normals = vertex_normals(rest, body.faces)
 
     def fk(self, rot: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,7 +225,9 @@ def vertex_normals(v: np.ndarray, f: np.ndarray) -> np.ndarray:
 def h36m(p: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """Tree joints [...,22,3] and marks [...,6,3] to the 17 joints [...,17,3]."""
     out = np.zeros((*p.shape[:-2], 17, 3), F)
-    for a, b in zip((1, 2, 3, 4, 5, 6, 8, 11, 12, 13, 14, 15, 16), (2, 5, 8, 1, 4, 7, 12, 16, 18, 20, 17, 19, 21), strict=True):
+    for a, b in zip(
+        (1, 2, 3, 4, 5, 6, 8, 11, 12, 13, 14, 15, 16), (2, 5, 8, 1, 4, 7, 12, 16, 18, 20, 17, 19, 21), strict=True
+    ):
         out[..., a, :] = p[..., b, :]
     out[..., 0, :] = 0.5 * (p[..., 1, :] + p[..., 2, :])
     out[..., 7, :] = 0.5 * (out[..., 0, :] + out[..., 8, :])

@@ -10,12 +10,14 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnxruntime as ort
-from crop import Array, assumed_camera, person_crop
 from numpy.typing import NDArray
+
+from crop import Array, assumed_camera, person_crop
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -100,8 +102,10 @@ class Finder:
             if p[cy, cx] < threshold:
                 break
             gx, gy = 8 * cx + 3.5, 8 * cy + 3.5
-            l, t, r, b = d[:, cy, cx]
-            box = tuple(float(v) for v in ((gx - l - dx) / s, (gy - t - dy) / s, (gx + r - dx) / s, (gy + b - dy) / s))
+            left, t, r, b = d[:, cy, cx]
+            box = tuple(
+                float(v) for v in ((gx - left - dx) / s, (gy - t - dy) / s, (gx + r - dx) / s, (gy + b - dy) / s)
+            )
             if all(iou(box, other) < 0.5 for _, other in found):  # type: ignore[arg-type]
                 found.append((float(p[cy, cx]), box))  # type: ignore[arg-type]
         return found
@@ -135,7 +139,8 @@ class Frame:
 
 def read_video(path: Path, every: int = 1) -> list[Image]:
     """RGB frames."""
-    video, frames, n = cv2.VideoCapture(str(path)), [], 0
+    video, n = cv2.VideoCapture(str(path)), 0
+    frames: list[Image] = []
     while True:
         ok, bgr = video.read()
         if not ok:
@@ -205,7 +210,7 @@ def main() -> None:
     movenet = MoveNet(a.data / "weights/movenet_lightning_fp32_from_int8.onnx")
     person = Person(a.person)
     finder = Finder(a.finder) if a.finder else None
-    nets = {"person": person, **({"movenet": movenet} if a.movenet else {})}
+    nets: dict[str, Any] = {"person": person, **({"movenet": movenet} if a.movenet else {})}
     sets = {"squats": squats(real), "coco 785": coco_photo(real)}
     calibrated = []
     for camera in range(1, 5):
@@ -230,9 +235,11 @@ def main() -> None:
             seen = np.mean([(q[:, 2] > SEEN).mean() for q in found])
             print(f"{name}: {kind} PCK@0.2 {met.mean():.3f} of {len(met)}, seen {seen:.2f}; by joint", joint.round(2))
         if finder:
-            hits = [max((iou(b, f.box) for _, b in finder(f.image)), default=0.0) for f in frames]
+            overlaps = [max((iou(b, f.box) for _, b in finder(f.image)), default=0.0) for f in frames]
             extra = np.mean([len(finder(f.image)) for f in frames])
-            print(f"  finder: IoU > 0.5 in {np.mean(np.array(hits) > 0.5):.2f}, mean {np.mean(hits):.2f}, boxes {extra:.1f}")
+            print(
+                f"  finder: IoU > 0.5 in {np.mean(np.array(overlaps) > 0.5):.2f}, mean {np.mean(overlaps):.2f}, boxes {extra:.1f}"
+            )
     if a.pictures:
         a.pictures.mkdir(parents=True, exist_ok=True)
         for name, frames in sets.items():
@@ -242,7 +249,9 @@ def main() -> None:
                 pic = overlay(f.image, person(f.image, f.box), f.box)
                 for _, b in finder(f.image) if finder else []:
                     cv2.rectangle(pic, (int(b[0]), int(b[1])), (int(b[2]), int(b[3])), (255, 0, 255), 2)
-                tiles.append(cv2.resize(pic, (int(480 * pic.shape[1] / pic.shape[0]), 480), interpolation=cv2.INTER_AREA))
+                tiles.append(
+                    cv2.resize(pic, (int(480 * pic.shape[1] / pic.shape[0]), 480), interpolation=cv2.INTER_AREA)
+                )
             sheet = cv2.hconcat(tiles)
             cv2.imwrite(str(a.pictures / f"{name.split(',')[0].replace(' ', '_')}.png"), sheet[..., ::-1])
 

@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from torch import nn
+
 from finder import Finder
 from net import PersonNet
-from torch import nn
 
 OPSET = 17
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch import Tensor, nn
+
 from net import Block, conv
 from people import H, W, background, camera_noise, render, texture
 from sample import Studio
-from torch import Tensor, nn
 
 SIZE, CELLS = 192, 24
 
@@ -111,7 +111,9 @@ class Scenes:
                 cv2.rectangle(m, (int(a0), y), (int(a1), h), 1.0, -1)
             else:
                 x = int(rng.uniform(0, w))
-                cv2.rectangle(m, (x, int(rng.uniform(-0.2, 0.8) * h)), (x + int(rng.uniform(0.02, 0.15) * w), h), 1.0, -1)
+                cv2.rectangle(
+                    m, (x, int(rng.uniform(-0.2, 0.8) * h)), (x + int(rng.uniform(0.02, 0.15) * w), h), 1.0, -1
+                )
             pic = pic * (1 - m[..., None]) + texture(h, w, rng) * m[..., None]
             boxes = [b for b in boxes if (m[int(b[1]) : int(b[3]) + 1, int(b[0]) : int(b[2]) + 1] > 0.5).mean() < 0.7]
         u8 = camera_noise(pic, rng)
@@ -132,14 +134,22 @@ class Scenes:
                 cx, cy = (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
                 sx, sy = max((b[2] - b[0]) / 6, 5.0), max((b[3] - b[1]) / 6, 5.0)
                 peak = np.exp(-((g[None, :] - cx) ** 2) / (2 * sx**2) - ((g[:, None] - cy) ** 2) / (2 * sy**2))
-                iy, ix = int(np.clip(round((cy - 3.5) / 8), 0, CELLS - 1)), int(np.clip(round((cx - 3.5) / 8), 0, CELLS - 1))
+                iy, ix = (
+                    int(np.clip(round((cy - 3.5) / 8), 0, CELLS - 1)),
+                    int(np.clip(round((cx - 3.5) / 8), 0, CELLS - 1)),
+                )
                 peak[iy, ix] = 1.0
                 score[i] = np.maximum(score[i], peak)
                 near = peak > 0.55
                 weight[i][near] = peak[near]
                 for c, v in enumerate((g[None, :] - b[0], g[:, None] - b[1], b[2] - g[None, :], b[3] - g[:, None])):
                     box[i, c][near] = np.broadcast_to(np.maximum(v, 0.5) / 8, (CELLS, CELLS))[near]
-        return {"image": torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255, "score": torch.from_numpy(score), "box": torch.from_numpy(box), "weight": torch.from_numpy(weight)}
+        return {
+            "image": torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255,
+            "score": torch.from_numpy(score),
+            "box": torch.from_numpy(box),
+            "weight": torch.from_numpy(weight),
+        }
 
 
 def losses(net: Finder, t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -152,8 +162,12 @@ def losses(net: Finder, t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     focal = -torch.where(pos, (1 - p) ** 2 * p.log(), (1 - t["score"]) ** 4 * p**2 * (1 - p).log())
     n = pos.sum().clamp(min=1)
     q = t["box"]
-    inter = (torch.minimum(b[:, 0], q[:, 0]) + torch.minimum(b[:, 2], q[:, 2])) * (torch.minimum(b[:, 1], q[:, 1]) + torch.minimum(b[:, 3], q[:, 3]))
-    hull = (torch.maximum(b[:, 0], q[:, 0]) + torch.maximum(b[:, 2], q[:, 2])) * (torch.maximum(b[:, 1], q[:, 1]) + torch.maximum(b[:, 3], q[:, 3]))
+    inter = (torch.minimum(b[:, 0], q[:, 0]) + torch.minimum(b[:, 2], q[:, 2])) * (
+        torch.minimum(b[:, 1], q[:, 1]) + torch.minimum(b[:, 3], q[:, 3])
+    )
+    hull = (torch.maximum(b[:, 0], q[:, 0]) + torch.maximum(b[:, 2], q[:, 2])) * (
+        torch.maximum(b[:, 1], q[:, 1]) + torch.maximum(b[:, 3], q[:, 3])
+    )
     union = (b[:, 0] + b[:, 2]) * (b[:, 1] + b[:, 3]) + (q[:, 0] + q[:, 2]) * (q[:, 1] + q[:, 3]) - inter
     giou = inter / union.clamp(min=1e-4) - (hull - union) / hull.clamp(min=1e-4)
     return focal.sum() / n, ((1 - giou) * t["weight"]).sum() / t["weight"].sum().clamp(min=1)
@@ -203,7 +217,15 @@ def main() -> None:
             e.eval()
             with torch.no_grad():
                 hs, hb = losses(e, held)
-            print(step, f"{(time.time() - start) / step * 1000 / 32:.1f} ms/sample", np.array(log[-200:]).mean(0).round(3), "held out", round(float(hs), 3), round(float(hb), 3), flush=True)
+            print(
+                step,
+                f"{(time.time() - start) / step * 1000 / 32:.1f} ms/sample",
+                np.array(log[-200:]).mean(0).round(3),
+                "held out",
+                round(float(hs), 3),
+                round(float(hb), 3),
+                flush=True,
+            )
             torch.save(ema, a.out)
     torch.save(ema, a.out)
 

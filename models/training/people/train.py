@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from net import Depth, PersonNet
 from sample import SHAPES
-from torch import Tensor
 
 MIRROR_K = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MIRROR_J = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]
@@ -31,7 +32,9 @@ class Shards:
         for folder, _ in self.folders:
             n = json.loads((folder / "count.json").read_text())["count"] if (folder / "count.json").exists() else 0
             self.count.append(n)
-            self.arrays.append({k: np.memmap(folder / f"{k}.bin", t, "r", shape=(n, *s)) for k, (s, t) in SHAPES.items()} if n else {})
+            self.arrays.append(
+                {k: np.memmap(folder / f"{k}.bin", t, "r", shape=(n, *s)) for k, (s, t) in SHAPES.items()} if n else {}
+            )
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, np.ndarray]:
         share = np.array([w if n > 300 else 0 for (_, w), n in zip(self.folders, self.count, strict=True)])
@@ -143,7 +146,13 @@ def main() -> None:
                     ema[k].copy_(v)
         log.append([float(v) for v in parts.values()])
         if step % 100 == 0:
-            print(step, f"{(time.time() - start) / step * 1000 / a.batch:.1f} ms/sample", np.array(log[-100:]).mean(0).round(3), shards.count, flush=True)
+            print(
+                step,
+                f"{(time.time() - start) / step * 1000 / a.batch:.1f} ms/sample",
+                np.array(log[-100:]).mean(0).round(3),
+                shards.count,
+                flush=True,
+            )
             shards.refresh()
         if step % 500 == 0 or step == 100:
             e = PersonNet()
