@@ -49,6 +49,15 @@ impl MapGeometry {
     }
 }
 
+/// Furthest place a decoder gives, in pixels: a network may say anything finite,
+/// and what follows must stay finite.
+const FAR_PX: f32 = 1.0e5;
+
+/// A pixel coordinate within [`FAR_PX`].
+const fn bounded(px: f32) -> f32 {
+    px.clamp(-FAR_PX, FAR_PX)
+}
+
 /// The logistic function.
 pub fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
@@ -124,7 +133,8 @@ fn refine(map: &[f32], peak: usize, values: HeatmapValues, columns: usize) -> (f
             let value = map[y * columns + x];
             let weight = match values {
                 HeatmapValues::Logits => (value - map[peak]).exp(),
-                HeatmapValues::Scores => value.max(0.0),
+                // Relative to the peak, so that sums of large scores stay finite.
+                HeatmapValues::Scores => (value / map[peak].max(f32::MIN_POSITIVE)).max(0.0),
             };
             sum += weight;
             sum_x += weight * (x as f32 - px as f32);
@@ -214,8 +224,8 @@ pub fn movenet(
         let score = score.clamp(0.0, 1.0);
         *out = Placed {
             keypoint: Keypoint {
-                x_px: x * width - 0.5,
-                y_px: y * height - 0.5,
+                x_px: bounded(x * width) - 0.5,
+                y_px: bounded(y * height) - 0.5,
                 confidence: score,
             },
             place: score,
@@ -226,6 +236,9 @@ pub fn movenet(
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const GEOMETRY: MapGeometry = MapGeometry {
@@ -342,6 +355,34 @@ mod tests {
         let last = out[16].keypoint;
         assert!(near(last.x_px, -0.5) && near(last.y_px, 191.5), "{last:?}");
         assert!(near(last.confidence, 1.0), "clamped");
+    }
+
+    proptest! {
+        /// Whatever finite numbers a network gives, keypoints are finite and
+        /// confidences are from 0 to 1.
+        #[test]
+        fn finite_numbers_make_finite_keypoints(
+            values in vec(any::<f32>().prop_filter("finite", |v| v.is_finite()), 17 * 80)
+        ) {
+            let mut all = Vec::new();
+            for kind in [HeatmapValues::Logits, HeatmapValues::Scores] {
+                all.extend(decoded(&values, None, kind));
+                all.extend(decoded(&values, Some(&values[..17]), kind));
+            }
+            let mut out = [Placed::default(); KEYPOINTS];
+            simcc(&values, &values, 2.0, &mut out).unwrap();
+            all.extend(out);
+            movenet(&values[..51], (192, 192), &mut out).unwrap();
+            all.extend(out);
+            let mut people = heapless::Vec::new();
+            yolo_pose(&values[..56 * 24], (0.3, 0.5), &mut people).unwrap();
+            all.extend(people.iter().flat_map(|found| found.keypoints));
+            for Placed { keypoint, place } in all {
+                prop_assert!(keypoint.x_px.is_finite() && keypoint.y_px.is_finite());
+                prop_assert!((0.0..=1.0).contains(&keypoint.confidence));
+                prop_assert!((0.0..=1.0).contains(&place));
+            }
+        }
     }
 
     #[test]

@@ -359,6 +359,17 @@ mod tests {
         );
     }
 
+    /// The example of the documentation, as it stands there.
+    #[test]
+    fn the_documented_description_fits() {
+        let text = include_str!("../../docs/models.md");
+        let (_, example) = text.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let description: Description = toml::from_str(example).unwrap();
+        check(&description).unwrap();
+        assert_eq!(description.decoder, Some(Decoder::Simcc { split: 2.0 }));
+    }
+
     #[test]
     fn an_unknown_key_is_refused() {
         let text = MOVENET.replace("type = \"movenet\"", "type = \"movenet\", split = 2");

@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use super::{MapGeometry, Placed, sigmoid};
+use super::{MapGeometry, Placed, bounded, sigmoid};
 use crate::infer::network::{InferError, check_finite};
 use crate::limits::PEOPLE_MAX;
 use crate::pose::{BoxPx, Keypoint};
@@ -109,7 +109,7 @@ pub fn finder(
             (index / geometry.columns) as f32,
         );
         let (x, y) = (geometry.pixel(column), geometry.pixel(row));
-        let edge = |k: usize| edges[k * cells + index].max(0.0) * BOX_UNIT_PX;
+        let edge = |k: usize| bounded(edges[k * cells + index].max(0.0) * BOX_UNIT_PX);
         candidates.offer(FoundBox {
             score: chance,
             bounds: BoxPx {
@@ -169,7 +169,7 @@ pub fn yolo_pose(
     let count = values.len() / rows;
     // The image's corner is at (0, 0) there; here the first pixel's centre is.
     let centre = 0.5;
-    let at = |row: usize, index: usize| values[row * count + index];
+    let at = |row: usize, index: usize| bounded(values[row * count + index]);
     let mut candidates = Candidates::default();
     for index in 0..count {
         let score = at(4, index);
