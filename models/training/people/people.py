@@ -214,13 +214,36 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return (np.diag([1.0, -1, -1]) @ rz @ rx @ ry).astype(F)
 
 
+def cloudy(h: int, w: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise with the spectrum of photographs [h,w,3], about -0.5..0.5: amplitude falls with frequency."""
+    fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
+    amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / max(h, w)) ** rng.uniform(0.9, 1.8)
+    planes = []
+    for _ in range(3):
+        spectrum = amplitude * np.exp(2j * np.pi * rng.random(amplitude.shape))
+        plane = np.fft.irfft2(spectrum, (h, w))
+        planes.append(plane / (4 * plane.std() + 1e-9))
+    grey = np.float32(rng.uniform(0.3, 1))
+    noise = np.stack(planes, -1).astype(F)
+    return grey * noise[..., :1] + (1 - grey) * noise
+
+
 def texture(h: int, w: int, rng: np.random.Generator) -> np.ndarray:
     """A random picture of nothing [h,w,3], 0..1."""
     img = np.zeros((h, w, 3), F) + hsv(rng)
-    for _ in range(rng.integers(1, 4)):
-        n = int(2 ** rng.uniform(1, 5.5))
-        layer = cv2.resize(rng.random((n, n, 3)).astype(F) if rng.random() < 0.4 else np.repeat(rng.random((n, n, 1)).astype(F), 3, 2), (w, h), interpolation=cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_NEAREST)
-        img = img + (layer - 0.5) * F(rng.uniform(0.05, 0.6))
+    kind = rng.random()
+    if kind < 0.35:
+        img = img + cloudy(h, w, rng) * F(rng.uniform(0.1, 1.2))
+    elif kind < 0.6:  # a painted wall: hardly any texture, some light across it
+        g = cv2.resize(rng.uniform(0.7, 1.2, (3, 3, 1)).astype(F), (w, h), interpolation=cv2.INTER_CUBIC)
+        img = img * g[..., None]
+    else:
+        for _ in range(rng.integers(1, 4)):
+            n = int(2 ** rng.uniform(1, 5.5))
+            coloured = rng.random() < 0.3
+            small = rng.random((n, n, 3)).astype(F) if coloured else np.repeat(rng.random((n, n, 1)).astype(F), 3, 2)
+            how = cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_NEAREST
+            img = img + (cv2.resize(small, (w, h), interpolation=how) - 0.5) * F(rng.uniform(0.05, 0.5))
     if rng.random() < 0.25:  # wood, tiles, blinds
         x = np.arange(w, dtype=F)[None] * F(rng.normal()) + np.arange(h, dtype=F)[:, None] * F(rng.normal())
         s = np.sin(x * F(rng.uniform(0.05, 0.8)))

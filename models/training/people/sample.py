@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
-import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -12,9 +11,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 from body import coco, h36m, load
+from crop import facing
 from people import SS, F, H, Look, Motion, W, background, camera_noise, fk_window, render, rotation, texture
+from shards import Writer
+
+SOURCES = {"train_cmu": 0.5, "train_mhad": 0.2, "train_accad": 0.3}
+"""Motion files and their shares: the largest source is the most uniform one."""
+NOBODY = 0.03
+"""Share of crops without anybody: nothing is seen there."""
 
 THICK = np.array([0.03, 0.03, 0.03, 0.05, 0.05, 0.14, 0.14, 0.09, 0.09, 0.07, 0.07, 0.2, 0.2, 0.12, 0.12, 0.1, 0.1], F)
+
+
+def turned(e: dict, centre: np.ndarray | None = None) -> dict:
+    """The person seen by a camera turned towards (x, y) at z = 1, by default the middle of the outline."""
+    if centre is None:
+        xy = e["v"][e["look"].used]
+        xy = xy[:, :2] / np.maximum(xy[:, 2:], 0.1)
+        centre = 0.5 * (xy.min(0) + xy.max(0))
+    r = facing(np.array([centre[0], centre[1], 1.0], F))
+    return {**e, "v": e["v"] @ r.T, "n": e["n"] @ r.T, "k": e["k"] @ r.T, "j": e["j"] @ r.T}
 
 
 class Studio:
@@ -53,13 +69,7 @@ class Studio:
         full[look.used] = v + t
         nrm = norm @ cam.T
         k2, j3 = coco(p, marks) @ cam.T + t, h36m(p, marks) @ cam.T + t
-        # a virtual camera turned to the middle of the box
-        xy = full[look.used, :2] / np.maximum(full[look.used, 2:], 0.1)
-        c = 0.5 * (xy.min(0) + xy.max(0))
-        a = np.array([c[0], c[1], 1.0]) / math.sqrt(c @ c + 1)
-        q = 1 / (1 + a[2])
-        r = np.array([[1 - q * a[0] ** 2, -q * a[0] * a[1], -a[0]], [-q * a[0] * a[1], 1 - q * a[1] ** 2, -a[1]], [*a]], F)
-        return {"look": look, "v": full @ r.T, "n": nrm @ r.T, "k": k2 @ r.T, "j": j3 @ r.T}
+        return {"look": look, "v": full, "n": nrm, "k": k2, "j": j3}
 
     def cut(self, alpha: np.ndarray, rgb: np.ndarray) -> None:
         if self.rng.random() < 0.25:
@@ -105,7 +115,7 @@ class Studio:
     def sample(self) -> dict[str, np.ndarray]:
         """One crop with labels; see README for the arrays."""
         rng = self.rng
-        e = self.person()
+        e = turned(self.person())
         look, v, k3 = e["look"], e["v"], e["k"]
         xy = v[look.used, :2] / np.maximum(v[look.used, 2:], 0.1)
         lo, hi = xy.min(0), xy.max(0)
@@ -129,10 +139,15 @@ class Studio:
                     border[2] = hi[0] - rng.uniform(0, 0.45) * size[0]
         lo, hi = np.maximum(lo, border[:2]), np.minimum(hi, border[2:])
         c, size = 0.5 * (lo + hi), np.maximum(hi - lo, 0.02)
-        jit = rng.normal(0, 0.05, 2).clip(-0.14, 0.14) * size
-        f = min(W / (1.25 * size[0]), H / (1.25 * size[1])) * math.exp(rng.uniform(math.log(0.78), math.log(1.22)))
-        c = c + jit
-        cx, cy = (W - 1) / 2 - f * c[0], (H - 1) / 2 - f * c[1]
+        c = c + rng.normal(0, 0.05, 2).clip(-0.14, 0.14) * size
+        scale = math.exp(rng.uniform(math.log(0.78), math.log(1.22)))
+        f = min(W / (1.25 * size[0]), H / (1.25 * size[1])) * scale
+        # The axis of the crop's camera goes through the middle of the crop.
+        corners = np.array([[border[0], border[1]], [border[2], border[3]]], np.float32)
+        e = turned(e, c)
+        look, v, k3 = e["look"], e["v"], e["k"]
+        border = [*(corners[0] - c), *(corners[1] - c)]
+        cx, cy = (W - 1) / 2, (H - 1) / 2
         img, z, lab = render(look, v, e["n"], f, (cx, cy), (H, W), rng)
         alpha = cv2.resize((lab > 0).astype(F), (W, H), interpolation=cv2.INTER_AREA)
         rgb = cv2.resize(img, (W, H), interpolation=cv2.INTER_AREA) / np.maximum(alpha, 1e-3)[..., None]
@@ -143,7 +158,11 @@ class Studio:
         if rng.random() < 0.5:  # soft shadow behind
             sh = cv2.GaussianBlur(np.roll(alpha, (rng.integers(-6, 7), rng.integers(-12, 13)), (0, 1)), (0, 0), rng.uniform(2, 8))
             pic *= 1 - F(rng.uniform(0.1, 0.5)) * sh[..., None]
-        pic = pic * (1 - alpha[..., None]) + rgb * alpha[..., None]
+        nobody = rng.random() < NOBODY
+        if nobody:
+            lab[:] = 0
+        else:
+            pic = pic * (1 - alpha[..., None]) + rgb * alpha[..., None]
         cover = np.zeros((H, W), F)
         if rng.random() < 0.2:
             self.paste(pic, cover, True)
@@ -164,6 +183,7 @@ class Studio:
         inside = (ix >= 0) & (iy >= 0) & (ix < W) & (iy < H)
         ixc, iyc = ix.clip(0, W - 1), iy.clip(0, H - 1)
         zb = z[(iyc * SS).clip(0, H * SS - 1), (ixc * SS).clip(0, W * SS - 1)]
+        inside &= not nobody
         visible = inside & ~out[iyc, ixc] & (cover[iyc, ixc] < 0.5) & (zb > kp[:, 2] - THICK)
         labs = lab[::SS, ::SS].copy()
         labs[(cover > 0.5) | out] = 0
@@ -172,33 +192,27 @@ class Studio:
         j = e["j"][-1]
         return {
             "image": u8, "keypoints": np.concatenate([px, visible[:, None], inside[:, None]], 1).astype(F),
-            "mask": mask.astype(np.uint8), "joints": (j - j[:1]).astype(F), "rays": rays.astype(F),
+            "mask": mask.astype(np.uint8), "joints": (j - j[:1]).astype(F) if not nobody else np.full((17, 3), np.nan, F), "rays": rays.astype(F),
             "camera": np.array([f, cx, cy, j[0, 2]], F),
         }
 
 
-SHAPES = {"image": ((H, W, 3), np.uint8), "keypoints": ((17, 4), F), "mask": ((48, 36), np.uint8), "joints": ((17, 3), F), "rays": ((27, 17, 2), F), "camera": ((4,), F)}
-
-
-def write(folder: Path, studio: Studio, count: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {k: (folder / f"{k}.bin").open("ab") for k in SHAPES}
-    done, t0 = 0, time.time()
-    while done < count:
-        s = studio.sample()
-        for k, (shape, kind) in SHAPES.items():
-            a = np.ascontiguousarray(s[k], kind)
-            assert a.shape == shape, (k, a.shape)
-            files[k].write(a.tobytes())
-        done += 1
-        if done % 500 == 0:
-            for g in files.values():
-                g.flush()
-            (folder / "count.json").write_text(json.dumps({"count": done}))
-            print(done, f"{done / (time.time() - t0):.1f}/s", flush=True)
+def main() -> None:
+    """Draws crops until there are `count`."""
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("data", type=Path, help="folder with human_assets_cc0/ and motion/")
+    p.add_argument("out", type=Path)
+    p.add_argument("--seed", type=int, default=101)
+    p.add_argument("--count", type=int, default=120000)
+    a = p.parse_args()
+    cv2.setNumThreads(1)
+    studio, start = Studio(a.data, a.seed, SOURCES), time.time()
+    with Writer(a.out) as out:
+        while out.count < a.count:
+            out.add(studio.sample())
+            if out.count % 1000 == 0:
+                print(out.count, f"{out.count / (time.time() - start):.1f}/s", flush=True)
 
 
 if __name__ == "__main__":
-    cv2.setNumThreads(1)
-    data, out, seed, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    write(out, Studio(data, seed, {"train_cmu": 0.5, "train_mhad": 0.2, "train_accad": 0.3}), count)
+    main()
