@@ -12,6 +12,7 @@ mod small_models;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
 
 use poised::calibration::{Calibration, Distortion, Origin};
 use poised::clock::MonoNs;
@@ -50,6 +51,27 @@ fn heap_calls(work: impl FnOnce()) -> u64 {
     let before = HEAP_CALLS.get();
     work();
     HEAP_CALLS.get() - before
+}
+
+/// Heap calls that one run of a shipped network may cost: tract makes its
+/// tensors anew on each run. May fall and not rise.
+const TRACT_CALLS: [(&str, u64); 1] = [("person", 600)];
+
+#[test]
+fn tract_keeps_to_its_budget() {
+    for (name, budget) in TRACT_CALLS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("models")
+            .join(name);
+        let mut network = VisionNet::open(&path).unwrap();
+        network.run().unwrap();
+        let calls = heap_calls(|| network.run().unwrap());
+        assert!(
+            calls <= budget,
+            "{name}: {calls} heap calls, {budget} allowed"
+        );
+        assert_eq!(heap_calls(|| network.run().unwrap()), calls, "{name}");
+    }
 }
 
 /// An engine whose outputs are always the same.
