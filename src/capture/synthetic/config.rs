@@ -315,6 +315,21 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_the_documentation_is_valid() {
+        let text = include_str!("config.rs");
+        let example: String = text
+            .lines()
+            .skip_while(|line| !line.starts_with("/// [synthetic]"))
+            .skip(1)
+            .take_while(|line| *line != "/// ```")
+            .map(|line| format!("{}\n", line.trim_start_matches("/// ")))
+            .collect();
+        let config: SyntheticConfig = toml::from_str(&example).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.scenario, Scenario::Occluded);
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_by_name() {
         let error = toml::from_str::<SyntheticConfig>("hight_m = 2").unwrap_err();
         assert!(error.to_string().contains("hight_m"), "{error}");

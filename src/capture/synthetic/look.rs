@@ -192,10 +192,19 @@ fn skin(rng: &mut Rng) -> Vec3 {
     (tone * spread).min(Vec3::ONE)
 }
 
+/// A seed's bits well stirred (the finaliser of splitmix64): neighbours in number
+/// must not be alike in looks.
+pub const fn mixed(seed: u64) -> u64 {
+    let a = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let b = (a ^ (a >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let c = (b ^ (b >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    c ^ (c >> 31)
+}
+
 impl Look {
     /// A look by seed, for a person of about this stature.
     pub fn from_seed(seed: u64, stature_m: f32) -> Self {
-        let mut rng = Rng::with_seed(seed ^ 0x5eed_1004);
+        let mut rng = Rng::with_seed(mixed(seed));
         let rng = &mut rng;
         let feminine = rng.bool();
         let child = stature_m < 1.4;

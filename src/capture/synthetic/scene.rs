@@ -6,7 +6,7 @@ use glam::Vec3;
 use super::body::Stance;
 use super::config::{Scenario, SyntheticConfig};
 use super::figure::Figure;
-use super::look::{Look, between};
+use super::look::{Look, between, mixed};
 use super::motion::Anchor;
 use super::optics::{Intrinsics, Optics};
 use super::plan::{Places, Plan};
@@ -40,7 +40,7 @@ impl Scene {
     /// Names the first key whose value is out of range.
     pub fn new(config: &SyntheticConfig) -> Result<Self, ConfigError> {
         config.validate()?;
-        let mut rng = Rng::with_seed(config.seed ^ 0x0005_ce9e);
+        let mut rng = Rng::with_seed(mixed(config.seed ^ 0x0005_ce9e));
         let view = config.view();
         let stature = config.stature_m();
         let optics = Optics::new(&view, config.width_px, config.height_px, 0.52 * stature);
