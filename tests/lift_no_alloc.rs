@@ -191,11 +191,7 @@ fn a_thousand_frames_of_eight_people_stay_off_the_heap() {
         smooth,
         ..TrackConfig::default()
     });
-    let config = LiftConfig {
-        smooth,
-        ..LiftConfig::default()
-    };
-    let mut lifter = Lifter::new(config, backbone, Arc::new(head()));
+    let mut lifter = Lifter::new(LiftConfig::default(), backbone, Arc::new(head()));
     let mut known = TrackedPeople::new();
     let (mut poses, mut measured) = (0, 0);
     let calls = heap_calls(|| {

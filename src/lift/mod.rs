@@ -45,15 +45,25 @@ pub use measured::measured_joints;
 /// where the person stands and faces is a guess.
 pub const SEEN_MIN: usize = 4;
 
+/// Standard deviation of the guessed size of a body, relative: who is 10 % taller
+/// than the lifter thinks is as much farther away, and rays alone cannot tell.
+/// Adults differ by 7 %, children by more.
+pub const BODY_SIZE_SIGMA: f32 = 0.1;
+
 /// `[lift]`: keypoints to 3D.
 ///
 /// ```toml
 /// [lift]
 /// image_features = true
+/// smooth = true
 ///
-/// [lift.smooth]               # leave out for no smoothing of joints
-/// min_cutoff_hz = 2.0
-/// cutoff_per_speed = 3.0
+/// [lift.smooth_joints]        # around the pelvis
+/// min_cutoff_hz = 3.0
+/// cutoff_per_speed = 10.0
+///
+/// [lift.smooth_distance]      # of the pelvis from the camera
+/// min_cutoff_hz = 1.0
+/// cutoff_per_speed = 2.0
 /// ```
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -61,15 +71,35 @@ pub struct LiftConfig {
     /// Whether the final layers use what the image shows beside the keypoints,
     /// where both networks know how. Default true.
     pub image_features: bool,
-    /// One-euro smoothing of root and joints, speeds in metres a second.
-    pub smooth: Option<OneEuroConfig>,
+    /// Whether the output is smoothed at all. Default true: on captured motion
+    /// with 1.5 pixels of noise it took the acceleration error of the joints from
+    /// 14 to 8 mm a frame² and that of the root from 68 to 24, at no more than
+    /// 0.5 % of error in place.
+    pub smooth: bool,
+    /// One-euro smoothing of the joints around the pelvis, speeds in metres a
+    /// second. The default delays a joint at rest by 53 ms, one at 0.5 m/s by 20 ms.
+    pub smooth_joints: OneEuroConfig,
+    /// One-euro smoothing of the pelvis' distance from the camera, along the
+    /// line of sight, speeds in metres a second. The default delays by 53 ms who
+    /// comes nearer at 1 m/s.
+    pub smooth_distance: OneEuroConfig,
 }
 
 impl Default for LiftConfig {
     fn default() -> Self {
         Self {
             image_features: true,
-            smooth: None,
+            smooth: true,
+            smooth_joints: OneEuroConfig {
+                min_cutoff_hz: 3.0,
+                cutoff_per_speed: 10.0,
+                speed_cutoff_hz: 1.0,
+            },
+            smooth_distance: OneEuroConfig {
+                min_cutoff_hz: 1.0,
+                cutoff_per_speed: 2.0,
+                speed_cutoff_hz: 1.0,
+            },
         }
     }
 }
@@ -81,13 +111,15 @@ impl LiftConfig {
     ///
     /// Names the first key whose value is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Some(smooth) = &self.smooth else {
-            return Ok(());
-        };
-        smooth.validate([
-            "lift.smooth.min_cutoff_hz",
-            "lift.smooth.cutoff_per_speed",
-            "lift.smooth.speed_cutoff_hz",
+        self.smooth_joints.validate([
+            "lift.smooth_joints.min_cutoff_hz",
+            "lift.smooth_joints.cutoff_per_speed",
+            "lift.smooth_joints.speed_cutoff_hz",
+        ])?;
+        self.smooth_distance.validate([
+            "lift.smooth_distance.min_cutoff_hz",
+            "lift.smooth_distance.cutoff_per_speed",
+            "lift.smooth_distance.speed_cutoff_hz",
         ])
     }
 }
@@ -147,7 +179,8 @@ pub enum NoPose<E> {
 pub struct Estimate {
     /// The pelvis in the camera frame, metres.
     pub root_camera_m: Vec3,
-    /// Standard deviation of the root along the line of sight, metres.
+    /// Standard deviation of the root along the line of sight, metres: that of the
+    /// fit and [`BODY_SIZE_SIGMA`] of the distance.
     pub root_sigma_m: f32,
     /// Joints relative to the pelvis, directions of the camera frame, metres.
     pub relative_camera_m: [Vec3; JOINTS],
@@ -174,7 +207,7 @@ impl Estimate {
 struct Person {
     id: Option<u32>,
     window: Window,
-    root: OneEuro<3>,
+    distance: OneEuro<1>,
     joints: [OneEuro<3>; JOINTS],
 }
 
@@ -271,7 +304,7 @@ impl<B: Backbone> Lifter<B> {
         let back = view.rotation.transpose();
         let mut estimate = Estimate {
             root_camera_m: back * root.position_m,
-            root_sigma_m: root.sigma_m,
+            root_sigma_m: root.sigma_m.hypot(BODY_SIZE_SIGMA * root.position_m.z),
             relative_camera_m: output.joints_m.map(|joint| back * joint),
             sigmas_m: output.sigmas_m,
             measured: measured_joints(&rays),
@@ -279,19 +312,25 @@ impl<B: Backbone> Lifter<B> {
             features,
             head: self.head.tag,
         };
-        if let Some(smooth) = &self.config.smooth {
-            state.smooth(smooth, time, &mut estimate);
+        if self.config.smooth {
+            state.smooth(&self.config, time, &mut estimate);
         }
         Ok(estimate)
     }
 }
 
 impl Person {
-    fn smooth(&mut self, config: &OneEuroConfig, time: MonoNs, estimate: &mut Estimate) {
-        let root = estimate.root_camera_m.to_array();
-        estimate.root_camera_m = self.root.step(config, time, root, 1.0).into();
+    fn smooth(&mut self, config: &LiftConfig, time: MonoNs, estimate: &mut Estimate) {
+        // The direction comes from the image and is steady; how far away the
+        // person is hangs on the guessed size of the body, and is not.
+        let distance = estimate.root_camera_m.length();
+        let [smooth] = self
+            .distance
+            .step(&config.smooth_distance, time, [distance], 1.0);
+        estimate.root_camera_m *= smooth / distance;
         for (filter, joint) in self.joints.iter_mut().zip(&mut estimate.relative_camera_m) {
-            *joint = filter.step(config, time, joint.to_array(), 1.0).into();
+            let raw = joint.to_array();
+            *joint = filter.step(&config.smooth_joints, time, raw, 1.0).into();
         }
     }
 }
@@ -307,7 +346,7 @@ fn state_of(people: &mut [Person], id: u32) -> &mut Person {
         let person = &mut people[place];
         person.id = Some(id);
         person.window.clear();
-        person.root.clear();
+        person.distance.clear();
         person.joints.iter_mut().for_each(OneEuro::clear);
         place
     });
