@@ -6,10 +6,15 @@
 )]
 
 mod check;
+mod demo;
 mod doctor;
+mod eval;
 pub mod exit;
 pub mod log;
 mod models;
+mod poses;
+mod replay;
+mod report;
 mod run;
 mod watch;
 
@@ -30,8 +35,14 @@ pub struct Arguments {
 enum Command {
     /// Run the daemon.
     Run(run::Options),
+    /// Show the whole pipeline on the built-in synthetic camera, out over Zenoh and back in.
+    Demo(demo::Options),
     /// Read a configuration, open its models and calibration, say what is wrong.
     Check(check::Options),
+    /// Send a video, a folder of images or a stream through the pipeline, as fast as it goes.
+    Replay(replay::Options),
+    /// Print the accuracy table from labelled motion.
+    Eval(eval::Options),
     /// List or verify the installed networks.
     Models(models::Options),
     /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
@@ -59,7 +70,10 @@ impl Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Run(options) => run::run(&options),
+        Command::Demo(options) => demo::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Eval(options) => eval::run(&options),
         Command::Models(options) => models::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Watch(options) => watch::run(&options),

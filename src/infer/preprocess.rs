@@ -16,7 +16,7 @@ use crate::limits::{IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 use crate::models::{Colour, Element, ImageTensor, Layout};
 
 use super::network::{InferError, Input, count};
-use pixels::{Grey, Nv12, Rgb24, Yuyv};
+use pixels::{Grey, Nv12, Pixels, Rgb24, Yuyv};
 
 pub use letterbox::Letterbox;
 pub use warp::{Homography, LensGrid, Mapping};
@@ -125,6 +125,40 @@ impl ImageBuffer {
 )]
 fn to_byte(value: f32) -> u8 {
     (value + 0.5) as u8
+}
+
+/// A frame's pixels as RGB, three bytes each, for pictures.
+///
+/// # Errors
+///
+/// [`InferError::Frame`] where the frame's bytes do not fit its description or
+/// `out` is not of the image's size.
+pub fn to_rgb(frame: &Frame, out: &mut [u8]) -> Result<(), InferError> {
+    check_frame(frame)?;
+    let (width, height) = (frame.meta.width_px as usize, frame.meta.height_px as usize);
+    if out.len() != width * height * 3 {
+        return Err(InferError::Tensor {
+            index: 0,
+            got: u32::try_from(out.len()).unwrap_or(u32::MAX),
+            want: u32::try_from(width * height * 3).unwrap_or(u32::MAX),
+        });
+    }
+    let bytes = frame.bytes.as_slice();
+    match frame.meta.format {
+        PixelFormat::Rgb24 => out.copy_from_slice(&bytes[..out.len()]),
+        PixelFormat::Yuyv => copy_rgb(&Yuyv::new(bytes, width, height), out),
+        PixelFormat::Nv12 => copy_rgb(&Nv12::new(bytes, width, height), out),
+        PixelFormat::Grey => copy_rgb(&Grey::new(bytes, width, height), out),
+    }
+    Ok(())
+}
+
+fn copy_rgb<P: Pixels>(pixels: &P, out: &mut [u8]) {
+    let width = pixels.width();
+    for (at, rgb) in out.chunks_exact_mut(3).enumerate() {
+        let values = P::rgb(pixels.at(at % width, at / width));
+        rgb.copy_from_slice(&values.map(to_byte));
+    }
 }
 
 /// Samples frames; owns the scratch memory.
@@ -332,7 +366,7 @@ fn part_to_reduce(
     Some((area, factor))
 }
 
-fn warp_rows<P: pixels::Pixels>(
+fn warp_rows<P: Pixels>(
     source: &P,
     mapping: &Mapping<'_>,
     reduction: Reduction,

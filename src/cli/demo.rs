@@ -1,0 +1,340 @@
+//! `poised demo`: the whole pipeline on the drawn camera, out over Zenoh and back in.
+//!
+//! The threads are those of `run`. A subscriber of our own, in a session of its
+//! own, receives the messages; since the camera knows where the joints are, each
+//! is compared with the truth of its frame.
+
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use clap::Args;
+use glam::Vec3;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use poised::calibration::{Calibration, Distortion, Intrinsics, Origin};
+use poised::capture::synthetic::{Scenario, Scene, SceneTruth, SyntheticCamera, SyntheticConfig};
+use poised::clock::Clock;
+use poised::counters::Counters;
+use poised::error::StartError;
+use poised::eval::metrics::{mpjpe_mm, pa_mpjpe_mm};
+use poised::pipeline::estimate::{EstimateConfig, Estimator};
+use poised::pipeline::wiring::{self, Parts};
+use poised::pose::{JointState, PersonPose};
+use poised::publish::read::PoseMessage;
+use poised::publish::subscribe::{Received, Subscription};
+use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
+use poised::skeleton::JOINTS;
+
+use super::report::{Report, Tally, round};
+
+/// Name of the drawn camera in keys.
+const CAMERA: &str = "demo";
+
+/// Longest wait for the subscriber to find the publisher, and for its last messages.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How often the live line is written.
+const LINE_EVERY: Duration = Duration::from_millis(500);
+
+/// Largest distance between a person's box centre and the truth's at which they
+/// are the same person, in image widths.
+const SAME_PERSON: f32 = 0.15;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// End after so many seconds; without it, when interrupted.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// What is to be seen: default, occluded, crowd, high-camera, small, walk,
+    /// squat, sit, climb, exercise or varied.
+    #[arg(long, default_value = "default")]
+    scenario: String,
+    /// Columns.
+    #[arg(long, default_value_t = 640)]
+    width: u32,
+    /// Rows.
+    #[arg(long, default_value_t = 480)]
+    height: u32,
+    /// Frames a second that the camera delivers.
+    #[arg(long, default_value_t = 30)]
+    rate: u32,
+    /// Fixes looks, room and order of actions.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the networks are.
+    #[arg(long)]
+    models: Option<std::path::PathBuf>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the demonstration and prints the figures.
+///
+/// # Errors
+///
+/// Networks or session do not open, or fewer messages came back than were sent.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let config = SyntheticConfig {
+        scenario: Scenario::from_name(&options.scenario).map_err(StartError::from)?,
+        width_px: options.width,
+        height_px: options.height,
+        rate_hz: options.rate,
+        seed: options.seed,
+        ..SyntheticConfig::default()
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let mut estimate = EstimateConfig::default();
+    if let Some(models) = &options.models {
+        estimate.models.directory.clone_from(models);
+    }
+    let estimator = Estimator::open(&estimate)?;
+    let engine = estimator.engine();
+    let calibration = calibration_of(&config)?;
+    let clock = Arc::new(Clock::live());
+    let counters = Counters::default();
+
+    let zenoh = ZenohConfig::default();
+    let documents = Documents {
+        config: format!(
+            "# poised demo\n[camera.synthetic]\nscenario = \"{}\"\n",
+            options.scenario
+        ),
+        calibration: calibration.to_toml(),
+    };
+    let outlet = Outlet::open(&zenoh, CAMERA, documents, clock.now()).map_err(StartError::from)?;
+    let (send, receive) = mpsc::channel();
+    let own = ZenohConfig {
+        connect: outlet.endpoints().to_vec(),
+        ..zenoh.clone()
+    };
+    let subscription = Subscription::open(&own, &zenoh.key(CAMERA, "poses"), move |received| {
+        // The other end is gone only when the command ends.
+        let _ = send.send(received);
+    })
+    .map_err(StartError::from)?;
+    wait_until(SETTLE, &clock, || subscription.connections() > 0);
+    // A connection is there before the subscription has travelled along it.
+    std::thread::sleep(Duration::from_millis(200));
+
+    let publish = PublishConfig::default();
+    let publisher = Publisher::new(&publish, CAMERA, engine, &clock, &counters, outlet);
+    // Begins when the networks are loaded, or the first frames would be late.
+    let camera = SyntheticCamera::live(&config, Arc::clone(&clock)).map_err(StartError::from)?;
+    let judge = Mutex::new(Judge::new(&config)?);
+    let started = clock.now();
+    wiring::run(
+        Parts {
+            camera: Box::new(camera),
+            reopen: None,
+            calibration: &calibration,
+            estimator,
+            publisher,
+            clock: &clock,
+            counters: &counters,
+            stop: &stop,
+        },
+        |_| {
+            let live = !options.json && std::io::stdout().is_terminal();
+            let mut judge = judge.lock().expect("one thread uses it");
+            let mut said = clock.now();
+            while !stop.load(Ordering::Acquire) {
+                if let Ok(received) = receive.recv_timeout(Duration::from_millis(50)) {
+                    judge.hear(received);
+                }
+                let now = clock.now();
+                let elapsed = now.seconds_after(started);
+                if options.seconds.is_some_and(|most| elapsed >= most) {
+                    stop.store(true, Ordering::Release);
+                }
+                if live && now.since(said) >= LINE_EVERY {
+                    said = now;
+                    print!("\r{}", judge.line(&counters, elapsed));
+                    // A terminal that is gone ends the program by a signal.
+                    let _ = std::io::stdout().flush();
+                }
+            }
+        },
+    )?;
+    let elapsed = clock.now().since(started);
+    let mut judge = judge.into_inner().expect("one thread used it");
+    wait_until(SETTLE, &clock, || {
+        receive.try_iter().for_each(|received| judge.hear(received));
+        judge.received >= counters.published.get()
+    });
+    let mut report = Report::of(&judge.tally, &counters, engine, elapsed);
+    report.published = Some(counters.published.get());
+    report.received = Some(judge.received);
+    report.mpjpe_mm = judge.mpjpe.mean();
+    report.pa_mpjpe_mm = judge.pa_mpjpe.mean();
+    // The shipped head makes every pose as long as nothing adapts.
+    report.factory_pa_mpjpe_mm = report.pa_mpjpe_mm;
+    if !options.json {
+        println!();
+    }
+    report.print(options.json)?;
+    anyhow::ensure!(
+        judge.received == counters.published.get(),
+        "{} messages published, {} received",
+        counters.published.get(),
+        judge.received
+    );
+    Ok(())
+}
+
+/// The drawn camera's lens, which is known.
+fn calibration_of(config: &SyntheticConfig) -> Result<Calibration, StartError> {
+    let scene = Scene::new(config)?;
+    let lens = scene.intrinsics();
+    Ok(Calibration::new(
+        (config.width_px, config.height_px),
+        Intrinsics {
+            fx_px: lens.fx.into(),
+            fy_px: lens.fy.into(),
+            cx_px: lens.cx.into(),
+            cy_px: lens.cy.into(),
+        },
+        Distortion::None {},
+        Origin::Measured {
+            camera: "drawn".into(),
+            date: None,
+            residual_px: None,
+        },
+    )?)
+}
+
+fn wait_until(most: Duration, clock: &Clock, mut done: impl FnMut() -> bool) {
+    let started = clock.now();
+    while !done() && clock.now().since(started) < most {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Compares what comes in with the truth of its frame.
+struct Judge {
+    scene: Scene,
+    rate_hz: f64,
+    tally: Tally,
+    received: u64,
+    mpjpe: Mean,
+    pa_mpjpe: Mean,
+    age_ms: f32,
+    people: usize,
+}
+
+/// A running mean.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    sum: f64,
+    count: u32,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn mean(self) -> Option<f64> {
+        (self.count > 0).then(|| round(self.sum / f64::from(self.count)))
+    }
+}
+
+impl Judge {
+    fn new(config: &SyntheticConfig) -> Result<Self, StartError> {
+        Ok(Self {
+            scene: Scene::new(config)?,
+            rate_hz: config.rate_hz.into(),
+            tally: Tally::default(),
+            received: 0,
+            mpjpe: Mean::default(),
+            pa_mpjpe: Mean::default(),
+            age_ms: 0.0,
+            people: 0,
+        })
+    }
+
+    fn hear(&mut self, received: Received) {
+        let message = match received.message {
+            Ok(message) => message,
+            Err(error) => {
+                log::warn!("{}: {error}", received.key);
+                return;
+            }
+        };
+        self.received += 1;
+        self.age_ms = message.age_ms;
+        self.people = message.sample.people.len();
+        self.tally.add(&message.sample);
+        self.compare(&message);
+    }
+
+    fn compare(&mut self, message: &PoseMessage) {
+        let time_s = f64::from(message.sample.frame_sequence) / self.rate_hz;
+        let truth = self.scene.truth_at(time_s);
+        for person in &message.sample.people {
+            let Some(joints) = nearest(&truth, person, message.sample.width_px) else {
+                continue;
+            };
+            // Absent joints carry no position. Poses are compared on whole skeletons and
+            // on the joints there are, at least half of them.
+            let there: Vec<usize> = (0..JOINTS)
+                .filter(|joint| person.states[*joint] != JointState::Absent)
+                .collect();
+            if there.len() * 2 < JOINTS || person.states[0] == JointState::Absent {
+                continue;
+            }
+            let estimate: Vec<Vec3> = there.iter().map(|j| person.joints_camera_m[*j]).collect();
+            let truth: Vec<Vec3> = there.iter().map(|j| joints[*j]).collect();
+            self.mpjpe.add(mpjpe_mm(
+                &estimate,
+                person.joints_camera_m[0],
+                &truth,
+                joints[0],
+            ));
+            if let Some(error) = pa_mpjpe_mm(&estimate, &truth) {
+                self.pa_mpjpe.add(error);
+            }
+        }
+    }
+
+    fn line(&self, counters: &Counters, elapsed_s: f64) -> String {
+        let of = |mean: Mean| mean.mean().map_or("-".to_owned(), |mm| format!("{mm:.0}"));
+        #[expect(clippy::cast_precision_loss, reason = "a count of frames")]
+        let fps = counters.published.get() as f64 / elapsed_s.max(1e-3);
+        format!(
+            "{elapsed_s:6.1} s  {fps:5.1} frames/s  {:4.0} ms old  {} people  error {} mm (PA {} mm)   ",
+            self.age_ms,
+            self.people,
+            of(self.mpjpe),
+            of(self.pa_mpjpe)
+        )
+    }
+}
+
+/// The joints of the true person whose box lies nearest, if near enough.
+fn nearest<'a>(
+    truth: &'a SceneTruth,
+    person: &PersonPose,
+    width_px: u32,
+) -> Option<&'a [Vec3; JOINTS]> {
+    #[expect(clippy::cast_precision_loss, reason = "an image's width")]
+    let most = SAME_PERSON * width_px as f32;
+    let (x, y) = person.bounds.centre();
+    let distance = |bounds: &poised::pose::BoxPx| {
+        let (tx, ty) = bounds.centre();
+        (x - tx).hypot(y - ty)
+    };
+    truth
+        .people
+        .iter()
+        .map(|true_person| (distance(&true_person.outline), true_person))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(distance, _)| *distance < most.max(person.bounds.width()))
+        .map(|(_, true_person)| &true_person.pose.joints_camera_m)
+}

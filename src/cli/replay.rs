@@ -1,0 +1,211 @@
+//! `poised replay`: a recording through the same pipeline, as fast as it goes.
+//!
+//! One thread and no queue: every frame is estimated, none is passed over, and
+//! time is the recording's, so the same clip gives the same poses.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use poised::calibration::Calibration;
+use poised::capture::{Camera, CaptureError, Next, Severity, open_source};
+use poised::clock::Clock;
+use poised::counters::Counters;
+use poised::draw::Overlay;
+use poised::error::StartError;
+use poised::frame::Frame;
+use poised::infer::preprocess::to_rgb;
+use poised::pipeline::estimate::{EstimateConfig, Estimator};
+use poised::pose::PoseSample;
+use poised::settings::Settings;
+
+use super::poses::PosesFile;
+use super::report::{Report, Tally};
+
+/// Longest wait for a frame of a recording: a stream may pause.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most damaged frames in a row before a recording is given up.
+const DAMAGED_MAX: u32 = 100;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// A video file, an image or a folder of images, or an rtsp:// address.
+    source: String,
+    /// Take networks and settings from this configuration.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Calibration of the camera (.toml, or .yaml of a ROS camera_info).
+    #[arg(long)]
+    calibration: Option<PathBuf>,
+    /// Where the networks are.
+    #[arg(long)]
+    models: Option<PathBuf>,
+    /// Network for keypoints: a name under the networks, or the path of its folder.
+    #[arg(long)]
+    person: Option<String>,
+    /// Stop after so many frames.
+    #[arg(long)]
+    frames: Option<u64>,
+    /// Draw each frame with what was seen in it into this folder, as PNG.
+    #[arg(long)]
+    overlay: Option<PathBuf>,
+    /// Write one JSON object a frame with all poses into this file.
+    #[arg(long)]
+    poses: Option<PathBuf>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plays the recording and prints the figures.
+///
+/// # Errors
+///
+/// Networks or source do not open, the recording breaks off, or an output cannot be written.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let config = estimate_config(options)?;
+    let mut camera = open_source(&options.source).map_err(StartError::from)?;
+    let mode = camera.mode().clone();
+    let calibration = match &options.calibration {
+        Some(path) => Calibration::read(path)
+            .and_then(|read| read.scaled_to(mode.width_px, mode.height_px))
+            .map_err(StartError::from)?,
+        None => Calibration::assumed(mode.width_px, mode.height_px),
+    };
+    log::info!(
+        "{}: {}x{} at {} Hz; lens {calibration}",
+        mode.name,
+        mode.width_px,
+        mode.height_px,
+        mode.rate_hz
+    );
+    let mut estimator = Estimator::open(&config)?;
+    let mut outputs = Outputs::open(options, mode.width_px, mode.height_px)?;
+
+    let timer = Clock::live();
+    let counters = Counters::default();
+    let progress = progress_bar(options.json);
+    let mut frame = Frame::with_room(mode.width_px, mode.height_px);
+    let mut sample = PoseSample::default();
+    let mut tally = Tally::default();
+    let started = timer.now();
+    while options.frames.is_none_or(|most| tally.frames() < most) {
+        if !next_frame(camera.as_mut(), &mut frame, &counters)? {
+            break;
+        }
+        let begun = timer.now();
+        if let Err(error) = estimator.step(&frame, &calibration, &timer, &counters, &mut sample) {
+            log::warn!("frame {}: {error}", frame.meta.sequence);
+        }
+        counters.capture.frames.fetch_add(1, Ordering::Relaxed);
+        counters.latency.add(timer.now().since(begun));
+        tally.add(&sample);
+        outputs.add(&frame, &sample)?;
+        progress.inc(1);
+    }
+    let elapsed = timer.now().since(started);
+    progress.finish_and_clear();
+    outputs.finish()?;
+    let report = Report::of(&tally, &counters, estimator.engine(), elapsed);
+    report.print(options.json)
+}
+
+fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
+    let mut config = match &options.config {
+        Some(path) => Settings::read(path).map_err(StartError::from)?.estimate(),
+        None => EstimateConfig::default(),
+    };
+    if let Some(models) = &options.models {
+        config.models.directory.clone_from(models);
+    }
+    if let Some(person) = &options.person {
+        config.models.person.clone_from(person);
+    }
+    Ok(config)
+}
+
+/// Fills `frame` with the next frame that is whole; false at the end.
+fn next_frame(
+    camera: &mut dyn Camera,
+    frame: &mut Frame,
+    counters: &Counters,
+) -> anyhow::Result<bool> {
+    for _ in 0..DAMAGED_MAX {
+        match camera.next_into(frame, FRAME_TIMEOUT) {
+            Ok(Next::Frame) => return Ok(true),
+            Ok(Next::End) => return Ok(false),
+            Err(error) if error.severity() == Severity::Skip => {
+                let reason = match error {
+                    CaptureError::ShortFrame { .. } => poised::counters::Drop::Short,
+                    _ => poised::counters::Drop::Damaged,
+                };
+                counters.dropped(reason, 1);
+                log::warn!("{}", camera.complaint().unwrap_or(&error.to_string()));
+            }
+            Err(error) => {
+                let words = camera.complaint().map(str::to_owned);
+                return Err(error)
+                    .context(words.unwrap_or_else(|| "the recording broke off".into()));
+            }
+        }
+    }
+    anyhow::bail!("{DAMAGED_MAX} damaged frames in a row: giving up")
+}
+
+/// What is written beside the figures.
+struct Outputs {
+    overlay: Option<(PathBuf, Overlay, Vec<u8>)>,
+    poses: Option<PosesFile>,
+}
+
+impl Outputs {
+    fn open(options: &Options, width_px: u32, height_px: u32) -> anyhow::Result<Self> {
+        let overlay = match &options.overlay {
+            Some(folder) => {
+                std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+                let room = vec![0; width_px as usize * height_px as usize * 3];
+                Some((folder.clone(), Overlay::new(width_px, height_px), room))
+            }
+            None => None,
+        };
+        let poses = options
+            .poses
+            .as_deref()
+            .map(PosesFile::create)
+            .transpose()?;
+        Ok(Self { overlay, poses })
+    }
+
+    fn add(&mut self, frame: &Frame, sample: &PoseSample) -> anyhow::Result<()> {
+        if let Some(poses) = &mut self.poses {
+            poses.add(sample)?;
+        }
+        if let Some((folder, overlay, rgb)) = &mut self.overlay {
+            to_rgb(frame, rgb)?;
+            overlay.draw(rgb, sample);
+            let path = folder.join(format!("{:06}.png", frame.meta.sequence));
+            overlay
+                .save(&path)
+                .with_context(|| format!("{}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.poses.map_or(Ok(()), PosesFile::finish)
+    }
+}
+
+/// A counter of frames on a terminal, nothing elsewhere.
+fn progress_bar(json: bool) -> ProgressBar {
+    if json || !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {pos} frames, {per_sec}");
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}

@@ -1,0 +1,396 @@
+//! Pictures of what was seen: the frame with its skeletons, and the poses in
+//! space from the side and from above.
+//!
+//! For `replay --overlay` and the documents. Not on the hot path: it allocates.
+
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "sizes of pictures and counts of characters are small"
+)]
+
+mod scene3d;
+mod text;
+
+use std::path::Path;
+
+use tiny_skia::{
+    Color, FillRule, LineCap, Paint, PathBuilder, Pixmap, PremultipliedColorU8, Stroke, StrokeDash,
+    Transform,
+};
+
+use crate::pose::{CONFIDENCE_GATE, JointState, PersonPose, PoseSample};
+use crate::skeleton::KEYPOINT_EDGES;
+
+/// Width of the column with the views from the side and from above, pixels.
+const PANEL_PX: u32 = 260;
+
+/// Smallest height of the picture, pixels: two views one above the other.
+const HEIGHT_PX_MIN: u32 = 480;
+
+/// Colours of people, told apart also by the colour-blind (Okabe and Ito 2008).
+const PEOPLE: [[u8; 3]; 8] = [
+    [230, 159, 0],
+    [86, 180, 233],
+    [0, 158, 115],
+    [240, 228, 66],
+    [204, 121, 167],
+    [213, 94, 0],
+    [0, 114, 178],
+    [170, 170, 170],
+];
+
+/// Colour of a joint that is seen.
+const MEASURED: [u8; 3] = [94, 214, 156];
+
+/// Colour of a joint that is inferred.
+const COMPLETED: [u8; 3] = [255, 176, 64];
+
+const BACKGROUND: [u8; 3] = [18, 22, 28];
+const GRID: [u8; 3] = [52, 60, 70];
+const WORDS: [u8; 3] = [222, 228, 235];
+
+/// Draws frames of one size, one after the other.
+#[derive(Debug)]
+pub struct Overlay {
+    canvas: Canvas,
+    width_px: u32,
+    height_px: u32,
+}
+
+impl Overlay {
+    /// For frames of this size.
+    ///
+    /// # Panics
+    ///
+    /// A side is 0.
+    pub fn new(width_px: u32, height_px: u32) -> Self {
+        let height = height_px.max(HEIGHT_PX_MIN);
+        let pixmap = Pixmap::new(width_px + PANEL_PX, height).expect("both sides are above 0");
+        Self {
+            canvas: Canvas { pixmap },
+            width_px,
+            height_px,
+        }
+    }
+
+    /// Draws a frame (`rgb`: three bytes a pixel, rows from the top) and its poses.
+    ///
+    /// # Panics
+    ///
+    /// `rgb` is not of the size given to [`Overlay::new`].
+    pub fn draw(&mut self, rgb: &[u8], sample: &PoseSample) {
+        assert_eq!(
+            rgb.len(),
+            self.width_px as usize * self.height_px as usize * 3,
+            "three bytes a pixel"
+        );
+        self.canvas.clear(BACKGROUND);
+        self.frame(rgb);
+        for person in &sample.people {
+            self.person(person);
+        }
+        let words = format!(
+            "frame {}   {} people",
+            sample.frame_sequence,
+            sample.people.len()
+        );
+        text::write(
+            &mut self.canvas,
+            (6.0, 6.0),
+            1,
+            WORDS,
+            Some(BACKGROUND),
+            &words,
+        );
+        self.views(sample);
+    }
+
+    /// The picture.
+    pub fn pixmap(&self) -> &Pixmap {
+        &self.canvas.pixmap
+    }
+
+    /// Writes the picture as PNG.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn save(&self, path: &Path) -> std::io::Result<()> {
+        let png = self
+            .canvas
+            .pixmap
+            .encode_png()
+            .map_err(std::io::Error::other)?;
+        std::fs::write(path, png)
+    }
+
+    fn frame(&mut self, rgb: &[u8]) {
+        let stride = self.canvas.pixmap.width() as usize;
+        let width = self.width_px as usize;
+        let pixels = self.canvas.pixmap.pixels_mut();
+        for (row, line) in rgb.chunks_exact(width * 3).enumerate() {
+            for (column, pixel) in line.chunks_exact(3).enumerate() {
+                let opaque = PremultipliedColorU8::from_rgba(pixel[0], pixel[1], pixel[2], 255);
+                pixels[row * stride + column] = opaque.expect("opaque colours are premultiplied");
+            }
+        }
+    }
+
+    /// Box, label and keypoints. A keypoint's opacity is its confidence.
+    fn person(&mut self, person: &PersonPose) {
+        let colour = colour_of(person.id);
+        let bounds = &person.bounds;
+        let thick = (self.width_px.max(self.height_px) as f32 / 320.0).clamp(1.5, 4.0);
+        let canvas = &mut self.canvas;
+        let corners = [
+            (bounds.left, bounds.top),
+            (bounds.right, bounds.top),
+            (bounds.right, bounds.bottom),
+            (bounds.left, bounds.bottom),
+            (bounds.left, bounds.top),
+        ];
+        for pair in corners.windows(2) {
+            canvas.line(pair[0], pair[1], 1.0, colour, 0.5, false);
+        }
+        for (a, b) in KEYPOINT_EDGES {
+            let (a, b) = (person.keypoints[a], person.keypoints[b]);
+            let sure = a.confidence.min(b.confidence);
+            if sure >= CONFIDENCE_GATE {
+                canvas.line(
+                    (a.x_px, a.y_px),
+                    (b.x_px, b.y_px),
+                    thick + 1.5,
+                    [0; 3],
+                    0.45,
+                    false,
+                );
+                canvas.line(
+                    (a.x_px, a.y_px),
+                    (b.x_px, b.y_px),
+                    thick,
+                    colour,
+                    sure,
+                    false,
+                );
+            }
+        }
+        for keypoint in &person.keypoints {
+            if keypoint.confidence >= CONFIDENCE_GATE {
+                let at = (keypoint.x_px, keypoint.y_px);
+                canvas.dot(at, thick + 1.0, [0; 3], 0.6);
+                canvas.dot(at, thick, [255; 3], keypoint.confidence);
+            }
+        }
+        let mut words = format!("{}  {:.2}", person.id, person.score);
+        if let Some(action) = &person.action {
+            words = format!("{}  {} {:.2}", person.id, action.label, action.probability);
+        }
+        let at = (bounds.left.max(2.0), (bounds.top - 12.0).max(18.0));
+        text::write(canvas, at, 1, [0; 3], Some(colour), &words);
+    }
+
+    fn views(&mut self, sample: &PoseSample) {
+        let left = self.width_px as f32;
+        let half = 0.5 * self.canvas.pixmap.height() as f32;
+        let people: Vec<&PersonPose> = sample
+            .people
+            .iter()
+            .filter(|person| person.states.iter().any(|s| *s != JointState::Absent))
+            .collect();
+        for (kind, top) in [(scene3d::Kind::Side, 0.0), (scene3d::Kind::Above, half)] {
+            let area = scene3d::Area {
+                left,
+                top,
+                width: PANEL_PX as f32,
+                height: half,
+            };
+            scene3d::view(&mut self.canvas, kind, &area, &people);
+        }
+        let legend_y = self.canvas.pixmap.height() as f32 - 14.0;
+        for (x, colour, word) in [
+            (10.0, MEASURED, "measured"),
+            (100.0, COMPLETED, "completed"),
+        ] {
+            self.canvas
+                .dot((left + x, legend_y + 4.0), 3.5, colour, 1.0);
+            text::write(
+                &mut self.canvas,
+                (left + x + 8.0, legend_y),
+                1,
+                WORDS,
+                None,
+                word,
+            );
+        }
+    }
+}
+
+/// Colour of a person.
+fn colour_of(id: u32) -> [u8; 3] {
+    PEOPLE[(id.max(1) as usize - 1) % PEOPLE.len()]
+}
+
+/// A picture and the few shapes it needs.
+#[derive(Debug)]
+struct Canvas {
+    pixmap: Pixmap,
+}
+
+impl Canvas {
+    fn clear(&mut self, [r, g, b]: [u8; 3]) {
+        self.pixmap.fill(Color::from_rgba8(r, g, b, 255));
+    }
+
+    fn line(
+        &mut self,
+        from: (f32, f32),
+        to: (f32, f32),
+        width: f32,
+        colour: [u8; 3],
+        opacity: f32,
+        dashed: bool,
+    ) {
+        let mut path = PathBuilder::new();
+        path.move_to(from.0, from.1);
+        path.line_to(to.0, to.1);
+        let Some(path) = path.finish() else { return };
+        let stroke = Stroke {
+            width,
+            line_cap: LineCap::Round,
+            dash: dashed
+                .then(|| StrokeDash::new(vec![5.0, 5.0], 0.0))
+                .flatten(),
+            ..Stroke::default()
+        };
+        self.pixmap.stroke_path(
+            &path,
+            &paint(colour, opacity),
+            &stroke,
+            Transform::identity(),
+            None,
+        );
+    }
+
+    fn dot(&mut self, at: (f32, f32), radius: f32, colour: [u8; 3], opacity: f32) {
+        if let Some(path) = PathBuilder::from_circle(at.0, at.1, radius) {
+            self.pixmap.fill_path(
+                &path,
+                &paint(colour, opacity),
+                FillRule::Winding,
+                Transform::identity(),
+                None,
+            );
+        }
+    }
+
+    /// A hollow dot, for what was not seen.
+    fn ring(&mut self, at: (f32, f32), radius: f32, colour: [u8; 3]) {
+        if let Some(path) = PathBuilder::from_circle(at.0, at.1, radius) {
+            let stroke = Stroke {
+                width: 1.5,
+                ..Stroke::default()
+            };
+            self.pixmap.stroke_path(
+                &path,
+                &paint(colour, 1.0),
+                &stroke,
+                Transform::identity(),
+                None,
+            );
+        }
+    }
+
+    fn block(&mut self, at: (f32, f32), size: (f32, f32), colour: [u8; 3], opacity: f32) {
+        if let Some(rect) = tiny_skia::Rect::from_xywh(at.0, at.1, size.0, size.1) {
+            self.pixmap
+                .fill_rect(rect, &paint(colour, opacity), Transform::identity(), None);
+        }
+    }
+}
+
+fn paint([r, g, b]: [u8; 3], opacity: f32) -> Paint<'static> {
+    let mut colour = Color::from_rgba8(r, g, b, 255);
+    colour.set_alpha(opacity.clamp(0.0, 1.0));
+    let mut paint = Paint {
+        anti_alias: true,
+        ..Paint::default()
+    };
+    paint.set_color(colour);
+    paint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pose::{BoxPx, HeadTag, Keypoint};
+    use crate::skeleton::{JOINTS, KEYPOINTS};
+    use glam::Vec3;
+
+    fn person() -> PersonPose {
+        PersonPose {
+            id: 1,
+            score: 0.9,
+            bounds: BoxPx {
+                left: 20.0,
+                top: 20.0,
+                right: 60.0,
+                bottom: 90.0,
+            },
+            root_camera_m: Vec3::new(0.0, 0.2, 3.0),
+            root_sigma_m: 0.1,
+            joints_camera_m: [Vec3::new(0.0, 0.2, 3.0); JOINTS],
+            sigmas_m: [0.03; JOINTS],
+            states: [JointState::Measured; JOINTS],
+            keypoints: [Keypoint {
+                x_px: 40.0,
+                y_px: 50.0,
+                confidence: 1.0,
+            }; KEYPOINTS],
+            action: None,
+            head: HeadTag::default(),
+        }
+    }
+
+    #[test]
+    fn a_keypoint_is_drawn_where_it_is() {
+        let mut overlay = Overlay::new(120, 100);
+        let mut sample = PoseSample {
+            width_px: 120,
+            height_px: 100,
+            ..PoseSample::default()
+        };
+        let rgb = vec![0; 120 * 100 * 3];
+        overlay.draw(&rgb, &sample);
+        let before = overlay.pixmap().pixel(40, 50).unwrap();
+        assert_eq!((before.red(), before.green()), (0, 0));
+        sample.people.push(person()).unwrap();
+        overlay.draw(&rgb, &sample);
+        let after = overlay.pixmap().pixel(40, 50).unwrap();
+        assert!(after.red() > 200 && after.blue() > 200, "{after:?}");
+        let beside = overlay.pixmap().pixel(90, 95).unwrap();
+        assert_eq!((beside.red(), beside.green(), beside.blue()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_picture_is_a_png_of_frame_and_panel() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let mut overlay = Overlay::new(64, 64);
+        overlay.draw(&vec![9; 64 * 64 * 3], &PoseSample::default());
+        overlay.save(&path).unwrap();
+        let back = Pixmap::load_png(&path).unwrap();
+        assert_eq!(
+            (back.width(), back.height()),
+            (64 + PANEL_PX, HEIGHT_PX_MIN)
+        );
+    }
+
+    #[test]
+    fn people_without_joints_do_not_trouble_the_views() {
+        let mut nobody = person();
+        nobody.states = [JointState::Absent; JOINTS];
+        let mut sample = PoseSample::default();
+        sample.people.push(nobody).unwrap();
+        Overlay::new(64, 64).draw(&vec![0; 64 * 64 * 3], &sample);
+    }
+}

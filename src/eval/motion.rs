@@ -1,0 +1,306 @@
+//! Labelled motion capture: an index in JSON beside safetensors files.
+//!
+//! `docs/motion-format.md` describes the format. Positions come as metres in a
+//! capture volume with +y up; nothing here knows of cameras.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use glam::Vec3;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::limits::MODEL_FILE_BYTES_MAX;
+use crate::skeleton::JOINTS;
+
+/// Why motion cannot be read. One line each.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MotionError {
+    /// A file cannot be read.
+    #[error("{path}: cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The index is not of the format.
+    #[error("{path}: {message}")]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// A tensor file is not of the format.
+    #[error("{path}: {what}")]
+    Tensor {
+        /// The tensor file.
+        path: PathBuf,
+        /// What does not fit, with the numbers.
+        what: String,
+    },
+}
+
+/// One trial as the index has it; keys that are not named here are passed over.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+struct Row {
+    id: String,
+    subject: String,
+    file: String,
+    start: usize,
+    frames: usize,
+    fps: f64,
+    #[serde(default)]
+    actions: Vec<String>,
+}
+
+/// One recorded motion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Motion {
+    /// Its name.
+    pub id: String,
+    /// Who moved.
+    pub subject: String,
+    /// Frames a second.
+    pub rate_hz: f64,
+    /// What is done in it, in words; all hold for the whole motion.
+    pub actions: Vec<String>,
+    /// Human3.6M joints of each frame in the capture volume, metres, +y up.
+    pub joints_world_m: Vec<[Vec3; JOINTS]>,
+}
+
+/// Reads all motions that an index names.
+///
+/// # Errors
+///
+/// A file is missing, not of the format, or holds a number that is not finite.
+pub fn read(index: &Path) -> Result<Vec<Motion>, MotionError> {
+    let text = bounded(index)?;
+    let rows: Vec<Row> = serde_json::from_slice(&text).map_err(|error| MotionError::Index {
+        path: index.to_owned(),
+        message: error.to_string(),
+    })?;
+    let folder = index.parent().unwrap_or(Path::new("."));
+    let mut files = BTreeMap::new();
+    let mut motions = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.file.contains('/') {
+            return Err(MotionError::Index {
+                path: index.to_owned(),
+                message: format!("{}: file {:?} must lie beside the index", row.id, row.file),
+            });
+        }
+        let path = folder.join(&row.file);
+        if !files.contains_key(&row.file) {
+            files.insert(row.file.clone(), Recording::read(&path)?);
+        }
+        let recording = &files[&row.file];
+        let frames = recording
+            .0
+            .get(row.start..row.start.saturating_add(row.frames))
+            .ok_or_else(|| MotionError::Tensor {
+                path,
+                what: format!(
+                    "{} is at frames {} to {}, the file has {}",
+                    row.id,
+                    row.start,
+                    row.start.saturating_add(row.frames),
+                    recording.0.len()
+                ),
+            })?;
+        if !(row.fps > 0.0 && row.fps <= 1000.0) {
+            return Err(MotionError::Index {
+                path: index.to_owned(),
+                message: format!("{}: fps = {}: must be above 0, to 1000", row.id, row.fps),
+            });
+        }
+        motions.push(Motion {
+            id: row.id,
+            subject: row.subject,
+            rate_hz: row.fps,
+            actions: row.actions,
+            joints_world_m: frames.to_vec(),
+        });
+    }
+    Ok(motions)
+}
+
+/// All frames of one tensor file.
+struct Recording(Vec<[Vec3; JOINTS]>);
+
+impl Recording {
+    fn read(path: &Path) -> Result<Self, MotionError> {
+        let bytes = bounded(path)?;
+        let wrong = |what: String| MotionError::Tensor {
+            path: path.to_owned(),
+            what,
+        };
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| wrong(e.to_string()))?;
+        let tensor = |name: &str, dtype: Dtype, inner: &[usize]| {
+            let view = tensors
+                .tensor(name)
+                .map_err(|_| wrong(format!("tensor {name} is missing")))?;
+            let shape = view.shape();
+            if view.dtype() != dtype || shape.len() != inner.len() + 1 || shape[1..] != *inner {
+                return Err(wrong(format!(
+                    "{name} is {:?} {shape:?}, wanted {dtype:?} with {inner:?} a frame",
+                    view.dtype()
+                )));
+            }
+            Ok((shape[0], view.data().to_vec()))
+        };
+        let (frames, joints) = tensor("joints17", Dtype::F16, &[JOINTS, 3])?;
+        let (pelvises, pelvis) = tensor("pelvis", Dtype::F32, &[3])?;
+        if frames != pelvises {
+            return Err(wrong(format!(
+                "joints17 has {frames} frames, pelvis has {pelvises}"
+            )));
+        }
+        let mut out = Vec::with_capacity(frames);
+        for (frame, (joints, pelvis)) in joints
+            .chunks_exact(JOINTS * 6)
+            .zip(pelvis.chunks_exact(12))
+            .enumerate()
+        {
+            let origin = vec3(pelvis, 4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let pose: [Vec3; JOINTS] = std::array::from_fn(|joint| {
+                origin
+                    + vec3(&joints[joint * 6..], 2, |b| {
+                        half(u16::from_le_bytes([b[0], b[1]]))
+                    })
+            });
+            if let Some(joint) = pose.iter().position(|p| !p.is_finite()) {
+                return Err(wrong(format!("frame {frame}, joint {joint} is not finite")));
+            }
+            out.push(pose);
+        }
+        Ok(Self(out))
+    }
+}
+
+fn vec3(bytes: &[u8], width: usize, number: impl Fn(&[u8]) -> f32) -> Vec3 {
+    Vec3::new(
+        number(bytes),
+        number(&bytes[width..]),
+        number(&bytes[2 * width..]),
+    )
+}
+
+/// IEEE 754 half precision to single, exact.
+fn half(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let exponent = i32::from(bits >> 10 & 0x1f);
+    let fraction = f32::from(bits & 0x3ff) / 1024.0;
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-14),
+        31 if bits & 0x3ff == 0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction) * 2f32.powi(exponent - 15),
+    }
+}
+
+fn bounded(path: &Path) -> Result<Vec<u8>, MotionError> {
+    let read = |source| MotionError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let length = std::fs::metadata(path).map_err(read)?.len();
+    if length > MODEL_FILE_BYTES_MAX {
+        return Err(MotionError::Tensor {
+            path: path.to_owned(),
+            what: format!("{length} bytes, at most {MODEL_FILE_BYTES_MAX} are read"),
+        });
+    }
+    std::fs::read(path).map_err(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    /// Two frames; the second number of the first joint is `second`.
+    fn folder(second: u16, frames_in_index: usize) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut joints = vec![0_u8; 2 * JOINTS * 6];
+        joints[2..4].copy_from_slice(&second.to_le_bytes());
+        let mut pelvis = vec![0_u8; 2 * 12];
+        pelvis[4..8].copy_from_slice(&0.9_f32.to_le_bytes());
+        let joints = TensorView::new(Dtype::F16, vec![2, JOINTS, 3], &joints).unwrap();
+        let pelvis = TensorView::new(Dtype::F32, vec![2, 3], &pelvis).unwrap();
+        let bytes =
+            safetensors::serialize([("joints17", joints), ("pelvis", pelvis)], None).unwrap();
+        std::fs::write(folder.path().join("m.safetensors"), bytes).unwrap();
+        let index = format!(
+            r#"[{{"id": "a", "subject": "s", "file": "m.safetensors", "row": 0, "start": 0,
+                "frames": {frames_in_index}, "fps": 30, "actions": ["walk"]}}]"#
+        );
+        std::fs::write(folder.path().join("index.json"), index).unwrap();
+        folder
+    }
+
+    fn refused(folder: &tempfile::TempDir) -> String {
+        read(&folder.path().join("index.json"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn joints_stand_on_the_pelvis() {
+        // 0x3c00 is 1.0 in half precision.
+        let folder = folder(0x3c00, 2);
+        let motions = read(&folder.path().join("index.json")).unwrap();
+        assert_eq!(motions[0].actions, ["walk"]);
+        assert_eq!(motions[0].joints_world_m.len(), 2);
+        let joint = motions[0].joints_world_m[0][0];
+        assert!(
+            (joint - Vec3::new(0.0, 1.9, 0.0)).length() < 1e-6,
+            "{joint}"
+        );
+    }
+
+    #[test]
+    fn half_precision_is_read_as_it_is() {
+        for (bits, value) in [
+            (0x0000, 0.0),
+            (0xc000, -2.0),
+            (0x3555, 0.333_251_95),
+            (0x0001, 5.960_464_5e-8),
+            (0x7bff, 65_504.0),
+        ] {
+            assert!((half(bits) - value).abs() < 1e-12, "{bits:04x}");
+        }
+        assert!(half(0x7c01).is_nan());
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_found() {
+        let message = refused(&folder(0x7e00, 2));
+        assert!(
+            message.ends_with("frame 0, joint 0 is not finite"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_index_beyond_the_file_is_refused_with_the_numbers() {
+        let message = refused(&folder(0, 3));
+        assert!(
+            message.contains("frames 0 to 3, the file has 2"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_missing_and_a_truncated_file_are_named() {
+        let folder = folder(0, 2);
+        let file = folder.path().join("m.safetensors");
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &bytes[..bytes.len() - 9]).unwrap();
+        assert!(refused(&folder).contains("m.safetensors: "));
+        std::fs::remove_file(&file).unwrap();
+        assert!(refused(&folder).ends_with("m.safetensors: cannot be read"));
+    }
+}

@@ -1,0 +1,443 @@
+//! Motion capture seen by a camera and a detector that are not there.
+//!
+//! ```text
+//!  motion ─▶ body of the scenario ─▶ camera ─▶ COCO keypoints ─▶ noise, gaps ─▶ Detection
+//! ```
+//!
+//! Everything is drawn from a seed that depends on the run's seed, the scenario
+//! and the motion, so neither the order nor the choice of motions changes a stream.
+
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "frame counts, image sides and nanoseconds of a recording are small"
+)]
+
+use fastrand::Rng;
+use glam::{Mat3, Vec2, Vec3};
+
+use super::motion::Motion;
+use super::scenario::Scenario;
+use crate::calibration::{Calibration, Distortion, Intrinsics, Origin};
+use crate::clock::MonoNs;
+use crate::config::ConfigError;
+use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
+use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS, SHARED};
+
+/// Median distance from the base of the skull (joint 9) to the middle of the
+/// head (joint 10) in the motion the networks are trained on, metres.
+const HEAD_M: f32 = 0.115;
+
+/// Nearest a joint may come to the camera, metres.
+const NEAREST_M: f32 = 0.5;
+
+/// Share of keypoints with an error six times as large: what detectors do now and then.
+const TAIL_SHARE: f64 = 0.02;
+
+/// One frame of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moment {
+    /// When.
+    pub time: MonoNs,
+    /// What the detector says; `None` where it finds nobody.
+    pub seen: Option<Detection>,
+    /// The truth, camera frame, metres.
+    pub joints_camera_m: [Vec3; JOINTS],
+    /// For the twelve joints that a keypoint sees, whether it is there; true for the rest.
+    pub visible: [bool; JOINTS],
+}
+
+/// A motion as a scenario shows it.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The camera.
+    pub calibration: Calibration,
+    /// The frames.
+    pub moments: Vec<Moment>,
+}
+
+/// Shows a motion.
+///
+/// # Errors
+///
+/// The scenario's lens is none; validated scenarios have one.
+pub fn stream(scenario: &Scenario, motion: &Motion, seed: u64) -> Result<Stream, ConfigError> {
+    let mut rng = Rng::with_seed(seed ^ hash(&scenario.name) ^ hash(&motion.id).rotate_left(17));
+    let side = scenario.side_px as f32;
+    let half_tan = (0.5 * scenario.fov_deg).to_radians().tan();
+    let focal = 0.5 * side / half_tan;
+    let middle = 0.5 * (side - 1.0);
+    let calibration = Calibration::new(
+        (scenario.side_px, scenario.side_px),
+        Intrinsics {
+            fx_px: focal.into(),
+            fy_px: focal.into(),
+            cx_px: middle.into(),
+            cy_px: middle.into(),
+        },
+        Distortion::None {},
+        Origin::Assumed,
+    )?;
+    let bodies: Vec<[Vec3; JOINTS]> = resampled(motion, scenario.rate_hz)
+        .iter()
+        .map(|pose| rebuilt(pose, scenario))
+        .collect();
+    let cameras = placed(&bodies, scenario, half_tan, &mut rng);
+    let offsets: [Vec2; KEYPOINTS] = std::array::from_fn(|_| {
+        let (x, y) = (normal(&mut rng), normal(&mut rng));
+        Vec2::new(x, y).normalize_or_zero() * scenario.offset
+    });
+    let rate_hz = scenario.rate_hz.unwrap_or(motion.rate_hz);
+    let moments = cameras
+        .into_iter()
+        .enumerate()
+        .map(|(frame, joints)| {
+            let time_s = frame as f64 / rate_hz;
+            let (seen, visible) =
+                detect(scenario, &calibration, &joints, &offsets, time_s, &mut rng);
+            Moment {
+                // Not at zero, which stands for no time.
+                time: MonoNs(1_000_000_000 + (time_s * 1e9) as u64),
+                seen,
+                joints_camera_m: joints,
+                visible,
+            }
+        })
+        .collect();
+    Ok(Stream {
+        calibration,
+        moments,
+    })
+}
+
+/// The motion's frames at another rate, joints on straight lines in between.
+fn resampled(motion: &Motion, rate_hz: Option<f64>) -> Vec<[Vec3; JOINTS]> {
+    let poses = &motion.joints_world_m;
+    let Some(rate_hz) = rate_hz else {
+        return poses.clone();
+    };
+    let step = motion.rate_hz / rate_hz;
+    let count = ((poses.len().max(1) - 1) as f64 / step) as usize + 1;
+    (0..count.min(poses.len().saturating_mul(8)))
+        .map(|frame| {
+            let at = frame as f64 * step;
+            let before = (at as usize).min(poses.len() - 1);
+            let after = (before + 1).min(poses.len() - 1);
+            let share = (at - before as f64) as f32;
+            std::array::from_fn(|j| poses[before][j].lerp(poses[after][j], share))
+        })
+        .collect()
+}
+
+/// Another body doing the same: bones keep their directions and get other lengths;
+/// the way through the room shrinks with the body.
+fn rebuilt(pose: &[Vec3; JOINTS], scenario: &Scenario) -> [Vec3; JOINTS] {
+    let mut out = [pose[0] * scenario.stature; JOINTS];
+    for joint in 1..JOINTS {
+        let part = match joint {
+            2 | 3 | 5 | 6 => scenario.legs,
+            12 | 13 | 15 | 16 => scenario.arms,
+            9 | 10 => scenario.head,
+            _ => 1.0,
+        };
+        let parent = PARENTS[joint];
+        out[joint] = out[parent] + (pose[joint] - pose[parent]) * scenario.stature * part;
+    }
+    out
+}
+
+/// The bodies in the camera frame: a turn for each motion, the person's start at
+/// the scenario's distance, a little off the middle.
+fn placed(
+    bodies: &[[Vec3; JOINTS]],
+    scenario: &Scenario,
+    half_tan: f32,
+    rng: &mut Rng,
+) -> Vec<[Vec3; JOINTS]> {
+    let Some(first) = bodies.first() else {
+        return Vec::new();
+    };
+    let yaw = (rng.f32() * 2.0 - 1.0) * std::f32::consts::PI;
+    let down = between(scenario.down_deg, rng).to_radians();
+    let roll = (normal(rng) * scenario.roll_sd_deg).to_radians();
+    // World: y up. Camera: y down, z forward.
+    let flip = Mat3::from_diagonal(Vec3::new(1.0, -1.0, -1.0));
+    let turn = flip
+        * Mat3::from_rotation_z(roll)
+        * Mat3::from_rotation_x(down)
+        * Mat3::from_rotation_y(yaw);
+    let origin = first.iter().copied().sum::<Vec3>() / JOINTS as f32;
+    let turned: Vec<[Vec3; JOINTS]> = bodies
+        .iter()
+        .map(|body| body.map(|joint| turn * (joint - origin)))
+        .collect();
+    let nearest = turned
+        .iter()
+        .flatten()
+        .map(|joint| joint.z)
+        .fold(f32::INFINITY, f32::min);
+    let depth = between(scenario.distance_m, rng).max(NEAREST_M - nearest);
+    let aside = |rng: &mut Rng| (rng.f32() * 2.0 - 1.0) * 0.15 * half_tan * depth;
+    let shift = Vec3::new(aside(rng), aside(rng), depth);
+    turned
+        .into_iter()
+        .map(|body| body.map(|joint| joint + shift))
+        .collect()
+}
+
+/// COCO keypoints of a pose in the camera frame, metres, and whether the head
+/// itself hides them. Face points from the head's joints: up along the head,
+/// left along the shoulders, forward across both.
+fn keypoints_of(joints: &[Vec3; JOINTS]) -> ([Vec3; KEYPOINTS], [bool; KEYPOINTS]) {
+    let mut points = [Vec3::ZERO; KEYPOINTS];
+    for (joint, keypoint) in SHARED {
+        points[keypoint] = joints[joint];
+    }
+    let neck_to_head = joints[10] - joints[9];
+    let up = neck_to_head.normalize_or(Vec3::NEG_Y);
+    let size = (neck_to_head.length() / HEAD_M).clamp(0.8, 1.25);
+    let left = joints[11] - joints[14];
+    let left = (left - left.dot(up) * up).normalize_or(Vec3::X);
+    let forward = left.cross(up);
+    let at = |f: f32, u: f32, l: f32| joints[10] + size * (f * forward + u * up + l * left);
+    points[0] = at(0.115, -0.025, 0.0);
+    points[1] = at(0.09, 0.012, 0.032);
+    points[2] = at(0.09, 0.012, -0.032);
+    points[3] = at(0.0, -0.01, 0.075);
+    points[4] = at(0.0, -0.01, -0.075);
+    let to_camera = -joints[10].normalize_or(Vec3::Z);
+    let faces = |direction: Vec3, least: f32| direction.dot(to_camera) >= least;
+    let mut turned_away = [false; KEYPOINTS];
+    turned_away[0] = !faces(forward, -0.1);
+    turned_away[1] = !faces(0.6 * forward + 0.8 * left, 0.0);
+    turned_away[2] = !faces(0.6 * forward - 0.8 * left, 0.0);
+    turned_away[3] = !faces(left, -0.3);
+    turned_away[4] = !faces(-left, -0.3);
+    (points, turned_away)
+}
+
+/// What the detector says of a frame.
+fn detect(
+    scenario: &Scenario,
+    calibration: &Calibration,
+    joints: &[Vec3; JOINTS],
+    offsets: &[Vec2; KEYPOINTS],
+    time_s: f64,
+    rng: &mut Rng,
+) -> (Option<Detection>, [bool; JOINTS]) {
+    let (points, turned_away) = keypoints_of(joints);
+    let mut pixels = points.map(|p| calibration.pixel(p.truncate() / p.z.max(0.1)));
+    let low = pixels.iter().copied().fold(Vec2::INFINITY, Vec2::min);
+    let high = pixels.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
+    let height = (high - low).max_element();
+    let hips_y = 0.5 * (pixels[11].y + pixels[12].y);
+    pull(&mut pixels, scenario.pulled, height);
+    let side = scenario.side_px as f32;
+    let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| {
+        let size = if rng.f64() < TAIL_SHARE { 6.0 } else { 1.0 };
+        let error = Vec2::new(normal(rng), normal(rng)) * (scenario.noise * height * size);
+        let missed = rng.f32() < scenario.missed;
+        let wobble = rng.f32() * 0.2 - 0.1;
+        let mut at = pixels[k] + offsets[k] * height + error;
+        if scenario.rounded {
+            at = at.round();
+        }
+        let outside = at.min_element() < 0.0 || at.max_element() > side - 1.0;
+        let hidden = scenario.hide.iter().any(|hide| {
+            hide.hides(k, time_s)
+                || hide.below_hips
+                    && hide.active(time_s)
+                    && pixels[k].y > hips_y + 0.02 * height
+                    && !matches!(k, 11 | 12)
+        });
+        let confidence = if missed || outside || hidden || turned_away[k] {
+            0.5 * CONFIDENCE_GATE * rng.f32()
+        } else {
+            (1.0 - 12.0 * error.length() / height.max(1.0) + wobble).clamp(0.3, 1.0)
+        };
+        Keypoint {
+            x_px: at.x,
+            y_px: at.y,
+            confidence,
+        }
+    });
+    let mut visible = [true; JOINTS];
+    for (joint, keypoint) in SHARED {
+        visible[joint] = keypoints[keypoint].is_seen();
+    }
+    let detection = BoxPx::around(&keypoints, CONFIDENCE_GATE).map(|bounds| Detection {
+        score: 1.0,
+        bounds,
+        keypoints,
+        features: None,
+    });
+    (detection, visible)
+}
+
+/// Hips and shoulders towards each other, ankles up the shank: where detectors
+/// trained on photographs put them. At most a third of the distance.
+fn pull(pixels: &mut [Vec2; KEYPOINTS], [hips, ankles, shoulders]: [f32; 3], height: f32) {
+    for (a, b, share) in [
+        (11, 12, hips),
+        (12, 11, hips),
+        (15, 13, ankles),
+        (16, 14, ankles),
+        (5, 6, shoulders),
+        (6, 5, shoulders),
+    ] {
+        let way = pixels[b] - pixels[a];
+        pixels[a] += way.normalize_or_zero() * (share * height).min(way.length() / 3.0);
+    }
+}
+
+fn between([from, to]: [f32; 2], rng: &mut Rng) -> f32 {
+    from + (to - from) * rng.f32()
+}
+
+/// A standard normal number (Box and Muller 1958).
+fn normal(rng: &mut Rng) -> f32 {
+    let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
+    (radius * (rng.f64() * std::f64::consts::TAU).cos()) as f32
+}
+
+/// FNV-1a, 64 bits: the same on every machine, unlike the standard library's.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody standing, facing +z, arms hanging.
+    fn standing() -> [Vec3; JOINTS] {
+        [
+            [0.0, 0.95, 0.0],
+            [-0.1, 0.95, 0.0],
+            [-0.1, 0.5, 0.0],
+            [-0.1, 0.08, 0.0],
+            [0.1, 0.95, 0.0],
+            [0.1, 0.5, 0.0],
+            [0.1, 0.08, 0.0],
+            [0.0, 1.2, 0.0],
+            [0.0, 1.45, 0.0],
+            [0.0, 1.55, 0.02],
+            [0.0, 1.665, 0.02],
+            [0.18, 1.43, 0.0],
+            [0.2, 1.15, 0.0],
+            [0.2, 0.9, 0.0],
+            [-0.18, 1.43, 0.0],
+            [-0.2, 1.15, 0.0],
+            [-0.2, 0.9, 0.0],
+        ]
+        .map(Vec3::from)
+    }
+
+    fn motion() -> Motion {
+        Motion {
+            id: "m".into(),
+            subject: "s".into(),
+            rate_hz: 30.0,
+            actions: Vec::new(),
+            joints_world_m: vec![standing(); 240],
+        }
+    }
+
+    fn scenario(change: impl FnOnce(&mut Scenario)) -> Scenario {
+        let mut scenario = Scenario {
+            name: "test".into(),
+            ..Scenario::default()
+        };
+        change(&mut scenario);
+        scenario
+    }
+
+    #[test]
+    fn the_nose_points_where_the_face_looks() {
+        let (points, _) = keypoints_of(&standing());
+        assert!(points[0].z > points[3].z + 0.08, "nose before the ears");
+        assert!(points[1].x > 0.0 && points[2].x < 0.0, "left eye at +x");
+    }
+
+    #[test]
+    fn a_stream_is_the_same_for_a_seed_and_another_for_another() {
+        let scenario = scenario(|_| {});
+        let one = stream(&scenario, &motion(), 1).unwrap().moments;
+        assert_eq!(one, stream(&scenario, &motion(), 1).unwrap().moments);
+        assert_ne!(one, stream(&scenario, &motion(), 2).unwrap().moments);
+    }
+
+    #[test]
+    fn without_errors_keypoints_are_where_joints_are() {
+        let scenario = scenario(|s| {
+            s.noise = 0.0;
+            s.missed = 0.0;
+        });
+        let stream = stream(&scenario, &motion(), 3).unwrap();
+        let moment = &stream.moments[7];
+        let seen = moment.seen.as_ref().unwrap();
+        for (joint, keypoint) in SHARED {
+            let p = moment.joints_camera_m[joint];
+            let want = stream.calibration.pixel(p.truncate() / p.z);
+            let got = Vec2::new(seen.keypoints[keypoint].x_px, seen.keypoints[keypoint].y_px);
+            assert!((want - got).length() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_camera_above_looks_down() {
+        let scenario = scenario(|s| s.down_deg = [40.0, 40.0]);
+        let moment = &stream(&scenario, &motion(), 4).unwrap().moments[0];
+        let (head, pelvis) = (moment.joints_camera_m[10], moment.joints_camera_m[0]);
+        assert!(
+            head.z < pelvis.z - 0.2,
+            "the head is nearer than the pelvis"
+        );
+        assert!(head.y < pelvis.y, "and higher in the image");
+    }
+
+    #[test]
+    fn a_child_is_smaller_and_its_head_larger_for_its_size() {
+        let pose = rebuilt(
+            &standing(),
+            &scenario(|s| {
+                s.stature = 0.7;
+                s.head = 1.3;
+            }),
+        );
+        let leg = (pose[1] - pose[2]).length();
+        assert!((leg - 0.7 * 0.45).abs() < 1e-4);
+        let head = (pose[10] - pose[9]).length();
+        assert!((head - 0.7 * 1.3 * 0.115).abs() < 1e-4);
+    }
+
+    #[test]
+    fn hidden_knees_are_not_visible_and_come_back() {
+        let hide = super::super::scenario::Hide {
+            keypoints: vec!["left_knee".into()],
+            every_s: 4.0,
+            for_s: 2.0,
+            below_hips: false,
+        };
+        let scenario = scenario(|s| {
+            s.hide = vec![hide];
+            s.missed = 0.0;
+        });
+        let moments = stream(&scenario, &motion(), 5).unwrap().moments;
+        assert!(moments[30].visible[5]);
+        assert!(!moments[75].visible[5]);
+        assert!(moments[75].visible[2]);
+        assert!(moments[125].visible[5]);
+    }
+
+    #[test]
+    fn a_slow_camera_gives_a_third_of_the_frames() {
+        let scenario = scenario(|s| s.rate_hz = Some(10.0));
+        let moments = stream(&scenario, &motion(), 6).unwrap().moments;
+        assert_eq!(moments.len(), 80);
+        assert_eq!(moments[1].time.0 - moments[0].time.0, 100_000_000);
+    }
+}

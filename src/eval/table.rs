@@ -1,0 +1,252 @@
+//! Scores of frames, their sums, and the rows of the accuracy table.
+
+use serde::Serialize;
+
+use super::scenario::Scenario;
+use crate::skeleton::JOINTS;
+
+/// The scores of one frame.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Score {
+    /// Mean joint error, pelvis at the pelvis.
+    pub mpjpe_mm: f64,
+    /// Mean joint error after the best similarity transform.
+    pub pa_mpjpe_mm: f64,
+    /// Errors of the hidden joints after that transform.
+    pub hidden_mm: Vec<f64>,
+    /// Error of acceleration, where the two frames before were estimated as well.
+    pub accel_mm: Option<f64>,
+    /// Mean error of joint angles.
+    pub angle_deg: f64,
+    /// Mean difference of left and right bones.
+    pub symmetry_mm: f64,
+    /// Joints whose error lies within the radius that sigma says holds 90 %.
+    pub within: u32,
+}
+
+/// A sum and how many there are in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Mean {
+    sum: f64,
+    count: u64,
+}
+
+impl Mean {
+    fn take(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.count += other.count;
+    }
+
+    /// Rounded to a hundredth: finer is noise, and the table stays readable.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    fn value(self) -> Option<f64> {
+        (self.count > 0).then(|| (self.sum / self.count as f64 * 100.0).round() / 100.0)
+    }
+}
+
+/// The scores of many frames.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Motions.
+    pub motions: u64,
+    /// Frames, with and without an estimate.
+    pub frames: u64,
+    mpjpe: Mean,
+    pa_mpjpe: Mean,
+    hidden: Mean,
+    accel: Mean,
+    angle: Mean,
+    symmetry: Mean,
+    within: Mean,
+}
+
+impl Sums {
+    /// Takes one frame in.
+    pub fn take(&mut self, score: &Score) {
+        self.mpjpe.take(score.mpjpe_mm);
+        self.pa_mpjpe.take(score.pa_mpjpe_mm);
+        for error in &score.hidden_mm {
+            self.hidden.take(*error);
+        }
+        if let Some(accel) = score.accel_mm {
+            self.accel.take(accel);
+        }
+        self.angle.take(score.angle_deg);
+        self.symmetry.take(score.symmetry_mm);
+        #[expect(clippy::cast_precision_loss, reason = "seventeen joints")]
+        let share = f64::from(score.within) / (JOINTS - 1) as f64;
+        self.within.take(share);
+    }
+
+    /// Takes other frames in.
+    pub fn add(&mut self, other: &Self) {
+        self.motions += other.motions;
+        self.frames += other.frames;
+        self.mpjpe.add(other.mpjpe);
+        self.pa_mpjpe.add(other.pa_mpjpe);
+        self.hidden.add(other.hidden);
+        self.accel.add(other.accel);
+        self.angle.add(other.angle);
+        self.symmetry.add(other.symmetry);
+        self.within.add(other.within);
+    }
+
+    /// The row of the table.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub fn row(&self, scenario: &str, method: &str) -> Row {
+        let estimated = self.mpjpe.count as f64 / self.frames.max(1) as f64;
+        Row {
+            scenario: scenario.to_owned(),
+            method: method.to_owned(),
+            mpjpe_mm: self.mpjpe.value(),
+            pa_mpjpe_mm: self.pa_mpjpe.value(),
+            pa_mpjpe_hidden_mm: self.hidden.value(),
+            accel_mm: self.accel.value(),
+            angle_deg: self.angle.value(),
+            symmetry_mm: self.symmetry.value(),
+            completed_share: None,
+            completed_mm: None,
+            coverage90: self.within.value(),
+            label_top1: None,
+            label_top5: None,
+            adapt_ms_per_s: None,
+            harmed: None,
+            worst_harm_mm: None,
+            estimated_share: (estimated * 1e4).round() / 1e4,
+        }
+    }
+}
+
+/// A row of the table; what does not apply is `None`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The scenario; `all` and `hard` are over several.
+    pub scenario: String,
+    /// The method.
+    pub method: String,
+    /// Mean joint error with the pelvis at the pelvis, millimetres.
+    pub mpjpe_mm: Option<f64>,
+    /// Mean joint error after the best similarity transform, millimetres.
+    pub pa_mpjpe_mm: Option<f64>,
+    /// The same of hidden joints only; the transform is of all joints.
+    pub pa_mpjpe_hidden_mm: Option<f64>,
+    /// Error of acceleration, millimetres per frame squared.
+    pub accel_mm: Option<f64>,
+    /// Error of knee, elbow, hip and shoulder angles, degrees.
+    pub angle_deg: Option<f64>,
+    /// Difference of left and right bones, millimetres.
+    pub symmetry_mm: Option<f64>,
+    /// Share of completed joints.
+    pub completed_share: Option<f64>,
+    /// Error of completed joints, millimetres.
+    pub completed_mm: Option<f64>,
+    /// Share of joints within the radius that sigma says holds 90 %.
+    pub coverage90: Option<f64>,
+    /// Share of frames whose label is right.
+    pub label_top1: Option<f64>,
+    /// Share of frames whose label is among the best five.
+    pub label_top5: Option<f64>,
+    /// Milliseconds of adaptation a second.
+    pub adapt_ms_per_s: Option<f64>,
+    /// Motions made worse than with the factory head.
+    pub harmed: Option<u64>,
+    /// By how much the worst of them, millimetres.
+    pub worst_harm_mm: Option<f64>,
+    /// Share of frames with an estimate; the others had too few joints in view
+    /// or the person was not yet known.
+    pub estimated_share: f64,
+}
+
+/// The whole table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Table {
+    /// The seed.
+    pub seed: u64,
+    /// Frames of one method over all scenarios.
+    pub frames: u64,
+    /// Motions.
+    pub motions: u64,
+    /// One row for each scenario and method, and `all` and `hard`.
+    pub rows: Vec<Row>,
+}
+
+impl Table {
+    /// The table of one method's sums, in the scenarios' order.
+    pub fn of(seed: u64, method: &str, scenarios: &[Scenario], sums: &[Sums]) -> Self {
+        let mut all = Sums::default();
+        let mut hard = Sums::default();
+        let mut rows = Vec::new();
+        for (scenario, sums) in scenarios.iter().zip(sums) {
+            rows.push(sums.row(&scenario.name, method));
+            all.add(sums);
+            if scenario.hard {
+                hard.add(sums);
+            }
+        }
+        rows.push(all.row("all", method));
+        rows.push(hard.row("hard", method));
+        Self {
+            seed,
+            frames: all.frames,
+            motions: sums.first().map_or(0, |sums| sums.motions),
+            rows,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(name: &str, hard: bool) -> Scenario {
+        Scenario {
+            name: name.into(),
+            hard,
+            ..Scenario::default()
+        }
+    }
+
+    fn sums(mpjpe_mm: f64, frames: u64) -> Sums {
+        let mut sums = Sums {
+            motions: 1,
+            frames,
+            ..Sums::default()
+        };
+        for _ in 0..frames {
+            sums.take(&Score {
+                mpjpe_mm,
+                within: 8,
+                ..Score::default()
+            });
+        }
+        sums
+    }
+
+    #[test]
+    fn hard_leaves_the_easy_view_out_and_all_weighs_frames() {
+        let scenarios = [scenario("easy", false), scenario("high", true)];
+        let table = Table::of(1, "factory", &scenarios, &[sums(10.0, 3), sums(50.0, 1)]);
+        let mpjpe = |name: &str| {
+            let row = table.rows.iter().find(|row| row.scenario == name);
+            row.unwrap().mpjpe_mm
+        };
+        assert_eq!(mpjpe("all"), Some(20.0));
+        assert_eq!(mpjpe("hard"), Some(50.0));
+        assert_eq!(table.frames, 4);
+        assert_eq!(table.rows[0].coverage90, Some(0.5));
+    }
+
+    #[test]
+    fn what_does_not_apply_is_null() {
+        let table = Table::of(1, "factory", &[scenario("easy", false)], &[Sums::default()]);
+        let json = serde_json::to_value(&table).unwrap();
+        assert!(json["rows"][0]["mpjpe_mm"].is_null());
+        assert!(json["rows"][0]["label_top1"].is_null());
+        assert_eq!(json["rows"][0]["scenario"], "easy");
+    }
+}
