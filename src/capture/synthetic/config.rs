@@ -317,14 +317,14 @@ mod tests {
     #[test]
     fn the_example_in_the_documentation_is_valid() {
         let text = include_str!("config.rs");
-        let example: String = text
+        let example: Vec<&str> = text
             .lines()
             .skip_while(|line| !line.starts_with("/// [synthetic]"))
             .skip(1)
             .take_while(|line| *line != "/// ```")
-            .map(|line| format!("{}\n", line.trim_start_matches("/// ")))
+            .map(|line| line.trim_start_matches("/// "))
             .collect();
-        let config: SyntheticConfig = toml::from_str(&example).unwrap();
+        let config: SyntheticConfig = toml::from_str(&example.join("\n")).unwrap();
         config.validate().unwrap();
         assert_eq!(config.scenario, Scenario::Occluded);
     }

@@ -22,11 +22,16 @@
     reason = "geometry is written in its own letters"
 )]
 
+mod anatomy;
 mod body;
 mod camera;
 mod config;
+mod exercise;
+mod extremities;
 mod figure;
 mod finish;
+mod furniture;
+mod gait;
 mod look;
 mod motion;
 mod optics;
@@ -37,6 +42,7 @@ mod scene;
 mod skin;
 mod truth;
 mod volume;
+mod wall;
 
 pub use camera::SyntheticCamera;
 pub use config::{Scenario, SyntheticConfig, SyntheticFormat, View};
