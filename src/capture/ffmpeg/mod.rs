@@ -161,15 +161,21 @@ impl FfmpegCamera {
     ///
     /// ffmpeg is missing, or the stream cannot be reached or gives no frame in time.
     pub fn open_stream_with(address: &str, programs: &Programs) -> Result<Self, OpenError> {
-        let before = [
-            "-rtsp_transport",
-            "tcp",
-            "-fflags",
-            "nobuffer",
-            "-flags",
-            "low_delay",
-        ]
-        .map(Into::into);
+        // Over UDP a lost packet is a torn picture; over TCP it is a late one.
+        Self::start_stream(address, &["-rtsp_transport", "tcp"], programs)
+    }
+
+    fn start_stream(
+        address: &str,
+        transport: &[&str],
+        programs: &Programs,
+    ) -> Result<Self, OpenError> {
+        let quick = ["-fflags", "nobuffer", "-flags", "low_delay"];
+        let before: Vec<_> = transport
+            .iter()
+            .chain(&quick)
+            .map(std::ffi::OsString::from)
+            .collect();
         let child = Child::start(&programs.ffmpeg, &before, address.as_ref(), None)?;
         Self::first_frame(
             without_password(address),

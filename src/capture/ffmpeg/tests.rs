@@ -276,6 +276,66 @@ fn a_stream_nobody_serves_is_refused_without_its_password() {
 }
 
 #[test]
+fn a_live_stream_is_stamped_with_the_machines_clock() {
+    // No RTSP server is at hand; ffmpeg's own transport stream over TCP takes
+    // the same way from the first byte on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port();
+    let server = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i"])
+        .args([
+            "testsrc=size=128x96:rate=10:duration=30",
+            "-g",
+            "5",
+            "-f",
+            "mpegts",
+        ])
+        .arg(format!("tcp://127.0.0.1:{port}?listen=1"))
+        .spawn();
+    let mut server = match server {
+        Ok(server) => server,
+        Err(error) => {
+            println!("skipped: ffmpeg is not installed ({error})");
+            return;
+        }
+    };
+    let address = format!("tcp://127.0.0.1:{port}");
+    let clock = Clock::live();
+    let opened = (0..50).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        FfmpegCamera::start_stream(&address, &[], &Programs::default()).ok()
+    });
+    let mut camera = opened.expect("the stream is served on this machine");
+    let mut frame = Frame::with_room(128, 96);
+    let mut last = MonoNs(0);
+    for sequence in 0..15 {
+        assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::Frame));
+        let now = clock.now();
+        assert_eq!(frame.meta.sequence, sequence);
+        assert!(frame.meta.capture <= now);
+        assert!(frame.meta.capture > last, "frame {sequence}");
+        assert!(now.since(frame.meta.capture) < Duration::from_secs(20));
+        last = frame.meta.capture;
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    // What is on its way still comes; then the stream has failed, not ended.
+    let end = loop {
+        match camera.next_into(&mut frame, WAIT) {
+            Ok(Next::Frame) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Err(CaptureError::Decoder { .. })), "{end:?}");
+    assert_eq!(
+        end.unwrap_err().severity(),
+        crate::capture::Severity::Reopen
+    );
+}
+
+#[test]
 fn nothing_is_left_of_the_child_when_the_camera_goes() {
     let folder = tempfile::tempdir().unwrap();
     let Some(path) = clip(
