@@ -48,13 +48,16 @@ pub enum Drop {
     PublisherFull,
     /// A person left out of a message: a number is not finite.
     Unfit,
+    /// A person published without a pose in space: too few joints in view, or no
+    /// place before the camera.
+    NoPose,
     /// The session took no message.
     NotSent,
 }
 
 impl Drop {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LostByCamera,
         Self::Short,
         Self::Damaged,
@@ -64,6 +67,7 @@ impl Drop {
         Self::EstimateFailed,
         Self::PublisherFull,
         Self::Unfit,
+        Self::NoPose,
         Self::NotSent,
     ];
 
@@ -79,6 +83,7 @@ impl Drop {
             Self::EstimateFailed => "estimate_failed",
             Self::PublisherFull => "publisher_full",
             Self::Unfit => "unfit",
+            Self::NoPose => "no_pose",
             Self::NotSent => "not_sent",
         }
     }
@@ -165,10 +170,11 @@ impl Counters {
         self.capture.frames.load(Ordering::Relaxed)
     }
 
-    /// How many frames and poses went no further for any reason but [`Drop::Unfit`],
-    /// which counts people.
+    /// How many frames and poses went no further for any reason but
+    /// [`Drop::Unfit`] and [`Drop::NoPose`], which count people.
     pub fn drops_total(&self) -> u64 {
-        let reasons = Drop::ALL.iter().filter(|reason| **reason != Drop::Unfit);
+        let of_people = |reason: &Drop| matches!(reason, Drop::Unfit | Drop::NoPose);
+        let reasons = Drop::ALL.iter().filter(|reason| !of_people(reason));
         reasons.map(|reason| self.drops(*reason)).sum()
     }
 

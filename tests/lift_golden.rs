@@ -4,6 +4,7 @@
 //! the observations and every value in between: input tensor, rotation, scale,
 //! features, joints, sigmas. They come from `models/training/lifter/export.py`.
 
+#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at what is wrong with its data"
@@ -40,7 +41,7 @@ impl Golden {
     /// `None` where no lifter is installed; one without golden values is an error.
     fn read() -> Option<Self> {
         if !folder().join("model.toml").exists() {
-            println!("skipped: no lifter in {}", folder().display());
+            eprintln!("skipped: no lifter in {}", folder().display());
             return None;
         }
         let bytes = std::fs::read(folder().join("golden.safetensors")).unwrap();

@@ -108,20 +108,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         calibration: calibration.to_toml(),
     };
     let outlet = Outlet::open(&zenoh, CAMERA, documents, clock.now()).map_err(StartError::from)?;
-    let (send, receive) = mpsc::channel();
-    let own = ZenohConfig {
-        connect: outlet.endpoints().to_vec(),
-        ..zenoh.clone()
-    };
-    let subscription = Subscription::open(&own, &zenoh.key(CAMERA, "poses"), move |received| {
-        // The other end is gone only when the command ends.
-        let _ = send.send(received);
-    })
-    .map_err(StartError::from)?;
-    wait_until(SETTLE, &clock, || subscription.connections() > 0);
-    // A connection is there before the subscription has travelled along it.
-    std::thread::sleep(Duration::from_millis(200));
-
+    let (subscription, receive) = subscribe(&zenoh, &outlet, &clock)?;
     let publish = PublishConfig::default();
     let publisher = Publisher::new(&publish, CAMERA, engine, &clock, &counters, outlet);
     // Begins when the networks are loaded, or the first frames would be late.
@@ -164,9 +151,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let elapsed = clock.now().since(started);
     let mut judge = judge.into_inner().expect("one thread used it");
     wait_until(SETTLE, &clock, || {
-        receive.try_iter().for_each(|received| judge.hear(received));
+        for received in receive.try_iter() {
+            judge.hear(received);
+        }
         judge.received >= counters.published.get()
     });
+    drop(subscription);
     let mut report = Report::of(&judge.tally, &counters, engine, elapsed);
     report.published = Some(counters.published.get());
     report.received = Some(judge.received);
@@ -185,6 +175,27 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         judge.received
     );
     Ok(())
+}
+
+/// A session of our own that receives what `outlet` sends.
+fn subscribe(
+    zenoh: &ZenohConfig,
+    outlet: &Outlet,
+    clock: &Clock,
+) -> Result<(Subscription, mpsc::Receiver<Received>), StartError> {
+    let (send, receive) = mpsc::channel();
+    let own = ZenohConfig {
+        connect: outlet.endpoints().to_vec(),
+        ..zenoh.clone()
+    };
+    let subscription = Subscription::open(&own, &zenoh.key(CAMERA, "poses"), move |received| {
+        // The other end is gone only when the command ends.
+        let _ = send.send(received);
+    })?;
+    wait_until(SETTLE, clock, || subscription.connections() > 0);
+    // A connection is there before the subscription has travelled along it.
+    std::thread::sleep(Duration::from_millis(200));
+    Ok((subscription, receive))
 }
 
 /// The drawn camera's lens, which is known.

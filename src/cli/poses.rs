@@ -78,7 +78,7 @@ fn person_line(person: &PersonPose) -> PersonLine<'_> {
         joints_camera_m: person
             .joints_camera_m
             .iter()
-            .map(|j| j.to_array())
+            .map(glam::Vec3::to_array)
             .collect(),
         sigmas_m: &person.sigmas_m,
         states: person.states.iter().map(|state| *state as u8).collect(),

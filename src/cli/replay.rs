@@ -39,7 +39,7 @@ pub struct Options {
     /// Take networks and settings from this configuration.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Calibration of the camera (.toml, or .yaml of a ROS camera_info).
+    /// Calibration of the camera (.toml, or .yaml of a ROS `camera_info`).
     #[arg(long)]
     calibration: Option<PathBuf>,
     /// Where the networks are.

@@ -65,8 +65,7 @@ fn skeleton(canvas: &mut Canvas, kind: Kind, scale: &Scale, person: &PersonPose)
     let colour = colour_of(person.id);
     let at = |joint: usize| scale.pixel(plane(kind, person.joints_camera_m[joint]));
     let state = |joint: usize| person.states[joint];
-    for joint in 1..JOINTS {
-        let parent = PARENTS[joint];
+    for (joint, &parent) in PARENTS.iter().enumerate().skip(1) {
         if state(joint) == JointState::Absent || state(parent) == JointState::Absent {
             continue;
         }

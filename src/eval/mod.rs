@@ -56,6 +56,10 @@ pub struct Plan {
 /// # Errors
 ///
 /// The lifter does not open, or a thread does not start.
+///
+/// # Panics
+///
+/// A thread panicked.
 pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Sums>, StartError> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Sums)>, StartError> {
@@ -132,9 +136,9 @@ fn step(
         let pushed = people.push(seen.clone());
         debug_assert!(pushed.is_ok(), "there is room for one");
     }
-    let mut tracked = TrackedPeople::new();
-    tracker.update(moment.time, &people, &mut tracked);
-    let person = tracked.first()?;
+    let mut known = TrackedPeople::new();
+    tracker.update(moment.time, &people, &mut known);
+    let person = known.first()?;
     let estimate = lifter.lift(moment.time, calibration, person).ok()?;
     Some((estimate.relative_camera_m, estimate.sigmas_m))
 }

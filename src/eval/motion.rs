@@ -195,8 +195,8 @@ fn half(bits: u16) -> f32 {
     let fraction = f32::from(bits & 0x3ff) / 1024.0;
     sign * match exponent {
         0 => fraction * 2f32.powi(-14),
-        31 if bits & 0x3ff == 0 => f32::INFINITY,
-        31 => f32::NAN,
+        31 if fraction > 0.0 => f32::NAN,
+        31 => f32::INFINITY,
         _ => (1.0 + fraction) * 2f32.powi(exponent - 15),
     }
 }

@@ -94,12 +94,12 @@ pub fn stream(scenario: &Scenario, motion: &Motion, seed: u64) -> Result<Stream,
         .enumerate()
         .map(|(frame, joints)| {
             let time_s = frame as f64 / rate_hz;
-            let (seen, visible) =
+            let (detection, visible) =
                 detect(scenario, &calibration, &joints, &offsets, time_s, &mut rng);
             Moment {
                 // Not at zero, which stands for no time.
                 time: MonoNs(1_000_000_000 + (time_s * 1e9) as u64),
-                seen,
+                seen: detection,
                 joints_camera_m: joints,
                 visible,
             }
@@ -235,8 +235,8 @@ fn detect(
     pull(&mut pixels, scenario.pulled, height);
     let side = scenario.side_px as f32;
     let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| {
-        let size = if rng.f64() < TAIL_SHARE { 6.0 } else { 1.0 };
-        let error = Vec2::new(normal(rng), normal(rng)) * (scenario.noise * height * size);
+        let tail = if rng.f64() < TAIL_SHARE { 6.0 } else { 1.0 };
+        let error = Vec2::new(normal(rng), normal(rng)) * (scenario.noise * height * tail);
         let missed = rng.f32() < scenario.missed;
         let wobble = rng.f32() * 0.2 - 0.1;
         let mut at = pixels[k] + offsets[k] * height + error;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::calibration::Calibration;
 use crate::clock::{Clock, MonoNs};
-use crate::counters::{Counters, Timed};
+use crate::counters::{Counters, Drop, Timed};
 use crate::error::StartError;
 use crate::frame::Frame;
 use crate::infer::{InferError, Lap, PeopleNet, PeopleSettings};
@@ -195,6 +195,9 @@ impl Estimator {
         for person in &self.tracked {
             // Without a pose in space the person is published all the same: keypoints, joints absent.
             let estimate = self.lifter.lift(meta.capture, camera, person).ok();
+            if estimate.is_none() {
+                counters.dropped(Drop::NoPose, 1);
+            }
             let pushed = out.people.push(person_pose(person, estimate.as_ref()));
             debug_assert!(pushed.is_ok(), "no more people than places for them");
         }
