@@ -100,12 +100,15 @@ class Scenes:
         else:
             pic = background(h, w, rng)
             n = rng.choice([0, 1, 2, 3, 4, 5, 6], p=[0.12, 0.4, 0.2, 0.12, 0.08, 0.05, 0.03])
-        near = math.exp(rng.uniform(math.log(0.12), math.log(1.25)))
+        near = math.exp(rng.uniform(math.log(0.12), math.log(2.4)))
         people = []
         for _ in range(n):
             k = rng.integers(len(self.cut))
             s = h * near * math.exp(rng.normal(0, 0.25)) / 192
             cx, cy = rng.uniform(0.02, 0.98) * w, rng.normal(0.55, 0.15) * h
+            if 192 * s > h:  # too near to fit: the head is in the picture, the legs are not
+                half = (self.boxes[k][3] - self.boxes[k][1]) * s / 2
+                cy = rng.uniform(-0.03, 0.45) * h + half
             people.append((s, k, cx, cy, rng.random() < 0.5))
         people.sort()
         for s, k, cx, cy, flip in people:

@@ -1,0 +1,147 @@
+"""Checks of the arithmetic that labels, crops and exports rest on. Needs no data folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from body import TREE, align
+from crop import assumed_camera, facing, person_crop
+from evaluate import decode_heatmaps, iou
+from export import export, fold
+from finder import CELLS, Finder
+from net import FEATURES, PersonNet
+from raster import draw
+from shards import SHAPES, Writer, open_shard
+from train import MIRROR_J, MIRROR_K, losses, tensors, turn
+
+from net import Depth  # isort: skip
+
+
+def row(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A crop with a point of its own colour at each keypoint."""
+    k = np.concatenate([rng.uniform(40, 100, (17, 2)), np.ones((17, 2))], 1)
+    image = np.zeros((192, 144, 3), np.uint8)
+    joints = np.zeros((17, 3))
+    joints[1:] = rng.normal(size=(16, 3))
+    return {
+        "image": image,
+        "keypoints": k,
+        "mask": np.zeros((48, 36)),
+        "joints": joints,
+        "rays": np.zeros((27, 17, 2)),
+        "camera": np.ones(4),
+    }
+
+
+def test_the_ray_faced_becomes_the_axis_and_nothing_rolls() -> None:
+    ray = np.array([0.4, -0.3, 1.0], np.float32)
+    r = facing(ray)
+    np.testing.assert_allclose(r @ (ray / np.linalg.norm(ray)), [0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(r @ r.T, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(r[0, 1], r[1, 0], atol=1e-7)
+
+
+def test_a_crop_holds_its_box_and_leads_back() -> None:
+    box = (400.0, 100.0, 520.0, 460.0)
+    crop = person_crop(box, assumed_camera(640, 480))
+    corners = np.array([[400, 100], [520, 100], [520, 460], [400, 460]], np.float32)
+    h = crop.homography().astype(np.float64)
+    p = np.concatenate([corners, np.ones((4, 1))], 1) @ h.T
+    inside = p[:, :2] / p[:, 2:]
+    assert (inside > 0).all()
+    assert (inside < [144, 192]).all()
+    np.testing.assert_allclose(crop.to_image(inside.astype(np.float32)), corners, atol=0.05)
+    half = np.abs(inside - [71.5, 95.5]).max(0)
+    assert abs(half[1] - 96 / 1.25) < 1e-2 or abs(half[0] - 72 / 1.25) < 1e-2
+
+
+def test_a_peak_is_decoded_to_its_cell() -> None:
+    heat = np.full((1, 48, 36), -9.0, np.float32)
+    heat[0, 10, 20] = 9
+    np.testing.assert_allclose(decode_heatmaps(heat)[0], [4 * 20 + 1.5, 4 * 10 + 1.5], atol=1e-3)
+
+
+def test_the_nearer_triangle_hides_the_other_and_depth_is_its_own() -> None:
+    px = np.array([[0, 0], [20, 0], [0, 20], [0, 0], [20, 0], [0, 20]], np.float32)
+    depth = np.array([2, 2, 2, 1, 1, 1], np.float32)
+    colour = np.zeros((6, 3), np.float32)
+    colour[3:] = 1
+    faces = np.array([[3, 4, 5], [0, 1, 2]], np.int32)
+    image, z = np.zeros((20, 20, 3), np.float32), np.full((20, 20), 9, np.float32)
+    label = np.zeros((20, 20), np.int8)
+    draw(px, depth, colour, np.array([1, 2], np.int8), faces, image, z, label)
+    assert label[3, 3] == 1
+    assert z[3, 3] == pytest.approx(1)
+    assert label[19, 19] == 0
+
+
+def test_the_tree_lists_parents_first_and_alignment_turns() -> None:
+    assert all(parent < k for k, parent in enumerate(TREE))
+    a, b = np.array([0.2, -1, 0.1]), np.array([1.0, 0, 0])
+    np.testing.assert_allclose(align(a, b) @ (a / np.linalg.norm(a)), b, atol=1e-6)
+
+
+def test_mirrors_are_their_own_inverse() -> None:
+    assert [MIRROR_K[k] for k in MIRROR_K] == list(range(17))
+    assert [MIRROR_J[k] for k in MIRROR_J] == list(range(17))
+
+
+def test_turning_a_crop_moves_pixels_and_labels_alike() -> None:
+    rng = np.random.default_rng(4)
+    r = row(rng)
+    r["keypoints"][0, :2] = 80, 60
+    r["image"][58:63, 78:83] = 255
+    b = {n: np.array(r[n], SHAPES[n][1])[None] for n in ("image", "mask", "keypoints", "joints")}
+    before = np.linalg.norm(b["joints"][0], axis=1).copy()
+    turn(b, 0, rng)
+    ys, xs = np.nonzero(b["image"][0, ..., 0] > 128)
+    np.testing.assert_allclose([xs.mean(), ys.mean()], b["keypoints"][0, 0, :2], atol=0.6)
+    np.testing.assert_allclose(np.linalg.norm(b["joints"][0], axis=1), before, rtol=1e-5)
+
+
+def test_a_crop_without_anybody_has_a_finite_loss() -> None:
+    rng = np.random.default_rng(5)
+    rows = [row(rng) for _ in range(4)]
+    rows[0]["joints"][:] = np.nan
+    rows[0]["keypoints"][:, 2:] = 0
+    b = {n: np.stack([np.array(r[n], SHAPES[n][1]) for r in rows]) for n in ("image", "mask", "keypoints", "joints")}
+    parts = losses(PersonNet(), Depth(), tensors(b, rng), bf16=False)
+    sum(parts.values()).backward()  # type: ignore[union-attr]
+    assert all(torch.isfinite(v) for v in parts.values())
+
+
+def test_a_shard_reads_back_what_was_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    rows = [row(rng) for _ in range(3)]
+    with Writer(tmp_path / "s") as out:
+        for r in rows:
+            out.add(r)
+    arrays, count = open_shard(tmp_path / "s")
+    assert count == 3
+    np.testing.assert_allclose(arrays["keypoints"][2], rows[2]["keypoints"].astype(np.float32))
+    assert json.loads((tmp_path / "s/count.json").read_text()) == {"count": 3}
+    with pytest.raises(ValueError, match="mask"), Writer(tmp_path / "t") as out:
+        out.add({**rows[0], "mask": np.zeros((3, 3))})
+
+
+def test_networks_have_the_shapes_of_the_contract_and_export(tmp_path: Path) -> None:
+    person, finder = PersonNet(), Finder()
+    person.train()(torch.rand(8, 3, 192, 144))  # moves the running statistics away from 0 and 1
+    assert export(person, (1, 3, 192, 144), ["heatmaps", "visible", "features", "mask"], tmp_path / "p.onnx") < 1e-4
+    assert export(finder, (1, 3, 192, 192), ["score", "box"], tmp_path / "f.onnx") < 1e-4
+    heat, visible, features, mask = person(torch.rand(1, 3, 192, 144))
+    shapes = [tuple(t.shape) for t in (heat, visible, features, mask)]
+    assert shapes == [(1, 17, 48, 36), (1, 17), (1, FEATURES), (1, 3, 48, 36)]
+    score, box = finder(torch.rand(1, 3, 192, 192))
+    assert tuple(score.shape) == (1, 1, CELLS, CELLS)
+    assert (box >= 0).all()
+    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in fold(PersonNet().eval()).modules())
+
+
+def test_overlap() -> None:
+    assert iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
+    assert iou((0, 0, 1, 1), (2, 2, 3, 3)) == 0
