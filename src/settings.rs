@@ -1,9 +1,10 @@
 //! The daemon's configuration file: joins the sections, reads and checks them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::calibration::CalibrationConfig;
 use crate::capture::synthetic::SyntheticConfig;
 use crate::capture::v4l2::V4l2Config;
 use crate::config::{ConfigError, read_toml};
@@ -19,13 +20,15 @@ use crate::track::TrackConfig;
 /// ```toml
 /// [camera]
 /// name = "front"
-/// calibration = "/etc/poised/front.toml"
 ///
 /// [camera.v4l2]
 /// device = "/dev/video0"
 /// width_px = 640
 /// height_px = 480
 /// rate_hz = 30
+///
+/// [calibration]
+/// file = "/etc/poised/front.toml"
 ///
 /// [zenoh]
 /// site = "clinic"
@@ -36,6 +39,8 @@ use crate::track::TrackConfig;
 pub struct Settings {
     /// Where frames come from.
     pub camera: CameraConfig,
+    /// The camera's lens.
+    pub calibration: CalibrationConfig,
     /// Which networks.
     pub models: ModelsConfig,
     /// Whom to look for.
@@ -56,9 +61,6 @@ pub struct Settings {
 pub struct CameraConfig {
     /// Its name: the fourth chunk of every key, and `<name>_optical_frame`.
     pub name: String,
-    /// Its calibration: `.toml`, or the `.yaml` of a ROS `camera_info`. Without
-    /// one, a plain lens 60 degrees wide is assumed.
-    pub calibration: Option<PathBuf>,
     /// A camera of this machine.
     pub v4l2: Option<V4l2Config>,
     /// The drawn camera, for trying things out.
@@ -71,7 +73,6 @@ impl Default for CameraConfig {
     fn default() -> Self {
         Self {
             name: "camera".into(),
-            calibration: None,
             v4l2: None,
             synthetic: None,
             source: None,

@@ -22,7 +22,7 @@ pub struct Options {
 /// The first thing that is wrong, with its file, key, value and range.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let settings = Settings::read(&options.file).map_err(StartError::from)?;
-    if let Some(path) = &settings.camera.calibration {
+    if let Some(path) = &settings.calibration.file {
         let calibration = Calibration::read(path).map_err(StartError::from)?;
         println!("calibration: {calibration}");
     }

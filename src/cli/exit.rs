@@ -7,6 +7,8 @@ use poised::config::ConfigError;
 pub const USAGE: u8 = 64;
 /// A model, a calibration or an input is missing or does not fit.
 pub const NO_INPUT: u8 = 66;
+/// A device is lost, or a recording broke off.
+pub const UNAVAILABLE: u8 = 69;
 /// Our own mistake.
 pub const SOFTWARE: u8 = 70;
 /// Wrong configuration.
@@ -20,6 +22,12 @@ pub fn code(error: &anyhow::Error) -> u8 {
                 ConfigError::Read { .. } => NO_INPUT,
                 _ => CONFIG,
             };
+        }
+        if cause.is::<poised::eval::motion::MotionError>() {
+            return NO_INPUT;
+        }
+        if cause.is::<poised::capture::CaptureError>() {
+            return UNAVAILABLE;
         }
         if let Some(code) = cause.downcast_ref::<poised::error::StartError>() {
             return code.exit_code();

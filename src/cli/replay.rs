@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use poised::calibration::Calibration;
+use poised::calibration::CalibrationConfig;
 use poised::capture::{Camera, CaptureError, Next, Severity, open_source};
 use poised::clock::Clock;
 use poised::counters::Counters;
@@ -71,12 +71,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let config = estimate_config(options)?;
     let mut camera = open_source(&options.source).map_err(StartError::from)?;
     let mode = camera.mode().clone();
-    let calibration = match &options.calibration {
-        Some(path) => Calibration::read(path)
-            .and_then(|read| read.scaled_to(mode.width_px, mode.height_px))
-            .map_err(StartError::from)?,
-        None => Calibration::assumed(mode.width_px, mode.height_px),
+    let lens = CalibrationConfig {
+        file: options.calibration.clone(),
+        scale_to_image: true,
     };
+    let calibration = lens
+        .open(mode.width_px, mode.height_px)
+        .map_err(StartError::from)?;
     log::info!(
         "{}: {}x{} at {} Hz; lens {calibration}",
         mode.name,

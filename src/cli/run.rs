@@ -9,7 +9,6 @@ use clap::Args;
 use log::{info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use poised::calibration::Calibration;
 use poised::capture::paced::Paced;
 use poised::capture::synthetic::SyntheticCamera;
 use poised::capture::thread::Ended;
@@ -55,12 +54,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let engine = estimator.engine();
     let camera = open_camera(&settings.camera, &clock)?;
     let mode = camera.mode().clone();
-    let calibration = match &settings.camera.calibration {
-        Some(path) => Calibration::read(path)
-            .and_then(|read| read.scaled_to(mode.width_px, mode.height_px))
-            .map_err(StartError::from)?,
-        None => Calibration::assumed(mode.width_px, mode.height_px),
-    };
+    let calibration = settings
+        .calibration
+        .open(mode.width_px, mode.height_px)
+        .map_err(StartError::from)?;
     info!(
         "{}: {}x{} at {} Hz; lens {calibration}; engine {engine}",
         mode.name, mode.width_px, mode.height_px, mode.rate_hz
