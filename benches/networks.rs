@@ -1,0 +1,58 @@
+//! Milliseconds of each shipped network on the CPU engine, one thread, as JSON:
+//! medians over many runs of processor time, which a busy machine does not bend.
+//!
+//! `cargo bench --bench networks`; `benches/against_onnxruntime.py` runs it in
+//! turns with ONNX Runtime and prints the ratio.
+
+use std::path::Path;
+
+use poised::infer::tract::Plan;
+use poised::infer::{Input, Network};
+use poised::models::{Folder, list};
+use poised::sys::rt::thread_cpu_ns;
+
+/// Runs before the clock counts.
+const WARM_UP: usize = 10;
+
+/// Runs that count.
+const RUNS: usize = 60;
+
+#[expect(clippy::print_stdout, reason = "figures are what a bench is for")]
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are small")]
+fn main() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let mut rows = Vec::new();
+    for row in list(&models).expect("the shipped networks") {
+        let folder = Folder::open(&row.folder).expect("a shipped network is whole");
+        let mut network = Plan::open(&folder)
+            .and_then(|plan| plan.state())
+            .expect("a shipped network loads");
+        let input: Vec<f32> = (0..network.inputs()[0].count())
+            .map(|at| (at % 97) as f32 / 97.0)
+            .collect();
+        let mut outputs: Vec<Vec<f32>> = network
+            .outputs()
+            .iter()
+            .map(|spec| vec![0.0; spec.count()])
+            .collect();
+        let mut times: Vec<f64> = (0..WARM_UP + RUNS)
+            .map(|_| {
+                let before = thread_cpu_ns();
+                network
+                    .run_into(&[Input::F32(&input)], &mut outputs)
+                    .expect("a shipped network runs");
+                (thread_cpu_ns() - before) as f64 * 1e-6
+            })
+            .skip(WARM_UP)
+            .collect();
+        times.sort_by(f64::total_cmp);
+        rows.push(serde_json::json!({
+            "network": folder.description.name,
+            "file": folder.network_path(),
+            "input": network.inputs()[0].name,
+            "shape": network.inputs()[0].shape,
+            "ms": (times[RUNS / 2] * 1e3).round() / 1e3,
+        }));
+    }
+    println!("{}", serde_json::Value::from(rows));
+}
