@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).parent / "people"))
-from evaluate import MoveNet, box_of, read_video  # noqa: E402
+from evaluate_people import MoveNet, box_of, read_video  # noqa: E402
 
 Floats = NDArray[np.float64]
 

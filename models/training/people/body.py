@@ -193,25 +193,20 @@ class Rig:
         ).astype(F)
         self.normals = vertex_normals(rest, body.faces)
 
-    def fk(self, rot: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """rot [22,3,3] local, root [3] -> joints [22,3], bone matrices [22,3,3], marks [6,3], world frame."""
-        g = np.zeros((22, 3, 3), F)
-        p = np.zeros((22, 3), F)
+    def window(self, rot: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """rot [T,22,3,3] -> joints [T,22,3], bone matrices of the newest [22,3,3], marks [T,6,3]."""
+        n = len(rot)
+        g = np.zeros((n, 22, 3, 3), F)
+        p = np.zeros((n, 22, 3), F)
         for k, parent in enumerate(TREE):
             if parent < 0:
-                g[k], p[k] = rot[k], root
+                g[:, k] = rot[:, k]
             else:
-                g[k] = g[parent] @ rot[k]
-                p[k] = p[parent] + g[parent] @ self.to_t[parent] @ (self.joint[k] - self.joint[parent])
-        m = g @ self.to_t
-        return p, m, p[15] + (self.marks - self.joint[15]) @ m[15].T
-
-    def skin(self, p: np.ndarray, m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Posed vertices and normals [V,3]."""
-        t = p - np.einsum("kij,kj->ki", m, self.joint)
-        a = (self.body.weights @ np.concatenate([m.reshape(22, 9), t], 1)).astype(F)
-        r = a[:, :9].reshape(-1, 3, 3)
-        return np.einsum("vij,vj->vi", r, self.rest) + a[:, 9:], np.einsum("vij,vj->vi", r, self.normals)
+                g[:, k] = g[:, parent] @ rot[:, k]
+                p[:, k] = p[:, parent] + g[:, parent] @ (self.to_t[parent] @ (self.joint[k] - self.joint[parent]))
+        m15 = g[:, 15] @ self.to_t[15]
+        marks = p[:, 15, None] + (self.marks - self.joint[15]) @ m15.transpose(0, 2, 1)
+        return p, g[-1] @ self.to_t, marks
 
 
 def vertex_normals(v: np.ndarray, f: np.ndarray) -> np.ndarray:

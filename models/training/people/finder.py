@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from net import Block, conv
 from torch import Tensor, nn
+
+from net import Block, conv
 
 SIZE, STRIDE = 192, 8
 CELLS = SIZE // STRIDE
@@ -24,7 +25,8 @@ class Finder(nn.Module):
         self.up8 = nn.ConvTranspose2d(72, 48, 2, 2)
         self.mix8 = nn.Sequential(conv(48, 48), conv(48, 48))
         self.out = nn.Conv2d(48, 5, 1)
-        nn.init.constant_(self.out.bias, -2.0)
+        if self.out.bias is not None:
+            nn.init.constant_(self.out.bias, -2.0)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         s8 = self.s8(self.stem(image * 4.0 - 2.0))

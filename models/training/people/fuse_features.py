@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evaluate import decode_heatmaps
-from net import PersonNet
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+
+from evaluate_people import decode_heatmaps
+from net import PersonNet
 from shards import open_shard
 
 Floats = NDArray[np.float64]
@@ -106,7 +107,11 @@ def main() -> None:
         str(a.out),
     )
     e = np.concatenate(errors)
-    print(json.dumps({"windows": len(kps), "keypoint_error_px_median": float(np.median(e)), "p90": float(np.quantile(e, 0.9))}))
+    print(
+        json.dumps(
+            {"windows": len(kps), "keypoint_error_px_median": float(np.median(e)), "p90": float(np.quantile(e, 0.9))}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from body import coco, h36m, load
 from crop import facing
-from people import SS, F, H, Look, Motion, W, background, camera_noise, fk_window, render, rotation, texture
+from looks import Look
+from mocap import Motion
+from pictures import F, background, camera_noise, texture
 from shards import Writer
+from view import SS, H, W, render, rotation
 
 SOURCES = {"train_cmu": 0.5, "train_mhad": 0.2, "train_accad": 0.3}
 """Motion files and their shares: the largest source is the most uniform one."""
@@ -57,7 +61,7 @@ class Studio:
         rng = self.rng
         look = self.look()
         rot = self.motion.window()
-        p, m, marks = fk_window(look.rig, rot)
+        p, m, marks = look.rig.window(rot)
         vert, norm = look.posed(p[-1], m)
         pitch = rng.normal(-8, 12) if rng.random() < 0.75 else rng.uniform(-60, 20)
         cam = rotation(rng.uniform(-math.pi, math.pi), math.radians(pitch), math.radians(rng.normal(0, 6)))
@@ -99,14 +103,34 @@ class Studio:
         if k < 0.35:  # a table or counter that hides what is below
             y = int(rng.uniform(0.4, 0.95) * h)
             x0, x1 = (0, w) if rng.random() < 0.5 else sorted(rng.uniform(-0.2, 1.2, 2) * w)
-            cv2.rectangle(m, (int(x0), y), (int(x1), h if rng.random() < 0.7 else int(y + rng.uniform(0.03, 0.2) * h)), 1.0, -1)
+            cv2.rectangle(
+                m, (int(x0), y), (int(x1), h if rng.random() < 0.7 else int(y + rng.uniform(0.03, 0.2) * h)), 1.0, -1
+            )
         elif k < 0.6:
             x = rng.uniform(0, w)
-            cv2.rectangle(m, (int(x), int(rng.uniform(-0.3, 0.6) * h)), (int(x + rng.uniform(0.04, 0.35) * w), int(rng.uniform(0.5, 1.2) * h)), 1.0, -1)
+            cv2.rectangle(
+                m,
+                (int(x), int(rng.uniform(-0.3, 0.6) * h)),
+                (int(x + rng.uniform(0.04, 0.35) * w), int(rng.uniform(0.5, 1.2) * h)),
+                1.0,
+                -1,
+            )
         elif k < 0.8:
-            cv2.ellipse(m, (int(rng.uniform(0, w)), int(rng.uniform(0.2, 1.1) * h)), (int(rng.uniform(0.05, 0.3) * w), int(rng.uniform(0.05, 0.25) * h)), rng.uniform(0, 180), 0, 360, 1.0, -1)
+            cv2.ellipse(
+                m,
+                (int(rng.uniform(0, w)), int(rng.uniform(0.2, 1.1) * h)),
+                (int(rng.uniform(0.05, 0.3) * w), int(rng.uniform(0.05, 0.25) * h)),
+                rng.uniform(0, 180),
+                0,
+                360,
+                1.0,
+                -1,
+            )
         else:
-            pts = (rng.random((int(rng.integers(3, 6)), 2)) * [w * 0.6, h * 0.5] + [rng.uniform(-0.2, 0.7) * w, rng.uniform(0, 0.8) * h]).astype(np.int32)
+            pts = (
+                rng.random((int(rng.integers(3, 6)), 2)) * [w * 0.6, h * 0.5]
+                + [rng.uniform(-0.2, 0.7) * w, rng.uniform(0, 0.8) * h]
+            ).astype(np.int32)
             cv2.fillPoly(m, [pts], 1.0)
         tex = texture(h, w, rng)
         img[:] = img * (1 - m[..., None]) + tex * m[..., None]
@@ -156,7 +180,9 @@ class Studio:
         for _ in range(rng.poisson(0.35)):
             self.paste(pic, None, False)
         if rng.random() < 0.5:  # soft shadow behind
-            sh = cv2.GaussianBlur(np.roll(alpha, (rng.integers(-6, 7), rng.integers(-12, 13)), (0, 1)), (0, 0), rng.uniform(2, 8))
+            sh = cv2.GaussianBlur(
+                np.roll(alpha, (rng.integers(-6, 7), rng.integers(-12, 13)), (0, 1)), (0, 0), rng.uniform(2, 8)
+            )
             pic *= 1 - F(rng.uniform(0.1, 0.5)) * sh[..., None]
         nobody = rng.random() < NOBODY
         if nobody:
@@ -191,8 +217,11 @@ class Studio:
         rays = k3[:, :, :2] / np.maximum(k3[:, :, 2:], 0.1)
         j = e["j"][-1]
         return {
-            "image": u8, "keypoints": np.concatenate([px, visible[:, None], inside[:, None]], 1).astype(F),
-            "mask": mask.astype(np.uint8), "joints": (j - j[:1]).astype(F) if not nobody else np.full((17, 3), np.nan, F), "rays": rays.astype(F),
+            "image": u8,
+            "keypoints": np.concatenate([px, visible[:, None], inside[:, None]], 1).astype(F),
+            "mask": mask.astype(np.uint8),
+            "joints": (j - j[:1]).astype(F) if not nobody else np.full((17, 3), np.nan, F),
+            "rays": rays.astype(F),
             "camera": np.array([f, cx, cy, j[0, 2]], F),
         }
 

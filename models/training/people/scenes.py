@@ -10,10 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from finder import CELLS, SIZE
-from people import H, W, background, camera_noise, render, texture
-from sample import SOURCES, Studio, turned
 from torch import Tensor
+
+from finder import CELLS, SIZE
+from pictures import background, camera_noise, texture
+from sample import SOURCES, Studio, turned
+from view import H, W, render
 
 Box = tuple[float, float, float, float]
 PERSON_ROW = 1030
@@ -66,7 +68,7 @@ class Drawn:
         flip = rng.random() < 0.5
         m = np.array([[-s if flip else s, 0, s * (x0 + cw) - 1 if flip else -s * x0], [0, s, -s * y0]])
         pic = cv2.warpAffine(self.rgb[k], m, size, flags=cv2.INTER_AREA).astype(np.float32) / 255
-        own = cv2.warpAffine(self.labels[k], m, size, flags=cv2.INTER_NEAREST)
+        own = np.asarray(cv2.warpAffine(self.labels[k], m, size, flags=cv2.INTER_NEAREST), np.uint8)
         boxes: list[Box] = []
         for person, *outline in self.people[k]:
             xs = sorted(m[0, 0] * x + m[0, 2] for x in (outline[0], outline[2]))

@@ -35,7 +35,9 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.flush()
         for file in self.files.values():
             file.close()
@@ -43,7 +45,7 @@ class Writer:
     def add(self, row: dict[str, NDArray[Any]]) -> None:
         """One crop."""
         for name, (shape, kind) in SHAPES.items():
-            array = np.ascontiguousarray(row[name], kind)
+            array: NDArray[Any] = np.ascontiguousarray(row[name], kind)
             if array.shape != shape:
                 raise ValueError(f"{name}: shape {array.shape}, wanted {shape}")
             self.files[name].write(array.tobytes())

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from body import TREE, align
 from crop import assumed_camera, facing, person_crop
-from evaluate import decode_heatmaps, iou
-from export import export, fold
+from evaluate_people import decode_heatmaps, iou
+from export_networks import export, fold
 from finder import CELLS, Finder
-from net import FEATURES, PersonNet
+from net import FEATURES, Depth, PersonNet
 from raster import draw
 from shards import SHAPES, Writer, open_shard
-from train import MIRROR_J, MIRROR_K, losses, tensors, turn
-
-from net import Depth  # isort: skip
+from train_person import MIRROR_J, MIRROR_K, losses, tensors, turn
 
 
-def row(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def row(rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     """A crop with a point of its own colour at each keypoint."""
     k = np.concatenate([rng.uniform(40, 100, (17, 2)), np.ones((17, 2))], 1)
     image = np.zeros((192, 144, 3), np.uint8)
@@ -95,7 +96,9 @@ def test_turning_a_crop_moves_pixels_and_labels_alike() -> None:
     r = row(rng)
     r["keypoints"][0, :2] = 80, 60
     r["image"][58:63, 78:83] = 255
-    b = {n: np.array(r[n], SHAPES[n][1])[None] for n in ("image", "mask", "keypoints", "joints")}
+    b: dict[str, NDArray[Any]] = {
+        n: np.array(r[n], SHAPES[n][1])[None] for n in ("image", "mask", "keypoints", "joints")
+    }
     before = np.linalg.norm(b["joints"][0], axis=1).copy()
     turn(b, 0, rng)
     ys, xs = np.nonzero(b["image"][0, ..., 0] > 128)
@@ -108,7 +111,9 @@ def test_a_crop_without_anybody_has_a_finite_loss() -> None:
     rows = [row(rng) for _ in range(4)]
     rows[0]["joints"][:] = np.nan
     rows[0]["keypoints"][:, 2:] = 0
-    b = {n: np.stack([np.array(r[n], SHAPES[n][1]) for r in rows]) for n in ("image", "mask", "keypoints", "joints")}
+    b: dict[str, NDArray[Any]] = {
+        n: np.stack([np.array(r[n], SHAPES[n][1]) for r in rows]) for n in ("image", "mask", "keypoints", "joints")
+    }
     parts = losses(PersonNet(), Depth(), tensors(b, rng), bf16=False)
     sum(parts.values()).backward()  # type: ignore[union-attr]
     assert all(torch.isfinite(v) for v in parts.values())

@@ -10,9 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
+
 from finder import Finder
 from scenes import Drawn, Scenes
-from torch import Tensor
 
 BATCH = 32
 HELD_CUTOUTS, HELD_FRAMES = 200, 160

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from finder import Finder
 from net import PersonNet
@@ -25,12 +26,11 @@ def fold(net: nn.Module) -> nn.Module:
         if not isinstance(module, nn.Sequential):
             continue
         for k in range(len(module) - 1):
-            if isinstance(module[k], nn.Linear) and isinstance(module[k + 1], nn.BatchNorm1d):
-                module[k] = torch.nn.utils.fusion.fuse_linear_bn_eval(module[k], module[k + 1])
-                module[k + 1] = nn.Identity()
-            elif isinstance(module[k], nn.ConvTranspose2d) and isinstance(module[k + 1], nn.BatchNorm2d):
-                module[k] = torch.nn.utils.fusion.fuse_conv_bn_eval(module[k], module[k + 1], transpose=True)
-                module[k + 1] = nn.Identity()
+            layer, norm = module[k], module[k + 1]
+            if isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+                module[k], module[k + 1] = fuse_linear_bn_eval(layer, norm), nn.Identity()
+            elif isinstance(layer, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+                module[k], module[k + 1] = fuse_conv_bn_eval(layer, norm, transpose=True), nn.Identity()
     return net
 
 

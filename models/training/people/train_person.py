@@ -1,6 +1,6 @@
 """Trains the person network on shards.
 
-`python train.py --shards A:0.4 B:0.6 --minutes 60 --bf16 --out person.pt` mixes shard folders by
+`python train_person.py --shards A:0.4 B:0.6 --minutes 60 --bf16 --out person.pt` mixes shard folders by
 weight and reads them again as they grow. Learning follows a cosine over the given time; what is
 written is the exponential moving average of the weights.
 """
@@ -11,15 +11,17 @@ import argparse
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from net import Depth, PersonNet
 from numpy.typing import NDArray
-from shards import CROP_H, CROP_W, HELD_OUT, SHAPES, open_shard
 from torch import Tensor
+
+from net import Depth, PersonNet
+from shards import CROP_H, CROP_W, HELD_OUT, open_shard
 
 MIRROR_K = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MIRROR_J = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]
@@ -35,7 +37,7 @@ TURN_DEG, ZOOM = 25.0, 0.18
 GREY, SWAP = 0.05, 0.1
 """Shares of pictures without colour, and with their colour channels swapped."""
 
-Batch = dict[str, NDArray[np.generic]]
+Batch = dict[str, NDArray[Any]]
 
 
 class Shards:
@@ -53,7 +55,7 @@ class Shards:
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         """Random rows of all folders by weight."""
         share = np.array([w if n > 2 * HELD_OUT else 0 for (_, w), n in zip(self.folders, self.count, strict=True)])
-        out: dict[str, list[NDArray[np.generic]]] = {k: [] for k in USED}
+        out: dict[str, list[NDArray[Any]]] = {k: [] for k in USED}
         for arrays, n, k in zip(self.arrays, self.count, rng.multinomial(size, share / share.sum()), strict=True):
             if k:
                 rows = np.sort(rng.integers(HELD_OUT, n, k))
