@@ -16,7 +16,7 @@ use super::crop::{Crop, perspective, upright};
 use super::decode::{Found, FoundBox, Placed};
 use super::network::InferError;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
-use super::regions::{Region, Regions, box_of, join};
+use super::regions::{Region, Regions, UNCONFIRMED_MAX, box_of, join};
 use super::vision::VisionNet;
 use crate::calibration::Calibration;
 use crate::config::{ConfigError, check};
@@ -28,12 +28,16 @@ use crate::skeleton::KEYPOINTS;
 use crate::track::similarity;
 
 /// Frames between two looks of the finder while everybody is followed: a
-/// newcomer waits at most half a second at 30 Hz, and the finder costs a
-/// fifteenth of its time per frame.
-pub const FINDER_EVERY: u32 = 15;
+/// newcomer waits at most a third of a second at 30 Hz, and the finder costs a
+/// tenth of its time per frame.
+pub const FINDER_EVERY: u32 = 10;
 
 /// Two detections whose keypoints are more alike than this are one person.
 const SAME_POSE: f32 = 0.7;
+
+/// Somebody whom the finder passes over again and again has to be this well
+/// visible ([`Detection::score`]) to be followed on.
+const SURE: f32 = 0.7;
 
 /// Two detections whose boxes overlap more than this are one person.
 const SAME_BOX: f32 = 0.85;
@@ -294,6 +298,7 @@ impl PeopleNet {
         let mut next = Regions::new();
         for region in &regions {
             if let Some(person) = self.look(frame, camera, region, lap)?
+                && (region.unconfirmed <= UNCONFIRMED_MAX || person.score >= SURE)
                 && !people.iter().any(|other| is_same(other, &person))
             {
                 // There is room: there are at most PEOPLE_MAX regions.

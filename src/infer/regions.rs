@@ -22,6 +22,20 @@ const FINDER_WEIGHT: f32 = 0.5;
 /// A finder box that overlaps a tracked box more than this is the same person.
 const SAME_PERSON_IOU: f32 = 0.4;
 
+/// A finder box that overlaps a tracked box more than this, but less than
+/// [`SAME_PERSON_IOU`], tells where the person really is: keypoints that ran away
+/// make a box that lies half beside the person.
+const ASTRAY_IOU: f32 = 0.1;
+
+/// How much each side of a person's box may move outward from one frame to the
+/// next, as a share of the box's longer side: arms are raised in a few frames,
+/// while keypoints that run away would double the box in two.
+const GROWTH_MAX: f32 = 0.2;
+
+/// Looks of the finder that may pass over somebody before they have to be well
+/// visible to be followed on. It misses people who lie or are half hidden.
+pub const UNCONFIRMED_MAX: u8 = 1;
+
 /// A place to look at in the next frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Region {
@@ -31,6 +45,8 @@ pub struct Region {
     pub score: f32,
     /// Movement of the box's centre from one frame to the next, pixels.
     pub velocity: (f32, f32),
+    /// Looks of the finder in a row that passed over this person.
+    pub unconfirmed: u8,
 }
 
 /// Regions of one frame.
@@ -62,6 +78,16 @@ impl Region {
     /// grown by half of it, since people also stop.
     pub fn after(bounds: &BoxPx, before: &Region) -> Self {
         let ((x, y), (old_x, old_y)) = (bounds.centre(), before.bounds.centre());
+        let room = grown(
+            &before.expected(),
+            GROWTH_MAX * before.bounds.width().max(before.bounds.height()),
+        );
+        let bounds = &BoxPx {
+            left: bounds.left.max(room.left),
+            top: bounds.top.max(room.top),
+            right: bounds.right.min(room.right),
+            bottom: bounds.bottom.min(room.bottom),
+        };
         let side = bounds.width().max(bounds.height());
         // A jump of half a person is a new crop, not a movement.
         let velocity = (
@@ -72,6 +98,7 @@ impl Region {
             bounds: *bounds,
             score: 1.0,
             velocity,
+            unconfirmed: before.unconfirmed,
         }
     }
 
@@ -89,27 +116,57 @@ impl Region {
 }
 
 /// Joins what the finder found to the people followed: a box on a followed
-/// person steadies that person's region, any other becomes a region of its own.
+/// person steadies that person's region; a box half beside a person whom no box
+/// lies on sets that region right; any other becomes a region of its own.
 pub fn join(regions: &mut Regions, found: impl Iterator<Item = (BoxPx, f32)>) {
     let followed = regions.len();
+    for region in regions.iter_mut() {
+        region.unconfirmed = region.unconfirmed.saturating_add(1);
+    }
+    let mut left: Vec<(BoxPx, f32), PEOPLE_MAX> = Vec::new();
     for (bounds, score) in found {
-        let same = regions[..followed]
-            .iter_mut()
-            .map(|region| (region.bounds.iou(&bounds), region))
-            .filter(|(iou, _)| *iou > SAME_PERSON_IOU)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((_, region)) = same {
+        if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, |_| true)
+            && iou > SAME_PERSON_IOU
+        {
             region.bounds = between(&region.bounds, &bounds, FINDER_WEIGHT);
+            region.unconfirmed = 0;
+        } else {
+            // Full: the finder gives the best first.
+            let _ = left.push((bounds, score));
+        }
+    }
+    for (bounds, score) in left {
+        let astray = |region: &Region| region.unconfirmed > 0;
+        if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, astray)
+            && iou > ASTRAY_IOU
+        {
+            region.bounds = bounds;
+            region.velocity = (0.0, 0.0);
+            region.unconfirmed = 0;
         } else {
             let fresh = Region {
                 bounds,
                 score,
                 velocity: (0.0, 0.0),
+                unconfirmed: 0,
             };
             // Full: the people already followed come first.
             let _ = regions.push(fresh);
         }
     }
+}
+
+/// The region that overlaps a box most, of those wanted, and by how much.
+fn nearest<'a>(
+    regions: &'a mut [Region],
+    bounds: &BoxPx,
+    wanted: impl Fn(&Region) -> bool,
+) -> Option<(f32, &'a mut Region)> {
+    regions
+        .iter_mut()
+        .filter(|region| wanted(region))
+        .map(|region| (region.bounds.iou(bounds), region))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
 fn between(a: &BoxPx, b: &BoxPx, share: f32) -> BoxPx {
@@ -164,6 +221,7 @@ mod tests {
             bounds: bounds(100.0, 50.0, 40.0, 100.0),
             score: 1.0,
             velocity: (0.0, 0.0),
+            unconfirmed: 0,
         };
         let region = Region::after(&bounds(110.0, 50.0, 40.0, 100.0), &before);
         assert_eq!(region.velocity, (10.0, 0.0));
@@ -180,6 +238,7 @@ mod tests {
                 bounds: bounds(100.0, 100.0, 100.0, 200.0),
                 score: 1.0,
                 velocity: (3.0, 0.0),
+                unconfirmed: 0,
             })
             .unwrap();
         let found = [
@@ -195,5 +254,61 @@ mod tests {
         let many = (0_u8..12).map(|i| (bounds(f32::from(i) * 300.0, 900.0, 80.0, 200.0), 0.5));
         join(&mut regions, many);
         assert_eq!(regions.len(), PEOPLE_MAX);
+    }
+
+    fn followed(bounds: BoxPx) -> Region {
+        Region {
+            bounds,
+            score: 1.0,
+            velocity: (3.0, 0.0),
+            unconfirmed: 0,
+        }
+    }
+
+    #[test]
+    fn a_box_half_beside_somebody_nobody_else_claims_sets_the_region_right() {
+        let mut regions = Regions::new();
+        // Keypoints ran away to the right and below.
+        regions
+            .push(followed(bounds(120.0, 120.0, 160.0, 300.0)))
+            .unwrap();
+        let person = bounds(100.0, 100.0, 100.0, 200.0);
+        join(&mut regions, std::iter::once((person, 0.8)));
+        assert_eq!(regions.len(), 1);
+        assert_eq!(regions[0].bounds, person);
+        assert_eq!(regions[0].unconfirmed, 0);
+    }
+
+    #[test]
+    fn a_neighbour_who_overlaps_does_not_take_the_region_of_another() {
+        let mut regions = Regions::new();
+        let first = bounds(100.0, 100.0, 100.0, 200.0);
+        let second = bounds(160.0, 100.0, 100.0, 200.0);
+        regions.push(followed(first)).unwrap();
+        join(&mut regions, [(first, 0.9), (second, 0.8)].into_iter());
+        assert_eq!(regions.len(), 2);
+        assert_eq!(regions[0].bounds, first);
+        assert_eq!(regions[1].bounds, second);
+    }
+
+    #[test]
+    fn whom_the_finder_passes_over_is_counted() {
+        let mut regions = Regions::new();
+        regions
+            .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
+            .unwrap();
+        join(&mut regions, std::iter::empty());
+        join(&mut regions, std::iter::empty());
+        assert_eq!(regions[0].unconfirmed, 2);
+    }
+
+    #[test]
+    fn a_box_grows_by_no_more_than_arms_can() {
+        let before = Region {
+            velocity: (0.0, 0.0),
+            ..followed(bounds(100.0, 100.0, 100.0, 200.0))
+        };
+        let after = Region::after(&bounds(0.0, 0.0, 600.0, 800.0), &before);
+        assert_eq!(after.bounds, bounds(60.0, 60.0, 180.0, 280.0));
     }
 }
