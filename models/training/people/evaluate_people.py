@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from shards import CROP_H, CROP_W, HELD_OUT, open_shard
 
 from crop import Array, assumed_camera, person_crop
 
@@ -198,12 +199,39 @@ def overlay(image: Image, points: Array, box: Box) -> Image:
     return out
 
 
+def shard_frames(folder: Path, first: int, count: int) -> list[Frame]:
+    """Crops of a shard as pictures that are crops already; only keypoints that can be seen count."""
+    arrays, total = open_shard(folder)
+    frames = []
+    for i in range(first, min(first + count, total)):
+        k = np.array(arrays["keypoints"][i])
+        if np.isfinite(arrays["joints"][i]).all():
+            whole = (0.0, 0.0, float(CROP_W), float(CROP_H))
+            frames.append(Frame(np.array(arrays["image"][i]), whole, k[:, :2], k[:, 2] > 0.5))
+    return frames
+
+
+def measure_shard(person: Person, folder: Path, first: int, count: int) -> str:
+    """Figures on rendered crops: PCK of what can be seen, and whether the network knows what can be seen."""
+    met, right, known = [], 0, 0
+    for f in shard_frames(folder, first, count):
+        heat, visible, _, _ = person.net.run(None, {"image": f.image.transpose(2, 0, 1)[None].astype(np.float32) / 255})
+        torso = np.linalg.norm(f.points[[5, 6]].mean(0) - f.points[[11, 12]].mean(0))
+        away = np.linalg.norm(decode_heatmaps(heat[0]) - f.points, axis=1)
+        met.append((away < 0.2 * max(float(torso), 10.0))[f.counts])
+        right += int(((visible[0] > 0) == f.counts).sum())
+        known += 17
+    hits = np.concatenate(met)
+    return f"PCK@0.2 {hits.mean():.3f} of {len(hits)} seen keypoints, seen or not right in {right / known:.3f}"
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("data", type=Path, help="folder with real/ and weights/")
     p.add_argument("--person", type=Path, required=True)
     p.add_argument("--finder", type=Path)
     p.add_argument("--movenet", action="store_true", help="the same figures for MoveNet")
+    p.add_argument("--shards", type=Path, nargs="*", default=[], help="held-out rows of these are measured as well")
     p.add_argument("--pictures", type=Path, help="write overlays here")
     a = p.parse_args()
     real = a.data / "real"
@@ -211,6 +239,8 @@ def main() -> None:
     person = Person(a.person)
     finder = Finder(a.finder) if a.finder else None
     nets: dict[str, Any] = {"person": person, **({"movenet": movenet} if a.movenet else {})}
+    for folder in a.shards:
+        print(f"{folder.name}: {measure_shard(person, folder, 0, 2 * HELD_OUT if 'held' in folder.name else HELD_OUT)}")
     sets = {"squats": squats(real), "coco 785": coco_photo(real)}
     calibrated = []
     for camera in range(1, 5):

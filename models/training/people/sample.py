@@ -21,6 +21,7 @@ from view import SS, H, W, render, rotation
 
 SOURCES = {"train_cmu": 0.5, "train_mhad": 0.2, "train_accad": 0.3}
 """Motion files and their shares: the largest source is the most uniform one."""
+HELD_OUT_SOURCES = {"val_cmu": 0.5, "val_mhad": 0.5}
 NOBODY = 0.03
 """Share of crops without anybody: nothing is seen there."""
 
@@ -233,9 +234,10 @@ def main() -> None:
     p.add_argument("out", type=Path)
     p.add_argument("--seed", type=int, default=101)
     p.add_argument("--count", type=int, default=120000)
+    p.add_argument("--held-out", action="store_true", help="poses of the validation subjects, for measuring only")
     a = p.parse_args()
     cv2.setNumThreads(1)
-    studio, start = Studio(a.data, a.seed, SOURCES), time.time()
+    studio, start = Studio(a.data, a.seed, HELD_OUT_SOURCES if a.held_out else SOURCES), time.time()
     with Writer(a.out) as out:
         while out.count < a.count:
             out.add(studio.sample())
