@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from shards import CROP_H, CROP_W, HELD_OUT, open_shard
 
 from crop import Array, assumed_camera, person_crop
+from shards import CROP_H, CROP_W, HELD_OUT, open_shard
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
