@@ -8,6 +8,7 @@ the daemons of this machine; elsewhere say where and what:
 
 import argparse
 import json
+import signal
 import threading
 
 import cbor2
@@ -29,6 +30,7 @@ add("--joints", nargs="+", default=["pelvis", "left_wrist", "right_wrist"], choi
 add("--count", type=int, default=0, help="stop after so many messages; 0: never")
 args = parser.parse_args()
 
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly
 enough = threading.Event()
 seen = 0
 
