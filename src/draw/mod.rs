@@ -21,8 +21,15 @@ use tiny_skia::{
 use crate::pose::{CONFIDENCE_GATE, JointState, PersonPose, PoseSample};
 use crate::skeleton::KEYPOINT_EDGES;
 
-/// Width of the column with the views from the side and from above, pixels.
-const PANEL_PX: u32 = 260;
+/// Smallest width of the column with the views from the side and from above,
+/// pixels; beside a tall frame it is half as wide as the picture is high.
+const PANEL_PX_MIN: u32 = 320;
+
+/// Rows of a picture for each step in the size of words, pixels.
+const ROWS_PER_WORD_SIZE: u32 = 480;
+
+/// Height of the legend for each step in the size of words, pixels.
+const LEGEND_PX: f32 = 18.0;
 
 /// Smallest height of the picture, pixels: two views one above the other.
 const HEIGHT_PX_MIN: u32 = 480;
@@ -55,6 +62,9 @@ pub struct Overlay {
     canvas: Canvas,
     width_px: u32,
     height_px: u32,
+    panel_px: u32,
+    /// Size of words, see [`text::write`].
+    words: u8,
 }
 
 impl Overlay {
@@ -65,11 +75,16 @@ impl Overlay {
     /// A side is 0.
     pub fn new(width_px: u32, height_px: u32) -> Self {
         let height = height_px.max(HEIGHT_PX_MIN);
-        let pixmap = Pixmap::new(width_px + PANEL_PX, height).expect("both sides are above 0");
+        let panel_px = PANEL_PX_MIN.max(height / 2);
+        let pixmap = Pixmap::new(width_px + panel_px, height).expect("both sides are above 0");
         Self {
             canvas: Canvas { pixmap },
             width_px,
             height_px,
+            panel_px,
+            words: u8::try_from(height / ROWS_PER_WORD_SIZE)
+                .unwrap_or(4)
+                .clamp(1, 4),
         }
     }
 
@@ -97,7 +112,7 @@ impl Overlay {
         text::write(
             &mut self.canvas,
             (6.0, 6.0),
-            1,
+            self.words,
             WORDS,
             Some(BACKGROUND),
             &words,
@@ -185,13 +200,18 @@ impl Overlay {
         if let Some(action) = &person.action {
             words = format!("{}  {} {:.2}", person.id, action.label, action.probability);
         }
-        let at = (bounds.left.max(2.0), (bounds.top - 12.0).max(18.0));
-        text::write(canvas, at, 1, [0; 3], Some(colour), &words);
+        let line = f32::from(self.words) * 10.0;
+        let at = (
+            bounds.left.max(2.0),
+            (bounds.top - line - 2.0).max(line + 8.0),
+        );
+        text::write(canvas, at, self.words, [0; 3], Some(colour), &words);
     }
 
     fn views(&mut self, sample: &PoseSample) {
         let left = self.width_px as f32;
-        let half = 0.5 * self.canvas.pixmap.height() as f32;
+        let legend = LEGEND_PX * f32::from(self.words);
+        let half = 0.5 * (self.canvas.pixmap.height() as f32 - legend);
         let people: Vec<&PersonPose> = sample
             .people
             .iter()
@@ -201,26 +221,34 @@ impl Overlay {
             let area = scene3d::Area {
                 left,
                 top,
-                width: PANEL_PX as f32,
+                width: self.panel_px as f32,
                 height: half,
             };
-            scene3d::view(&mut self.canvas, kind, &area, &people);
+            scene3d::view(&mut self.canvas, kind, &area, self.words, &people);
         }
-        let legend_y = self.canvas.pixmap.height() as f32 - 14.0;
-        for (x, colour, word) in [
-            (10.0, MEASURED, "measured"),
-            (100.0, COMPLETED, "completed"),
-        ] {
-            self.canvas
-                .dot((left + x, legend_y + 4.0), 3.5, colour, 1.0);
-            text::write(
-                &mut self.canvas,
-                (left + x + 8.0, legend_y),
-                1,
-                WORDS,
-                None,
-                word,
-            );
+        self.legend();
+    }
+
+    /// What the marks on joints mean; the shapes differ as well as the colours.
+    fn legend(&mut self) {
+        let size = f32::from(self.words);
+        let left = self.width_px as f32;
+        let top = self.canvas.pixmap.height() as f32 - LEGEND_PX * size;
+        let y = top + 5.0 * size;
+        let middle = y + 4.0 * size;
+        self.canvas.block(
+            (left, top),
+            (self.panel_px as f32, LEGEND_PX * size),
+            BACKGROUND,
+            1.0,
+        );
+        self.canvas
+            .dot((left + 10.0 * size, middle), 3.0 * size, MEASURED, 1.0);
+        self.canvas
+            .ring((left + 100.0 * size, middle), 3.0 * size, COMPLETED);
+        for (x, word) in [(18.0, "measured"), (108.0, "completed")] {
+            let at = (left + x * size, y);
+            text::write(&mut self.canvas, at, self.words, WORDS, None, word);
         }
     }
 }
@@ -381,8 +409,58 @@ mod tests {
         let back = Pixmap::load_png(&path).unwrap();
         assert_eq!(
             (back.width(), back.height()),
-            (64 + PANEL_PX, HEIGHT_PX_MIN)
+            (64 + PANEL_PX_MIN, HEIGHT_PX_MIN)
         );
+        let tall = Overlay::new(720, 1280);
+        assert_eq!((tall.pixmap().width(), tall.words), (720 + 640, 2));
+    }
+
+    /// How many pixels of the column beside the frame are nearly of a colour.
+    fn count(overlay: &Overlay, [r, g, b]: [u8; 3]) -> usize {
+        let pixmap = overlay.pixmap();
+        let near = |a: u8, b: u8| a.abs_diff(b) < 24;
+        (0..pixmap.height() - 24)
+            .flat_map(|y| (overlay.width_px..pixmap.width()).map(move |x| (x, y)))
+            .filter_map(|(x, y)| pixmap.pixel(x, y))
+            .filter(|p| near(p.red(), r) && near(p.green(), g) && near(p.blue(), b))
+            .count()
+    }
+
+    #[test]
+    fn a_joint_in_space_is_marked_by_how_it_is_known() {
+        let mut overlay = Overlay::new(120, 100);
+        let rgb = vec![0; 120 * 100 * 3];
+        let mut draw = |state: JointState| {
+            let mut sample = PoseSample::default();
+            let mut person = person();
+            person.states[1] = state;
+            person.joints_camera_m[1] = Vec3::new(-0.4, 0.6, 2.6);
+            sample.people.push(person).unwrap();
+            overlay.draw(&rgb, &sample);
+            (count(&overlay, MEASURED), count(&overlay, COMPLETED))
+        };
+        let measured = draw(JointState::Measured);
+        let completed = draw(JointState::Completed);
+        let absent = draw(JointState::Absent);
+        assert_eq!(measured.1, 0);
+        assert!(completed.1 > 0 && completed.0 < measured.0);
+        assert!(absent.1 == 0 && absent.0 < measured.0);
+    }
+
+    #[test]
+    fn the_camera_is_shown_where_there_is_room_for_it() {
+        let mut overlay = Overlay::new(120, 100);
+        let rgb = vec![0; 120 * 100 * 3];
+        let mut draw = |away: f32| {
+            let mut sample = PoseSample::default();
+            let mut person = person();
+            person.joints_camera_m = [Vec3::new(0.0, 0.2, away); JOINTS];
+            sample.people.push(person).unwrap();
+            overlay.draw(&rgb, &sample);
+            count(&overlay, scene3d::CAMERA)
+        };
+        assert!(draw(3.0) > 20);
+        assert_eq!(draw(12.0), 0);
     }
 
     #[test]

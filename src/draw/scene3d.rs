@@ -24,11 +24,21 @@ pub(super) struct Area {
     pub height: f32,
 }
 
+/// Colour of the grid's numbers.
+const NUMBERS: [u8; 3] = [130, 140, 152];
+
 /// Room left around people, metres.
-const MARGIN_M: f32 = 0.4;
+const MARGIN_M: f32 = 0.3;
 
 /// Smallest width shown, metres: a person with raised arms.
 const SPAN_M_MIN: f32 = 2.6;
+
+/// Colour of the camera's mark.
+pub(super) const CAMERA: [u8; 3] = [120, 150, 200];
+
+/// Smallest scale at which the camera is still shown beside the people, pixels a
+/// metre; when they are farther away, people alone fill the view.
+const CAMERA_PX_PER_M_MIN: f32 = 60.0;
 
 /// Camera frame to the plane of a view: right and down, metres.
 fn plane(kind: Kind, joint: Vec3) -> (f32, f32) {
@@ -39,7 +49,13 @@ fn plane(kind: Kind, joint: Vec3) -> (f32, f32) {
 }
 
 /// Draws the people in an area.
-pub(super) fn view(canvas: &mut Canvas, kind: Kind, area: &Area, people: &[&PersonPose]) {
+pub(super) fn view(
+    canvas: &mut Canvas,
+    kind: Kind,
+    area: &Area,
+    words: u8,
+    people: &[&PersonPose],
+) {
     canvas.line(
         (area.left, area.top),
         (area.left + area.width, area.top),
@@ -49,16 +65,44 @@ pub(super) fn view(canvas: &mut Canvas, kind: Kind, area: &Area, people: &[&Pers
         false,
     );
     let title = match kind {
-        Kind::Side => "side, 1 m grid",
-        Kind::Above => "above, 1 m grid",
+        Kind::Side => "side, metres",
+        Kind::Above => "above, metres",
     };
-    let scale = Scale::around(kind, area, people);
-    scale.grid(canvas);
+    let with_camera = Scale::around(kind, area, people, true);
+    let shows_camera = with_camera.px_per_m >= CAMERA_PX_PER_M_MIN;
+    let scale = if shows_camera {
+        with_camera
+    } else {
+        Scale::around(kind, area, people, false)
+    };
+    scale.grid(canvas, kind, words);
+    if shows_camera {
+        camera(canvas, kind, &scale);
+    }
     for person in people {
         skeleton(canvas, kind, &scale, person);
     }
     let at = (area.left + 8.0, area.top + 8.0);
-    text::write(canvas, at, 1, WORDS, Some(super::BACKGROUND), title);
+    text::write(canvas, at, words, WORDS, Some(super::BACKGROUND), title);
+}
+
+/// The camera: a pyramid opening along the depth, its tip at the origin.
+fn camera(canvas: &mut Canvas, kind: Kind, scale: &Scale) {
+    let tip = scale.pixel((0.0, 0.0));
+    let (length, half) = (22.0, 11.0);
+    let corners = match kind {
+        Kind::Side => [(length, -half), (length, half)],
+        Kind::Above => [(-half, -length), (half, -length)],
+    }
+    .map(|(x, y)| (tip.0 + x, tip.1 + y));
+    for (from, to) in [
+        (tip, corners[0]),
+        (tip, corners[1]),
+        (corners[0], corners[1]),
+    ] {
+        canvas.line(from, to, 2.0, CAMERA, 1.0, false);
+    }
+    canvas.dot(tip, 3.5, CAMERA, 1.0);
 }
 
 fn skeleton(canvas: &mut Canvas, kind: Kind, scale: &Scale, person: &PersonPose) {
@@ -90,10 +134,13 @@ struct Scale {
 }
 
 impl Scale {
-    /// Shows all people, with room around them.
-    fn around(kind: Kind, area: &Area, people: &[&PersonPose]) -> Self {
+    /// Shows all people, and the camera if wanted, with room around them.
+    fn around(kind: Kind, area: &Area, people: &[&PersonPose], camera: bool) -> Self {
         let mut low = (f32::INFINITY, f32::INFINITY);
         let mut high = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+        if camera {
+            (low, high) = ((0.0, 0.0), (0.0, 0.0));
+        }
         for person in people {
             for joint in 0..JOINTS {
                 if person.states[joint] != JointState::Absent {
@@ -123,9 +170,16 @@ impl Scale {
         )
     }
 
-    /// Lines at whole metres.
-    fn grid(&self, canvas: &mut Canvas) {
+    /// Lines at whole metres; those across the depth carry its number.
+    fn grid(&self, canvas: &mut Canvas, kind: Kind, words: u8) {
         let area = &self.area;
+        let size = f32::from(words);
+        let number = |canvas: &mut Canvas, at: (f32, f32), metres: f32| {
+            if metres > 0.5 {
+                let metres = format!("{metres:.0}");
+                text::write(canvas, at, words, NUMBERS, None, &metres);
+            }
+        };
         let half_x = 0.5 * area.width / self.px_per_m;
         let half_y = 0.5 * area.height / self.px_per_m;
         let mut x = (self.centre_m.0 - half_x).ceil();
@@ -133,6 +187,9 @@ impl Scale {
             let column = self.pixel((x, 0.0)).0;
             let (top, bottom) = (area.top, area.top + area.height);
             canvas.line((column, top), (column, bottom), 1.0, GRID, 0.8, false);
+            if kind == Kind::Side {
+                number(canvas, (column + 3.0, bottom - 11.0 * size), x);
+            }
             x += 1.0;
         }
         let mut y = (self.centre_m.1 - half_y).ceil();
@@ -140,6 +197,9 @@ impl Scale {
             let row = self.pixel((0.0, y)).1;
             let (left, right) = (area.left, area.left + area.width);
             canvas.line((left, row), (right, row), 1.0, GRID, 0.8, false);
+            if kind == Kind::Above {
+                number(canvas, (right - 11.0 * size, row + 3.0), -y);
+            }
             y += 1.0;
         }
     }

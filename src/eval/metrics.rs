@@ -103,16 +103,17 @@ impl Similarity {
 }
 
 /// Mean absolute difference of joint angles, degrees: knees, elbows, hips, shoulders.
-pub fn angle_deg(estimate: &[Vec3; JOINTS], truth: &[Vec3; JOINTS]) -> f64 {
+/// An angle at a bone without length is none and is left out; `None` where all are.
+pub fn angle_deg(estimate: &[Vec3; JOINTS], truth: &[Vec3; JOINTS]) -> Option<f64> {
     let angle = |pose: &[Vec3; JOINTS], (at, a, b): (usize, usize, usize)| {
         f64::from((pose[a] - pose[at]).angle_between(pose[b] - pose[at])).to_degrees()
     };
     mean(
         ANGLES
             .iter()
-            .map(|which| (angle(estimate, *which) - angle(truth, *which)).abs()),
+            .map(|which| (angle(estimate, *which) - angle(truth, *which)).abs())
+            .filter(|difference| difference.is_finite()),
     )
-    .unwrap_or_default()
 }
 
 /// Mean difference in length between a left bone and its right counterpart.
@@ -225,9 +226,22 @@ mod tests {
     #[test]
     fn a_bent_knee_is_seen_in_the_angles() {
         let truth = pose();
-        assert!(angle_deg(&truth, &truth) < 1e-3);
+        assert!(angle_deg(&truth, &truth).unwrap() < 1e-3);
         let mut bent = truth;
         bent[3] = bent[2] + Vec3::new(0.0, 0.0, 0.4);
-        assert!(angle_deg(&bent, &truth) > 0.5);
+        assert!(angle_deg(&bent, &truth).unwrap() > 0.5);
+    }
+
+    #[test]
+    fn a_pose_without_extent_has_no_score_rather_than_a_good_one() {
+        let truth = pose();
+        let point = [Vec3::ONE; JOINTS];
+        assert_eq!(pa_mpjpe_mm(&point, &truth), None);
+        assert_eq!(pa_mpjpe_mm(&truth, &point), None);
+        assert_eq!(angle_deg(&point, &truth), None);
+        // One bone without length spoils only the angles it takes part in.
+        let mut short = truth;
+        short[3] = short[2];
+        assert!(angle_deg(&short, &truth).unwrap() < 1e-3);
     }
 }

@@ -170,7 +170,7 @@ fn score(
     };
     Score {
         mpjpe_mm: mpjpe_mm(joints, joints[0], truth, truth[0]),
-        pa_mpjpe_mm: pa_mpjpe_mm(joints, truth).unwrap_or_default(),
+        pa_mpjpe_mm: pa_mpjpe_mm(joints, truth),
         hidden_mm: hidden,
         accel_mm: accel,
         angle_deg: angle_deg(joints, truth),

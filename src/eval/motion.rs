@@ -110,10 +110,10 @@ pub fn read(index: &Path) -> Result<Vec<Motion>, MotionError> {
                     recording.0.len()
                 ),
             })?;
-        if !(row.fps > 0.0 && row.fps <= 1000.0) {
+        if !(1.0..=1000.0).contains(&row.fps) {
             return Err(MotionError::Index {
                 path: index.to_owned(),
-                message: format!("{}: fps = {}: must be above 0, to 1000", row.id, row.fps),
+                message: format!("{}: fps = {}: must be from 1 to 1000", row.id, row.fps),
             });
         }
         motions.push(Motion {
@@ -289,6 +289,72 @@ mod tests {
         let message = refused(&folder(0, 3));
         assert!(
             message.contains("frames 0 to 3, the file has 2"),
+            "{message}"
+        );
+    }
+
+    /// Rewrites the index with one text in the place of another.
+    fn reworded(from: &str, to: &str) -> String {
+        let folder = folder(0, 2);
+        let path = folder.path().join("index.json");
+        let index = std::fs::read_to_string(&path).unwrap();
+        assert!(index.contains(from));
+        std::fs::write(&path, index.replace(from, to)).unwrap();
+        refused(&folder)
+    }
+
+    #[test]
+    fn an_index_that_makes_no_sense_is_refused_with_motion_and_value() {
+        for (from, to, words) in [
+            (
+                r#""fps": 30"#,
+                r#""fps": 0"#,
+                "a: fps = 0: must be from 1 to 1000",
+            ),
+            (r#""fps": 30"#, r#""fps": -1e300"#, "must be from 1 to 1000"),
+            (
+                "m.safetensors",
+                "../m.safetensors",
+                "must lie beside the index",
+            ),
+            (r#""start": 0"#, r#""start": -1"#, "-1"),
+            (
+                r#""start": 0"#,
+                r#""start": 18446744073709551615"#,
+                "the file has 2",
+            ),
+            (r#""file""#, r#""fiel""#, "file"),
+            ("[{", "{", "index.json: "),
+        ] {
+            let message = reworded(from, to);
+            assert!(message.contains(words), "{to}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_tensor_of_another_shape_or_type_is_refused_with_both() {
+        let folder = folder(0, 2);
+        let zeros = vec![0_u8; 2 * JOINTS * 12];
+        let write = |joints: (Dtype, Vec<usize>), pelvises: usize| {
+            let bytes = &zeros[..joints.1.iter().product::<usize>() * joints.0.bitsize() / 8];
+            let joints = TensorView::new(joints.0, joints.1, bytes).unwrap();
+            let pelvis =
+                TensorView::new(Dtype::F32, vec![pelvises, 3], &zeros[..pelvises * 12]).unwrap();
+            let bytes =
+                safetensors::serialize([("joints17", joints), ("pelvis", pelvis)], None).unwrap();
+            std::fs::write(folder.path().join("m.safetensors"), bytes).unwrap();
+            refused(&folder)
+        };
+        let message = write((Dtype::F16, vec![2, 16, 3]), 2);
+        assert!(message.contains("joints17 is F16 [2, 16, 3]"), "{message}");
+        let message = write((Dtype::F32, vec![2, JOINTS, 3]), 2);
+        assert!(
+            message.contains("joints17 is F32 [2, 17, 3], wanted F16"),
+            "{message}"
+        );
+        let message = write((Dtype::F16, vec![2, JOINTS, 3]), 1);
+        assert!(
+            message.ends_with("joints17 has 2 frames, pelvis has 1"),
             "{message}"
         );
     }

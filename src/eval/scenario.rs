@@ -63,12 +63,16 @@ pub struct Scenario {
     pub hide: Vec<Hide>,
 }
 
-/// Keypoints that are hidden again and again.
+/// Keypoints that are hidden again and again: by name, by place in the image, or both.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Hide {
     /// COCO names; see [`KEYPOINT_NAMES`].
+    #[serde(default)]
     pub keypoints: Vec<String>,
+    /// A part of the image in which nothing is seen, as furniture before a fixed
+    /// camera: left, top, right, bottom as shares of the image's sides, 0 to 1.
+    pub region: Option<[f32; 4]>,
     /// Length of a round, seconds, 0.1 to 600.
     pub every_s: f64,
     /// Hidden for the last so many seconds of each round.
@@ -166,6 +170,18 @@ impl Scenario {
         for hide in &self.hide {
             check("scenario.hide.every_s", hide.every_s, 0.1, 600.0)?;
             check("scenario.hide.for_s", hide.for_s, 0.0, hide.every_s)?;
+            if let Some([left, top, right, bottom]) = hide.region {
+                for (low, high) in [(left, right), (top, bottom)] {
+                    check("scenario.hide.region", low, 0.0, 1.0)?;
+                    check("scenario.hide.region", high, low, 1.0)?;
+                }
+            } else if hide.keypoints.is_empty() && !hide.below_hips {
+                return Err(ConfigError::Value {
+                    key: "scenario.hide",
+                    value: "nothing".to_owned(),
+                    want: "keypoints, region or below_hips",
+                });
+            }
             for name in &hide.keypoints {
                 if !KEYPOINT_NAMES.contains(&name.as_str()) {
                     return Err(ConfigError::Value {
@@ -188,6 +204,13 @@ impl Hide {
                 .keypoints
                 .iter()
                 .any(|name| name == KEYPOINT_NAMES[keypoint])
+    }
+
+    /// Whether a place in the image, in shares of its sides, lies in the hidden part.
+    pub fn covers(&self, [x, y]: [f32; 2], time_s: f64) -> bool {
+        self.region.is_some_and(|[left, top, right, bottom]| {
+            (left..=right).contains(&x) && (top..=bottom).contains(&y)
+        }) && self.active(time_s)
     }
 
     /// Whether something is hidden at that time.
@@ -229,6 +252,38 @@ mod tests {
         );
         let hide = "[[scenario]]\nname = \"a\"\nhide = [{ keypoints = [\"tail\"], every_s = 2.0, for_s = 1.0 }]";
         assert!(refused(hide).contains("tail"));
+        let hide = |what: &str| {
+            refused(&format!(
+                "[[scenario]]\nname = \"a\"\nhide = [{{ {what}every_s = 2.0, for_s = 1.0 }}]"
+            ))
+        };
+        assert_eq!(
+            hide("region = [0.0, 0.6, 1.0, 1.5], "),
+            "scenario.hide.region = 1.5: must be from 0.6 to 1"
+        );
+        assert!(hide("region = [0.5, 0.0, 0.4, 1.0], ").contains("must be from 0.5 to 1"));
+        assert_eq!(
+            hide(""),
+            "scenario.hide = \"nothing\": must be keypoints, region or below_hips"
+        );
+        let late = "[[scenario]]\nname = \"a\"\nhide = [{ below_hips = true, every_s = 2.0, for_s = 3.0 }]";
+        assert_eq!(
+            refused(late),
+            "scenario.hide.for_s = 3: must be from 0 to 2"
+        );
+    }
+
+    #[test]
+    fn the_scenario_in_the_documents_is_one() {
+        let text = include_str!("../../docs/accuracy.md");
+        let (_, rest) = text.split_once("```toml\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.toml");
+        std::fs::write(&path, example).unwrap();
+        let scenarios = Scenario::read(Some(&path)).unwrap();
+        assert!(scenarios[0].hide[0].covers([0.5, 0.9], 3.0));
+        assert!(scenarios[0].hide[1].hides(7, 5.0));
     }
 
     #[test]
@@ -237,8 +292,13 @@ mod tests {
             keypoints: vec!["left_knee".into()],
             every_s: 4.0,
             for_s: 2.0,
+            region: Some([0.0, 0.6, 0.5, 1.0]),
             below_hips: false,
         };
+        assert!(hide.covers([0.25, 0.9], 2.1));
+        assert!(!hide.covers([0.25, 0.9], 1.9));
+        assert!(!hide.covers([0.75, 0.9], 2.1));
+        assert!(!hide.covers([0.25, 0.5], 2.1));
         assert!(!hide.hides(13, 1.9));
         assert!(hide.hides(13, 2.1));
         assert!(!hide.hides(13, 4.1));

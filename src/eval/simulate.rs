@@ -32,6 +32,10 @@ const HEAD_M: f32 = 0.115;
 /// Nearest a joint may come to the camera, metres.
 const NEAREST_M: f32 = 0.5;
 
+/// Most frames made of one: a motion at 1 Hz, the least there is, seen by a
+/// camera at 120 Hz, the most.
+const RESAMPLED_MAX: usize = 120;
+
 /// Share of keypoints with an error six times as large: what detectors do now and then.
 const TAIL_SHARE: f64 = 0.02;
 
@@ -119,7 +123,7 @@ fn resampled(motion: &Motion, rate_hz: Option<f64>) -> Vec<[Vec3; JOINTS]> {
     };
     let step = motion.rate_hz / rate_hz;
     let count = ((poses.len().max(1) - 1) as f64 / step) as usize + 1;
-    (0..count.min(poses.len().saturating_mul(8)))
+    (0..count.min(poses.len().saturating_mul(RESAMPLED_MAX)))
         .map(|frame| {
             let at = frame as f64 * step;
             let before = (at as usize).min(poses.len() - 1);
@@ -245,7 +249,9 @@ fn detect(
         }
         let outside = at.min_element() < 0.0 || at.max_element() > side - 1.0;
         let hidden = scenario.hide.iter().any(|hide| {
+            let place = (pixels[k] / (side - 1.0)).to_array();
             hide.hides(k, time_s)
+                || hide.covers(place, time_s)
                 || hide.below_hips
                     && hide.active(time_s)
                     && pixels[k].y > hips_y + 0.02 * height
@@ -420,6 +426,7 @@ mod tests {
             keypoints: vec!["left_knee".into()],
             every_s: 4.0,
             for_s: 2.0,
+            region: None,
             below_hips: false,
         };
         let scenario = scenario(|s| {
@@ -431,6 +438,44 @@ mod tests {
         assert!(!moments[75].visible[5]);
         assert!(moments[75].visible[2]);
         assert!(moments[125].visible[5]);
+    }
+
+    #[test]
+    fn furniture_before_the_camera_hides_whatever_is_behind_it() {
+        let lower = super::super::scenario::Hide {
+            keypoints: Vec::new(),
+            every_s: 4.0,
+            for_s: 4.0,
+            region: Some([0.0, 0.5, 1.0, 1.0]),
+            below_hips: false,
+        };
+        let scenario = scenario(|s| {
+            s.hide = vec![lower];
+            s.noise = 0.0;
+            s.missed = 0.0;
+        });
+        let stream = stream(&scenario, &motion(), 8).unwrap();
+        let middle = 0.5 * (f32::from(640_u16) - 1.0);
+        let mut hidden = 0;
+        for moment in &stream.moments {
+            for (joint, _) in SHARED {
+                let p = moment.joints_camera_m[joint];
+                let below = stream.calibration.pixel(p.truncate() / p.z).y > middle;
+                hidden += usize::from(below);
+                assert_eq!(moment.visible[joint], !below);
+            }
+        }
+        assert!(hidden > 0, "legs are in the lower half");
+    }
+
+    #[test]
+    fn a_quick_camera_looks_between_the_frames_of_a_slow_recording() {
+        let mut slow = motion();
+        slow.rate_hz = 2.0;
+        slow.joints_world_m.truncate(5);
+        let scenario = scenario(|s| s.rate_hz = Some(60.0));
+        let moments = stream(&scenario, &slow, 9).unwrap().moments;
+        assert_eq!(moments.len(), 4 * 30 + 1);
     }
 
     #[test]

@@ -10,14 +10,14 @@ use crate::skeleton::JOINTS;
 pub struct Score {
     /// Mean joint error, pelvis at the pelvis.
     pub mpjpe_mm: f64,
-    /// Mean joint error after the best similarity transform.
-    pub pa_mpjpe_mm: f64,
+    /// Mean joint error after the best similarity transform, where there is one.
+    pub pa_mpjpe_mm: Option<f64>,
     /// Errors of the hidden joints after that transform.
     pub hidden_mm: Vec<f64>,
     /// Error of acceleration, where the two frames before were estimated as well.
     pub accel_mm: Option<f64>,
-    /// Mean error of joint angles.
-    pub angle_deg: f64,
+    /// Mean error of joint angles, where the bones have a length.
+    pub angle_deg: Option<f64>,
     /// Mean difference of left and right bones.
     pub symmetry_mm: f64,
     /// Joints whose error lies within the radius that sigma says holds 90 %.
@@ -35,6 +35,12 @@ impl Mean {
     fn take(&mut self, value: f64) {
         self.sum += value;
         self.count += 1;
+    }
+
+    fn take_some(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            self.take(value);
+        }
     }
 
     fn add(&mut self, other: Self) {
@@ -69,14 +75,12 @@ impl Sums {
     /// Takes one frame in.
     pub fn take(&mut self, score: &Score) {
         self.mpjpe.take(score.mpjpe_mm);
-        self.pa_mpjpe.take(score.pa_mpjpe_mm);
+        self.pa_mpjpe.take_some(score.pa_mpjpe_mm);
         for error in &score.hidden_mm {
             self.hidden.take(*error);
         }
-        if let Some(accel) = score.accel_mm {
-            self.accel.take(accel);
-        }
-        self.angle.take(score.angle_deg);
+        self.accel.take_some(score.accel_mm);
+        self.angle.take_some(score.angle_deg);
         self.symmetry.take(score.symmetry_mm);
         #[expect(clippy::cast_precision_loss, reason = "seventeen joints")]
         let share = f64::from(score.within) / (JOINTS - 1) as f64;
