@@ -175,7 +175,9 @@ impl Scale {
         let area = &self.area;
         let size = f32::from(words);
         let number = |canvas: &mut Canvas, at: (f32, f32), metres: f32| {
-            if metres > 0.5 {
+            let inside = at.0 + 8.0 * size <= area.left + area.width
+                && at.1 + 8.0 * size <= area.top + area.height;
+            if metres > 0.5 && inside {
                 let metres = format!("{metres:.0}");
                 text::write(canvas, at, words, NUMBERS, None, &metres);
             }
