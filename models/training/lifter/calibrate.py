@@ -16,11 +16,29 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from arrays import Floats32
 from evaluate import RADIUS_90, draw, load_lifter, predict
-from model import SIGMA_MIN
-from motion import load_training
+from model import SIGMA_MIN, Lifter
+from motion import Motion, load_training
 from simulate import MODERATE, TRAINING
 from skeleton import H36M_NAMES
+
+
+@torch.no_grad()
+def calibrate(model: Lifter, motion: Motion, count: int) -> Floats32:
+    """Shift ln sigma of `model`'s head in place, on `count` windows of each condition; return the factors [17]."""
+    ratios = []
+    for view, seed in ((MODERATE, 21), (TRAINING, 22)):
+        kp, truth, _ = draw(motion, view, count, seed)
+        pose, log_sigma = predict(model, kp)
+        distance = (pose - torch.from_numpy(truth)).norm(dim=-1)
+        ratios.append((distance / (RADIUS_90 * log_sigma.exp())).numpy())
+    factor = np.quantile(np.concatenate(ratios), 0.9, axis=0).astype(np.float32)
+    factor[0] = 1.0
+    model.head.log_sigma.bias += torch.from_numpy(np.log(factor))
+    model.head.log_sigma.weight[0] = 0.0
+    model.head.log_sigma.bias[0] = math.log(SIGMA_MIN)
+    return factor
 
 
 def main() -> None:
@@ -32,20 +50,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=6000)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    motion = load_training(args.motion, "held_out")
     model = load_lifter(args.weights)
-    ratios = []
-    for view, seed in ((MODERATE, 21), (TRAINING, 22)):
-        kp, truth, _ = draw(motion, view, args.count, seed)
-        pose, log_sigma = predict(model, kp)
-        distance = (pose - torch.from_numpy(truth)).norm(dim=-1)
-        ratios.append((distance / (RADIUS_90 * log_sigma.exp())).numpy())
-    factor = np.quantile(np.concatenate(ratios), 0.9, axis=0)
-    factor[0] = 1.0
-    with torch.no_grad():
-        model.head.log_sigma.bias += torch.from_numpy(np.log(factor)).float()
-        model.head.log_sigma.weight[0] = 0.0
-        model.head.log_sigma.bias[0] = math.log(SIGMA_MIN)
+    factor = calibrate(model, load_training(args.motion, "held_out"), args.count)
     saved = torch.load(args.weights, weights_only=True)
     torch.save({"backbone": saved["backbone"], "weights": model.state_dict()}, args.out)
     print(json.dumps({n: round(float(f), 3) for n, f in zip(H36M_NAMES, factor, strict=True)}))

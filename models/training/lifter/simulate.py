@@ -47,9 +47,11 @@ class View(NamedTuple):
     """p that the whole body is turned about a level axis by up to 100 degrees (lying)."""
     scale_low: float = 0.8
     scale_high: float = 1.15
+    scale_peaked: bool = True
+    """Sizes near the middle of the range are drawn more often (the mean of two uniform numbers)."""
     limbs: float = 0.1
     """Bones are scaled by 1 +- limbs, the same left and right."""
-    child: float = 0.12
+    child: float = 0.08
     """p of a scale in 0.65..0.8 with shorter limbs and a longer head."""
     head_yaw: float = 28.0
     head_pitch: float = 12.0
@@ -105,7 +107,7 @@ MODERATE = View()._replace(
 """The training condition at a moderate level, on the people as they are."""
 
 CLEAN = View(
-    mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=1.0, scale_high=1.0, limbs=0.0,
+    mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=1.0, scale_high=1.0, scale_peaked=False, limbs=0.0,
     child=0.0, head_yaw=0.0, head_pitch=0.0, pitch_wide=0.0, close=0.0, other_rate=0.0,
     short_history=0.0, noise_low=0.0, noise_high=0.0, tail=0.0, correlated=0.0, uneven=0.0,
     offset=0.0, definition=0.0, occlusion=0.0, confidence_spread=0.0, drop_sample=0.0,
@@ -115,7 +117,7 @@ CLEAN = View(
 """True 2D, only clipped at the image border and hidden face points missing."""
 
 NOISY = CLEAN._replace(
-    mirror=0.5, scale_low=0.85, scale_high=1.15, limbs=0.08, noise_low=0.003, noise_high=0.02,
+    mirror=0.5, scale_low=0.85, scale_high=1.15, scale_peaked=False, limbs=0.08, noise_low=0.003, noise_high=0.02,
     tail=0.02, offset=0.01, drop_sample=0.025, drop_joint=0.025, drop_limb=0.03, drop_legs=0.05,
     drop_lower=0.03, swap=0.01,
 )  # fmt: skip
@@ -171,7 +173,7 @@ def camera_rotation(yaw: float, pitch: float, roll: float) -> Floats:
 
 @njit(cache=True)
 def _draw_trial(starts: Ints, cumulative: Floats) -> int:
-    trial = np.searchsorted(cumulative, np.random.random())
+    trial = int(np.searchsorted(cumulative, np.random.random()))
     trial = min(trial, len(cumulative) - 1)
     # Trials of people kept out have no weight; a draw on the edge must not fall on one.
     while trial > 0 and cumulative[trial] == cumulative[trial - 1]:
@@ -287,7 +289,10 @@ def _draw_bones(view: View, bones: Floats) -> float:
         bones[9] *= head
         bones[10] *= head
         return _between(CHILD, CHILD_TOP)
-    return _between(view.scale_low, view.scale_high)
+    scale = _between(view.scale_low, view.scale_high)
+    if view.scale_peaked:
+        scale = 0.5 * (scale + _between(view.scale_low, view.scale_high))
+    return scale
 
 
 @njit(cache=True)

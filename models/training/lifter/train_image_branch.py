@@ -1,16 +1,18 @@
-"""Train the head's image branch on rendered people; the lifter's own path stays as it is.
+"""Train the head with its image branch on rendered people, without losing the lifter's own path.
 
-`python train_image_branch.py --weights run.pt --data DIR --out head.safetensors` reads every
-`*.safetensors` in DIR, each with
-  kp    f32 [N,27,17,4]  input windows from the person network's own keypoints,
+`python train_image_branch.py --motion DIR --weights run.pt --data DIR --out head.safetensors` reads
+every `*.safetensors` in the data folder (made by ../people/fuse_features.py), each with
+  kp    f32 [N,27,17,4]  input windows that end in the person network's own keypoints,
   g     f32 [N,128]      the person network's feature of the newest frame,
   truth f32 [N,17,3]     joints relative to joint 0 in the rotated camera frame, metres,
-  group i64 [N]          clip or person; a window's neighbours share its group.
+  group i64 [N]          neighbours that share a scene or a look.
 Groups with group % 10 == 0 are held out.
 
-hidden = relu(lift_on * lift(f) + image_on * image(g)): only image.* is trained, so that with
-image_on = 0 the head gives exactly what it gave before. The lift branch is dropped at random in
-training, so that image features alone give a usable pose as well.
+The backbone stays. Half of each batch are simulated windows with image_on = 0, as the backbone
+was trained on, so that the head without image features stays what it was; the other half are
+rendered people with both branches, or one of them at random. A control is trained in the same
+way with image_on = 0 throughout: what "both" gains over it comes from pixels, the rest from the
+renders' other idea of where joints are.
 """
 
 from __future__ import annotations
@@ -24,12 +26,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evaluate import load_lifter, measures
-from model import Head, frames_of, losses
+from calibrate import calibrate
+from evaluate import draw, load_lifter, measures
+from model import Head, Lifter, frames_of, losses
+from motion import load_training
+from simulate import TRAINING
 
-LIFT_DROP = 0.15
-"""Chance that the lift branch is off in a training sample."""
+LIFT_DROP, IMAGE_DROP = 0.1, 0.2
+"""Chances that one branch is off for a rendered person."""
 HELD_OUT_EVERY = 10
+HALF_BATCH = 384
+LIKELIHOOD_WEIGHT = 0.01
 
 
 def load_data(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -46,60 +53,98 @@ def load_data(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return kp, g.float(), truth, group
 
 
+@torch.no_grad()
+def features_of(model: Lifter, kp: Tensor) -> Tensor:
+    """Return the backbone's features [N,256] of windows kp [N,27,17,4]."""
+    return torch.cat([model.backbone(frames_of(kp[i : i + 1000])) for i in range(0, len(kp), 1000)])
+
+
+def train_head(
+    trained: Head,
+    rendered: tuple[Tensor, Tensor, Tensor],
+    simulated: tuple[Tensor, Tensor],
+    steps: int,
+    rate: float,
+    with_image: bool,
+) -> Head:
+    """Return a head trained on (lifter feature, image feature, truth) and (lifter feature, truth)."""
+    head = Head(with_image=True)
+    head.load_state_dict(trained.state_dict(), strict=False)
+    if head.image is None:
+        raise SystemExit("the head has no image branch")
+    torch.nn.init.zeros_(head.image.weight)
+    torch.nn.init.zeros_(head.image.bias)
+    optimiser = torch.optim.AdamW(head.parameters(), rate, weight_decay=0.01)
+    no_image = torch.zeros(HALF_BATCH, rendered[1].shape[1])
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * (0.5 * (1.0 + math.cos(math.pi * step / steps)) + 1e-3)
+        a = torch.randint(len(rendered[0]), (HALF_BATCH,))
+        b = torch.randint(len(simulated[0]), (HALF_BATCH,))
+        chance = torch.rand(HALF_BATCH, 1)
+        lift_on = (chance >= LIFT_DROP).float() if with_image else torch.ones_like(chance)
+        image_on = (chance < 1.0 - IMAGE_DROP).float() if with_image else torch.zeros_like(chance)
+        pose, log_sigma = head(
+            torch.cat([rendered[0][a], simulated[0][b]]),
+            torch.cat([rendered[1][a], no_image]),
+            lift_on=torch.cat([lift_on, torch.ones(HALF_BATCH, 1)]),
+            image_on=torch.cat([image_on, torch.zeros(HALF_BATCH, 1)]),
+        )
+        distance, likelihood = losses(pose, log_sigma, torch.cat([rendered[2][a], simulated[1][b]]))
+        optimiser.zero_grad()
+        (distance + LIKELIHOOD_WEIGHT * likelihood).backward()
+        optimiser.step()
+    return head
+
+
 def main() -> None:
     """Train, report with and without each branch on held-out groups, and write the head."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--motion", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--simulated", type=int, default=50000)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     model = load_lifter(args.weights)
     kp, g, truth, group = load_data(args.data)
-    with torch.no_grad():
-        parts = [model.backbone(frames_of(kp[i : i + 1000])) for i in range(0, len(kp), 1000)]
-    feature = torch.cat(parts)
+    feature = features_of(model, kp)
     held = group % HELD_OUT_EVERY == 0
     if not held.any() or held.all():
         raise SystemExit(f"{args.data}: groups {group.unique().tolist()[:20]} leave no held-out part")
+    own_kp, own_truth, _ = draw(load_training(args.motion), TRAINING, args.simulated, args.seed + 100)
+    simulated = (features_of(model, torch.from_numpy(own_kp)), torch.from_numpy(own_truth))
 
-    head = Head(with_image=True)
-    head.load_state_dict(model.head.state_dict(), strict=False)
-    image = head.image
-    if image is None:
-        raise SystemExit("the head has no image branch")
-    # The first features differ in size by the dozen; learning sees them standardised, and the
+    # The features' numbers differ in size; learning sees them standardised, and the
     # standardisation is folded into the branch's weights at the end.
     mean, spread = g[~held].mean(0), g[~held].std(0).clamp(min=1e-4)
-    normal = (g - mean) / spread
-    torch.nn.init.zeros_(image.weight)
-    torch.nn.init.zeros_(image.bias)
-    optimiser = torch.optim.AdamW(image.parameters(), args.rate, weight_decay=0.05)
-    rows = torch.nonzero(~held)[:, 0]
-    batch = 512
-    steps = args.epochs * math.ceil(len(rows) / batch)
-    for step in range(steps):
-        for group_ in optimiser.param_groups:
-            group_["lr"] = args.rate * (0.5 * (1.0 + math.cos(math.pi * step / steps)) + 1e-3)
-        pick = rows[torch.randint(len(rows), (batch,))]
-        lift_on = (torch.rand(batch, 1) >= LIFT_DROP).float()
-        pose, log_sigma = head(feature[pick], normal[pick], lift_on=lift_on)
-        distance, likelihood = losses(pose, log_sigma, truth[pick])
-        optimiser.zero_grad()
-        (distance + 0.01 * likelihood).backward()
-        optimiser.step()
+    rendered = (feature[~held], (g[~held] - mean) / spread, truth[~held])
+    head = train_head(model.head, rendered, simulated, args.steps, args.rate, with_image=True)
+    control = train_head(model.head, rendered, simulated, args.steps, args.rate, with_image=False)
+    if head.image is None:
+        raise SystemExit("the head has no image branch")
+    with torch.no_grad():
+        head.image.bias -= (head.image.weight * (mean / spread)).sum(1)
+        head.image.weight /= spread
+    before, model.head = model.head, head
+    calibrate(model, load_training(args.motion, "held_out"), 3000)
 
     with torch.no_grad():
-        image.bias -= (image.weight * (mean / spread)).sum(1)
-        image.weight /= spread
         f, q, t = feature[held], g[held], truth[held]
         everything = torch.ones(t.shape[:2])
-        for name, lift_on_, image_on in (("lift only", 1.0, 0.0), ("image only", 0.0, 1.0), ("both", 1.0, 1.0)):
-            pose, log_sigma = head(f, q, lift_on=lift_on_, image_on=image_on)
+        for name, which, lift_on, image_on in (
+            ("head as it was", before, 1.0, 0.0),
+            ("control: trained without image features", control, 1.0, 0.0),
+            ("lift only", head, 1.0, 0.0),
+            ("image only", head, 0.0, 1.0),
+            ("both", head, 1.0, 1.0),
+        ):
+            pose, log_sigma = which(f, q, lift_on=lift_on, image_on=image_on)
             row = measures(pose, log_sigma, t, everything)
             digits = {"mpjpe": 1, "pa_mpjpe": 1, "within90": 3, "z2": 2}
             shown = {k: round(row[k], d) for k, d in digits.items()}
