@@ -24,8 +24,5 @@ bench *ARGS:
 bless *ARGS:
     ./dev bless {{ARGS}}
 
-device *ARGS:
-    ./dev device {{ARGS}}
-
 fuzz TARGET SECONDS="60":
     ./dev fuzz {{TARGET}} {{SECONDS}}

@@ -3,15 +3,15 @@
 //!
 //! The counting allocator adds one to a number of this thread for every call.
 
-#![expect(unsafe_code, reason = "an allocator is unsafe by nature")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "common/models.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod small_models;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/heap.rs"]
+mod heap;
+
 use std::path::Path;
 
 use poised::calibration::{Calibration, Distortion, Origin};
@@ -21,37 +21,6 @@ use poised::infer::{InferError, Input, Network, PeopleNet, PeopleSettings, Tenso
 use poised::models::{Element, Folder};
 use poised::pose::People;
 use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
-
-thread_local! {
-    static HEAP_CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator with the same arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HEAP_CALLS.set(HEAP_CALLS.get() + 1);
-        // SAFETY: the caller keeps the contract, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HEAP_CALLS.set(HEAP_CALLS.get() + 1);
-        // SAFETY: `pointer` came from `alloc` above, hence from the system.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Heap calls this thread makes while `work` runs.
-fn heap_calls(work: impl FnOnce()) -> u64 {
-    let before = HEAP_CALLS.get();
-    work();
-    HEAP_CALLS.get() - before
-}
 
 /// Heap calls that one run of a shipped network may cost: tract makes its
 /// tensors anew on each run. May fall and not rise.
@@ -65,12 +34,12 @@ fn tract_keeps_to_its_budget() {
             .join(name);
         let mut network = VisionNet::open(&path).unwrap();
         network.run().unwrap();
-        let calls = heap_calls(|| network.run().unwrap());
+        let calls = heap::heap_calls(|| network.run().unwrap());
         assert!(
             calls <= budget,
             "{name}: {calls} heap calls, {budget} allowed"
         );
-        assert_eq!(heap_calls(|| network.run().unwrap()), calls, "{name}");
+        assert_eq!(heap::heap_calls(|| network.run().unwrap()), calls, "{name}");
     }
 }
 
@@ -187,7 +156,7 @@ fn calls_of(mut net: PeopleNet) -> (u64, usize) {
         let (width, height) = (frame.meta.width_px, frame.meta.height_px);
         for camera in [Calibration::assumed(width, height), lens(width, height)] {
             for _ in 0..5 {
-                calls += heap_calls(|| {
+                calls += heap::heap_calls(|| {
                     net.step(frame, &camera, &mut people).unwrap();
                 });
                 most = most.max(people.len());
@@ -199,7 +168,10 @@ fn calls_of(mut net: PeopleNet) -> (u64, usize) {
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(heap_calls(|| drop(std::hint::black_box(Box::new(1)))), 2);
+    assert_eq!(
+        heap::heap_calls(|| drop(std::hint::black_box(Box::new(1)))),
+        2
+    );
 }
 
 #[test]

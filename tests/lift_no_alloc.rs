@@ -2,10 +2,9 @@
 //!
 //! The counting allocator adds one to a number of this thread for every call.
 
-#![expect(unsafe_code, reason = "an allocator is unsafe by nature")]
+#[path = "common/heap.rs"]
+mod heap;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,37 +19,6 @@ use poised::skeleton::KEYPOINTS;
 use poised::track::smooth::OneEuroConfig;
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 use safetensors::tensor::{Dtype, TensorView};
-
-thread_local! {
-    static HEAP_CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator with the same arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HEAP_CALLS.set(HEAP_CALLS.get() + 1);
-        // SAFETY: the caller keeps the contract, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HEAP_CALLS.set(HEAP_CALLS.get() + 1);
-        // SAFETY: `pointer` came from `alloc` above, hence from the system.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Heap calls this thread makes while `work` runs.
-fn heap_calls(work: impl FnOnce()) -> u64 {
-    let before = HEAP_CALLS.get();
-    work();
-    HEAP_CALLS.get() - before
-}
 
 /// A head whose body stands upright, so that there is a root to solve for.
 fn head() -> Head {
@@ -172,7 +140,10 @@ fn camera() -> Calibration {
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(heap_calls(|| drop(std::hint::black_box(Box::new(1)))), 2);
+    assert_eq!(
+        heap::heap_calls(|| drop(std::hint::black_box(Box::new(1)))),
+        2
+    );
 }
 
 #[test]
@@ -194,7 +165,7 @@ fn a_thousand_frames_of_eight_people_stay_off_the_heap() {
     let mut lifter = Lifter::new(LiftConfig::default(), backbone, Arc::new(head()));
     let mut known = TrackedPeople::new();
     let (mut poses, mut measured) = (0, 0);
-    let calls = heap_calls(|| {
+    let calls = heap::heap_calls(|| {
         for frame in 0..1_000_u16 {
             let time = MonoNs(1_000_000_000 + u64::from(frame) * 33_333_333);
             // Somebody leaves and comes back; one is found twice.

@@ -8,8 +8,9 @@
 mod cddl;
 mod samples;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/heap.rs"]
+mod heap;
+
 use std::path::Path;
 
 use cddl::{Schema, Value};
@@ -26,39 +27,6 @@ use poised::publish::wire::{
 use poised::skeleton::{JOINTS, KEYPOINTS};
 use proptest::prelude::*;
 use samples::{STAMP, person, two_people};
-
-/// Counts the heap calls of each thread.
-struct Counting;
-
-thread_local! {
-    static HEAP_CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches
-// a thread-local number that needs no heap.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HEAP_CALLS.set(HEAP_CALLS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HEAP_CALLS.set(HEAP_CALLS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// Heap calls this thread makes while `work` runs.
-fn heap_calls(work: impl FnOnce()) -> u64 {
-    let before = HEAP_CALLS.get();
-    work();
-    HEAP_CALLS.get() - before
-}
 
 fn encoded(stamp: &Stamp<'_>, sample: &PoseSample) -> Vec<u8> {
     let mut buffer: Box<Buffer> = Box::new([0; MESSAGE_BYTES_MAX]);
@@ -309,14 +277,17 @@ fn a_message_cut_short_is_refused_at_every_byte() {
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(heap_calls(|| drop(std::hint::black_box(Box::new(1)))), 2);
+    assert_eq!(
+        heap::heap_calls(|| drop(std::hint::black_box(Box::new(1)))),
+        2
+    );
 }
 
 #[test]
 fn writing_stays_off_the_heap() {
     let mut buffer: Box<Buffer> = Box::new([0; MESSAGE_BYTES_MAX]);
     let mut sample = two_people();
-    let calls = heap_calls(|| {
+    let calls = heap::heap_calls(|| {
         for frame in 0..1_000 {
             sample.frame_sequence = frame;
             let length = encode(&STAMP, &sample, &mut buffer).unwrap();

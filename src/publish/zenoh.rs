@@ -2,8 +2,8 @@
 //!
 //! Without a line of configuration the session listens on the loopback only
 //! and looks for nobody. The port is [`DEFAULT_ENDPOINT`], so that a subscriber
-//! on the same machine needs no configuration either; where another session
-//! holds it, this one takes a free port and joins the other, which tells
+//! on the same machine needs no configuration either; where somebody else
+//! holds it, it takes a free port and joins the other, which tells
 //! subscribers about both.
 
 use std::io::ErrorKind;
