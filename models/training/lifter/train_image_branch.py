@@ -8,8 +8,8 @@ every `*.safetensors` in the data folder (made by ../people/fuse_features.py), e
   group i64 [N]          neighbours that share a scene or a look.
 Groups with group % 10 == 0 are held out.
 
-The backbone stays. Half of each batch are simulated windows with image_on = 0, as the backbone
-was trained on, so that the head without image features stays what it was; the other half are
+The backbone stays. Two thirds of each batch are simulated windows with image_on = 0, as the backbone
+was trained on, so that the head without image features stays what it was; the rest are
 rendered people with both branches, or one of them at random. A control is trained in the same
 way with image_on = 0 throughout: what "both" gains over it comes from pixels, the rest from the
 renders' other idea of where joints are.
@@ -35,7 +35,9 @@ from simulate import TRAINING
 LIFT_DROP, IMAGE_DROP = 0.1, 0.2
 """Chances that one branch is off for a rendered person."""
 HELD_OUT_EVERY = 10
-HALF_BATCH = 384
+RENDERED_BATCH, SIMULATED_BATCH = 384, 768
+OLD_RATE = 0.1
+"""Learning rate of the layers that the lifter alone uses, as a share of the image branch's."""
 LIKELIHOOD_WEIGHT = 0.01
 
 
@@ -74,21 +76,26 @@ def train_head(
         raise SystemExit("the head has no image branch")
     torch.nn.init.zeros_(head.image.weight)
     torch.nn.init.zeros_(head.image.bias)
-    optimiser = torch.optim.AdamW(head.parameters(), rate, weight_decay=0.01)
-    no_image = torch.zeros(HALF_BATCH, rendered[1].shape[1])
+    old = [p for name, p in head.named_parameters() if not name.startswith("image.")]
+    optimiser = torch.optim.AdamW(
+        [{"params": list(head.image.parameters()), "share": 1.0}, {"params": old, "share": OLD_RATE}],
+        rate,
+        weight_decay=0.01,
+    )
+    no_image = torch.zeros(SIMULATED_BATCH, rendered[1].shape[1])
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = rate * (0.5 * (1.0 + math.cos(math.pi * step / steps)) + 1e-3)
-        a = torch.randint(len(rendered[0]), (HALF_BATCH,))
-        b = torch.randint(len(simulated[0]), (HALF_BATCH,))
-        chance = torch.rand(HALF_BATCH, 1)
+            group["lr"] = rate * group["share"] * (0.5 * (1.0 + math.cos(math.pi * step / steps)) + 1e-3)
+        a = torch.randint(len(rendered[0]), (RENDERED_BATCH,))
+        b = torch.randint(len(simulated[0]), (SIMULATED_BATCH,))
+        chance = torch.rand(RENDERED_BATCH, 1)
         lift_on = (chance >= LIFT_DROP).float() if with_image else torch.ones_like(chance)
         image_on = (chance < 1.0 - IMAGE_DROP).float() if with_image else torch.zeros_like(chance)
         pose, log_sigma = head(
             torch.cat([rendered[0][a], simulated[0][b]]),
             torch.cat([rendered[1][a], no_image]),
-            lift_on=torch.cat([lift_on, torch.ones(HALF_BATCH, 1)]),
-            image_on=torch.cat([image_on, torch.zeros(HALF_BATCH, 1)]),
+            lift_on=torch.cat([lift_on, torch.ones(SIMULATED_BATCH, 1)]),
+            image_on=torch.cat([image_on, torch.zeros(SIMULATED_BATCH, 1)]),
         )
         distance, likelihood = losses(pose, log_sigma, torch.cat([rendered[2][a], simulated[1][b]]))
         optimiser.zero_grad()
@@ -104,9 +111,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--simulated", type=int, default=50000)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
