@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from evaluate import align, measures
+from evaluate import align, load_head, measures
 from export import STANDING, golden_cases
 from model import Exported, Head, Lifter, frames_of, losses
 from motion import Motion
@@ -248,3 +252,25 @@ def test_alignment_undoes_a_similarity() -> None:
     assert (align(moved, truth) - truth).abs().max() < 1e-9
     mirrored = truth * torch.tensor([-1.0, 1.0, 1.0])
     assert (align(mirrored, truth) - truth).norm(dim=-1).mean() > 0.1
+
+
+def test_shipped_golden_vectors_follow_from_their_observations() -> None:
+    folder = Path(__file__).resolve().parents[3] / "lifter"
+    golden, head = load_file(folder / "golden.safetensors"), load_head(folder / "head.safetensors")
+    session = onnxruntime.InferenceSession(str(folder / "backbone.onnx"), providers=["CPUExecutionProvider"])
+    cases = {name.split(".")[0] for name in golden}
+    assert cases == set(golden_cases())
+    for case in cases:
+        t = {name.split(".")[1]: value for name, value in golden.items() if name.startswith(case + ".")}
+        kp, rotation, scale = window_input(
+            t["times_ns"].numpy(), t["rays"].numpy().astype(np.float64), t["conf"].numpy().astype(np.float64)
+        )
+        assert np.allclose(kp, t["kp"][0].numpy(), atol=1e-6)
+        assert np.allclose(rotation, t["rotation"].numpy(), atol=1e-6)
+        assert scale == pytest.approx(t["scale"].item(), rel=1e-6)
+        (feature,) = session.run(None, {"kp": t["kp"].numpy()})
+        assert np.allclose(feature, t["feat"].numpy(), atol=1e-4)
+        with torch.no_grad():
+            pose, log_sigma = head(t["feat"])
+        assert torch.allclose(pose[0], t["y"], atol=1e-5)
+        assert torch.allclose(log_sigma[0], t["log_sigma"], atol=1e-5)
