@@ -353,7 +353,7 @@ impl Order {
                 add(&counters.lost, u64::from(gap));
             }
         }
-        if matches!(shared.clock, Clock::Live(_))
+        if matches!(shared.clock, Clock::Live)
             && (meta.capture.since(now) > STAMP_AHEAD_MAX
                 || now.since(meta.capture) > STAMP_AGE_MAX)
         {

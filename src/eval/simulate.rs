@@ -26,8 +26,8 @@ use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
 use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS, SHARED};
 
 /// Median distance from the base of the skull (joint 9) to the middle of the
-/// head (joint 10) in the motion the networks are trained on, metres.
-const HEAD_M: f32 = 0.115;
+/// head (joint 10) in the motion the networks are trained on (CMU, MHAD, ACCAD), metres.
+const HEAD_M: f32 = 0.097;
 
 /// Nearest a joint may come to the camera, metres.
 const NEAREST_M: f32 = 0.5;

@@ -271,7 +271,7 @@ impl<'a> Publisher<'a> {
             sequence,
             camera: self.camera,
             clock: match self.clock {
-                Clock::Live(_) => CLOCK_MONOTONIC,
+                Clock::Live => CLOCK_MONOTONIC,
                 Clock::Set(_) => CLOCK_RECORDING,
             },
             publish,
