@@ -45,7 +45,8 @@ class PersonNet(nn.Module):
         self.squeeze = nn.Sequential(nn.Conv2d(c[3], 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
         self.features = nn.Sequential(nn.Linear(32 * 12 * 9, FEATURES, bias=False), nn.BatchNorm1d(FEATURES))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def last_map(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The map [N,48,48,36] that keypoints and mask are read from, and the features."""
         x = image * 4.0 - 2.0
         s4 = self.stem(x)
         s8 = self.s8(s4)
@@ -53,13 +54,21 @@ class PersonNet(nn.Module):
         s16 = torch.relu(s16 + self.context(s16.mean((2, 3)))[:, :, None, None])
         features = self.features(self.squeeze(s16).reshape(-1, 32 * 12 * 9))
         y = self.mix8(torch.relu(self.up8(s16) + s8))
-        y = self.mix4(torch.relu(self.up4(y) + s4))
-        y = self.out(y)
+        return self.mix4(torch.relu(self.up4(y) + s4)), features
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        last, features = self.last_map(image)
+        heat, visible, mask = self.read(last)
+        return heat, visible, features, mask
+
+    def read(self, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Heatmaps, visible and mask of the last map."""
+        y = self.out(last)
         heat, seen, mask = y[:, :KEYPOINTS], y[:, KEYPOINTS : 2 * KEYPOINTS], y[:, 2 * KEYPOINTS :]
         # Whole numbers in these shapes keep Shape operators out of the exported graph.
         where = torch.softmax(heat.reshape(-1, KEYPOINTS, CELLS), -1)
         visible = (where * seen.reshape(-1, KEYPOINTS, CELLS)).sum(-1)
-        return heat, visible, features, mask
+        return heat, visible, mask
 
 
 class Depth(nn.Module):
@@ -72,3 +81,15 @@ class Depth(nn.Module):
     def forward(self, f: Tensor) -> Tensor:
         y = self.net(f).view(-1, 17, 3)
         return y - y[:, :1]
+
+
+class Agreement(nn.Module):
+    """Training only: the last map to a teacher's feature map [N,24,48,36], in standard deviations of its channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(48, 24, 1)
+
+    def forward(self, last: Tensor) -> Tensor:
+        y: Tensor = self.net(last)
+        return y

@@ -16,10 +16,10 @@ from crop import assumed_camera, facing, person_crop
 from evaluate_people import decode_heatmaps, iou
 from export_networks import export, fold
 from finder import CELLS, Finder
-from net import FEATURES, Depth, PersonNet
+from net import FEATURES, Agreement, Depth, PersonNet
 from raster import draw
 from shards import SHAPES, Writer, open_shard
-from train_person import MIRROR_J, MIRROR_K, losses, tensors, turn
+from train_person import MAP, MIRROR_J, MIRROR_K, losses, tensors, turn
 
 
 def row(rng: np.random.Generator) -> dict[str, NDArray[Any]]:
@@ -114,7 +114,8 @@ def test_a_crop_without_anybody_has_a_finite_loss() -> None:
     b: dict[str, NDArray[Any]] = {
         n: np.stack([np.array(r[n], SHAPES[n][1]) for r in rows]) for n in ("image", "mask", "keypoints", "joints")
     }
-    parts = losses(PersonNet(), Depth(), tensors(b, rng), bf16=False)
+    b |= {"flip": np.zeros(4, bool), "teacher": np.zeros((4, *MAP), np.float16), "taught": np.ones(4, bool)}
+    parts = losses(PersonNet(), Depth(), Agreement(), torch.ones(1, MAP[0], 1, 1), tensors(b, rng), bf16=False)
     sum(parts.values()).backward()  # type: ignore[union-attr]
     assert all(torch.isfinite(v) for v in parts.values())
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from net import Depth, PersonNet
+from net import Agreement, Depth, PersonNet
 from shards import CROP_H, CROP_W, HELD_OUT, open_shard
 
 MIRROR_K = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
@@ -37,6 +37,11 @@ TURN_DEG, ZOOM = 25.0, 0.18
 GREY, SWAP = 0.05, 0.1
 """Shares of pictures without colour, and with their colour channels swapped."""
 
+GAMMA, MIXED = 0.3, 0.15
+"""Shares of pictures with another gamma, and with their colours mixed."""
+MAP = (24, 48, 36)
+"""A teacher's feature map (teacher.py)."""
+
 Batch = dict[str, NDArray[Any]]
 
 
@@ -45,6 +50,7 @@ class Shards:
 
     def __init__(self, folders: list[tuple[Path, float]]) -> None:
         self.folders = folders
+        self.teacher = [np.load(p, "r") if (p := f / "teacher.npy").exists() else None for f, _ in folders]
         self.refresh()
 
     def refresh(self) -> None:
@@ -55,12 +61,21 @@ class Shards:
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         """Random rows of all folders by weight."""
         share = np.array([w if n > 2 * HELD_OUT else 0 for (_, w), n in zip(self.folders, self.count, strict=True)])
-        out: dict[str, list[NDArray[Any]]] = {k: [] for k in USED}
-        for arrays, n, k in zip(self.arrays, self.count, rng.multinomial(size, share / share.sum()), strict=True):
+        out: dict[str, list[NDArray[Any]]] = {k: [] for k in (*USED, "flip", "teacher", "taught")}
+        counts = rng.multinomial(size, share / share.sum())
+        for arrays, teacher, n, k in zip(self.arrays, self.teacher, self.count, counts, strict=True):
             if k:
                 rows = np.sort(rng.integers(HELD_OUT, n, k))
                 for name in USED:
                     out[name].append(arrays[name][rows])
+                flip = rng.random(k) < 0.5
+                out["flip"].append(flip)
+                maps = np.zeros((k, *MAP), np.float16)
+                taught = rows < (0 if teacher is None else len(teacher))
+                if teacher is not None:
+                    maps[taught] = teacher[rows[taught], flip[taught].astype(int)]
+                out["teacher"].append(maps)
+                out["taught"].append(taught)
         return {k: np.concatenate(v) for k, v in out.items()}
 
 
@@ -84,13 +99,14 @@ def turn(b: Batch, i: int, rng: np.random.Generator) -> None:
 
 
 def tensors(b: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Numpy batch to tensors: turned, mirrored, recoloured."""
-    b = {name: np.array(b[name]) for name in USED}
+    """Numpy batch to tensors: turned, mirrored, recoloured. The teacher has not seen crops that were turned."""
+    b = {name: np.array(v) for name, v in b.items()}
     for i in np.flatnonzero(rng.random(len(b["image"])) < TURNED):
         turn(b, int(i), rng)
+        b["taught"][i] = False
     image, m, k, j = (torch.from_numpy(b[n]) for n in USED)
     n = len(image)
-    flip = torch.from_numpy(np.flatnonzero(rng.random(n) < 0.5))
+    flip = torch.from_numpy(np.flatnonzero(b["flip"]))
     image[flip] = image[flip].flip(2)
     m[flip] = m[flip].flip(2)
     mirrored = k[flip][:, MIRROR_K]
@@ -99,17 +115,30 @@ def tensors(b: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
     j[flip] = j[flip][:, MIRROR_J] * torch.tensor([-1.0, 1, 1])
     for i in np.flatnonzero(rng.random(n) < SWAP):
         image[i] = image[i][..., torch.from_numpy(rng.permutation(3))]
-    gain = rng.uniform(0.75, 1.25, (n, 1, 1, 1)) * rng.uniform(0.9, 1.1, (n, 1, 1, 3)) / 255
+    gain = rng.uniform(0.7, 1.3, (n, 1, 1, 1)) * rng.uniform(0.88, 1.12, (n, 1, 1, 3)) / 255
     x = image.float().mul_(torch.from_numpy(gain.astype(np.float32))).clamp_(max=1)
+    for i in np.flatnonzero(rng.random(n) < GAMMA):
+        x[i] = x[i] ** float(np.exp(rng.uniform(-0.6, 0.6)))
+    for i in np.flatnonzero(rng.random(n) < MIXED):
+        mix = np.eye(3) + rng.normal(0, 0.2, (3, 3))
+        x[i] = (x[i] @ torch.from_numpy((mix / mix.sum(0)).astype(np.float32))).clamp_(0, 1)
     for i in np.flatnonzero(rng.random(n) < GREY):
         x[i] = x[i].mean(-1, keepdim=True)
-    return {"image": x.permute(0, 3, 1, 2), "keypoints": k, "mask": m.long(), "joints": j}
+    out = {"image": x.permute(0, 3, 1, 2), "keypoints": k, "mask": m.long(), "joints": j}
+    return out | {"teacher": torch.from_numpy(b["teacher"]), "taught": torch.from_numpy(b["taught"])}
 
 
-def losses(net: PersonNet, depth: Depth, t: dict[str, Tensor], bf16: bool) -> dict[str, Tensor]:
-    """Cross entropy of the places, the chance of being seen and the mask; mean joint distance in metres."""
+def losses(
+    net: PersonNet, depth: Depth, agree: Agreement, spread: Tensor, t: dict[str, Tensor], bf16: bool
+) -> dict[str, Tensor]:
+    """Cross entropy of the places, the chance of being seen and the mask; mean joint distance in metres;
+    squared distance to the teacher's map in units of `spread` [1,24,1,1], its channels' standard deviations."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        heat, visible, features, mask = net(t["image"])
+        last, features = net.last_map(t["image"])
+        heat, visible, mask = net.read(last)
+        agreed = agree(last)
+    taught = t["taught"].float()
+    apart = (agreed.float() - t["teacher"].float() / spread).square().mean((1, 2, 3))
     heat, visible, features, mask = heat.float(), visible.float(), features.float(), mask.float()
     k = t["keypoints"]
     gx = (torch.arange(36) * 4 + 1.5)[None, None]
@@ -128,6 +157,7 @@ def losses(net: PersonNet, depth: Depth, t: dict[str, Tensor], bf16: bool) -> di
         "visible": F.binary_cross_entropy_with_logits(visible, k[..., 2]),
         "mask": F.cross_entropy(mask, t["mask"]),
         "joints": (distance * there).sum() / there.sum(),
+        "teacher": (apart * taught).sum() / taught.sum().clamp(min=1),
     }
 
 
@@ -153,6 +183,7 @@ def main() -> None:
     p.add_argument("--minutes", type=float, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--init", type=Path)
+    p.add_argument("--teacher", type=float, default=0.0, help="weight of agreeing with teacher.py's maps in the shards")
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--bf16", action="store_true", help="convolutions in bfloat16, where the machine is quicker so")
@@ -163,21 +194,27 @@ def main() -> None:
     torch.manual_seed(a.seed)
     rng = np.random.default_rng(a.seed)
     shards = Shards([(Path(s.split(":")[0]), float(s.split(":")[1]) if ":" in s else 1.0) for s in a.shards])
-    net, depth = PersonNet().to(memory_format=torch.channels_last), Depth()
+    net, depth, agree = PersonNet().to(memory_format=torch.channels_last), Depth(), Agreement()
+    sample = shards.batch(rng, 256)
+    maps = torch.from_numpy(sample["teacher"][sample["taught"]]).float()
+    spread = maps.std((0, 2, 3)).clamp(min=1e-3)[None, :, None, None] if len(maps) else torch.ones(1, MAP[0], 1, 1)
     if a.init:
         s = torch.load(a.init)
         net.load_state_dict(s["net"])
         depth.load_state_dict(s["depth"])
+        if "agree" in s:
+            agree.load_state_dict(s["agree"])
     print(sum(q.numel() for q in net.parameters()), "parameters", shards.count, flush=True)
-    ps = [*net.parameters(), *depth.parameters()]
+    ps = [*net.parameters(), *depth.parameters(), *agree.parameters()]
     opt = torch.optim.AdamW(ps, a.lr, weight_decay=0.02)
     ema = {k: v.clone() for k, v in net.state_dict().items()}
     start, step, log = time.time(), 0, []
     while (f := (time.time() - start) / (a.minutes * 60)) < 1:
         for q in opt.param_groups:
             q["lr"] = a.lr * min(1, (step + 1) / 150) * (0.5 * (1 + math.cos(math.pi * f)) + 2e-3)
-        parts = losses(net, depth, tensors(shards.batch(rng, a.batch), rng), a.bf16)
+        parts = losses(net, depth, agree, spread, tensors(shards.batch(rng, a.batch), rng), a.bf16)
         loss = parts["heat"] + 0.5 * parts["visible"] + 0.3 * parts["mask"] + 3 * parts["joints"]
+        loss = loss + a.teacher * parts["teacher"]
         opt.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(ps, 5.0)
@@ -193,13 +230,13 @@ def main() -> None:
             print(step, f"{ms:.1f} ms/sample", np.array(log[-100:]).mean(0).round(3), shards.count, flush=True)
             shards.refresh()
         if step % 400 == 0:
-            torch.save({"net": ema, "depth": depth.state_dict(), "step": step}, a.out)
+            torch.save({"net": ema, "depth": depth.state_dict(), "agree": agree.state_dict(), "step": step}, a.out)
             e = PersonNet()
             e.load_state_dict(ema)
             for (folder, _), arrays in zip(shards.folders, shards.arrays, strict=True):
                 if arrays:
                     print("   held out", folder.name, score(e, {k: arrays[k][:HELD_OUT] for k in USED}), flush=True)
-    torch.save({"net": ema, "depth": depth.state_dict(), "step": step}, a.out)
+    torch.save({"net": ema, "depth": depth.state_dict(), "agree": agree.state_dict(), "step": step}, a.out)
     print("done", step, flush=True)
 
 
