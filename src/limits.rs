@@ -29,11 +29,12 @@ pub const PEOPLE_MAX: usize = 8;
 /// Tracks kept at once: those in view and those waiting to come back.
 pub const TRACKS_MAX: usize = 2 * PEOPLE_MAX;
 
-/// Samples the lifter looks at: 0.9 s at [`LIFT_RATE_HZ`].
+/// Samples the lifter looks at: 0.9 s at [`RATE_HZ`].
 pub const LIFT_SAMPLES: usize = 27;
 
-/// Rate the lifter's window is resampled to, in hertz, whatever the camera does.
-pub const LIFT_RATE_HZ: u32 = 30;
+/// Rate that windows are resampled to, in hertz, whatever the camera does: that
+/// of the motion the networks learned from.
+pub const RATE_HZ: u32 = 30;
 
 /// Observations a track keeps: the lifter's window at 120 Hz, and one before it
 /// so that the oldest sample can be interpolated.
@@ -56,6 +57,12 @@ pub const NAME_BYTES_MAX: usize = 48;
 
 /// Longest action label, in bytes.
 pub const ACTION_BYTES_MAX: usize = 48;
+
+/// Entries of a motion-text dictionary. A query walks through all of them.
+pub const DICTIONARY_ENTRIES_MAX: usize = 16_384;
+
+/// Largest dictionary file read, in bytes.
+pub const DICTIONARY_BYTES_MAX: u64 = 256 << 20;
 
 /// Largest configuration, calibration, scenario or model description read, in bytes.
 pub const TEXT_FILE_BYTES_MAX: u64 = 1 << 20;

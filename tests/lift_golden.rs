@@ -117,7 +117,7 @@ fn the_input_is_the_one_of_training() {
     for case in &cases {
         let mut samples: Box<RaySamples> =
             Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]);
-        golden.window(case).resample_into(&mut samples);
+        golden.window(case).resample_into(&mut samples[..]);
         let mut input = [f32::NAN; LIFT_INPUT];
         let view = build_input(&samples, &mut input).unwrap();
         near(&format!("{case}.kp"), &input, &golden.floats(case, "kp"));

@@ -81,7 +81,7 @@ fn what_is_wrong_with_a_lifter_folder_is_named() {
     let bad_head = folder(parent.path(), models::LIFTER, &head_file(17));
     let text = words(&bad_head);
     assert!(
-        text.contains("joints.bias is F32 [17]: must be F32 [51]"),
+        text.contains("joints.bias is F32 [17]: must be F32 or F16 [51]"),
         "{text}"
     );
     assert!(text.contains(HEAD_FILE), "{text}");

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::limits::MODEL_FILE_BYTES_MAX;
 use crate::skeleton::JOINTS;
+use crate::tensors::half;
 
 /// Why motion cannot be read. One line each.
 #[derive(Debug, thiserror::Error)]
@@ -188,19 +189,6 @@ fn vec3(bytes: &[u8], width: usize, number: impl Fn(&[u8]) -> f32) -> Vec3 {
     )
 }
 
-/// IEEE 754 half precision to single, exact.
-fn half(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f32::from(bits & 0x3ff) / 1024.0;
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-14),
-        31 if fraction > 0.0 => f32::NAN,
-        31 => f32::INFINITY,
-        _ => (1.0 + fraction) * 2f32.powi(exponent - 15),
-    }
-}
-
 fn bounded(path: &Path) -> Result<Vec<u8>, MotionError> {
     let read = |source| MotionError::Read {
         path: path.to_owned(),
@@ -259,20 +247,6 @@ mod tests {
             (joint - Vec3::new(0.0, 1.9, 0.0)).length() < 1e-6,
             "{joint}"
         );
-    }
-
-    #[test]
-    fn half_precision_is_read_as_it_is() {
-        for (bits, value) in [
-            (0x0000, 0.0),
-            (0xc000, -2.0),
-            (0x3555, 0.333_251_95),
-            (0x0001, 5.960_464_5e-8),
-            (0x7bff, 65_504.0),
-        ] {
-            assert!((half(bits) - value).abs() < 1e-12, "{bits:04x}");
-        }
-        assert!(half(0x7c01).is_nan());
     }
 
     #[test]

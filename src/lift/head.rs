@@ -10,11 +10,11 @@
 //! `head.safetensors`, every tensor `f32`, weights `[out, in]`.
 
 use glam::Vec3;
-use safetensors::{Dtype, SafeTensors};
 
 use crate::limits::{IMAGE_FEATURES, LIFT_FEATURES};
 use crate::pose::HeadTag;
 use crate::skeleton::JOINTS;
+use crate::tensors::{self, TensorError};
 
 /// Width of the hidden layer.
 pub const HIDDEN: usize = LIFT_FEATURES;
@@ -26,39 +26,9 @@ const SIGMA_RANGE_M: (f32, f32) = (0.005, 1.0);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// Not a safetensors file.
-    #[error("the head is no safetensors file")]
-    Format(#[from] safetensors::SafeTensorError),
-    /// A tensor is missing.
-    #[error("the head has no tensor {name} {want:?}")]
-    Missing {
-        /// Its name.
-        name: &'static str,
-        /// Its shape.
-        want: Vec<usize>,
-    },
-    /// A tensor has another shape or type.
-    #[error("{name} is {got_type} {got:?}: must be F32 {want:?}")]
-    Shape {
-        /// Its name.
-        name: &'static str,
-        /// Type found.
-        got_type: String,
-        /// Shape found.
-        got: Vec<usize>,
-        /// Shape wanted.
-        want: Vec<usize>,
-    },
-    /// A number is NaN or infinite.
-    #[error("{name}[{index}] = {value}: must be finite")]
-    NotFinite {
-        /// Its tensor.
-        name: &'static str,
-        /// Place in the tensor, row-major.
-        index: usize,
-        /// The number.
-        value: f32,
-    },
+    /// The file, or a tensor of it.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
     /// A tensor nobody knows.
     #[error("the head has a tensor {name}, which is not part of a head")]
     Unknown {
@@ -139,12 +109,12 @@ impl Head {
     /// Names the tensor that is missing, unknown, of another shape or type, or
     /// holds a number that is not finite.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, HeadError> {
-        let file = SafeTensors::deserialize(bytes)?;
+        let file = tensors::open(bytes)?;
         let has_image = file.names().iter().any(|name| name.starts_with("image."));
         let linear = |weight, bias, outputs, inputs| {
             Ok::<_, HeadError>(Linear {
-                weight: tensor(&file, weight, &[outputs, inputs])?,
-                bias: tensor(&file, bias, &[outputs])?,
+                weight: tensors::numbers(&file, weight, &[outputs, inputs])?,
+                bias: tensors::numbers(&file, bias, &[outputs])?,
             })
         };
         let head = Self {
@@ -216,46 +186,11 @@ impl Head {
     }
 }
 
-fn tensor(
-    file: &SafeTensors<'_>,
-    name: &'static str,
-    want: &[usize],
-) -> Result<Box<[f32]>, HeadError> {
-    let Ok(view) = file.tensor(name) else {
-        return Err(HeadError::Missing {
-            name,
-            want: want.to_vec(),
-        });
-    };
-    if view.dtype() != Dtype::F32 || view.shape() != want {
-        return Err(HeadError::Shape {
-            name,
-            got_type: format!("{:?}", view.dtype()),
-            got: view.shape().to_vec(),
-            want: want.to_vec(),
-        });
-    }
-    let values: Box<[f32]> = view
-        .data()
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|&bytes| f32::from_le_bytes(bytes))
-        .collect();
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(HeadError::NotFinite {
-            name,
-            index,
-            value: values[index],
-        }),
-        None => Ok(values),
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
+    use safetensors::Dtype;
     use safetensors::tensor::TensorView;
 
     use super::*;
@@ -370,15 +305,15 @@ pub(crate) mod tests {
         let good = random_tensors(1, true);
         let mut tensors = good.clone();
         tensors.remove("joints.bias");
-        assert_eq!(error(&tensors), "the head has no tensor joints.bias [51]");
+        assert_eq!(error(&tensors), "no tensor joints.bias [51]");
         let mut tensors = good.clone();
         tensors.remove("image.bias");
-        assert_eq!(error(&tensors), "the head has no tensor image.bias [256]");
+        assert_eq!(error(&tensors), "no tensor image.bias [256]");
         let mut tensors = good.clone();
         tensors.insert("joints.bias".into(), (vec![17, 3], vec![0.0; 51]));
         assert_eq!(
             error(&tensors),
-            "joints.bias is F32 [17, 3]: must be F32 [51]"
+            "joints.bias is F32 [17, 3]: must be F32 or F16 [51]"
         );
         let mut tensors = good.clone();
         tensors.get_mut("lift.weight").unwrap().1[300] = f32::NAN;
@@ -387,6 +322,6 @@ pub(crate) mod tests {
         tensors.insert("depth.bias".into(), (vec![1], vec![0.0]));
         assert!(error(&tensors).contains("depth.bias"));
         let error = Head::from_safetensors(b"{}").unwrap_err();
-        assert_eq!(error.to_string(), "the head is no safetensors file");
+        assert_eq!(error.to_string(), "not a safetensors file");
     }
 }

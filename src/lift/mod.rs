@@ -274,7 +274,7 @@ impl<B: Backbone> Lifter<B> {
         if seen < SEEN_MIN {
             return Err(NoPose::TooFewSeen);
         }
-        state.window.resample_into(&mut self.samples);
+        state.window.resample_into(&mut self.samples[..]);
         let view = build_input(&self.samples, &mut self.input).ok_or(NoPose::TooFewSeen)?;
         let mut features = [0.0; LIFT_FEATURES];
         self.backbone

@@ -1,10 +1,11 @@
-//! The last second of one person's keypoints, and its resampling to a fixed rate.
+//! The last seconds of what was seen of one person, and their resampling to a fixed rate.
 //!
-//! Observations come when the camera delivers them, with gaps; the lifter wants
-//! [`LIFT_SAMPLES`] samples at exactly [`LIFT_RATE_HZ`], newest last. Sample `k`
-//! is at `t_newest - (26 - k) / 30 s` and takes, joint by joint, what stands there:
-//! an observation within [`EXACT`], or the straight line between the two
-//! neighbours where both see the joint and are at most [`BRIDGE`] apart.
+//! Observations come when the camera delivers them, with gaps; networks want
+//! samples at exactly [`RATE_HZ`], newest last: the lifter [`LIFT_SAMPLES`] of
+//! keypoints. Of `n` samples, sample `k` is at `t_newest - (n - 1 - k) / 30 s` and takes,
+//! joint by joint, what stands there: an observation within [`EXACT`], or the
+//! straight line between the two neighbours where both see the joint and are at
+//! most [`BRIDGE`] apart.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use heapless::Deque;
 
 use crate::calibration::Calibration;
 use crate::clock::MonoNs;
-use crate::limits::{LIFT_RATE_HZ, LIFT_SAMPLES, WINDOW_FRAMES};
+use crate::limits::{LIFT_SAMPLES, RATE_HZ, WINDOW_FRAMES};
 use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINTS;
 
@@ -65,10 +66,20 @@ pub fn rays_of(calibration: &Calibration, keypoints: &[Keypoint; KEYPOINTS]) -> 
     })
 }
 
+/// What a [`Timeline`] keeps.
+pub trait Observed: Clone {
+    /// Nothing was seen.
+    const MISSING: Self;
+
+    /// The straight line from `before` (share 0) to `after` (share 1).
+    #[must_use]
+    fn between(before: &Self, after: &Self, share: f32) -> Self;
+}
+
 #[derive(Clone, Debug)]
-struct Observation {
+struct Observation<S> {
     time: MonoNs,
-    rays: RaySample,
+    seen: S,
 }
 
 /// What became of an observation.
@@ -84,20 +95,31 @@ pub enum Pushed {
     ClockWasSet,
 }
 
-/// One person's observations of about the last second, oldest first.
-#[derive(Clone, Debug, Default)]
-pub struct Window {
-    observations: Deque<Observation, WINDOW_FRAMES>,
+/// One person's keypoints of about the last second, for the lifter.
+pub type Window = Timeline<RaySample, WINDOW_FRAMES>;
+
+/// One person's newest `N` observations, oldest first.
+#[derive(Clone, Debug)]
+pub struct Timeline<S, const N: usize> {
+    observations: Deque<Observation<S>, N>,
 }
 
-impl Window {
+impl<S, const N: usize> Default for Timeline<S, N> {
+    fn default() -> Self {
+        Self {
+            observations: Deque::new(),
+        }
+    }
+}
+
+impl<S: Observed, const N: usize> Timeline<S, N> {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.observations.clear();
     }
 
     /// Takes in what was seen at `time`; the oldest makes room.
-    pub fn push(&mut self, time: MonoNs, rays: &RaySample) -> Pushed {
+    pub fn push(&mut self, time: MonoNs, seen: &S) -> Pushed {
         let mut pushed = Pushed::Taken;
         if let Some(newest) = self.observations.back() {
             if newest.time.since(time) >= OTHER_CLOCK {
@@ -110,9 +132,10 @@ impl Window {
         if self.observations.is_full() {
             self.observations.pop_front();
         }
-        let stored = self
-            .observations
-            .push_back(Observation { time, rays: *rays });
+        let stored = self.observations.push_back(Observation {
+            time,
+            seen: seen.clone(),
+        });
         debug_assert!(stored.is_ok(), "room was made");
         pushed
     }
@@ -135,16 +158,16 @@ impl Window {
     /// Fills `samples`, newest last; all missing for an empty window.
     ///
     /// Costs one walk through the observations, newest to oldest.
-    pub fn resample_into(&self, samples: &mut RaySamples) {
-        samples.fill([RayKeypoint::default(); KEYPOINTS]);
+    pub fn resample_into(&self, samples: &mut [S]) {
+        samples.fill(S::MISSING);
         let Some(newest) = self.newest() else { return };
-        let age = |observation: &Observation| newest.since(observation.time);
+        let age = |observation: &Observation<S>| newest.since(observation.time);
         let mut older = self.observations.iter().rev().peekable();
         // The youngest observation that is still older than the sample stands in
         // `older`, the oldest that is not in `younger`.
-        let mut younger: Option<&Observation> = None;
+        let mut younger: Option<&Observation<S>> = None;
         for (back, sample) in (0..).zip(samples.iter_mut().rev()) {
-            let wanted = Duration::from_secs(back) / LIFT_RATE_HZ;
+            let wanted = Duration::from_secs(back) / RATE_HZ;
             while let Some(next) = older.next_if(|next| age(next) <= wanted) {
                 younger = Some(next);
             }
@@ -156,11 +179,11 @@ impl Window {
                 (Some((found, apart)), other)
                     if apart <= EXACT && other.is_none_or(|(_, than)| apart < than) =>
                 {
-                    found.rays
+                    found.seen.clone()
                 }
-                (_, Some((found, apart))) if apart <= EXACT => found.rays,
+                (_, Some((found, apart))) if apart <= EXACT => found.seen.clone(),
                 (Some((before, from)), Some((after, to))) if from + to <= BRIDGE => {
-                    between(&before.rays, &after.rays, from.div_duration_f32(from + to))
+                    S::between(&before.seen, &after.seen, from.div_duration_f32(from + to))
                 }
                 _ => continue,
             };
@@ -168,18 +191,24 @@ impl Window {
     }
 }
 
-/// The straight line from `before` (share 0) to `after` (share 1), joint by joint.
-fn between(before: &RaySample, after: &RaySample, share: f32) -> RaySample {
-    std::array::from_fn(|joint| {
-        let (from, to) = (&before[joint], &after[joint]);
-        if !from.is_present() || !to.is_present() {
-            return RayKeypoint::default();
-        }
-        RayKeypoint {
-            ray: from.ray.lerp(to.ray, share),
-            confidence: from.confidence + share * (to.confidence - from.confidence),
-        }
-    })
+impl Observed for RaySample {
+    const MISSING: Self = [RayKeypoint {
+        ray: Vec2::ZERO,
+        confidence: 0.0,
+    }; KEYPOINTS];
+
+    fn between(before: &Self, after: &Self, share: f32) -> Self {
+        std::array::from_fn(|joint| {
+            let (from, to) = (&before[joint], &after[joint]);
+            if !from.is_present() || !to.is_present() {
+                return RayKeypoint::default();
+            }
+            RayKeypoint {
+                ray: from.ray.lerp(to.ray, share),
+                confidence: from.confidence + share * (to.confidence - from.confidence),
+            }
+        })
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +233,7 @@ mod tests {
 
     fn samples_of(window: &Window) -> Box<RaySamples> {
         let mut samples = Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]);
-        window.resample_into(&mut samples);
+        window.resample_into(&mut samples[..]);
         samples
     }
 

@@ -1,7 +1,7 @@
-//! What only the operating system can do. The one folder that may say `unsafe`:
-//! calls that the standard library does not wrap, each a few lines, each with
-//! the fact its safety rests on.
+//! What only the operating system or the processor can do. The one folder that may say
+//! `unsafe`: a few lines each, each with the fact its safety rests on.
 
 pub mod poll;
 pub mod rt;
+pub mod simd;
 pub mod v4l2;

@@ -1,0 +1,243 @@
+//! Products of small matrices, with the widest registers the processor has.
+//!
+//! A build for x86-64 knows only the registers of 2003. The loops here are
+//! compiled twice, once for AVX2 with fused multiply-add, and the machine is
+//! asked once which it has. On aarch64 the plain build is already the wide one.
+
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "calling what was compiled for other registers is safe only where the processor has them"
+    )
+)]
+
+use std::sync::LazyLock;
+
+/// Lanes of an accumulator: one AVX register, two of NEON.
+const LANES: usize = 8;
+
+/// Rows computed at once, so that `x` is read once for all of them.
+const ROWS: usize = 4;
+
+/// Whether the wide build may run here.
+static WIDE: LazyLock<bool> = LazyLock::new(wide);
+
+#[cfg(target_arch = "x86_64")]
+fn wide() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn wide() -> bool {
+    false
+}
+
+/// `y[r] = bias[r] + weight[r] · x` for each row `r`; `weight` is `[rows, x.len()]`, row-major.
+///
+/// # Panics
+///
+/// The lengths do not fit.
+pub fn rows_times(weight: &[f32], x: &[f32], bias: &[f32], y: &mut [f32]) {
+    assert_eq!(weight.len(), x.len() * y.len(), "a row for each output");
+    assert_eq!(bias.len(), y.len(), "a bias for each output");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        unsafe { rows_times_wide(weight, x, bias, y) };
+        return;
+    }
+    rows_times_any::<cfg_fma::Native>(weight, x, bias, y);
+}
+
+/// `x += Σ_r y[r] weight[r]`: the transpose of [`rows_times`], added to what is there.
+///
+/// # Panics
+///
+/// The lengths do not fit.
+pub fn add_rows(weight: &[f32], y: &[f32], x: &mut [f32]) {
+    assert_eq!(weight.len(), x.len() * y.len(), "a row for each factor");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        unsafe { add_rows_wide(weight, y, x) };
+        return;
+    }
+    add_rows_any::<cfg_fma::Native>(weight, y, x);
+}
+
+/// How a product is added: in one rounding where the processor does that, in two elsewhere.
+trait MultiplyAdd {
+    fn multiply_add(a: f32, b: f32, sum: f32) -> f32;
+}
+
+/// One rounding.
+struct Fused;
+
+impl MultiplyAdd for Fused {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
+        a.mul_add(b, sum)
+    }
+}
+
+mod cfg_fma {
+    /// What the plain build does: aarch64 always has the fused instruction.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) type Native = super::Fused;
+
+    #[cfg(not(target_arch = "aarch64"))]
+    pub(super) type Native = Two;
+
+    /// Two roundings; a fused one would be a call into the C library.
+    #[cfg(not(target_arch = "aarch64"))]
+    pub(super) struct Two;
+
+    #[cfg(not(target_arch = "aarch64"))]
+    impl super::MultiplyAdd for Two {
+        #[inline(always)]
+        fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
+            a * b + sum
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn rows_times_wide(weight: &[f32], x: &[f32], bias: &[f32], y: &mut [f32]) {
+    rows_times_any::<Fused>(weight, x, bias, y);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn add_rows_wide(weight: &[f32], y: &[f32], x: &mut [f32]) {
+    add_rows_any::<Fused>(weight, y, x);
+}
+
+#[inline(always)]
+fn rows_times_any<M: MultiplyAdd>(weight: &[f32], x: &[f32], bias: &[f32], y: &mut [f32]) {
+    let n = x.len();
+    if n == 0 {
+        y.copy_from_slice(bias);
+        return;
+    }
+    let mut blocks = weight.chunks_exact(ROWS * n);
+    let mut outs = y.chunks_exact_mut(ROWS);
+    let mut biases = bias.chunks_exact(ROWS);
+    for ((block, out), bias) in (&mut blocks).zip(&mut outs).zip(&mut biases) {
+        let (r0, rest) = block.split_at(n);
+        let (r1, rest) = rest.split_at(n);
+        let (r2, r3) = rest.split_at(n);
+        let sums = dot4::<M>([r0, r1, r2, r3], x);
+        for ((out, bias), sum) in out.iter_mut().zip(bias).zip(sums) {
+            *out = bias + sum;
+        }
+    }
+    let rows = blocks.remainder().chunks_exact(n);
+    for ((out, bias), row) in outs
+        .into_remainder()
+        .iter_mut()
+        .zip(biases.remainder())
+        .zip(rows)
+    {
+        *out = bias + dot4::<M>([row; ROWS], x)[0];
+    }
+}
+
+#[inline(always)]
+fn dot4<M: MultiplyAdd>(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let [row0, row1, row2, row3] = rows.map(|row| row.as_chunks::<LANES>().0);
+    let mut lanes = [[0.0; LANES]; ROWS];
+    for ((((x, w0), w1), w2), w3) in xs.iter().zip(row0).zip(row1).zip(row2).zip(row3) {
+        for (lanes, w) in lanes.iter_mut().zip([w0, w1, w2, w3]) {
+            for lane in 0..LANES {
+                lanes[lane] = M::multiply_add(w[lane], x[lane], lanes[lane]);
+            }
+        }
+    }
+    std::array::from_fn(|row| {
+        let rest = rows[row].as_chunks::<LANES>().1;
+        let tail: f32 = rest.iter().zip(x_rest).map(|(w, x)| w * x).sum();
+        lanes[row].iter().sum::<f32>() + tail
+    })
+}
+
+#[inline(always)]
+fn add_rows_any<M: MultiplyAdd>(weight: &[f32], y: &[f32], x: &mut [f32]) {
+    let n = x.len();
+    if n == 0 {
+        return;
+    }
+    let mut blocks = weight.chunks_exact(ROWS * n);
+    let mut factors = y.chunks_exact(ROWS);
+    for (block, y) in (&mut blocks).zip(&mut factors) {
+        let (r0, rest) = block.split_at(n);
+        let (r1, rest) = rest.split_at(n);
+        let (r2, r3) = rest.split_at(n);
+        let (y0, y1, y2, y3) = (y[0], y[1], y[2], y[3]);
+        for ((((x, a), b), c), d) in x.iter_mut().zip(r0).zip(r1).zip(r2).zip(r3) {
+            let sum = M::multiply_add(y0, *a, *x);
+            let sum = M::multiply_add(y1, *b, sum);
+            let sum = M::multiply_add(y2, *c, sum);
+            *x = M::multiply_add(y3, *d, sum);
+        }
+    }
+    for (row, y) in blocks.remainder().chunks_exact(n).zip(factors.remainder()) {
+        for (x, w) in x.iter_mut().zip(row) {
+            *x = M::multiply_add(*y, *w, *x);
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small indices")]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        (0..count).map(|_| rng.f32() - 0.5).collect()
+    }
+
+    #[test]
+    fn every_shape_agrees_with_the_plain_sum_in_double_precision() {
+        for (rows, n) in [(1, 1), (4, 8), (5, 9), (7, 33), (16, 510), (3, 0)] {
+            let (weight, x) = (numbers(rows * n, 1), numbers(n, 2));
+            let bias: Vec<f32> = (0..rows).map(|row| row as f32).collect();
+            let mut y = vec![0.0; rows];
+            rows_times(&weight, &x, &bias, &mut y);
+            let mut narrow = vec![0.0; rows];
+            rows_times_any::<cfg_fma::Native>(&weight, &x, &bias, &mut narrow);
+            for row in 0..rows {
+                let want: f64 = f64::from(bias[row])
+                    + (0..n)
+                        .map(|i| f64::from(weight[row * n + i]) * f64::from(x[i]))
+                        .sum::<f64>();
+                assert!(
+                    (f64::from(y[row]) - want).abs() < 1e-4,
+                    "{rows}x{n} row {row}"
+                );
+                assert!((f64::from(narrow[row]) - want).abs() < 1e-4);
+            }
+            let mut back = x.clone();
+            add_rows(&weight, &y, &mut back);
+            for i in 0..n {
+                let want: f64 = f64::from(x[i])
+                    + (0..rows)
+                        .map(|row| f64::from(weight[row * n + i]) * f64::from(y[row]))
+                        .sum::<f64>();
+                assert!(
+                    (f64::from(back[i]) - want).abs() < 1e-3,
+                    "{rows}x{n} column {i}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a row for each output")]
+    fn lengths_that_do_not_fit_are_the_callers_mistake() {
+        rows_times(&[0.0; 7], &[0.0; 2], &[0.0; 4], &mut [0.0; 4]);
+    }
+}
