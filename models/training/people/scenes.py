@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clutter import clutter
 from finder import CELLS, SIZE
 from pictures import background, camera_noise, texture
 from sample import SOURCES, Studio, turned
@@ -22,6 +23,12 @@ PERSON_ROW = 1030
 """Floats of a person in `people.f32` of a drawn folder."""
 DRAWN = 0.6
 """Share of scenes in drawn rooms."""
+CLUTTER = 0.6
+"""Share of scenes into which things are painted before the people."""
+EMPTY_ROOMS = 0.2
+"""Share of drawn rooms that are cut where nobody stands, when there is such a place."""
+TILTED = 0.3
+"""Share of cut-outs that are turned in the picture: leaning people, tilted cameras."""
 SEEN_SHARE = 0.15
 """A person of whom less than this share of the box is drawn has no box."""
 
@@ -56,6 +63,19 @@ class Drawn:
         people = np.fromfile(folder / "people.f32", "<f4").reshape(-1, PERSON_ROW)
         self.people = [people[people[:, 0] == k, 1:6] for k in range(n)]
 
+    def empty(self, size: tuple[int, int], rng: np.random.Generator, rows: range) -> np.ndarray | None:
+        """A cut with nobody in it, scaled to `size`; None when a dozen tries show somebody each."""
+        h, w = self.labels.shape[1:]
+        for _ in range(12):
+            k = rows[rng.integers(len(rows))]
+            cw = rng.uniform(0.2, 0.7) * min(w, h * size[0] / size[1])
+            ch = cw * size[1] / size[0]
+            x0, y0 = int(rng.uniform(0, w - cw)), int(rng.uniform(0, h - ch))
+            part = np.s_[y0 : y0 + int(ch), x0 : x0 + int(cw)]
+            if not (self.labels[k][part] >> 2).any():
+                return cv2.resize(self.rgb[k][part], size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        return None
+
     def scene(self, k: int, size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, list[Box]]:
         """A random cut of frame `k`, scaled to `size` (width, height), 0..1, and its boxes."""
         h, w = self.labels.shape[1:]
@@ -86,45 +106,62 @@ class Scenes:
     def __init__(self, cutouts: np.ndarray, seed: int, drawn: Drawn | None = None, rows: range = range(0)) -> None:
         self.cut, self.rng = cutouts, np.random.default_rng(seed)
         self.drawn, self.rows = drawn, rows
-        self.boxes = []
+        self.hulls = []
         for c in cutouts:
             ys, xs = np.nonzero(c[..., 3] > 100)
-            self.boxes.append((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) if len(xs) else (0, 0, 1, 1))
+            points = np.stack([xs, ys], 1).astype(np.float32) if len(xs) else np.zeros((1, 2), np.float32)
+            self.hulls.append(cv2.convexHull(points)[:, 0] + 0.5)
 
     def scene(self) -> tuple[np.ndarray, list[Box]]:
         rng = self.rng
         aspect = rng.choice([4 / 3, 16 / 9, 1.0, 9 / 16, 3 / 4])
         w, h = (SIZE, int(SIZE / aspect)) if aspect >= 1 else (int(SIZE * aspect), SIZE)
         boxes: list[Box] = []
+        pic = None
+        p = [0.2, 0.4, 0.17, 0.1, 0.06, 0.04, 0.03]
         if self.drawn and rng.random() < DRAWN:
-            pic, boxes = self.drawn.scene(self.rows[rng.integers(len(self.rows))], (w, h), rng)
-            n = rng.choice([0, 1, 2], p=[0.6, 0.3, 0.1])
-        else:
+            if rng.random() < EMPTY_ROOMS:
+                pic = self.drawn.empty((w, h), rng, self.rows)
+            if pic is None:
+                pic, boxes = self.drawn.scene(self.rows[rng.integers(len(self.rows))], (w, h), rng)
+                p = [0.5, 0.35, 0.15, 0, 0, 0, 0]
+        if pic is None:
             pic = background(h, w, rng)
-            n = rng.choice([0, 1, 2, 3, 4, 5, 6], p=[0.12, 0.4, 0.2, 0.12, 0.08, 0.05, 0.03])
-        near = math.exp(rng.uniform(math.log(0.12), math.log(2.4)))
+        n = rng.choice(7, p=p)
+        if rng.random() < CLUTTER:
+            before = pic.copy()
+            clutter(pic, rng, self.cut)
+            for b in boxes:  # nobody is painted over
+                at = np.s_[max(int(b[1]) - 2, 0) : int(b[3]) + 3, max(int(b[0]) - 2, 0) : int(b[2]) + 3]
+                pic[at] = before[at]
+        near = math.exp(rng.uniform(math.log(0.09), math.log(2.8)))
         people = []
         for _ in range(n):
             k = rng.integers(len(self.cut))
             s = h * near * math.exp(rng.normal(0, 0.25)) / 192
             cx, cy = rng.uniform(0.02, 0.98) * w, rng.normal(0.55, 0.15) * h
             if 192 * s > h:  # too near to fit: the head is in the picture, the legs are not
-                half = (self.boxes[k][3] - self.boxes[k][1]) * s / 2
+                half = float(np.ptp(self.hulls[k][:, 1])) * s / 2
                 cy = rng.uniform(-0.03, 0.45) * h + half
-            people.append((s, k, cx, cy, rng.random() < 0.5))
+            tilt = 0.0
+            if rng.random() < TILTED:
+                tilt = math.radians(rng.normal(0, 25) if rng.random() < 0.8 else rng.uniform(-100, 100))
+            people.append((s, k, cx, cy, rng.random() < 0.5, tilt))
         people.sort()
-        for s, k, cx, cy, flip in people:
-            x0, y0, x1, y1 = self.boxes[k]
-            m = np.array([[-s if flip else s, 0, 0], [0, s, 0]], np.float32)
-            mid = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
-            m[:, 2] = np.array([cx, cy]) - m[:, :2] @ mid
+        for s, k, cx, cy, flip, tilt in people:
+            m = np.zeros((2, 3), np.float32)
+            c, t = s * math.cos(tilt), s * math.sin(tilt)
+            m[:, :2] = np.array([[c, -t], [t, c]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
+            outline = self.hulls[k] @ m[:, :2].T
+            lo, hi = outline.min(0), outline.max(0)
+            m[:, 2] = np.array([cx, cy]) - 0.5 * (lo + hi)
             src = self.cut[k]
             if s < 0.6:
                 src = cv2.GaussianBlur(src, (0, 0), 0.4 / s)
             q = cv2.warpAffine(src, m, (w, h)).astype(np.float32) / 255
             a = q[..., 3:]
             pic = pic * (1 - a) + q[..., :3] * np.float32(rng.uniform(0.8, 1.1)) * a
-            hw, hh = (x1 - x0) * s / 2, (y1 - y0) * s / 2
+            hw, hh = (hi - lo) / 2
             b = (max(cx - hw, 0), max(cy - hh, 0), min(cx + hw, w), min(cy + hh, h))
             boxes = [o for o in boxes if (a[int(o[1]) : int(o[3]) + 1, int(o[0]) : int(o[2]) + 1] > 0.5).mean() < 0.45]
             if (b[2] - b[0]) * (b[3] - b[1]) > 0.2 * 4 * hw * hh and b[3] - b[1] > 7 and b[2] - b[0] > 3:
@@ -149,7 +186,7 @@ class Scenes:
         return out, [(b[0] + dx - 0.5, b[1] + dy - 0.5, b[2] + dx - 0.5, b[3] + dy - 0.5) for b in boxes]
 
     def batch(self, n: int) -> dict[str, Tensor]:
-        """Images and targets: score [n,24,24] Gaussian peaks, box [n,4,24,24], weight [n,24,24]."""
+        """Images u8 [n,3,192,192] and targets: score [n,24,24] Gaussian peaks, box [n,4,24,24], weight [n,24,24]."""
         image = np.zeros((n, SIZE, SIZE, 3), np.uint8)
         score, weight = np.zeros((n, CELLS, CELLS), np.float32), np.zeros((n, CELLS, CELLS), np.float32)
         box = np.zeros((n, 4, CELLS, CELLS), np.float32)
@@ -171,7 +208,7 @@ class Scenes:
                 for c, v in enumerate((g[None, :] - b[0], g[:, None] - b[1], b[2] - g[None, :], b[3] - g[:, None])):
                     box[i, c][near] = np.broadcast_to(np.maximum(v, 0.5) / 8, (CELLS, CELLS))[near]
         return {
-            "image": torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255,
+            "image": torch.from_numpy(image).permute(0, 3, 1, 2),
             "score": torch.from_numpy(score),
             "box": torch.from_numpy(box),
             "weight": torch.from_numpy(weight),

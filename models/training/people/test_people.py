@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from body import TREE, align
+from clutter import clutter
 from crop import assumed_camera, facing, person_crop
 from evaluate_people import decode_heatmaps, iou
 from export_networks import export, fold
 from finder import CELLS, Finder
 from net import FEATURES, Agreement, Depth, PersonNet
 from raster import draw
+from scenes import Scenes
 from shards import SHAPES, Writer, open_shard
 from train_person import MAP, MIRROR_J, MIRROR_K, losses, tensors, turn
 
@@ -151,3 +153,31 @@ def test_networks_have_the_shapes_of_the_contract_and_export(tmp_path: Path) -> 
 def test_overlap() -> None:
     assert iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
     assert iou((0, 0, 1, 1), (2, 2, 3, 3)) == 0
+
+
+def cutout() -> NDArray[np.uint8]:
+    """An upright ellipse in place of a person."""
+    y, x = np.mgrid[:192, :144]
+    cut = np.full((192, 144, 4), 255, np.uint8)
+    cut[..., 3] = 255 * (((x - 72) / 40) ** 2 + ((y - 96) / 90) ** 2 < 1)
+    return cut
+
+
+def test_clutter_stays_a_picture() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        picture = np.full((108, 192, 3), 0.5, np.float32)
+        clutter(picture, rng, cutout()[None])
+        assert picture.shape == (108, 192, 3) and picture.dtype == np.float32
+        assert np.isfinite(picture).all() and picture.min() >= -0.01 and picture.max() <= 1.4
+
+
+def test_boxes_of_scenes_lie_in_the_frame_and_empty_scenes_occur() -> None:
+    scenes = Scenes(cutout()[None], 4)
+    counts = []
+    for _ in range(60):
+        _, boxes = scenes.scene()
+        counts.append(len(boxes))
+        for x0, y0, x1, y1 in boxes:
+            assert -1 <= x0 < x1 <= 192 and -1 <= y0 < y1 <= 192
+    assert 0 in counts and max(counts) > 1

@@ -25,7 +25,7 @@ POOL = 300
 def losses(net: Finder, t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Penalty-reduced focal loss on the score (CornerNet eq. 1) and generalised IoU of the boxes."""
     with torch.autocast("cpu", torch.bfloat16):
-        score, box = net(t["image"].contiguous(memory_format=torch.channels_last))
+        score, box = net((t["image"].float() / 255).contiguous(memory_format=torch.channels_last))
     s, b = score.float()[:, 0], box.float()
     p = torch.sigmoid(s).clamp(1e-4, 1 - 1e-4)
     pos = t["score"] > 0.999
