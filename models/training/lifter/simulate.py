@@ -51,8 +51,14 @@ class View(NamedTuple):
     """Sizes near the middle of the range are drawn more often (the mean of two uniform numbers)."""
     limbs: float = 0.1
     """Bones are scaled by 1 +- limbs, the same left and right."""
+    scale_wide: float = 0.2
+    """Chance of a size drawn evenly from 0.75..1.25 instead, so that sigma knows that size is a guess."""
     child: float = 0.08
-    """p of a scale in 0.65..0.8 with shorter limbs and a longer head."""
+    """p of a scale in 0.65..0.8, half of them with shorter limbs and a longer head."""
+    child_shape: float = 0.15
+    """p of a child's proportions at any other size: proportions must not tell the size."""
+    bend: float = 0.3
+    """p that thighs, upper arms and trunk are turned out of the captured pose, each by a fixed rotation."""
     head_yaw: float = 28.0
     head_pitch: float = 12.0
     """Standard deviation of head turns that motion capture does not hold."""
@@ -101,14 +107,14 @@ TRAINING = View()
 
 MODERATE = View()._replace(
     mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=0.9, scale_high=1.1, limbs=0.05,
-    child=0.0, pitch_wide=0.2, close=0.05, noise_low=0.004, noise_high=0.015, tail=0.01,
+    scale_wide=0.0, child=0.0, child_shape=0.0, bend=0.0, pitch_wide=0.2, close=0.05, noise_low=0.004, noise_high=0.015, tail=0.01,
     offset=0.008, swap=0.003, freeze=0.02, short_history=0.05,
 )  # fmt: skip
 """The training condition at a moderate level, on the people as they are."""
 
 CLEAN = View(
     mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=1.0, scale_high=1.0, scale_peaked=False, limbs=0.0,
-    child=0.0, head_yaw=0.0, head_pitch=0.0, pitch_wide=0.0, close=0.0, other_rate=0.0,
+    scale_wide=0.0, child=0.0, child_shape=0.0, bend=0.0, head_yaw=0.0, head_pitch=0.0, pitch_wide=0.0, close=0.0, other_rate=0.0,
     short_history=0.0, noise_low=0.0, noise_high=0.0, tail=0.0, correlated=0.0, uneven=0.0,
     offset=0.0, definition=0.0, occlusion=0.0, confidence_spread=0.0, drop_sample=0.0,
     drop_joint=0.0, drop_limb=0.0, drop_legs=0.0, drop_lower=0.0, drop_side=0.0, swap=0.0,
@@ -130,6 +136,11 @@ CHILD = 0.65
 CHILD_TOP = 0.8
 CHILD_LIMBS = 0.88
 CHILD_HEAD = 1.3
+WIDE_LOW, WIDE_HIGH = 0.75, 1.25
+BEND = 16.0
+"""Standard deviation of a bent part's angle, degrees."""
+_BENT = np.array([[1, 2, 4], [4, 5, 7], [11, 12, 14], [14, 15, 17], [7, 8, 17]], dtype=np.int64)
+"""Joint that turns, first joint that moves with it, one past the last."""
 
 _LIMBS = np.array([[13, 15], [14, 16], [7, 9], [8, 10]], dtype=np.int64)
 _LEGS = np.array([13, 14, 15, 16], dtype=np.int64)
@@ -282,17 +293,38 @@ def _draw_bones(view: View, bones: Floats) -> float:
     for j in range(JOINTS):
         if H36M_MIRROR[j] < j:
             bones[j] = bones[H36M_MIRROR[j]]
-    if np.random.random() < view.child:
+    child = np.random.random() < view.child
+    if np.random.random() < (0.5 if child else view.child_shape):
         for j in (2, 3, 5, 6, 12, 13, 15, 16):
             bones[j] *= CHILD_LIMBS
         head = _between(1.0, CHILD_HEAD)
         bones[9] *= head
         bones[10] *= head
+    if child:
         return _between(CHILD, CHILD_TOP)
+    if np.random.random() < view.scale_wide:
+        return _between(WIDE_LOW, WIDE_HIGH)
     scale = _between(view.scale_low, view.scale_high)
     if view.scale_peaked:
         scale = 0.5 * (scale + _between(view.scale_low, view.scale_high))
     return scale
+
+
+@njit(cache=True)
+def _bend(poses: Floats) -> None:
+    """Turn thighs, upper arms and the trunk of `poses` [N,17,3] by one random rotation each, in place."""
+    axis = np.empty(3)
+    for part in range(len(_BENT)):
+        for c in range(3):
+            axis[c] = np.random.normal()
+        axis /= max(np.sqrt((axis * axis).sum()), 1e-6)
+        turn = _about_axis(axis, BEND * DEG * np.random.normal())
+        at, low, high = _BENT[part]
+        for i in range(len(poses)):
+            centre = poses[i, at].copy()
+            poses[i, low:high] -= centre
+            _rotate(poses[i, low:high], turn)
+            poses[i, low:high] += centre
 
 
 @njit(cache=True)
@@ -348,6 +380,8 @@ def _simulate_one(
         if mirrored:
             _mirror(poses[i])
         _rescale(poses[i], bones, scale)
+    if np.random.random() < view.bend:
+        _bend(poses)
     centre = poses[count - 1, 0].copy()
     if np.random.random() < view.topple:
         angle = _between(0.0, 2.0 * np.pi)
