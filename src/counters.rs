@@ -101,17 +101,20 @@ pub enum Timed {
     Track,
     /// Lifter, head and root of all people.
     Lift,
+    /// Naming what they do.
+    Name,
     /// Encoding and handing over to Zenoh.
     Publish,
 }
 
 impl Timed {
     /// All parts, in the order a frame travels.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Find,
         Self::Keypoints,
         Self::Track,
         Self::Lift,
+        Self::Name,
         Self::Publish,
     ];
 
@@ -122,6 +125,7 @@ impl Timed {
             Self::Keypoints => "keypoints",
             Self::Track => "track",
             Self::Lift => "lift",
+            Self::Name => "name",
             Self::Publish => "publish",
         }
     }

@@ -6,6 +6,7 @@ use crate::config::ConfigError;
 use crate::lift::model::LiftModelError;
 use crate::models::ModelError;
 use crate::publish::SessionError;
+use crate::semantics::SemanticsError;
 
 /// What can keep the daemon from starting.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum StartError {
     /// The lifter: backbone or final layers.
     #[error(transparent)]
     Lifter(#[from] LiftModelError),
+    /// The motion-text dictionary or its encoders.
+    #[error(transparent)]
+    Semantics(Box<SemanticsError>),
     /// The calibration.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
@@ -39,6 +43,12 @@ pub enum StartError {
     },
 }
 
+impl From<SemanticsError> for StartError {
+    fn from(error: SemanticsError) -> Self {
+        Self::Semantics(Box::new(error))
+    }
+}
+
 impl StartError {
     /// The exit code, as sysexits(3) numbers them: 66 a model or calibration is
     /// missing or does not fit, 69 a device or the network is not there, 70 our
@@ -48,6 +58,7 @@ impl StartError {
             Self::Config(ConfigError::Read { .. })
             | Self::Model(_)
             | Self::Lifter(_)
+            | Self::Semantics(_)
             | Self::Calibration(_) => 66,
             Self::Camera(_) | Self::Zenoh(_) => 69,
             Self::Thread { .. } => 70,

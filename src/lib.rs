@@ -21,6 +21,7 @@ pub mod models;
 pub mod pipeline;
 pub mod pose;
 pub mod publish;
+pub mod record;
 pub mod semantics;
 pub mod settings;
 pub mod skeleton;

@@ -36,6 +36,18 @@ pub const LIFT_SAMPLES: usize = 27;
 /// of the motion the networks learned from.
 pub const RATE_HZ: u32 = 30;
 
+/// Samples the encoders of motion look at: two seconds at [`RATE_HZ`].
+pub const MOTION_SAMPLES: usize = 60;
+
+/// Observations kept for the encoders of motion: two seconds at 120 Hz, and one before.
+pub const MOTION_FRAMES: usize = 241;
+
+/// Most multiply-adds of one pass of an encoder of motion: about 2 ms on a slow core.
+pub const ENCODER_MULTIPLY_ADDS_MAX: usize = 16_000_000;
+
+/// Largest encoder file read, in bytes.
+pub const ENCODER_BYTES_MAX: u64 = 64 << 20;
+
 /// Observations a track keeps: the lifter's window at 120 Hz, and one before it
 /// so that the oldest sample can be interpolated.
 pub const WINDOW_FRAMES: usize = 112;
@@ -61,8 +73,14 @@ pub const ACTION_BYTES_MAX: usize = 48;
 /// Entries of a motion-text dictionary. A query walks through all of them.
 pub const DICTIONARY_ENTRIES_MAX: usize = 16_384;
 
+/// Most clips that one action is taught from: more belong into labelled motion.
+pub const TEACH_CLIPS_MAX: usize = 16;
+
 /// Largest dictionary file read, in bytes.
 pub const DICTIONARY_BYTES_MAX: u64 = 256 << 20;
+
+/// Largest recording read, in bytes: eight hours of one person at 30 Hz.
+pub const RECORDING_BYTES_MAX: u64 = 1 << 30;
 
 /// Largest configuration, calibration, scenario or model description read, in bytes.
 pub const TEXT_FILE_BYTES_MAX: u64 = 1 << 20;

@@ -13,6 +13,7 @@ use crate::lift::LiftConfig;
 use crate::pipeline::estimate::{EstimateConfig, ModelsConfig};
 use crate::publish::zenoh::check_name;
 use crate::publish::{PublishConfig, ZenohConfig};
+use crate::semantics::SemanticsConfig;
 use crate::track::TrackConfig;
 
 /// The whole file. Every section may be left out.
@@ -49,6 +50,8 @@ pub struct Settings {
     pub track: TrackConfig,
     /// Keypoints to 3D.
     pub lift: LiftConfig,
+    /// What people do.
+    pub semantics: SemanticsConfig,
     /// What counts as late.
     pub publish: PublishConfig,
     /// Names and endpoints.
@@ -103,6 +106,7 @@ impl Settings {
         self.people.validate()?;
         self.track.validate()?;
         self.lift.validate()?;
+        self.semantics.validate()?;
         self.publish.validate()?;
         self.zenoh.validate()
     }
@@ -114,6 +118,7 @@ impl Settings {
             people: self.people,
             track: self.track,
             lift: self.lift,
+            semantics: self.semantics.clone(),
         }
     }
 }

@@ -301,6 +301,15 @@ impl Calibration {
         })
     }
 
+    /// Reads the text of a TOML file; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// Names the key, the value and the range.
+    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml_file::parse(text, path)
+    }
+
     /// The calibration as a TOML file of [`toml_file`]'s format.
     pub fn to_toml(&self) -> String {
         toml_file::write(self)

@@ -7,6 +7,7 @@
 
 mod check;
 mod demo;
+mod dictionary;
 mod doctor;
 mod eval;
 pub mod exit;
@@ -43,6 +44,8 @@ enum Command {
     Replay(replay::Options),
     /// Print the accuracy table from labelled motion.
     Eval(eval::Options),
+    /// Build, show, query or teach the dictionary of actions.
+    Dictionary(dictionary::Options),
     /// List or verify the installed networks.
     Models(models::Options),
     /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
@@ -74,6 +77,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Check(options) => check::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Eval(options) => eval::run(&options),
+        Command::Dictionary(options) => dictionary::run(&options),
         Command::Models(options) => models::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Watch(options) => watch::run(&options),

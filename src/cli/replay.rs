@@ -3,7 +3,7 @@
 //! One thread and no queue: every frame is estimated, none is passed over, and
 //! time is the recording's, so the same clip gives the same poses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use poised::calibration::CalibrationConfig;
+use poised::calibration::{Calibration, CalibrationConfig};
 use poised::capture::{Camera, CaptureError, Next, Severity, open_source};
 use poised::clock::Clock;
 use poised::counters::Counters;
@@ -19,8 +19,9 @@ use poised::draw::Overlay;
 use poised::error::StartError;
 use poised::frame::Frame;
 use poised::infer::preprocess::to_rgb;
-use poised::pipeline::estimate::{EstimateConfig, Estimator};
+use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser};
 use poised::pose::PoseSample;
+use poised::record::{self, Recorder, Recording};
 use poised::settings::Settings;
 
 use super::poses::PosesFile;
@@ -34,7 +35,7 @@ const DAMAGED_MAX: u32 = 100;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A video file, an image or a folder of images, or an rtsp:// address.
+    /// A video file, an image or a folder of images, an rtsp:// address, or a recording (.poses).
     source: String,
     /// Take networks and settings from this configuration.
     #[arg(short, long)]
@@ -57,6 +58,12 @@ pub struct Options {
     /// Write one JSON object a frame with all poses into this file.
     #[arg(long)]
     poses: Option<PathBuf>,
+    /// Record what would be published, without pictures, into this file (.poses).
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// Name actions with this dictionary in place of the one that ships.
+    #[arg(long)]
+    dictionary: Option<PathBuf>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -69,24 +76,13 @@ pub struct Options {
 /// Networks or source do not open, the recording breaks off, or an output cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let config = estimate_config(options)?;
-    let mut camera = open_source(&options.source).map_err(StartError::from)?;
+    if is_recording(&options.source) {
+        return run_recording(options, &config);
+    }
+    let (mut camera, calibration) = open(&options.source, options.calibration.clone())?;
     let mode = camera.mode().clone();
-    let lens = CalibrationConfig {
-        file: options.calibration.clone(),
-        scale_to_image: true,
-    };
-    let calibration = lens
-        .open(mode.width_px, mode.height_px)
-        .map_err(StartError::from)?;
-    log::info!(
-        "{}: {}x{} at {} Hz; lens {calibration}",
-        mode.name,
-        mode.width_px,
-        mode.height_px,
-        mode.rate_hz
-    );
     let mut estimator = Estimator::open(&config)?;
-    let mut outputs = Outputs::open(options, mode.width_px, mode.height_px)?;
+    let mut outputs = Outputs::open(options, mode.width_px, mode.height_px, &calibration)?;
 
     let timer = Clock::live();
     let counters = Counters::default();
@@ -106,7 +102,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         counters.capture.frames.fetch_add(1, Ordering::Relaxed);
         counters.latency.add(timer.now().since(begun));
         tally.add(&sample);
-        outputs.add(&frame, &sample)?;
+        outputs.add(Some(&frame), &sample)?;
         progress.inc(1);
     }
     let elapsed = timer.now().since(started);
@@ -114,6 +110,71 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     outputs.finish()?;
     let report = Report::of(&tally, &counters, estimator.engine(), elapsed);
     report.print(options.json)
+}
+
+/// Whether a source is a recording of poses, by its name.
+pub fn is_recording(source: &str) -> bool {
+    Path::new(source)
+        .extension()
+        .is_some_and(|extension| extension == record::EXTENSION)
+}
+
+/// Opens a source of pixels, and its calibration: that of a file, else an assumed one.
+///
+/// # Errors
+///
+/// The source or the calibration does not open.
+pub fn open(
+    source: &str,
+    calibration: Option<PathBuf>,
+) -> Result<(Box<dyn Camera>, Calibration), StartError> {
+    let camera = open_source(source)?;
+    let mode = camera.mode();
+    let lens = CalibrationConfig {
+        file: calibration,
+        scale_to_image: true,
+    };
+    let calibration = lens.open(mode.width_px, mode.height_px)?;
+    Ok((camera, calibration))
+}
+
+/// Plays a recording of poses: its keypoints once more through everything behind the 2D networks.
+fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        options.overlay.is_none(),
+        "--overlay: a recording of poses holds no pictures"
+    );
+    let recording = Recording::read(Path::new(&options.source))?;
+    let mut poser = Poser::open(config)?;
+    let (width_px, height_px) = recording.calibration.size_px();
+    let mut outputs = Outputs::open(options, width_px, height_px, &recording.calibration)?;
+    let timer = Clock::live();
+    let counters = Counters::default();
+    let mut sample = PoseSample::default();
+    let mut tally = Tally::default();
+    let started = timer.now();
+    let most = options.frames.unwrap_or(u64::MAX);
+    for recorded in recording
+        .samples
+        .iter()
+        .zip(0..most)
+        .map(|(recorded, _)| recorded)
+    {
+        let begun = timer.now();
+        poser.replay(
+            recorded,
+            &recording.calibration,
+            &timer,
+            &counters,
+            &mut sample,
+        );
+        counters.latency.add(timer.now().since(begun));
+        tally.add(&sample);
+        outputs.add(None, &sample)?;
+    }
+    let elapsed = timer.now().since(started);
+    outputs.finish()?;
+    Report::of(&tally, &counters, "none", elapsed).print(options.json)
 }
 
 fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
@@ -127,11 +188,18 @@ fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
     if let Some(person) = &options.person {
         config.models.person.clone_from(person);
     }
+    if options.dictionary.is_some() {
+        config.semantics.dictionary.clone_from(&options.dictionary);
+    }
     Ok(config)
 }
 
 /// Fills `frame` with the next frame that is whole; false at the end.
-fn next_frame(
+///
+/// # Errors
+///
+/// The recording broke off, or gives only damaged frames.
+pub fn next_frame(
     camera: &mut dyn Camera,
     frame: &mut Frame,
     counters: &Counters,
@@ -162,15 +230,22 @@ fn next_frame(
 struct Outputs {
     overlay: Option<(PathBuf, Overlay, Vec<u8>)>,
     poses: Option<PosesFile>,
+    record: Option<Recorder>,
 }
 
 impl Outputs {
-    fn open(options: &Options, width_px: u32, height_px: u32) -> anyhow::Result<Self> {
+    fn open(
+        options: &Options,
+        width_px: u32,
+        height_px: u32,
+        calibration: &Calibration,
+    ) -> anyhow::Result<Self> {
         let overlay = match &options.overlay {
             Some(folder) => {
                 std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
                 let room = vec![0; width_px as usize * height_px as usize * 3];
-                Some((folder.clone(), Overlay::new(width_px, height_px), room))
+                let overlay = Overlay::new(width_px, height_px, calibration.clone());
+                Some((folder.clone(), overlay, room))
             }
             None => None,
         };
@@ -179,14 +254,28 @@ impl Outputs {
             .as_deref()
             .map(PosesFile::create)
             .transpose()?;
-        Ok(Self { overlay, poses })
+        let record = options
+            .record
+            .as_deref()
+            .map(|path| Recorder::create(path, calibration))
+            .transpose()?;
+        Ok(Self {
+            overlay,
+            poses,
+            record,
+        })
     }
 
-    fn add(&mut self, frame: &Frame, sample: &PoseSample) -> anyhow::Result<()> {
+    fn add(&mut self, frame: Option<&Frame>, sample: &PoseSample) -> anyhow::Result<()> {
         if let Some(poses) = &mut self.poses {
             poses.add(sample)?;
         }
-        if let Some((folder, overlay, rgb)) = &mut self.overlay {
+        if let Some(record) = &mut self.record
+            && !record.add(sample)?
+        {
+            log::warn!("frame {}: not finite, not recorded", sample.frame_sequence);
+        }
+        if let (Some((folder, overlay, rgb)), Some(frame)) = (&mut self.overlay, frame) {
             to_rgb(frame, rgb)?;
             overlay.draw(rgb, sample);
             let path = folder.join(format!("{:06}.png", frame.meta.sequence));
@@ -198,6 +287,7 @@ impl Outputs {
     }
 
     fn finish(self) -> anyhow::Result<()> {
+        self.record.map_or(Ok(()), Recorder::finish)?;
         self.poses.map_or(Ok(()), PosesFile::finish)
     }
 }

@@ -18,8 +18,9 @@ use tiny_skia::{
     Transform,
 };
 
+use crate::calibration::Calibration;
 use crate::pose::{CONFIDENCE_GATE, JointState, PersonPose, PoseSample};
-use crate::skeleton::KEYPOINT_EDGES;
+use crate::skeleton::{JOINTS, KEYPOINT_EDGES, PARENTS};
 
 /// Smallest width of the column with the views from the side and from above,
 /// pixels; beside a tall frame it is half as wide as the picture is high.
@@ -63,17 +64,19 @@ pub struct Overlay {
     width_px: u32,
     height_px: u32,
     panel_px: u32,
+    /// Puts joints that nobody sees into the picture.
+    calibration: Calibration,
     /// Size of words, see [`text::write`].
     words: u8,
 }
 
 impl Overlay {
-    /// For frames of this size.
+    /// For frames of this size, taken with this lens.
     ///
     /// # Panics
     ///
     /// A side is 0.
-    pub fn new(width_px: u32, height_px: u32) -> Self {
+    pub fn new(width_px: u32, height_px: u32, calibration: Calibration) -> Self {
         let height = height_px.max(HEIGHT_PX_MIN);
         let panel_px = PANEL_PX_MIN.max(height / 2);
         let pixmap = Pixmap::new(width_px + panel_px, height).expect("both sides are above 0");
@@ -82,6 +85,7 @@ impl Overlay {
             width_px,
             height_px,
             panel_px,
+            calibration,
             words: u8::try_from(height / ROWS_PER_WORD_SIZE)
                 .unwrap_or(4)
                 .clamp(1, 4),
@@ -196,6 +200,7 @@ impl Overlay {
                 canvas.dot(at, thick, [255; 3], keypoint.confidence);
             }
         }
+        completed(canvas, &self.calibration, person, thick);
         let mut words = format!("{}  {:.2}", person.id, person.score);
         if let Some(action) = &person.action {
             words = format!("{}  {} {:.2}", person.id, action.label, action.probability);
@@ -249,6 +254,36 @@ impl Overlay {
         for (x, word) in [(18.0, "measured"), (108.0, "completed")] {
             let at = (left + x * size, y);
             text::write(&mut self.canvas, at, self.words, WORDS, None, word);
+        }
+    }
+}
+
+/// Joints that nobody sees where they would be in the picture: hollow, on dashed lines.
+fn completed(canvas: &mut Canvas, lens: &Calibration, person: &PersonPose, thick: f32) {
+    /// Joints nearer to the camera, metres, have no place in the picture.
+    const NEAREST_M: f32 = 0.1;
+    let place = |joint: usize| {
+        let at = person.joints_camera_m[joint];
+        let known = person.states[joint] != JointState::Absent && at.z > NEAREST_M;
+        let ray = at.truncate() / at.z;
+        (known && lens.in_field(ray)).then(|| {
+            let pixel = lens.pixel(ray);
+            (pixel.x, pixel.y)
+        })
+    };
+    for (joint, parent) in PARENTS.into_iter().enumerate() {
+        if joint == parent || person.states[joint] != JointState::Completed {
+            continue;
+        }
+        if let (Some(from), Some(to)) = (place(parent), place(joint)) {
+            canvas.line(from, to, thick, COMPLETED, 0.9, true);
+        }
+    }
+    for joint in 0..JOINTS {
+        if person.states[joint] == JointState::Completed
+            && let Some(at) = place(joint)
+        {
+            canvas.ring(at, thick + 1.0, COMPLETED);
         }
     }
 }
@@ -354,6 +389,14 @@ mod tests {
     use crate::skeleton::{JOINTS, KEYPOINTS};
     use glam::Vec3;
 
+    fn of_size(width_px: u32, height_px: u32) -> Overlay {
+        Overlay::new(
+            width_px,
+            height_px,
+            Calibration::assumed(width_px, height_px),
+        )
+    }
+
     fn person() -> PersonPose {
         PersonPose {
             id: 1,
@@ -381,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_keypoint_is_drawn_where_it_is() {
-        let mut overlay = Overlay::new(120, 100);
+        let mut overlay = of_size(120, 100);
         let mut sample = PoseSample {
             width_px: 120,
             height_px: 100,
@@ -403,7 +446,7 @@ mod tests {
     fn the_picture_is_a_png_of_frame_and_panel() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
-        let mut overlay = Overlay::new(64, 64);
+        let mut overlay = of_size(64, 64);
         overlay.draw(&vec![9; 64 * 64 * 3], &PoseSample::default());
         overlay.save(&path).unwrap();
         let back = Pixmap::load_png(&path).unwrap();
@@ -411,7 +454,7 @@ mod tests {
             (back.width(), back.height()),
             (64 + PANEL_PX_MIN, HEIGHT_PX_MIN)
         );
-        let tall = Overlay::new(720, 1280);
+        let tall = of_size(720, 1280);
         assert_eq!((tall.pixmap().width(), tall.words), (720 + 640, 2));
     }
 
@@ -428,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_joint_in_space_is_marked_by_how_it_is_known() {
-        let mut overlay = Overlay::new(120, 100);
+        let mut overlay = of_size(120, 100);
         let rgb = vec![0; 120 * 100 * 3];
         let mut draw = |state: JointState| {
             let mut sample = PoseSample::default();
@@ -449,7 +492,7 @@ mod tests {
 
     #[test]
     fn the_camera_is_shown_where_there_is_room_for_it() {
-        let mut overlay = Overlay::new(120, 100);
+        let mut overlay = of_size(120, 100);
         let rgb = vec![0; 120 * 100 * 3];
         let mut draw = |away: f32| {
             let mut sample = PoseSample::default();
@@ -469,6 +512,6 @@ mod tests {
         nobody.states = [JointState::Absent; JOINTS];
         let mut sample = PoseSample::default();
         sample.people.push(nobody).unwrap();
-        Overlay::new(64, 64).draw(&vec![0; 64 * 64 * 3], &sample);
+        of_size(64, 64).draw(&vec![0; 64 * 64 * 3], &sample);
     }
 }

@@ -335,22 +335,37 @@ impl Person {
     }
 }
 
-/// The state kept for an id: its own, else a free one, else that of whom nobody
-/// has seen for longest. There are more places than people in a frame.
+/// The place of what is kept for an id, and whether it has to be cleared first: its
+/// own, else a free one, else that of whom nobody has seen for longest. `known` says
+/// of each place whose it is and when that person was last seen. There are more
+/// places than people in a frame.
+pub(crate) fn place_of(
+    known: impl Iterator<Item = (Option<u32>, Option<MonoNs>)> + Clone,
+    id: u32,
+) -> (usize, bool) {
+    let own = known.clone().position(|(owner, _)| owner == Some(id));
+    // A free place has no newest observation, and none sorts before some.
+    let oldest = || known.enumerate().min_by_key(|(_, (_, newest))| *newest);
+    own.map_or_else(
+        || (oldest().map_or(0, |(place, _)| place), true),
+        |place| (place, false),
+    )
+}
+
+/// The state kept for an id.
 fn state_of(people: &mut [Person], id: u32) -> &mut Person {
-    let own = people.iter().position(|person| person.id == Some(id));
-    let place = own.unwrap_or_else(|| {
-        // A free place has no newest observation, and none sorts before some.
-        let oldest = (0..people.len()).min_by_key(|&place| people[place].window.newest());
-        let place = oldest.unwrap_or_default();
-        let person = &mut people[place];
+    let known = people
+        .iter()
+        .map(|person| (person.id, person.window.newest()));
+    let (place, fresh) = place_of(known, id);
+    let person = &mut people[place];
+    if fresh {
         person.id = Some(id);
         person.window.clear();
         person.distance.clear();
         person.joints.iter_mut().for_each(OneEuro::clear);
-        place
-    });
-    &mut people[place]
+    }
+    person
 }
 
 /// What is published of a person: measured joints where there is an estimate,

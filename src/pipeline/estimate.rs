@@ -1,11 +1,14 @@
 //! A frame to its poses: the stages in the order a frame passes them.
 //!
 //! ```text
-//!  frame ─▶ people (networks) ─▶ tracks ─▶ windows ─▶ lifter ─▶ head ─▶ pose sample
+//!  Estimator: frame ─▶ people (networks) ─┐
+//!  Poser:                                 └▶ tracks ─▶ windows ─▶ lifter ─▶ head ─▶ meaning ─▶ pose sample
 //! ```
 //!
-//! Runs on the estimate thread, and in `replay` on the only one. After the
-//! first frames the heap is left alone, the engine's own runs apart.
+//! The [`Estimator`] begins with pixels; a recording of keypoints and the accuracy
+//! table begin with people, at the [`Poser`]. Runs on the estimate thread, and in
+//! `replay` on the only one. After the first frames the heap is left alone, the
+//! engine's own runs apart.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,8 +22,11 @@ use crate::error::StartError;
 use crate::frame::Frame;
 use crate::infer::{InferError, Lap, PeopleNet, PeopleSettings};
 use crate::lift::model::NetworkBackbone;
+use crate::lift::window::rays_of;
 use crate::lift::{self, LiftConfig, Lifter, person_pose};
 use crate::pose::{People, PoseSample};
+use crate::record::people_of;
+use crate::semantics::{self, Semantics, SemanticsConfig};
 use crate::track::{TrackConfig, TrackCounters, TrackedPeople, Tracker};
 
 /// `[models]`: which networks, each a folder under `directory`.
@@ -31,6 +37,7 @@ use crate::track::{TrackConfig, TrackCounters, TrackedPeople, Tracker};
 /// person = "person"
 /// finder = "finder"
 /// lifter = "lifter"
+/// dictionary = "dictionary"
 /// ```
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -44,6 +51,8 @@ pub struct ModelsConfig {
     pub finder: Option<String>,
     /// The lifter with its head.
     pub lifter: String,
+    /// Encoders of motion and the dictionary that goes with them.
+    pub dictionary: String,
 }
 
 impl Default for ModelsConfig {
@@ -53,6 +62,7 @@ impl Default for ModelsConfig {
             person: "person".into(),
             finder: Some("finder".into()),
             lifter: "lifter".into(),
+            dictionary: "dictionary".into(),
         }
     }
 }
@@ -92,16 +102,120 @@ pub struct EstimateConfig {
     pub track: TrackConfig,
     /// Keypoints to 3D.
     pub lift: LiftConfig,
+    /// What people do.
+    pub semantics: SemanticsConfig,
+}
+
+/// People in the image to people in space.
+#[derive(Debug)]
+pub struct Poser {
+    tracker: Tracker,
+    lifter: Lifter<NetworkBackbone>,
+    semantics: Option<Semantics>,
+    tracked: TrackedPeople,
+}
+
+impl Poser {
+    /// Opens lifter and dictionary. Takes a validated configuration.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit, and why.
+    pub fn open(config: &EstimateConfig) -> Result<Self, StartError> {
+        let models = &config.models;
+        let (backbone, head) = lift::model::open(&models.folder(&models.lifter))?;
+        let semantics = if config.semantics.enabled {
+            let file = config.semantics.dictionary.as_deref();
+            let (encoders, dictionary) = semantics::open(&models.folder(&models.dictionary), file)?;
+            Some(Semantics::new(encoders, dictionary))
+        } else {
+            None
+        };
+        Ok(Self {
+            tracker: Tracker::new(config.track),
+            lifter: Lifter::new(config.lift, backbone, head.into()),
+            semantics,
+            tracked: TrackedPeople::new(),
+        })
+    }
+
+    /// What tracking has counted.
+    pub fn track_counters(&self) -> TrackCounters {
+        self.tracker.counters()
+    }
+
+    /// What names actions, where that is wanted.
+    pub fn semantics(&self) -> Option<&Semantics> {
+        self.semantics.as_ref()
+    }
+
+    /// Takes a frame of a recording and fills `out`, as from the camera.
+    pub fn replay(
+        &mut self,
+        recorded: &PoseSample,
+        camera: &Calibration,
+        timer: &Clock,
+        counters: &Counters,
+        out: &mut PoseSample,
+    ) {
+        out.frame_sequence = recorded.frame_sequence;
+        out.capture = recorded.capture;
+        out.width_px = recorded.width_px;
+        out.height_px = recorded.height_px;
+        out.people.clear();
+        let people = people_of(recorded);
+        let mut watch = Stopwatch::start(timer);
+        self.step(recorded.capture, camera, &people, &mut watch, counters, out);
+        counters.estimated.add(1);
+    }
+
+    /// Takes the people of the frame of `time` and adds their poses to `out`.
+    pub fn step(
+        &mut self,
+        time: MonoNs,
+        camera: &Calibration,
+        detections: &People,
+        watch: &mut Stopwatch<'_>,
+        counters: &Counters,
+        out: &mut PoseSample,
+    ) {
+        self.tracker.update(time, detections, &mut self.tracked);
+        counters.timed(Timed::Track).add(watch.lap());
+        if let Some(semantics) = &mut self.semantics {
+            semantics.begin_frame();
+        }
+        let (mut lift, mut name) = (Duration::ZERO, Duration::ZERO);
+        for person in &self.tracked {
+            // Without a pose in space the person is published all the same: keypoints, joints absent.
+            let estimate = self.lifter.lift(time, camera, person).ok();
+            if estimate.is_none() {
+                counters.dropped(Drop::NoPose, 1);
+            }
+            let mut pose = person_pose(person, estimate.as_ref());
+            lift += watch.lap();
+            if let Some(semantics) = &mut self.semantics {
+                let rays = rays_of(camera, &person.detection.keypoints);
+                pose.action = semantics
+                    .step(time, person.id, &rays)
+                    .map(|label| semantics.action(label));
+                name += watch.lap();
+            }
+            let pushed = out.people.push(pose);
+            debug_assert!(pushed.is_ok(), "no more people than places for them");
+        }
+        counters.timed(Timed::Lift).add(lift + watch.lap());
+        if self.semantics.is_some() {
+            counters.timed(Timed::Name).add(name);
+        }
+    }
 }
 
 /// Frames to poses.
 #[derive(Debug)]
 pub struct Estimator {
     people: PeopleNet,
-    tracker: Tracker,
-    lifter: Lifter<NetworkBackbone>,
+    poser: Poser,
     detections: People,
-    tracked: TrackedPeople,
 }
 
 impl Estimator {
@@ -118,13 +232,10 @@ impl Estimator {
             finder.as_deref(),
             config.people,
         )?;
-        let (backbone, head) = lift::model::open(&models.folder(&models.lifter))?;
         Ok(Self {
             people,
-            tracker: Tracker::new(config.track),
-            lifter: Lifter::new(config.lift, backbone, head.into()),
+            poser: Poser::open(config)?,
             detections: People::new(),
-            tracked: TrackedPeople::new(),
         })
     }
 
@@ -135,7 +246,7 @@ impl Estimator {
 
     /// What tracking has counted.
     pub fn track_counters(&self) -> TrackCounters {
-        self.tracker.counters()
+        self.poser.track_counters()
     }
 
     /// Forgets where people were, as after the camera was opened anew. Ids stay given.
@@ -188,40 +299,37 @@ impl Estimator {
             .timed(Timed::Keypoints)
             .add(keypoints + watch.lap());
 
-        self.tracker
-            .update(meta.capture, &self.detections, &mut self.tracked);
-        counters.timed(Timed::Track).add(watch.lap());
-
-        for person in &self.tracked {
-            // Without a pose in space the person is published all the same: keypoints, joints absent.
-            let estimate = self.lifter.lift(meta.capture, camera, person).ok();
-            if estimate.is_none() {
-                counters.dropped(Drop::NoPose, 1);
-            }
-            let pushed = out.people.push(person_pose(person, estimate.as_ref()));
-            debug_assert!(pushed.is_ok(), "no more people than places for them");
-        }
-        counters.timed(Timed::Lift).add(watch.lap());
+        self.poser.step(
+            meta.capture,
+            camera,
+            &self.detections,
+            &mut watch,
+            counters,
+            out,
+        );
         counters.estimated.add(1);
         Ok(())
     }
 }
 
 /// Durations between calls.
-struct Stopwatch<'a> {
+#[derive(Debug)]
+pub struct Stopwatch<'a> {
     timer: &'a Clock,
     last: MonoNs,
 }
 
 impl<'a> Stopwatch<'a> {
-    fn start(timer: &'a Clock) -> Self {
+    /// Starts now.
+    pub fn start(timer: &'a Clock) -> Self {
         Self {
             timer,
             last: timer.now(),
         }
     }
 
-    fn lap(&mut self) -> Duration {
+    /// Time since the last call, or since the start.
+    pub fn lap(&mut self) -> Duration {
         let now = self.timer.now();
         let took = now.since(self.last);
         self.last = now;

@@ -113,7 +113,7 @@ pub enum Origin {
 }
 
 /// One action.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// What it is called, at most [`ACTION_BYTES_MAX`] bytes; no two alike.
@@ -130,6 +130,9 @@ pub struct Entry {
     pub windows: u32,
     /// People who were seen.
     pub people: u32,
+    /// Mean cosine of its own windows with [`Dictionary::rays`], 0 without clips.
+    #[serde(default)]
+    pub level: f32,
 }
 
 /// An entry with its numbers, on the way into a dictionary.
@@ -170,6 +173,8 @@ pub struct Dictionary {
     rays: Vec<f32>,
     mean: Vec<f32>,
     factor: Vec<f32>,
+    /// Which entries have a text vector.
+    worded: Vec<bool>,
 }
 
 /// Numbers in a packed lower triangle of `rank` rows.
@@ -191,6 +196,7 @@ impl Dictionary {
             rays: Vec::new(),
             mean: Vec::new(),
             factor: Vec::new(),
+            worded: Vec::new(),
         }
     }
 
@@ -270,7 +276,7 @@ impl Dictionary {
         let count = entries.len();
         let matrix =
             |name, columns| tensors::numbers(&file, name, &[count, columns]).map(Vec::from);
-        let dictionary = Self {
+        let mut dictionary = Self {
             encoder: header.encoder,
             width,
             rank,
@@ -280,7 +286,11 @@ impl Dictionary {
             mean: matrix("mean", rank)?,
             factor: matrix("factor", triangle(rank))?,
             entries,
+            worded: Vec::new(),
         };
+        dictionary.worded = (0..count)
+            .map(|at| dictionary.text(at).iter().any(|v| *v != 0.0))
+            .collect();
         dictionary.check()?;
         Ok(dictionary)
     }
@@ -376,6 +386,7 @@ impl Dictionary {
             matrix.extend_from_slice(row);
             matrix.resize((at + 1) * columns, 0.0);
         }
+        self.worded.push(new.text.iter().any(|v| *v != 0.0));
         self.entries.push(new.entry);
         self.check_entry(at).inspect_err(|_| {
             self.take(at);
@@ -399,6 +410,7 @@ impl Dictionary {
         for (matrix, (_, columns)) in self.matrices().into_iter().zip(columns) {
             matrix.drain(at * columns..(at + 1) * columns);
         }
+        self.worded.remove(at);
         self.entries.remove(at)
     }
 
@@ -476,6 +488,11 @@ impl Dictionary {
         })
     }
 
+    /// Whether entry `at` has a text vector.
+    pub fn is_worded(&self, at: usize) -> bool {
+        self.worded[at]
+    }
+
     /// Cosines of `embedding` with every entry's text, into `cosines`.
     ///
     /// # Panics
@@ -485,22 +502,22 @@ impl Dictionary {
         cosines_of(&self.text, embedding, cosines);
     }
 
-    /// Cosines of `embedding` with every entry's mean motion embedding.
+    /// How well an embedding of keypoints (length 1) fits each entry, into `scores`: the
+    /// cosine with its text, or for an entry without text the cosine with its own
+    /// clips, moved so that the clips themselves score `typical`.
     ///
     /// # Panics
     ///
     /// The lengths do not fit.
-    pub fn motion_cosines(&self, embedding: &[f32], cosines: &mut [f32]) {
-        cosines_of(&self.motion, embedding, cosines);
-    }
-
-    /// Cosines of `embedding` with every entry's mean ray embedding.
-    ///
-    /// # Panics
-    ///
-    /// The lengths do not fit.
-    pub fn rays_cosines(&self, embedding: &[f32], cosines: &mut [f32]) {
-        cosines_of(&self.rays, embedding, cosines);
+    pub fn scores(&self, embedding: &[f32], typical: f32, scores: &mut [f32]) {
+        cosines_of(&self.text, embedding, scores);
+        for (at, entry) in self.entries.iter().enumerate() {
+            if !self.worded[at] {
+                let mut cosine = [0.0];
+                rows_times(self.rays(at), embedding, &[0.0], &mut cosine);
+                scores[at] = cosine[0] - entry.level + typical;
+            }
+        }
     }
 
     fn check(&self) -> Result<(), DictionaryError> {
@@ -544,7 +561,8 @@ impl Dictionary {
             let length = row.iter().map(|v| v * v).sum::<f32>().sqrt();
             let none = row.iter().all(|v| *v == 0.0);
             known |= !none;
-            if (none && must) || (!none && !((length - 1.0).abs() < LENGTH_TOLERANCE)) {
+            let direction = (length - 1.0).abs() < LENGTH_TOLERANCE;
+            if (none && must) || (!none && !direction) {
                 return Err(wrong(format!("{name} has length {length}: must be 1")));
             }
         }
@@ -554,7 +572,7 @@ impl Dictionary {
         if let Some((_, factor)) = self.statistics(at) {
             for row in 0..self.rank {
                 let diagonal = factor[triangle(row) + row];
-                if !(diagonal > 0.0) {
+                if diagonal.is_nan() || diagonal <= 0.0 {
                     return Err(wrong(format!(
                         "factor[{row}, {row}] = {diagonal}: must be positive"
                     )));

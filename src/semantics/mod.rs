@@ -1,4 +1,278 @@
 //! What a person is doing, and where the joints are that nobody sees.
+//!
+//! ```text
+//!  keypoints of two seconds ─▶ ray encoder ─▶ dictionary ─▶ label with hysteresis
+//! ```
+//!
+//! Runs on the estimate thread, behind the lifter. The label comes from keypoints
+//! alone, so that nothing that is learned about joints in space can confirm itself.
+//! At most one person a frame is looked at, so the cost of a frame stays bounded
+//! however many there are.
 
+pub mod build;
+pub mod clip;
 pub mod dictionary;
+pub mod encoder;
+pub mod label;
 pub mod net;
+pub mod prior;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::clock::MonoNs;
+use crate::config::{ConfigError, check};
+use crate::lift::place_of;
+use crate::lift::window::{Observed, Pushed, RaySample, Timeline};
+use crate::limits::{MOTION_FRAMES, MOTION_SAMPLES, TRACKS_MAX};
+use crate::pose::{Action, ActionSource};
+
+use dictionary::{Dictionary, DictionaryError};
+use encoder::{EncoderError, Encoders, KeypointSamples};
+use label::{Label, Labeller};
+use net::Workspace;
+
+/// Name of the encoders' file in the dictionary's folder.
+pub const ENCODER_FILE: &str = "encoder.safetensors";
+
+/// Name of the dictionary that ships, in the same folder.
+pub const DICTIONARY_FILE: &str = "actions.dictionary";
+
+/// How often a person is looked at to name the action: the encoder takes most of a millisecond.
+pub const LABEL_EVERY: Duration = Duration::from_millis(250);
+
+/// Samples that must show two keypoints or more before anything is named: half a second.
+const SAMPLES_MIN: usize = 15;
+
+/// What can keep the dictionary from being used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SemanticsError {
+    /// The encoders.
+    #[error("{path}")]
+    Encoder {
+        /// Their file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: EncoderError,
+    },
+    /// The dictionary.
+    #[error("{path}")]
+    Dictionary {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DictionaryError,
+    },
+}
+
+/// `[semantics]`: naming what people do.
+///
+/// ```toml
+/// [semantics]
+/// enabled = true
+/// dictionary = "/var/lib/poised/actions.dictionary"
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct SemanticsConfig {
+    /// Whether actions are named and hidden joints completed.
+    pub enabled: bool,
+    /// The dictionary, in place of the one that ships: one that was taught on the
+    /// device, or built from other motion with the same encoders.
+    pub dictionary: Option<PathBuf>,
+    /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
+    /// that is not seen is absent at once. Default 4: what was measured (docs/accuracy.md).
+    pub complete_for_s: f32,
+}
+
+impl Default for SemanticsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dictionary: None,
+            complete_for_s: 4.0,
+        }
+    }
+}
+
+impl SemanticsConfig {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check("semantics.complete_for_s", self.complete_for_s, 0.0, 60.0)
+    }
+}
+
+/// Opens encoders and dictionary: `folder` is the model folder, `file` a dictionary in
+/// place of the one in it.
+///
+/// # Errors
+///
+/// Which file does not fit, and what.
+pub fn open(folder: &Path, file: Option<&Path>) -> Result<(Encoders, Dictionary), SemanticsError> {
+    let path = folder.join(ENCODER_FILE);
+    let encoders =
+        Encoders::read(&path).map_err(|source| SemanticsError::Encoder { path, source })?;
+    let path = file.map_or_else(|| folder.join(DICTIONARY_FILE), Path::to_owned);
+    let (width, rank) = (encoders.width(), encoders.prior.rank());
+    let dictionary = Dictionary::read(&path, &encoders.id, width, rank)
+        .map_err(|source| SemanticsError::Dictionary { path, source })?;
+    Ok((encoders, dictionary))
+}
+
+#[derive(Debug, Default)]
+struct Person {
+    id: Option<u32>,
+    keypoints: Timeline<RaySample, MOTION_FRAMES>,
+    labeller: Labeller,
+    looked: Option<MonoNs>,
+}
+
+/// Names what people do.
+#[derive(Debug)]
+pub struct Semantics {
+    encoders: Encoders,
+    dictionary: Dictionary,
+    /// `TRACKS_MAX` people, each for one id.
+    people: Box<[Person]>,
+    samples: Box<KeypointSamples>,
+    space: Workspace,
+    probabilities: Vec<f32>,
+    /// Whether somebody has been looked at in this frame.
+    looked: bool,
+}
+
+impl Semantics {
+    /// One that has seen nobody.
+    pub fn new(encoders: Encoders, dictionary: Dictionary) -> Self {
+        let entries = dictionary.entries().len();
+        Self {
+            people: (0..TRACKS_MAX)
+                .map(|_| Person {
+                    labeller: Labeller::new(entries),
+                    ..Person::default()
+                })
+                .collect(),
+            samples: Box::new([RaySample::MISSING; MOTION_SAMPLES]),
+            space: encoders.rays.workspace(),
+            probabilities: vec![0.0; entries],
+            encoders,
+            dictionary,
+            looked: false,
+        }
+    }
+
+    /// The dictionary in use.
+    pub fn dictionary(&self) -> &Dictionary {
+        &self.dictionary
+    }
+
+    /// A new frame begins.
+    pub fn begin_frame(&mut self) {
+        self.looked = false;
+    }
+
+    /// Takes what was seen of a person at `time`; says what the person is doing.
+    pub fn step(&mut self, time: MonoNs, id: u32, keypoints: &RaySample) -> Option<Label> {
+        let known = self
+            .people
+            .iter()
+            .map(|person| (person.id, person.keypoints.newest()));
+        let (place, fresh) = place_of(known, id);
+        let person = &mut self.people[place];
+        if fresh {
+            person.id = Some(id);
+            person.keypoints.clear();
+            person.labeller.clear();
+            person.looked = None;
+        }
+        match person.keypoints.push(time, keypoints) {
+            Pushed::Taken => {}
+            Pushed::ClockWasSet => {
+                person.labeller.clear();
+                person.looked = None;
+            }
+            Pushed::TimeStoodBack => return person.labeller.label(),
+        }
+        let due = person
+            .looked
+            .is_none_or(|looked| time.since(looked) >= LABEL_EVERY);
+        if due && !self.looked {
+            person.keypoints.resample_into(&mut self.samples[..]);
+            if fill_beginning(&mut self.samples) >= SAMPLES_MIN
+                && let Some(embedding) = self.encoders.rays.embed(&self.samples, &mut self.space)
+            {
+                self.looked = true;
+                person.looked = Some(time);
+                self.encoders.labels.probabilities(
+                    &self.dictionary,
+                    embedding,
+                    &mut self.probabilities,
+                );
+                person.labeller.take(&self.probabilities);
+            }
+        }
+        person.labeller.label()
+    }
+
+    /// The newest probabilities of all entries for a person, running means; `None`
+    /// for somebody who has not been looked at.
+    pub fn probabilities(&self, id: u32) -> Option<&[f32]> {
+        let person = self.people.iter().find(|person| person.id == Some(id))?;
+        person.looked?;
+        Some(person.labeller.means())
+    }
+
+    /// A label as it is published.
+    pub fn action(&self, label: Label) -> Action {
+        let phrase = &self.dictionary.entries()[label.entry].phrase;
+        Action {
+            label: phrase.as_str().try_into().unwrap_or_default(),
+            probability: label.probability,
+            source: ActionSource::Dictionary,
+        }
+    }
+}
+
+/// Samples from before somebody came into view take what was seen first: the person
+/// stands still there, as in training. Says how many samples show somebody.
+fn fill_beginning(samples: &mut KeypointSamples) -> usize {
+    let shows = |sample: &RaySample| sample.iter().filter(|k| k.is_present()).count() >= 2;
+    let count = samples.iter().filter(|sample| shows(sample)).count();
+    if let Some(first) = samples.iter().position(shows) {
+        let (before, rest) = samples.split_at_mut(first);
+        before.fill(rest[0]);
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lift::window::RayKeypoint;
+    use crate::skeleton::KEYPOINTS;
+
+    #[test]
+    fn before_somebody_came_they_stand_still() {
+        let mut samples = [RaySample::MISSING; MOTION_SAMPLES];
+        let seen = |u: f32| -> RaySample {
+            [RayKeypoint {
+                ray: glam::Vec2::new(u, 0.0),
+                confidence: 1.0,
+            }; KEYPOINTS]
+        };
+        samples[20] = seen(0.2);
+        samples[22] = seen(0.4);
+        assert_eq!(fill_beginning(&mut samples), 2);
+        assert_eq!(samples[0], seen(0.2));
+        assert_eq!(samples[21], RaySample::MISSING);
+        let mut nobody = [RaySample::MISSING; MOTION_SAMPLES];
+        assert_eq!(fill_beginning(&mut nobody), 0);
+    }
+}

@@ -3,6 +3,8 @@
 //! A build for x86-64 knows only the registers of 2003. The loops here are
 //! compiled twice, once for AVX2 with fused multiply-add, and the machine is
 //! asked once which it has. On aarch64 the plain build is already the wide one.
+//! Everything in between is inlined always: a function that is called keeps the
+//! registers it was compiled for.
 
 #![cfg_attr(
     target_arch = "x86_64",
@@ -10,6 +12,10 @@
         unsafe_code,
         reason = "calling what was compiled for other registers is safe only where the processor has them"
     )
+)]
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined would be compiled for the narrow registers"
 )]
 
 use std::sync::LazyLock;
@@ -147,9 +153,10 @@ fn rows_times_any<M: MultiplyAdd>(weight: &[f32], x: &[f32], bias: &[f32], y: &m
 #[inline(always)]
 fn dot4<M: MultiplyAdd>(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
     let (xs, x_rest) = x.as_chunks::<LANES>();
-    let [row0, row1, row2, row3] = rows.map(|row| row.as_chunks::<LANES>().0);
+    let weights = rows.map(|row| row.as_chunks::<LANES>().0);
+    let [first, second, third, fourth] = weights.map(<[_]>::iter);
     let mut lanes = [[0.0; LANES]; ROWS];
-    for ((((x, w0), w1), w2), w3) in xs.iter().zip(row0).zip(row1).zip(row2).zip(row3) {
+    for ((((x, w0), w1), w2), w3) in xs.iter().zip(first).zip(second).zip(third).zip(fourth) {
         for (lanes, w) in lanes.iter_mut().zip([w0, w1, w2, w3]) {
             for lane in 0..LANES {
                 lanes[lane] = M::multiply_add(w[lane], x[lane], lanes[lane]);

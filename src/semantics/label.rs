@@ -1,0 +1,225 @@
+//! From cosines to a label that can be trusted: probabilities, a margin, hysteresis,
+//! and an honest *none*.
+
+use serde::Deserialize;
+
+use super::dictionary::Dictionary;
+
+/// Share of the newest probabilities in the running mean: with a look every
+/// [`super::LABEL_EVERY`] it forgets within about a second.
+const NEWEST: f32 = 0.4;
+
+/// Probability from which a phrase becomes the label.
+const ENTER: f32 = 0.4;
+
+/// Probability below which the label is given up.
+const LEAVE: f32 = 0.2;
+
+/// How far a new label must be before the next phrase, as a factor: the phrases
+/// overlap (a jab is a punch), so that a sure action shares its probability with its kin.
+const MARGIN: f32 = 1.3;
+
+/// Constants that turn cosines into probabilities; chosen on people kept out of
+/// training, stored with the encoders.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct LabelConstants {
+    /// Cosines are multiplied by this before the softmax, 1 to 200.
+    pub scale: f32,
+    /// The cosine that *none of them* counts as, -1 to 1.
+    pub none: f32,
+    /// Cosine that windows of an action usually have with its phrase, -1 to 1: taught
+    /// actions, which have no phrase vector but only their own windows, are set to this level.
+    pub typical: f32,
+}
+
+impl LabelConstants {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    ///
+    /// The constant out of its range, in words.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value, min, max) in [
+            ("scale", self.scale, 1.0, 200.0),
+            ("none", self.none, -1.0, 1.0),
+            ("typical", self.typical, -1.0, 1.0),
+        ] {
+            if !(min..=max).contains(&value) {
+                return Err(format!(
+                    "labels.{name} = {value}: must be from {min} to {max}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Probabilities of all entries given an embedding of keypoints (length 1), into
+    /// `probabilities`; what they lack to one is *none of them*.
+    ///
+    /// # Panics
+    ///
+    /// `probabilities` or the embedding have another length than the dictionary.
+    pub fn probabilities(
+        &self,
+        dictionary: &Dictionary,
+        embedding: &[f32],
+        probabilities: &mut [f32],
+    ) {
+        dictionary.scores(embedding, self.typical, probabilities);
+        let best = probabilities.iter().copied().fold(self.none, f32::max);
+        let mut sum = (self.scale * (self.none - best)).exp();
+        for value in &mut *probabilities {
+            *value = (self.scale * (*value - best)).exp();
+            sum += *value;
+        }
+        for value in probabilities {
+            *value /= sum;
+        }
+    }
+}
+
+/// What one person is taken to be doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labeller {
+    /// Running mean of the probabilities, one for each entry; empty until the first look.
+    means: Vec<f32>,
+    looks: u32,
+    label: Option<usize>,
+}
+
+/// A label and how sure it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Label {
+    /// Entry of the dictionary.
+    pub entry: usize,
+    /// Its probability, 0 to 1.
+    pub probability: f32,
+}
+
+impl Labeller {
+    /// One with room for `entries`, that has seen nothing.
+    pub fn new(entries: usize) -> Self {
+        Self {
+            means: vec![0.0; entries],
+            looks: 0,
+            label: None,
+        }
+    }
+
+    /// Forgets what it has seen. The room stays.
+    pub fn clear(&mut self) {
+        self.means.fill(0.0);
+        self.looks = 0;
+        self.label = None;
+    }
+
+    /// Takes the probabilities of a new look.
+    ///
+    /// # Panics
+    ///
+    /// Another number of them than there is room for.
+    pub fn take(&mut self, probabilities: &[f32]) {
+        assert_eq!(probabilities.len(), self.means.len(), "one for each entry");
+        self.looks = self.looks.saturating_add(1);
+        // The first looks weigh alike.
+        #[expect(clippy::cast_precision_loss, reason = "only small counts matter")]
+        let newest = NEWEST.max(1.0 / self.looks as f32);
+        for (mean, new) in self.means.iter_mut().zip(probabilities) {
+            *mean += newest * (new - *mean);
+        }
+        let Some((best, second)) = best_two(&self.means) else {
+            return;
+        };
+        if self.label.is_some_and(|label| self.means[label] < LEAVE) {
+            self.label = None;
+        }
+        let sure = self.means[best] >= ENTER
+            && second.is_none_or(|second| self.means[best] >= MARGIN * self.means[second]);
+        if sure {
+            self.label = Some(best);
+        }
+    }
+
+    /// The label now, `None` where nothing is sure enough.
+    pub fn label(&self) -> Option<Label> {
+        self.label.map(|entry| Label {
+            entry,
+            probability: self.means[entry],
+        })
+    }
+
+    /// The running means, one for each entry.
+    pub fn means(&self) -> &[f32] {
+        &self.means
+    }
+}
+
+fn best_two(values: &[f32]) -> Option<(usize, Option<usize>)> {
+    let mut best = None;
+    let mut second = None;
+    for (at, value) in values.iter().enumerate() {
+        if best.is_none_or(|best: usize| *value > values[best]) {
+            second = best;
+            best = Some(at);
+        } else if second.is_none_or(|second: usize| *value > values[second]) {
+            second = Some(at);
+        }
+    }
+    best.map(|best| (best, second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_entered_held_and_given_up() {
+        let mut labeller = Labeller::new(3);
+        assert_eq!(labeller.label(), None);
+        labeller.take(&[0.3, 0.3, 0.2]);
+        assert_eq!(labeller.label(), None, "not sure enough");
+        labeller.take(&[0.9, 0.05, 0.0]);
+        let label = labeller.label().unwrap();
+        assert_eq!(label.entry, 0);
+        // Below the way in, above the way out: it stays.
+        labeller.take(&[0.2, 0.1, 0.0]);
+        labeller.take(&[0.2, 0.1, 0.0]);
+        assert_eq!(labeller.label().unwrap().entry, 0);
+        assert!(labeller.label().unwrap().probability < ENTER);
+        for _ in 0..4 {
+            labeller.take(&[0.0, 0.1, 0.1]);
+        }
+        assert_eq!(labeller.label(), None, "none of them");
+    }
+
+    #[test]
+    fn a_new_label_needs_a_margin() {
+        let mut labeller = Labeller::new(2);
+        labeller.take(&[0.5, 0.45]);
+        assert_eq!(labeller.label(), None);
+        labeller.clear();
+        labeller.take(&[0.55, 0.4]);
+        assert_eq!(labeller.label().unwrap().entry, 0);
+    }
+
+    #[test]
+    fn an_empty_dictionary_names_nothing() {
+        let mut labeller = Labeller::new(0);
+        labeller.take(&[]);
+        assert_eq!(labeller.label(), None);
+    }
+
+    #[test]
+    fn constants_out_of_range_are_named() {
+        let constants = LabelConstants {
+            scale: 500.0,
+            none: 0.2,
+            typical: 0.6,
+        };
+        assert_eq!(
+            constants.check().unwrap_err(),
+            "labels.scale = 500: must be from 1 to 200"
+        );
+    }
+}
