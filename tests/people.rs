@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod small_models;
 
+#[path = "common/data.rs"]
+mod data;
+
 use std::path::{Path, PathBuf};
 
 use poised::calibration::{Calibration, Distortion, Origin};
@@ -355,11 +358,6 @@ fn a_network_in_the_wrong_place_is_refused() {
     assert!(open(&person, &person).ends_with("person: kind is person, wanted finder"));
 }
 
-fn data() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("POISED_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from)
-}
-
 /// A photo as a frame.
 fn photo(path: &Path) -> Frame {
     let file = std::io::Cursor::new(std::fs::read(path).unwrap());
@@ -385,16 +383,12 @@ fn movenet(onnx: &Path) -> PathBuf {
 /// keypoints' own box.
 #[test]
 fn movenet_sees_the_labelled_person() {
-    let onnx = data().join("weights/movenet_lightning_fp32_from_int8.onnx");
-    let image = data().join("real/images/coco_000000000785.jpg");
-    if !onnx.is_file() || !image.is_file() {
-        println!(
-            "skipped: {} or {} is absent",
-            onnx.display(),
-            image.display()
-        );
+    let (Some(onnx), Some(image)) = (
+        data::file("weights/movenet_lightning_fp32_from_int8.onnx"),
+        data::file("real/images/coco_000000000785.jpg"),
+    ) else {
         return;
-    }
+    };
     let label: serde_json::Value =
         serde_json::from_slice(&std::fs::read(image.with_extension("json")).unwrap()).unwrap();
     let person = &label["annotations"][0];

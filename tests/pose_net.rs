@@ -11,7 +11,10 @@
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod small_models;
 
-use std::path::{Path, PathBuf};
+#[path = "common/data.rs"]
+mod data;
+
+use std::path::Path;
 
 use poised::infer::{InferError, Input, Network, tract, verify};
 use poised::models::{Folder, ModelError, list, sha256_hex};
@@ -359,18 +362,11 @@ fn shipped_networks_give_the_stored_outputs() {
     }
 }
 
-/// Where the real pictures, films and foreign weights are.
-fn data() -> PathBuf {
-    std::env::var_os("POISED_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from)
-}
-
 #[test]
 fn movenet_gives_the_stored_outputs() {
-    let onnx = data().join("weights/movenet_lightning_fp32_from_int8.onnx");
-    if !onnx.is_file() {
-        println!("skipped: {} is absent", onnx.display());
+    let Some(onnx) = data::file("weights/movenet_lightning_fp32_from_int8.onnx") else {
         return;
-    }
+    };
     let description = std::fs::read_to_string(root().join("examples/movenet-lightning/model.toml"));
     let models = tempfile::tempdir().unwrap();
     let path = models.path().join("movenet-lightning");

@@ -8,7 +8,8 @@
     reason = "a test stops at what is wrong with its data"
 )]
 
-use std::path::{Path, PathBuf};
+#[path = "common/data.rs"]
+mod data;
 
 use glam::{Mat3, Vec3};
 use poised::clock::MonoNs;
@@ -19,13 +20,6 @@ use safetensors::SafeTensors;
 
 /// Captured motion at 30 Hz: trials of frames of joints, y up, metres.
 type Trials = Vec<Vec<[Vec3; JOINTS]>>;
-
-fn data() -> PathBuf {
-    std::env::var_os("POISED_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    )
-}
 
 /// IEEE half precision, as the joints are stored.
 fn half(bits: u16) -> f32 {
@@ -40,7 +34,7 @@ fn half(bits: u16) -> f32 {
 }
 
 fn trials(file: &str) -> Option<Trials> {
-    let bytes = std::fs::read(data().join("motion").join(file)).ok()?;
+    let bytes = std::fs::read(data::file(&format!("motion/{file}"))?).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let raw = |name| tensors.tensor(name).unwrap().data().to_vec();
     let halves = raw("joints17");
@@ -155,7 +149,6 @@ const ALL: [usize; 8] = [1, 3, 5, 7, 9, 11, 13, 15];
 fn captured_motion_is_left_alone_and_injected_swaps_are_set_right() {
     for file in ["motion_val_cmu.safetensors", "motion_val_mhad.safetensors"] {
         let Some(trials) = trials(file) else {
-            println!("skipped: no {file} under {}", data().display());
             return;
         };
         for every in [1, 2, 3] {
