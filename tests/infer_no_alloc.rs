@@ -18,7 +18,7 @@ use poised::calibration::{Calibration, Distortion, Origin};
 use poised::clock::MonoNs;
 use poised::frame::{Frame, FrameMeta, PixelFormat};
 use poised::infer::{InferError, Input, Network, PeopleNet, PeopleSettings, TensorSpec, VisionNet};
-use poised::models::{Element, Folder};
+use poised::models::Folder;
 use poised::pose::People;
 use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
 
@@ -72,16 +72,8 @@ impl Network for Fixed {
 fn fixed(name: &str, description: &str, set: impl Fn(&mut [Vec<f32>])) -> VisionNet {
     let models = tempfile::tempdir().unwrap();
     let folder = Folder::open(&folder(models.path(), &small(name), description)).unwrap();
-    let outputs: Vec<TensorSpec> = folder
-        .description
-        .outputs
-        .iter()
-        .map(|output| TensorSpec {
-            name: output.name.clone(),
-            shape: output.shape.clone(),
-            element: Element::F32,
-        })
-        .collect();
+    let described = folder.description.outputs.iter();
+    let outputs: Vec<TensorSpec> = described.map(TensorSpec::from).collect();
     let mut values: Vec<Vec<f32>> = outputs.iter().map(|o| vec![0.0; o.count()]).collect();
     set(&mut values);
     let engine = Fixed {

@@ -131,20 +131,13 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
 
     let clock = Clock::live();
     let counters = Counters::default();
-    let publisher = Publisher::new(
-        &PublishConfig::default(),
-        "front",
-        "none",
-        &clock,
-        &counters,
-        outlet,
-    );
+    let publishing = publisher(&clock, &counters, outlet);
     let mut slots = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(two_people);
     let (mut sender, receiver) = slots.split();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let stop = &stop;
-        rt::spawn(scope, "publish", move || publisher.run(receiver, stop)).unwrap();
+        rt::spawn(scope, "publish", move || publishing.run(receiver, stop)).unwrap();
         for frame in 0..COUNT {
             let mut sample = loop {
                 match sender.free() {
@@ -236,14 +229,7 @@ fn config_calibration_schema_names_and_last_pose_are_answered() {
     assert_eq!(ask("last").unwrap_err(), "nothing has been published yet");
     let counters = Counters::default();
     let clock = Clock::live();
-    let mut publisher = Publisher::new(
-        &PublishConfig::default(),
-        "front",
-        "none",
-        &clock,
-        &counters,
-        outlet,
-    );
+    let mut publisher = publisher(&clock, &counters, outlet);
     let mut sample = two_people();
     for frame in [70, 71] {
         sample.frame_sequence = frame;
@@ -398,18 +384,17 @@ fn two_daemons_of_one_machine_are_found_by_a_subscriber_without_configuration() 
     assert_eq!(error, "schema: missing");
 }
 
+/// The publisher of a device whose networks no engine runs.
+fn publisher<'a>(clock: &'a Clock, counters: &'a Counters, outlet: Outlet) -> Publisher<'a> {
+    let config = PublishConfig::default();
+    Publisher::new(&config, "front", "none", clock, counters, outlet)
+}
+
 /// Runs `work` with a publisher on a standing clock and gives what it counted.
 fn with_publisher(name: &str, work: impl FnOnce(&mut Publisher<'_>, &Clock)) -> Counters {
     let clock = Clock::standing(MonoNs(1_000_000_000));
     let counters = Counters::default();
-    let mut publisher = Publisher::new(
-        &PublishConfig::default(),
-        "front",
-        "none",
-        &clock,
-        &counters,
-        outlet(&device(name)),
-    );
+    let mut publisher = publisher(&clock, &counters, outlet(&device(name)));
     work(&mut publisher, &clock);
     drop(publisher);
     counters
@@ -467,20 +452,13 @@ fn what_happens_to_the_camera_is_an_event_once() {
     std::thread::sleep(Duration::from_millis(300));
     let clock = Clock::standing(MonoNs(0));
     let counters = Counters::default();
-    let publisher = Publisher::new(
-        &PublishConfig::default(),
-        "front",
-        "none",
-        &clock,
-        &counters,
-        outlet,
-    );
+    let publishing = publisher(&clock, &counters, outlet);
     let mut slots = Queued::<PoseSample, 2>::new(PoseSample::default);
     let (_sender, receiver) = slots.split();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let stop = &stop;
-        rt::spawn(scope, "publish", move || publisher.run(receiver, stop)).unwrap();
+        rt::spawn(scope, "publish", move || publishing.run(receiver, stop)).unwrap();
         let at = |ms: u64| clock.set(MonoNs(ms * 1_000_000));
         let seen = |count| eventually("the next event", || texts(&events, "event").len() == count);
         let next_health = |count| {

@@ -1,6 +1,6 @@
 //! What an engine has to be: tensors in, tensors out, nothing allocated by us.
 
-use crate::models::Element;
+use crate::models::{Element, InputTensor, OutputTensor};
 
 /// Why a frame gave no people. Small and without text, so it can be counted on the hot path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +62,26 @@ impl TensorSpec {
     /// Type and shape for messages, as in `f32 [1, 3, 192, 144]`.
     pub fn words(&self) -> String {
         format!("{} {:?}", self.element.name(), self.shape)
+    }
+}
+
+impl From<&InputTensor> for TensorSpec {
+    fn from(input: &InputTensor) -> Self {
+        Self {
+            name: input.name.clone(),
+            shape: input.shape.clone(),
+            element: input.element,
+        }
+    }
+}
+
+impl From<&OutputTensor> for TensorSpec {
+    fn from(output: &OutputTensor) -> Self {
+        Self {
+            name: output.name.clone(),
+            shape: output.shape.clone(),
+            element: Element::F32,
+        }
     }
 }
 

@@ -259,10 +259,7 @@ impl PeopleNet {
         people: &mut People,
         lap: &mut dyn FnMut(Lap),
     ) -> Result<Seen, InferError> {
-        let fit = self.preprocess.letterbox(frame, self.person.image_mut())?;
-        lap(Lap::FramePreprocess);
-        self.person.run()?;
-        lap(Lap::FrameNetwork);
+        let fit = run_on_whole(&mut self.preprocess, &mut self.person, frame, lap)?;
         self.person.decode_people(&mut self.found)?;
         for found in self.found.iter().take(self.settings.people_max) {
             let mut keypoints = found.keypoints.map(|placed| placed.keypoint);
@@ -340,10 +337,7 @@ impl PeopleNet {
             }
             return Ok(false);
         };
-        let fit = self.preprocess.letterbox(frame, finder.image_mut())?;
-        lap(Lap::FramePreprocess);
-        finder.run()?;
-        lap(Lap::FrameNetwork);
+        let fit = run_on_whole(&mut self.preprocess, finder, frame, lap)?;
         finder.decode_boxes(&mut self.boxes)?;
         let found = self.boxes.iter();
         join(
@@ -394,6 +388,20 @@ impl PeopleNet {
             features: self.person.features(),
         }))
     }
+}
+
+/// Runs a network on the whole frame; gives how the frame lies in its input.
+fn run_on_whole(
+    preprocess: &mut Preprocess,
+    network: &mut VisionNet,
+    frame: &Frame,
+    lap: &mut dyn FnMut(Lap),
+) -> Result<Letterbox, InferError> {
+    let fit = preprocess.letterbox(frame, network.image_mut())?;
+    lap(Lap::FramePreprocess);
+    network.run()?;
+    lap(Lap::FrameNetwork);
+    Ok(fit)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "17")]

@@ -16,7 +16,7 @@ use crate::limits::{IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 use crate::models::{Colour, Element, ImageTensor, Layout};
 
 use super::network::{InferError, Input, count};
-use pixels::{Grey, Nv12, Pixels, Rgb24, Yuyv};
+use pixels::{Format, Grey, Image, Nv12, Rgb24, Yuyv};
 
 pub use letterbox::Letterbox;
 pub use warp::{Homography, LensGrid, Mapping};
@@ -146,17 +146,17 @@ pub fn to_rgb(frame: &Frame, out: &mut [u8]) -> Result<(), InferError> {
     let bytes = frame.bytes.as_slice();
     match frame.meta.format {
         PixelFormat::Rgb24 => out.copy_from_slice(&bytes[..out.len()]),
-        PixelFormat::Yuyv => copy_rgb(&Yuyv::new(bytes, width, height), out),
-        PixelFormat::Nv12 => copy_rgb(&Nv12::new(bytes, width, height), out),
-        PixelFormat::Grey => copy_rgb(&Grey::new(bytes, width, height), out),
+        PixelFormat::Yuyv => copy_rgb(&Image::<Yuyv>::new(bytes, width, height), out),
+        PixelFormat::Nv12 => copy_rgb(&Image::<Nv12>::new(bytes, width, height), out),
+        PixelFormat::Grey => copy_rgb(&Image::<Grey>::new(bytes, width, height), out),
     }
     Ok(())
 }
 
-fn copy_rgb<P: Pixels>(pixels: &P, out: &mut [u8]) {
+fn copy_rgb<F: Format>(pixels: &Image<'_, F>, out: &mut [u8]) {
     let width = pixels.width();
     for (at, rgb) in out.chunks_exact_mut(3).enumerate() {
-        let values = P::rgb(pixels.at(at % width, at / width));
+        let values = F::rgb(pixels.at(at % width, at / width));
         rgb.copy_from_slice(&values.map(to_byte));
     }
 }
@@ -213,7 +213,7 @@ impl Preprocess {
         match frame.meta.format {
             PixelFormat::Rgb24 => {
                 warp_rows(
-                    &Rgb24::new(bytes, width, height),
+                    &Image::<Rgb24>::new(bytes, width, height),
                     mapping,
                     whole,
                     scratch,
@@ -222,7 +222,7 @@ impl Preprocess {
             }
             PixelFormat::Yuyv => {
                 warp_rows(
-                    &Yuyv::new(bytes, width, height),
+                    &Image::<Yuyv>::new(bytes, width, height),
                     mapping,
                     whole,
                     scratch,
@@ -231,7 +231,7 @@ impl Preprocess {
             }
             PixelFormat::Nv12 => {
                 warp_rows(
-                    &Nv12::new(bytes, width, height),
+                    &Image::<Nv12>::new(bytes, width, height),
                     mapping,
                     whole,
                     scratch,
@@ -240,7 +240,7 @@ impl Preprocess {
             }
             PixelFormat::Grey => {
                 warp_rows(
-                    &Grey::new(bytes, width, height),
+                    &Image::<Grey>::new(bytes, width, height),
                     mapping,
                     whole,
                     scratch,
@@ -284,7 +284,7 @@ impl Preprocess {
             rows: &mut self.rows,
             rgb: &mut self.rgb,
         };
-        let source = Rgb24::new(&self.reduced, width, height);
+        let source = Image::<Rgb24>::new(&self.reduced, width, height);
         warp_rows(&source, mapping, reduction, scratch, out);
     }
 }
@@ -366,8 +366,8 @@ fn part_to_reduce(
     Some((area, factor))
 }
 
-fn warp_rows<P: Pixels>(
-    source: &P,
+fn warp_rows<F: Format>(
+    source: &Image<'_, F>,
     mapping: &Mapping<'_>,
     reduction: Reduction,
     scratch: Scratch<'_>,

@@ -46,20 +46,8 @@ impl Plan {
     /// [`ModelError::Operator`], [`ModelError::Tensor`] or [`ModelError::Engine`].
     pub fn open(folder: &Folder) -> Result<Arc<Self>, ModelError> {
         let description = &folder.description;
-        let input = TensorSpec {
-            name: description.input.name.clone(),
-            shape: description.input.shape.clone(),
-            element: description.input.element,
-        };
-        let outputs = description
-            .outputs
-            .iter()
-            .map(|output| TensorSpec {
-                name: output.name.clone(),
-                shape: output.shape.clone(),
-                element: Element::F32,
-            })
-            .collect();
+        let input = TensorSpec::from(&description.input);
+        let outputs = description.outputs.iter().map(TensorSpec::from).collect();
         Self::load(&folder.network_path(), &folder.network, input, outputs)
     }
 

@@ -5,18 +5,59 @@
 //! what ffmpeg gives for video files that do not say otherwise. MJPG, which has
 //! full range, is decoded to RGB before it gets here. Grey is full range.
 
-/// Pixels of one frame.
-pub trait Pixels {
+use std::marker::PhantomData;
+
+/// A frame's bytes, read in one format.
+pub struct Image<'a, F> {
+    bytes: &'a [u8],
+    width: usize,
+    height: usize,
+    format: PhantomData<F>,
+}
+
+impl<'a, F: Format> Image<'a, F> {
+    /// Rows without padding; there are as many bytes as the format needs.
+    pub const fn new(bytes: &'a [u8], width: usize, height: usize) -> Self {
+        Self {
+            bytes,
+            width,
+            height,
+            format: PhantomData,
+        }
+    }
+
     /// Columns.
-    fn width(&self) -> usize;
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
     /// Rows.
-    fn height(&self) -> usize;
+    pub const fn height(&self) -> usize {
+        self.height
+    }
+
     /// The format's own three values of a pixel; the caller keeps x and y inside.
-    fn at(&self, x: usize, y: usize) -> [f32; 3];
+    #[inline]
+    pub fn at(&self, x: usize, y: usize) -> [f32; 3] {
+        F::at(self, x, y)
+    }
+}
+
+/// How a format keeps a pixel. Unless it says otherwise, its values are RGB.
+pub trait Format: Sized {
+    /// The three values of a pixel inside the image.
+    fn at(image: &Image<'_, Self>, x: usize, y: usize) -> [f32; 3];
+
     /// Turns the format's values (or a weighted mean of them) into RGB, 0 to 255.
-    fn rgb(values: [f32; 3]) -> [f32; 3];
+    #[inline]
+    fn rgb(values: [f32; 3]) -> [f32; 3] {
+        values
+    }
+
     /// RGB turned into the format's values, for mixing a fill colour in.
-    fn from_rgb(rgb: [f32; 3]) -> [f32; 3];
+    fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
+        rgb
+    }
 }
 
 /// BT.601, limited range.
@@ -41,77 +82,40 @@ pub fn rgb_to_yuv([r, g, b]: [f32; 3]) -> [f32; 3] {
     ]
 }
 
-macro_rules! view {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        pub struct $name<'a> {
-            bytes: &'a [u8],
-            width: usize,
-            height: usize,
-        }
+/// Red, green, blue.
+pub struct Rgb24;
 
-        impl<'a> $name<'a> {
-            pub const fn new(bytes: &'a [u8], width: usize, height: usize) -> Self {
-                Self { bytes, width, height }
-            }
-        }
-    };
-}
-
-view!(
-    /// Red, green, blue.
-    Rgb24
-);
-view!(
-    /// Y0 U Y1 V.
-    Yuyv
-);
-view!(
-    /// A plane of Y, then U V at half size.
-    Nv12
-);
-view!(
-    /// Brightness.
-    Grey
-);
-
-impl Pixels for Rgb24<'_> {
-    fn width(&self) -> usize {
-        self.width
-    }
-    fn height(&self) -> usize {
-        self.height
-    }
+impl Format for Rgb24 {
     #[inline]
-    fn at(&self, x: usize, y: usize) -> [f32; 3] {
-        let at = (y * self.width + x) * 3;
-        let pixel = &self.bytes[at..at + 3];
+    fn at(image: &Image<'_, Self>, x: usize, y: usize) -> [f32; 3] {
+        let at = (y * image.width + x) * 3;
+        let pixel = &image.bytes[at..at + 3];
         [
             f32::from(pixel[0]),
             f32::from(pixel[1]),
             f32::from(pixel[2]),
         ]
     }
+}
+
+/// Brightness, for all three values.
+pub struct Grey;
+
+impl Format for Grey {
     #[inline]
-    fn rgb(values: [f32; 3]) -> [f32; 3] {
-        values
-    }
-    fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
-        rgb
+    fn at(image: &Image<'_, Self>, x: usize, y: usize) -> [f32; 3] {
+        [f32::from(image.bytes[y * image.width + x]); 3]
     }
 }
 
-impl Pixels for Yuyv<'_> {
-    fn width(&self) -> usize {
-        self.width
-    }
-    fn height(&self) -> usize {
-        self.height
-    }
+/// Y0 U Y1 V.
+pub struct Yuyv;
+
+impl Format for Yuyv {
     #[inline]
-    fn at(&self, x: usize, y: usize) -> [f32; 3] {
-        let pair = (y * self.width + (x & !1)) * 2;
-        let pair = &self.bytes[pair..pair + 4];
+    fn at(image: &Image<'_, Self>, x: usize, y: usize) -> [f32; 3] {
+        let pair = (y * image.width + (x & !1)) * 2;
+        let pair = &image.bytes[pair..pair + 4];
         [
             f32::from(pair[(x & 1) * 2]),
             f32::from(pair[1]),
@@ -127,19 +131,16 @@ impl Pixels for Yuyv<'_> {
     }
 }
 
-impl Pixels for Nv12<'_> {
-    fn width(&self) -> usize {
-        self.width
-    }
-    fn height(&self) -> usize {
-        self.height
-    }
+/// A plane of Y, then U V at half size.
+pub struct Nv12;
+
+impl Format for Nv12 {
     #[inline]
-    fn at(&self, x: usize, y: usize) -> [f32; 3] {
-        let uv = self.width * (self.height + y / 2) + (x & !1);
-        let uv = &self.bytes[uv..uv + 2];
+    fn at(image: &Image<'_, Self>, x: usize, y: usize) -> [f32; 3] {
+        let uv = image.width * (image.height + y / 2) + (x & !1);
+        let uv = &image.bytes[uv..uv + 2];
         [
-            f32::from(self.bytes[y * self.width + x]),
+            f32::from(image.bytes[y * image.width + x]),
             f32::from(uv[0]),
             f32::from(uv[1]),
         ]
@@ -150,26 +151,6 @@ impl Pixels for Nv12<'_> {
     }
     fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
         rgb_to_yuv(rgb)
-    }
-}
-
-impl Pixels for Grey<'_> {
-    fn width(&self) -> usize {
-        self.width
-    }
-    fn height(&self) -> usize {
-        self.height
-    }
-    #[inline]
-    fn at(&self, x: usize, y: usize) -> [f32; 3] {
-        [f32::from(self.bytes[y * self.width + x]); 3]
-    }
-    #[inline]
-    fn rgb(values: [f32; 3]) -> [f32; 3] {
-        values
-    }
-    fn from_rgb(rgb: [f32; 3]) -> [f32; 3] {
-        rgb
     }
 }
 
@@ -199,17 +180,17 @@ mod tests {
 
     #[test]
     fn each_format_reads_the_pixel_asked_for() {
-        let yuyv = Yuyv::new(
+        let yuyv = Image::<Yuyv>::new(
             &[10, 1, 11, 2, 12, 3, 13, 4, 20, 5, 21, 6, 22, 7, 23, 8],
             4,
             2,
         );
         assert!(near(yuyv.at(1, 0), [11.0, 1.0, 2.0]));
         assert!(near(yuyv.at(2, 1), [22.0, 7.0, 8.0]));
-        let nv12 = Nv12::new(&[10, 11, 12, 13, 20, 21, 22, 23, 1, 2, 3, 4], 4, 2);
+        let nv12 = Image::<Nv12>::new(&[10, 11, 12, 13, 20, 21, 22, 23, 1, 2, 3, 4], 4, 2);
         assert!(near(nv12.at(1, 1), [21.0, 1.0, 2.0]));
         assert!(near(nv12.at(2, 0), [12.0, 3.0, 4.0]));
-        let rgb = Rgb24::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 2, 2);
+        let rgb = Image::<Rgb24>::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 2, 2);
         assert!(near(rgb.at(1, 1), [10.0, 11.0, 12.0]));
     }
 }

@@ -1,6 +1,6 @@
 //! Sampling through a mapping from destination pixels to source pixels.
 
-use super::pixels::Pixels;
+use super::pixels::{Format, Image};
 
 /// A 3x3 matrix, rows first: homogeneous destination pixel to homogeneous source pixel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -197,8 +197,8 @@ impl Mapping<'_> {
     clippy::cast_sign_loss,
     reason = "checked to lie inside the image before the cast"
 )]
-pub(super) fn bilinear_row<P: Pixels>(
-    source: &P,
+pub(super) fn bilinear_row<F: Format>(
+    source: &Image<'_, F>,
     columns: &[f32],
     rows: &[f32],
     fill: [f32; 3],
@@ -207,7 +207,7 @@ pub(super) fn bilinear_row<P: Pixels>(
     let (width, height) = (source.width(), source.height());
     #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
     let (right, bottom) = ((width - 1) as f32, (height - 1) as f32);
-    let outside = P::from_rgb(fill);
+    let outside = F::from_rgb(fill);
     for ((&x, &y), out) in columns.iter().zip(rows).zip(out) {
         if x >= 0.0 && y >= 0.0 && x < right && y < bottom {
             let (left, top) = (x as usize, y as usize);
@@ -216,7 +216,7 @@ pub(super) fn bilinear_row<P: Pixels>(
             let b = source.at(left + 1, top);
             let c = source.at(left, top + 1);
             let d = source.at(left + 1, top + 1);
-            *out = P::rgb(blend([a, b, c, d], fx, fy));
+            *out = F::rgb(blend([a, b, c, d], fx, fy));
         } else if x > -1.0 && y > -1.0 && x < right + 1.0 && y < bottom + 1.0 {
             let (left, top) = (x.floor(), y.floor());
             let (fx, fy) = (x - left, y - top);
@@ -233,7 +233,7 @@ pub(super) fn bilinear_row<P: Pixels>(
                 tap(left, top + 1.0),
                 tap(left + 1.0, top + 1.0),
             ];
-            *out = P::rgb(blend(taps, fx, fy));
+            *out = F::rgb(blend(taps, fx, fy));
         } else {
             // NaN comes here too.
             *out = fill;
