@@ -123,6 +123,28 @@ pub fn jpeg_size(bytes: &[u8]) -> Result<(u32, u32), ConvertError> {
     }
 }
 
+/// A JPEG's first marker, and one that tells the decoder to take the standard
+/// Huffman tables.
+const AVI1: &[u8] = b"\xFF\xD8\xFF\xE0\x00\x07AVI1\0";
+
+/// Whether a JPEG brings its Huffman tables along. The class of USB cameras lets
+/// them be left out, and meant are then those of the standard's annex K.
+fn has_huffman_tables(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let [0xFF, marker, high, low, ..] = *rest {
+        match marker {
+            0xC4 => return true,
+            // The picture begins.
+            0xDA => return false,
+            _ => {}
+        }
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        rest = rest.get(2 + length..).unwrap_or_default();
+    }
+    // Not for us to judge.
+    true
+}
+
 /// Decodes a JPEG into RGB.
 ///
 /// # Errors
@@ -143,6 +165,13 @@ pub fn jpeg_into(
     if !bytes.ends_with(&[0xFF, 0xD9]) {
         return Err(ConvertError::Damaged);
     }
+    let completed;
+    let bytes = if has_huffman_tables(bytes) {
+        bytes
+    } else {
+        completed = [AVI1, &bytes[2..]].concat();
+        &completed
+    };
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), jpeg_options());
     decoder
         .decode_headers()
@@ -259,6 +288,24 @@ mod tests {
         let mut padded = jpeg();
         padded.extend([0; 100]);
         jpeg_into(&padded, 48, 32, &mut Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn a_jpeg_without_huffman_tables_has_those_of_the_standard() {
+        // 4:2:2 and the standard's tables, as most webcams send.
+        let whole = include_bytes!("../../tests/data/ramp_320x240_422.jpg");
+        let mut want = Vec::new();
+        jpeg_into(whole, 320, 240, &mut want).unwrap();
+        assert!(want[319 * 3] > 240 && want[239 * 320 * 3 + 1] > 240);
+        let mut bare = whole.to_vec();
+        while let Some(at) = bare.windows(2).position(|two| two == [0xFF, 0xC4]) {
+            let length = usize::from(u16::from_be_bytes([bare[at + 2], bare[at + 3]]));
+            bare.drain(at..at + 2 + length);
+        }
+        assert!(!has_huffman_tables(&bare));
+        let mut got = Vec::new();
+        jpeg_into(&bare, 320, 240, &mut got).unwrap();
+        assert!(got == want, "the same picture");
     }
 
     #[test]
