@@ -5,6 +5,9 @@
 #[path = "common/data.rs"]
 mod data;
 
+#[path = "common/rtsp.rs"]
+mod rtsp;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -187,15 +190,7 @@ fn the_same_clip_twice_gives_the_same_poses() {
     let images = folder.path().join("images");
     std::fs::create_dir(&images).unwrap();
     // Frames of the drawn camera as a folder of images.
-    let config = poised::capture::synthetic::SyntheticConfig {
-        width_px: 320,
-        height_px: 240,
-        ..Default::default()
-    };
-    let mut scene = poised::capture::synthetic::Scene::new(&config).unwrap();
-    let mut rgb = vec![0; 320 * 240 * 3];
-    for frame in 0..12 {
-        scene.render_into(f64::from(frame) / 30.0, &mut rgb);
+    drawn(12, 30, |frame, rgb| {
         let mut picture = tiny_skia::Pixmap::new(320, 240).unwrap();
         for (pixel, bytes) in picture.pixels_mut().iter_mut().zip(rgb.chunks_exact(3)) {
             *pixel = tiny_skia::PremultipliedColorU8::from_rgba(bytes[0], bytes[1], bytes[2], 255)
@@ -204,7 +199,7 @@ fn the_same_clip_twice_gives_the_same_poses() {
         picture
             .save_png(images.join(format!("{frame:03}.png")))
             .unwrap();
-    }
+    });
     let play = |name: &str| {
         let poses = folder.path().join(name);
         let overlay = folder.path().join("overlay");
@@ -238,6 +233,54 @@ fn a_real_film_has_a_person_in_nearly_every_frame() {
     let with_people = report["frames_with_people"].as_f64().unwrap();
     assert!((frames - 65.0).abs() < 0.5);
     assert!(with_people >= 0.95 * frames, "{with_people} of {frames}");
+}
+
+/// Frames of the drawn camera, one after the other.
+fn drawn(count: u32, rate_hz: u32, mut each: impl FnMut(u32, &[u8])) {
+    let config = poised::capture::synthetic::SyntheticConfig {
+        width_px: 320,
+        height_px: 240,
+        ..Default::default()
+    };
+    let mut scene = poised::capture::synthetic::Scene::new(&config).unwrap();
+    let mut rgb = vec![0; 320 * 240 * 3];
+    for frame in 0..count {
+        scene.render_into(f64::from(frame) / f64::from(rate_hz), &mut rgb);
+        each(frame, &rgb);
+    }
+}
+
+#[test]
+fn a_network_camera_is_watched_until_it_hangs_up_and_its_password_is_kept() {
+    if let Err(error) = Command::new("ffmpeg").arg("-version").output() {
+        println!("skipped: ffmpeg is not installed ({error})");
+        return;
+    }
+    let mut rgb = Vec::new();
+    drawn(60, 15, |_, frame| rgb.extend_from_slice(frame));
+    let host = rtsp::serve(rtsp::Film {
+        width_px: 320,
+        height_px: 240,
+        rate_hz: 15,
+        rgb,
+    });
+    let address = format!("rtsp://kim:secret@{host}/live");
+    let report = json(&output(&["replay", &address, "--frames", "30", "--json"]));
+    assert_eq!(report["frames"], 30);
+    let with_people = report["frames_with_people"].as_f64().unwrap();
+    assert!(with_people >= 24.0, "{with_people} of 30");
+
+    // A camera that hangs up has failed: `run` would open it anew.
+    let hung_up = output(&["replay", &address, "--json"]);
+    let said = String::from_utf8_lossy(&hung_up.stderr);
+    assert!(!hung_up.status.success(), "{said}");
+    let words = format!("rtsp://{host}/live: the decoder ended after ");
+    assert!(said.contains(&words) && !said.contains("secret"), "{said}");
+
+    let stranger = output(&["replay", &format!("rtsp://kim:guess@{host}/live")]);
+    let said = String::from_utf8_lossy(&stranger.stderr);
+    assert_eq!(stranger.status.code(), Some(69), "{said}");
+    assert!(said.contains("401") && !said.contains("guess"), "{said}");
 }
 
 #[test]

@@ -277,8 +277,8 @@ fn a_stream_nobody_serves_is_refused_without_its_password() {
 
 #[test]
 fn a_live_stream_is_stamped_with_the_machines_clock() {
-    // No RTSP server is at hand; ffmpeg's own transport stream over TCP takes
-    // the same way from the first byte on.
+    // ffmpeg's own transport stream over TCP takes the same way as RTSP from the
+    // first byte on; the end-to-end tests have an RTSP camera.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .unwrap()
