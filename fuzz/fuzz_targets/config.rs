@@ -2,11 +2,10 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use poised::settings::Settings;
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "each target is one of them")]
+mod targets;
 
-fuzz_target!(|text: &str| {
-    if let Ok(settings) = toml::from_str::<Settings>(text) {
-        let _ = settings.validate();
-    }
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    targets::config(text);
 });

@@ -2,9 +2,10 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use poised::publish::read;
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "each target is one of them")]
+mod targets;
 
-fuzz_target!(|bytes: &[u8]| {
-    let _ = read::decode(bytes);
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    targets::wire(bytes);
 });

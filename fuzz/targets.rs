@@ -1,0 +1,92 @@
+//! What each fuzz target does with its bytes. `fuzz_targets/` gives it those of
+//! libFuzzer; `tests/mutated.rs` gives it valid inputs, changed at random.
+//!
+//! Each says whether it took the input. Refusing is always right; a panic never is.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use poised::calibration::{ros_yaml, toml_file};
+use poised::capture::convert::{jpeg_into, jpeg_size};
+use poised::capture::files::png_into;
+use poised::lift::head::Head;
+use poised::limits::LIFT_FEATURES;
+use poised::models::Description;
+use poised::publish::read;
+use poised::settings::Settings;
+
+/// A peer may send anything: a message, or none.
+pub fn wire(bytes: &[u8]) -> bool {
+    read::decode(bytes).is_ok()
+}
+
+/// Whatever stands in a configuration: read and checked, or refused.
+pub fn config(text: &str) -> bool {
+    toml::from_str::<Settings>(text).is_ok_and(|settings| settings.validate().is_ok())
+}
+
+/// Whatever stands in a calibration, in either format; and one that is accepted
+/// takes every pixel to a finite ray or to none.
+pub fn calibration(text: &str) -> bool {
+    let parsed = [
+        toml_file::parse(text, Path::new("fuzz.toml")).ok(),
+        ros_yaml::parse(text).ok(),
+    ];
+    let taken = parsed.iter().any(Option::is_some);
+    for calibration in parsed.into_iter().flatten() {
+        let (width_px, height_px) = calibration.size_px();
+        #[expect(clippy::cast_precision_loss, reason = "any place will do")]
+        let (width, height) = (width_px as f32, height_px as f32);
+        for x_px in [0.0, 0.5 * width, width, f32::NAN] {
+            if let Some(ray) = calibration.ray(x_px, 0.25 * height) {
+                assert!(ray.is_finite(), "{x_px} gives {ray}");
+            }
+        }
+    }
+    taken
+}
+
+/// Whatever stands in a `model.toml`.
+pub fn model(text: &str) -> bool {
+    /// A folder of this process.
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let name = format!("poised-fuzz-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        folder
+    });
+    std::fs::write(FOLDER.join("model.toml"), text).expect("a temporary file");
+    Description::read(&FOLDER).is_ok()
+}
+
+/// Whatever is called the final layers; and layers that are read give finite
+/// numbers or none.
+pub fn head(bytes: &[u8]) -> bool {
+    let Ok(head) = Head::from_safetensors(bytes) else {
+        return false;
+    };
+    if let Some(output) = head.apply(Some(&[0.5; LIFT_FEATURES]), None) {
+        assert!(output.joints_m.iter().all(|joint| joint.is_finite()));
+        assert!(output.sigmas_m.iter().all(|sigma| sigma.is_finite()));
+    }
+    true
+}
+
+/// Whatever a camera or a folder calls a JPEG or a PNG; and one that decodes has
+/// as many bytes as its size asks for.
+pub fn image(bytes: &[u8]) -> bool {
+    let mut out = Vec::new();
+    let mut taken = false;
+    if let Ok((width_px, height_px)) = jpeg_size(bytes)
+        && width_px * height_px <= 1 << 20
+        && jpeg_into(bytes, width_px, height_px, &mut out).is_ok()
+    {
+        assert_eq!(out.len(), (width_px * height_px * 3) as usize);
+        taken = true;
+    }
+    if png_into(bytes, 64, 64, &mut out).is_ok() {
+        assert_eq!(out.len(), 64 * 64 * 3);
+        taken = true;
+    }
+    taken
+}
