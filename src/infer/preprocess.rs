@@ -92,25 +92,50 @@ impl ImageBuffer {
 
     /// Writes one row of RGB pixels (0 to 255).
     fn put_row(&mut self, row: usize, rgb: &[[f32; 3]]) {
-        let plane = self.width * self.height;
-        let (start, step, plane) = match self.layout {
-            Layout::Nchw => (row * self.width, 1, plane),
-            Layout::Nhwc => (row * self.width * 3, 3, 1),
+        let to = RowOf {
+            layout: self.layout,
+            row,
+            size: (self.width, self.height),
+            places: self.places,
         };
-        for channel in 0..3 {
-            let first = start + self.places[channel] * plane;
-            let (gain, offset) = (self.gain[channel], self.offset[channel]);
-            let pixels = rgb.iter().map(|pixel| pixel[channel] * gain + offset);
-            match &mut self.values {
-                Values::F32(values) => {
-                    let slots = values[first..].iter_mut().step_by(step);
-                    slots.zip(pixels).for_each(|(slot, value)| *slot = value);
+        let (gain, offset) = (self.gain, self.offset);
+        let value =
+            |pixel: &[f32; 3], channel: usize| pixel[channel] * gain[channel] + offset[channel];
+        match &mut self.values {
+            Values::F32(values) => to.put(values, rgb, value),
+            Values::U8(values) => {
+                to.put(values, rgb, |pixel, channel| to_byte(value(pixel, channel)));
+            }
+        }
+    }
+}
+
+/// Where a row of pixels stands in an image tensor.
+struct RowOf {
+    layout: Layout,
+    row: usize,
+    size: (usize, usize),
+    places: [usize; 3],
+}
+
+impl RowOf {
+    /// Each layout has a loop of its own, which the compiler turns into one of whole registers.
+    #[inline]
+    fn put<T>(&self, values: &mut [T], rgb: &[[f32; 3]], value: impl Fn(&[f32; 3], usize) -> T) {
+        let (width, height) = self.size;
+        for (channel, &place) in self.places.iter().enumerate() {
+            match self.layout {
+                Layout::Nchw => {
+                    let slots = &mut values[(place * height + self.row) * width..][..rgb.len()];
+                    for (slot, pixel) in slots.iter_mut().zip(rgb) {
+                        *slot = value(pixel, channel);
+                    }
                 }
-                Values::U8(values) => {
-                    let slots = values[first..].iter_mut().step_by(step);
-                    slots
-                        .zip(pixels)
-                        .for_each(|(slot, value)| *slot = to_byte(value));
+                Layout::Nhwc => {
+                    let slots = &mut values[self.row * width * 3..][..rgb.len() * 3];
+                    for (slots, pixel) in slots.chunks_exact_mut(3).zip(rgb) {
+                        slots[place] = value(pixel, channel);
+                    }
                 }
             }
         }

@@ -41,12 +41,24 @@ impl<'a, F: Format> Image<'a, F> {
     pub fn at(&self, x: usize, y: usize) -> [f32; 3] {
         F::at(self, x, y)
     }
+
+    /// Those of a pixel, its right neighbour, and the two below.
+    #[inline]
+    pub fn square_at(&self, x: usize, y: usize) -> [[f32; 3]; 4] {
+        F::square_at(self, x, y)
+    }
 }
 
 /// How a format keeps a pixel. Unless it says otherwise, its values are RGB.
 pub trait Format: Sized {
     /// The three values of a pixel inside the image.
     fn at(image: &Image<'_, Self>, x: usize, y: usize) -> [f32; 3];
+
+    /// Those of four pixels: see [`Image::square_at`].
+    #[inline]
+    fn square_at(image: &Image<'_, Self>, x: usize, y: usize) -> [[f32; 3]; 4] {
+        [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| Self::at(image, x, y))
+    }
 
     /// Turns the format's values (or a weighted mean of them) into RGB, 0 to 255.
     #[inline]
@@ -94,6 +106,19 @@ impl Format for Rgb24 {
             f32::from(pixel[0]),
             f32::from(pixel[1]),
             f32::from(pixel[2]),
+        ]
+    }
+    #[inline]
+    fn square_at(image: &Image<'_, Self>, x: usize, y: usize) -> [[f32; 3]; 4] {
+        let at = (y * image.width + x) * 3;
+        let top = &image.bytes[at..][..6];
+        let bottom = &image.bytes[at + image.width * 3..][..6];
+        let pixel = |row: &[u8], at: usize| [row[at], row[at + 1], row[at + 2]].map(f32::from);
+        [
+            pixel(top, 0),
+            pixel(top, 3),
+            pixel(bottom, 0),
+            pixel(bottom, 3),
         ]
     }
 }
@@ -192,5 +217,9 @@ mod tests {
         assert!(near(nv12.at(2, 0), [12.0, 3.0, 4.0]));
         let rgb = Image::<Rgb24>::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 2, 2);
         assert!(near(rgb.at(1, 1), [10.0, 11.0, 12.0]));
+        let square = [rgb.at(0, 0), rgb.at(1, 0), rgb.at(0, 1), rgb.at(1, 1)];
+        assert_eq!(rgb.square_at(0, 0), square);
+        let square = [yuyv.at(1, 0), yuyv.at(2, 0), yuyv.at(1, 1), yuyv.at(2, 1)];
+        assert_eq!(yuyv.square_at(1, 0), square);
     }
 }

@@ -174,8 +174,8 @@ impl Mapping<'_> {
         match self {
             Self::Homography(Homography(h)) => {
                 let (xc, yc, wc) = (h[1] * y + h[2], h[4] * y + h[5], h[7] * y + h[8]);
-                for (i, (column, row)) in columns.iter_mut().zip(rows).enumerate() {
-                    let x = i as f32;
+                for (i, (column, row)) in (0..u16::MAX).zip(columns.iter_mut().zip(rows)) {
+                    let x = f32::from(i);
                     let w = h[6] * x + wc;
                     let scale = if w > 1e-6 { 1.0 / w } else { f32::NAN };
                     *column = (h[0] * x + xc) * scale;
@@ -183,8 +183,8 @@ impl Mapping<'_> {
                 }
             }
             Self::Lens(grid) => {
-                for (i, (column, row)) in columns.iter_mut().zip(rows).enumerate() {
-                    (*column, *row) = grid.apply(i as f32, y);
+                for (i, (column, row)) in (0..u16::MAX).zip(columns.iter_mut().zip(rows)) {
+                    (*column, *row) = grid.apply(f32::from(i), y);
                 }
             }
         }
@@ -195,7 +195,8 @@ impl Mapping<'_> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "checked to lie inside the image before the cast"
+    clippy::cast_precision_loss,
+    reason = "checked to lie inside the image before the cast; sides are at most 1920"
 )]
 pub(super) fn bilinear_row<F: Format>(
     source: &Image<'_, F>,
@@ -205,18 +206,15 @@ pub(super) fn bilinear_row<F: Format>(
     out: &mut [[f32; 3]],
 ) {
     let (width, height) = (source.width(), source.height());
-    #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
     let (right, bottom) = ((width - 1) as f32, (height - 1) as f32);
     let outside = F::from_rgb(fill);
     for ((&x, &y), out) in columns.iter().zip(rows).zip(out) {
         if x >= 0.0 && y >= 0.0 && x < right && y < bottom {
-            let (left, top) = (x as usize, y as usize);
-            let (fx, fy) = (fraction(x, left), fraction(y, top));
-            let a = source.at(left, top);
-            let b = source.at(left + 1, top);
-            let c = source.at(left, top + 1);
-            let d = source.at(left + 1, top + 1);
-            *out = F::rgb(blend([a, b, c, d], fx, fy));
+            // Of all conversions, those of 32 bits with sign cost least.
+            let (left, top) = (x as i32, y as i32);
+            let (fx, fy) = (x - left as f32, y - top as f32);
+            let (left, top) = (left as usize, top as usize);
+            *out = F::rgb(blend(source.square_at(left, top), fx, fy));
         } else if x > -1.0 && y > -1.0 && x < right + 1.0 && y < bottom + 1.0 {
             let (left, top) = (x.floor(), y.floor());
             let (fx, fy) = (x - left, y - top);
@@ -239,12 +237,6 @@ pub(super) fn bilinear_row<F: Format>(
             *out = fill;
         }
     }
-}
-
-#[inline]
-#[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
-fn fraction(value: f32, whole: usize) -> f32 {
-    value - whole as f32
 }
 
 #[inline]
