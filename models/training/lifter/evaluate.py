@@ -28,6 +28,9 @@ CONDITIONS: dict[str, View] = {
     "moderate": MODERATE,
     "training": TRAINING,
     "legs_hidden": HIDDEN_LEGS,
+    "small": NOISY._replace(scale_low=0.72, scale_high=0.72),
+    "small_child": NOISY._replace(scale_low=0.72, scale_high=0.72, child_shape=1.0),
+    "large": NOISY._replace(scale_low=1.15, scale_high=1.15),
 }
 RADIUS_90 = 2.5003
 """Square root of the 90 % point of chi squared with three degrees of freedom: |e| < 2.5 sigma."""
