@@ -100,8 +100,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let count = pelvis.len() / 12;
     let tensors = [
-        ("joints17", TensorView::new(Dtype::F16, vec![count, 17, 3], &joints)?),
-        ("pelvis", TensorView::new(Dtype::F32, vec![count, 3], &pelvis)?),
+        (
+            "joints17",
+            TensorView::new(Dtype::F16, vec![count, 17, 3], &joints)?,
+        ),
+        (
+            "pelvis",
+            TensorView::new(Dtype::F32, vec![count, 3], &pelvis)?,
+        ),
     ];
     std::fs::write(out.join(FILE), safetensors::serialize(tensors, None)?)?;
     std::fs::write(out.join("index.json"), serde_json::to_vec_pretty(&index)?)?;
@@ -119,7 +125,9 @@ fn implied(action: &'static str) -> Vec<&'static str> {
         "pick up an object" => &["bend over"],
         _ => &[],
     };
-    std::iter::once(action).chain(more.iter().copied()).collect()
+    std::iter::once(action)
+        .chain(more.iter().copied())
+        .collect()
 }
 
 fn bytes_of(v: Vec3) -> impl Iterator<Item = u8> {

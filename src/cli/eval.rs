@@ -10,11 +10,8 @@ use poised::config::ConfigError;
 use poised::error::StartError;
 use poised::eval::scenario::Scenario;
 use poised::eval::table::{Row, Table};
-use poised::eval::{self, Plan, motion};
-use poised::pipeline::estimate::ModelsConfig;
-
-/// The method there is today.
-const FACTORY: &str = "factory";
+use poised::eval::{self, Method, Plan, motion};
+use poised::pipeline::estimate::EstimateConfig;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -24,8 +21,8 @@ pub struct Options {
     /// Scenarios in place of those that ship.
     #[arg(long)]
     scenarios: Option<PathBuf>,
-    /// Methods, by commas: factory.
-    #[arg(long, value_delimiter = ',', default_value = FACTORY)]
+    /// Methods, by commas: factory, complete, or all.
+    #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
     /// Fixes all that is drawn.
     #[arg(long, default_value_t = 1)]
@@ -47,17 +44,10 @@ pub struct Options {
 ///
 /// A method is unknown, or motion, scenarios or lifter do not open.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    if let Some(method) = options.methods.iter().find(|m| *m != FACTORY) {
-        return Err(StartError::from(ConfigError::Value {
-            key: "--methods",
-            value: method.clone(),
-            want: "factory",
-        })
-        .into());
-    }
-    let mut models = ModelsConfig::default();
+    let methods = methods_of(&options.methods).map_err(StartError::from)?;
+    let mut config = EstimateConfig::default();
     if let Some(directory) = &options.models {
-        models.directory.clone_from(directory);
+        config.models.directory.clone_from(directory);
     }
     let scenarios = Scenario::read(options.scenarios.as_deref()).map_err(StartError::from)?;
     let motions = motion::read(&options.motions)?
@@ -65,7 +55,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .step_by(options.every as usize)
         .collect();
     let plan = Plan {
-        lifter: models.folder(&models.lifter),
+        config,
+        methods,
         scenarios,
         motions,
         seed: options.seed,
@@ -76,13 +67,38 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     );
     let sums = eval::run(&plan, || progress.inc(1))?;
     progress.finish_and_clear();
-    let table = Table::of(options.seed, FACTORY, &plan.scenarios, &sums);
+    let names: Vec<&str> = plan.methods.iter().map(|method| method.name()).collect();
+    let table = Table::of(options.seed, &names, &plan.scenarios, &sums);
     if options.json {
         println!("{}", serde_json::to_string_pretty(&table)?);
     } else {
         print_table(&table);
     }
     Ok(())
+}
+
+/// The methods of the names given, each once.
+fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
+    let mut methods = Vec::new();
+    for name in names {
+        let found = match Method::from_name(name) {
+            Some(method) => vec![method],
+            None if name == "all" => Method::ALL.to_vec(),
+            None => {
+                return Err(ConfigError::Value {
+                    key: "--methods",
+                    value: name.clone(),
+                    want: "factory, complete or all",
+                });
+            }
+        };
+        for method in found {
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
+    }
+    Ok(methods)
 }
 
 fn progress(length: u64, json: bool) -> ProgressBar {
@@ -99,7 +115,7 @@ fn print_table(table: &Table) {
         table.motions, table.frames, table.seed
     );
     println!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>6}",
+        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
         "scenario",
         "method",
         "MPJPE",
@@ -109,7 +125,10 @@ fn print_table(table: &Table) {
         "angle",
         "symmetry",
         "cov90",
-        "seen"
+        "seen",
+        "completed",
+        "cov90",
+        "top1"
     );
     for row in &table.rows {
         println!("{}", line(row));
@@ -118,8 +137,9 @@ fn print_table(table: &Table) {
 
 fn line(row: &Row) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
+    let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
     format!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>6.3}",
+        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
         row.scenario,
         row.method,
         number(row.mpjpe_mm),
@@ -128,8 +148,10 @@ fn line(row: &Row) -> String {
         number(row.accel_mm),
         number(row.angle_deg),
         number(row.symmetry_mm),
-        row.coverage90
-            .map_or_else(|| "-".to_owned(), |v| format!("{v:.2}")),
-        row.estimated_share
+        share(row.coverage90),
+        row.estimated_share,
+        number(row.completed_mm),
+        share(row.completed_coverage90),
+        share(row.label_top1)
     )
 }

@@ -3,7 +3,7 @@
 //! was known when it came (prequential; nothing sees the future).
 //!
 //! ```text
-//!  motion ─▶ simulate (scenario) ─▶ Tracker ─▶ Lifter ─▶ metrics ─▶ rows
+//!  motion ─▶ simulate (scenario) ─▶ Poser (tracks, lifter, meaning) ─▶ metrics ─▶ rows
 //! ```
 //!
 //! `docs/accuracy.md` says what each column is.
@@ -14,33 +14,61 @@ pub mod scenario;
 pub mod simulate;
 pub mod table;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use glam::Vec3;
 
+use crate::calibration::Calibration;
 use crate::error::StartError;
-use crate::lift::model::{self, NetworkBackbone};
-use crate::lift::{LiftConfig, Lifter};
-use crate::pose::People;
+use crate::lift::Estimate;
+use crate::pipeline::estimate::{EstimateConfig, Poser};
+use crate::pose::{JointState, People};
 use crate::skeleton::JOINTS;
 use crate::sys::rt::spawn;
-use crate::track::{TrackConfig, TrackedPeople, Tracker};
 
 use metrics::{RADIUS_90, accel_mm, angle_deg, mpjpe_mm, pa_mpjpe_mm, symmetry_mm};
 use motion::Motion;
 use scenario::Scenario;
-use simulate::{Moment, stream};
+use simulate::{Moment, Stream, stream};
 use table::{Score, Sums};
 
 /// Threads that share the motions. Two: what the smallest device has.
 const THREADS: usize = 2;
 
+/// A way from keypoints to poses, a row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Lifter and head as they ship; joints that nobody sees are the lifter's guess.
+    Factory,
+    /// The same, hidden joints completed with the dictionary, actions named.
+    Complete,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Factory, Self::Complete];
+
+    /// Name on the command line and in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Factory => "factory",
+            Self::Complete => "complete",
+        }
+    }
+
+    /// The method of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
 /// What to evaluate.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The lifter's folder.
-    pub lifter: PathBuf,
+    /// Networks and settings.
+    pub config: EstimateConfig,
+    /// The ways.
+    pub methods: Vec<Method>,
     /// The views.
     pub scenarios: Vec<Scenario>,
     /// The motions.
@@ -49,19 +77,20 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// Sums of each scenario, in the plan's order.
+/// Sums of each scenario for each method, both in the plan's order.
 ///
 /// `done` is called after each motion of each scenario, from any thread.
 ///
 /// # Errors
 ///
-/// The lifter does not open, or a thread does not start.
+/// The lifter or the dictionary does not open, or a thread does not start.
 ///
 /// # Panics
 ///
 /// A thread panicked.
-pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Sums>, StartError> {
+pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartError> {
     let next = AtomicUsize::new(0);
+    let cells = plan.scenarios.len() * plan.methods.len();
     let work = || -> Result<Vec<(usize, Sums)>, StartError> {
         let mut results = Vec::new();
         loop {
@@ -69,10 +98,13 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Sums>, StartError>
             let Some(motion) = plan.motions.get(at) else {
                 return Ok(results);
             };
-            // A lifter each, so that no motion sees what another left behind.
             for (which, scenario) in plan.scenarios.iter().enumerate() {
-                let sums = one(plan, scenario, motion)?;
-                results.push((at * plan.scenarios.len() + which, sums));
+                let stream = stream(scenario, motion, plan.seed)?;
+                for (method, way) in plan.methods.iter().enumerate() {
+                    let sums = one(plan, *way, &stream, motion)?;
+                    let cell = method * plan.scenarios.len() + which;
+                    results.push((at * cells + cell, sums));
+                }
                 done();
             }
         }
@@ -94,69 +126,86 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Sums>, StartError>
     })?;
     // Threads finish in any order, sums of floating point do not.
     results.sort_by_key(|(at, _)| *at);
-    let mut totals = vec![Sums::default(); plan.scenarios.len()];
+    let mut totals = vec![Sums::default(); cells];
     for (at, sums) in &results {
-        totals[at % plan.scenarios.len()].add(sums);
+        totals[at % cells].add(sums);
     }
-    Ok(totals)
+    let count = plan.scenarios.len().max(1);
+    Ok(totals.chunks(count).map(<[Sums]>::to_vec).collect())
 }
 
-/// One motion in one scenario.
-fn one(plan: &Plan, scenario: &Scenario, motion: &Motion) -> Result<Sums, StartError> {
-    let stream = stream(scenario, motion, plan.seed)?;
-    let (backbone, head) = model::open(&plan.lifter)?;
-    let mut tracker = Tracker::new(TrackConfig::default());
-    let mut lifter = Lifter::new(LiftConfig::default(), backbone, head.into());
+/// One motion in one scenario, one way.
+fn one(plan: &Plan, method: Method, stream: &Stream, motion: &Motion) -> Result<Sums, StartError> {
+    // Opened anew, so that no motion sees what another left behind.
+    let mut config = plan.config.clone();
+    config.semantics.enabled = method == Method::Complete;
+    let mut poser = Poser::open(&config)?;
     let mut sums = Sums::default();
     sums.motions = 1;
     let mut last: [Option<([Vec3; JOINTS], [Vec3; JOINTS])>; 2] = [None, None];
     for moment in &stream.moments {
-        let estimate = step(&mut tracker, &mut lifter, &stream.calibration, moment);
         sums.frames += 1;
-        let Some((joints, sigmas)) = estimate else {
+        let Some((estimate, id)) = step(&mut poser, &stream.calibration, moment) else {
             last = [None, None];
             continue;
         };
-        let score = score(&joints, &sigmas, moment, &last);
+        let mut score = score(&estimate, moment, &last);
+        score.named = named(&poser, id, motion);
         sums.take(&score);
-        last = [Some((joints, moment.joints_camera_m)), last[0].take()];
+        last = [
+            Some((estimate.relative_camera_m, moment.joints_camera_m)),
+            last[0].take(),
+        ];
     }
     Ok(sums)
 }
 
-/// A frame through the tracker and the lifter; joints relative to the pelvis.
-fn step(
-    tracker: &mut Tracker,
-    lifter: &mut Lifter<NetworkBackbone>,
-    calibration: &crate::calibration::Calibration,
-    moment: &Moment,
-) -> Option<([Vec3; JOINTS], [f32; JOINTS])> {
+/// A frame through everything behind the 2D networks.
+fn step(poser: &mut Poser, calibration: &Calibration, moment: &Moment) -> Option<(Estimate, u32)> {
     let mut people = People::new();
     if let Some(seen) = &moment.seen {
         let pushed = people.push(seen.clone());
         debug_assert!(pushed.is_ok(), "there is room for one");
     }
-    let mut known = TrackedPeople::new();
-    tracker.update(moment.time, &people, &mut known);
-    let person = known.first()?;
-    let estimate = lifter.lift(moment.time, calibration, person).ok()?;
-    Some((estimate.relative_camera_m, estimate.sigmas_m))
+    let id = poser.track(moment.time, &people).first()?.id;
+    let mut estimate = poser.lift(moment.time, calibration, 0);
+    poser.name(moment.time, calibration, 0, estimate.as_mut());
+    Some((estimate?, id))
+}
+
+/// Whether the likeliest entry is one of the motion's actions, and whether one of the
+/// likeliest five is; `None` where nobody names, or none of its actions has an entry with motion.
+fn named(poser: &Poser, id: u32, motion: &Motion) -> Option<[bool; 2]> {
+    let semantics = poser.semantics()?;
+    let probabilities = semantics.probabilities(id)?;
+    let entries = semantics.dictionary().entries();
+    let right = |at: usize| motion.actions.contains(&entries[at].phrase);
+    if !(0..entries.len()).any(|at| entries[at].windows > 0 && right(at)) {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+    Some([right(order[0]), order.iter().take(5).any(|at| right(*at))])
 }
 
 /// Scores a frame; joints relative to the pelvis, the truth in the camera frame.
 fn score(
-    joints: &[Vec3; JOINTS],
-    sigmas: &[f32; JOINTS],
+    estimate: &Estimate,
     moment: &Moment,
     last: &[Option<([Vec3; JOINTS], [Vec3; JOINTS])>; 2],
 ) -> Score {
+    let (joints, sigmas) = (&estimate.relative_camera_m, &estimate.sigmas_m);
     let truth = &moment.joints_camera_m;
     let align = metrics::Similarity::between(joints, truth);
     let mut hidden = Vec::new();
-    let mut within = 0_u32;
+    let (mut within, mut completed) = (0_u32, Vec::new());
     for joint in 1..JOINTS {
         let error = (joints[joint] - joints[0]) - (truth[joint] - truth[0]);
-        within += u32::from(error.length() <= RADIUS_90 * sigmas[joint]);
+        let inside = error.length() <= RADIUS_90 * sigmas[joint];
+        within += u32::from(inside);
+        if estimate.states[joint] == JointState::Completed {
+            completed.push((f64::from(error.length()) * 1e3, inside));
+        }
         if !moment.visible[joint]
             && let Some(align) = &align
         {
@@ -176,5 +225,12 @@ fn score(
         angle_deg: angle_deg(joints, truth),
         symmetry_mm: symmetry_mm(joints),
         within,
+        known: estimate
+            .states
+            .iter()
+            .filter(|state| **state != JointState::Absent)
+            .count(),
+        completed,
+        named: None,
     }
 }

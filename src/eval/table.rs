@@ -22,6 +22,13 @@ pub struct Score {
     pub symmetry_mm: f64,
     /// Joints whose error lies within the radius that sigma says holds 90 %.
     pub within: u32,
+    /// Joints that are measured or completed.
+    pub known: usize,
+    /// Errors of the completed joints with the pelvis at the pelvis, and whether each lies
+    /// within the radius that its sigma says holds 90 %.
+    pub completed: Vec<(f64, bool)>,
+    /// Whether the likeliest action is right, and whether one of the likeliest five is.
+    pub named: Option<[bool; 2]>,
 }
 
 /// A sum and how many there are in it.
@@ -69,6 +76,11 @@ pub struct Sums {
     angle: Mean,
     symmetry: Mean,
     within: Mean,
+    known: u64,
+    completed: Mean,
+    completed_within: Mean,
+    top1: Mean,
+    top5: Mean,
 }
 
 impl Sums {
@@ -85,6 +97,15 @@ impl Sums {
         #[expect(clippy::cast_precision_loss, reason = "seventeen joints")]
         let share = f64::from(score.within) / (JOINTS - 1) as f64;
         self.within.take(share);
+        self.known += score.known as u64;
+        for (error, within) in &score.completed {
+            self.completed.take(*error);
+            self.completed_within.take(f64::from(u8::from(*within)));
+        }
+        if let Some([first, five]) = score.named {
+            self.top1.take(f64::from(u8::from(first)));
+            self.top5.take(f64::from(u8::from(five)));
+        }
     }
 
     /// Takes other frames in.
@@ -98,11 +119,17 @@ impl Sums {
         self.angle.add(other.angle);
         self.symmetry.add(other.symmetry);
         self.within.add(other.within);
+        self.known += other.known;
+        self.completed.add(other.completed);
+        self.completed_within.add(other.completed_within);
+        self.top1.add(other.top1);
+        self.top5.add(other.top5);
     }
 
     /// The row of the table.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn row(&self, scenario: &str, method: &str) -> Row {
+        let completed = self.completed.count as f64 / self.known.max(1) as f64;
         let estimated = self.mpjpe.count as f64 / self.frames.max(1) as f64;
         Row {
             scenario: scenario.to_owned(),
@@ -113,11 +140,12 @@ impl Sums {
             accel_mm: self.accel.value(),
             angle_deg: self.angle.value(),
             symmetry_mm: self.symmetry.value(),
-            completed_share: None,
-            completed_mm: None,
+            completed_share: (self.completed.count > 0).then(|| (completed * 1e4).round() / 1e4),
+            completed_mm: self.completed.value(),
+            completed_coverage90: self.completed_within.value(),
             coverage90: self.within.value(),
-            label_top1: None,
-            label_top5: None,
+            label_top1: self.top1.value(),
+            label_top5: self.top5.value(),
             adapt_ms_per_s: None,
             harmed: None,
             worst_harm_mm: None,
@@ -147,8 +175,10 @@ pub struct Row {
     pub symmetry_mm: Option<f64>,
     /// Share of completed joints.
     pub completed_share: Option<f64>,
-    /// Error of completed joints, millimetres.
+    /// Error of completed joints with the pelvis at the pelvis, millimetres.
     pub completed_mm: Option<f64>,
+    /// Share of completed joints within the radius that sigma says holds 90 %.
+    pub completed_coverage90: Option<f64>,
     /// Share of joints within the radius that sigma says holds 90 %.
     pub coverage90: Option<f64>,
     /// Share of frames whose label is right.
@@ -180,26 +210,30 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of one method's sums, in the scenarios' order.
-    pub fn of(seed: u64, method: &str, scenarios: &[Scenario], sums: &[Sums]) -> Self {
-        let mut all = Sums::default();
-        let mut hard = Sums::default();
-        let mut rows = Vec::new();
-        for (scenario, sums) in scenarios.iter().zip(sums) {
-            rows.push(sums.row(&scenario.name, method));
-            all.add(sums);
-            if scenario.hard {
-                hard.add(sums);
-            }
-        }
-        rows.push(all.row("all", method));
-        rows.push(hard.row("hard", method));
-        Self {
+    /// The table of each method's sums, in the scenarios' order.
+    pub fn of(seed: u64, methods: &[&str], scenarios: &[Scenario], sums: &[Vec<Sums>]) -> Self {
+        let mut table = Self {
             seed,
-            frames: all.frames,
-            motions: sums.first().map_or(0, |sums| sums.motions),
-            rows,
+            frames: 0,
+            motions: 0,
+            rows: Vec::new(),
+        };
+        for (method, sums) in methods.iter().zip(sums) {
+            let mut all = Sums::default();
+            let mut hard = Sums::default();
+            for (scenario, sums) in scenarios.iter().zip(sums) {
+                table.rows.push(sums.row(&scenario.name, method));
+                all.add(sums);
+                if scenario.hard {
+                    hard.add(sums);
+                }
+            }
+            table.rows.push(all.row("all", method));
+            table.rows.push(hard.row("hard", method));
+            table.frames = all.frames;
+            table.motions = sums.first().map_or(0, |sums| sums.motions);
         }
+        table
     }
 }
 
@@ -234,7 +268,8 @@ mod tests {
     #[test]
     fn hard_leaves_the_easy_view_out_and_all_weighs_frames() {
         let scenarios = [scenario("easy", false), scenario("high", true)];
-        let table = Table::of(1, "factory", &scenarios, &[sums(10.0, 3), sums(50.0, 1)]);
+        let sums = [vec![sums(10.0, 3), sums(50.0, 1)]];
+        let table = Table::of(1, &["factory"], &scenarios, &sums);
         let mpjpe = |name: &str| {
             let row = table.rows.iter().find(|row| row.scenario == name);
             row.unwrap().mpjpe_mm
@@ -247,7 +282,8 @@ mod tests {
 
     #[test]
     fn what_does_not_apply_is_null() {
-        let table = Table::of(1, "factory", &[scenario("easy", false)], &[Sums::default()]);
+        let nothing = [vec![Sums::default()]];
+        let table = Table::of(1, &["factory"], &[scenario("easy", false)], &nothing);
         let json = serde_json::to_value(&table).unwrap();
         assert!(json["rows"][0]["mpjpe_mm"].is_null());
         assert!(json["rows"][0]["label_top1"].is_null());

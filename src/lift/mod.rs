@@ -186,8 +186,9 @@ pub struct Estimate {
     pub relative_camera_m: [Vec3; JOINTS],
     /// Standard deviation of each joint relative to the root, per axis, metres.
     pub sigmas_m: [f32; JOINTS],
-    /// Which joints the camera sees now.
-    pub measured: [bool; JOINTS],
+    /// How each joint is known: measured where the camera sees it now, else absent,
+    /// until somebody completes it. Positions and sigmas are there all the same.
+    pub states: [JointState; JOINTS],
     /// How the input looked at the person.
     pub view: View,
     /// The backbone's features.
@@ -307,7 +308,13 @@ impl<B: Backbone> Lifter<B> {
             root_sigma_m: root.sigma_m.hypot(BODY_SIZE_SIGMA * root.position_m.z),
             relative_camera_m: output.joints_m.map(|joint| back * joint),
             sigmas_m: output.sigmas_m,
-            measured: measured_joints(&rays),
+            states: measured_joints(&rays).map(|measured| {
+                if measured {
+                    JointState::Measured
+                } else {
+                    JointState::Absent
+                }
+            }),
             view,
             features,
             head: self.head.tag,
@@ -368,7 +375,7 @@ fn state_of(people: &mut [Person], id: u32) -> &mut Person {
     person
 }
 
-/// What is published of a person: measured joints where there is an estimate,
+/// What is published of a person: joints that are known where there is an estimate,
 /// keypoints always. A joint that is absent carries zeros, which mean nothing.
 pub fn person_pose(person: &TrackedPerson, estimate: Option<&Estimate>) -> PersonPose {
     let detection = &person.detection;
@@ -390,10 +397,10 @@ pub fn person_pose(person: &TrackedPerson, estimate: Option<&Estimate>) -> Perso
         pose.root_sigma_m = estimate.root_sigma_m;
         pose.head = estimate.head;
         for joint in 0..JOINTS {
-            if estimate.measured[joint] {
+            if estimate.states[joint] != JointState::Absent {
                 pose.joints_camera_m[joint] = estimate.joint_camera_m(joint);
                 pose.sigmas_m[joint] = estimate.sigmas_m[joint];
-                pose.states[joint] = JointState::Measured;
+                pose.states[joint] = estimate.states[joint];
             }
         }
     }

@@ -23,9 +23,10 @@ use crate::frame::Frame;
 use crate::infer::{InferError, Lap, PeopleNet, PeopleSettings};
 use crate::lift::model::NetworkBackbone;
 use crate::lift::window::rays_of;
-use crate::lift::{self, LiftConfig, Lifter, person_pose};
+use crate::lift::{self, Estimate, LiftConfig, Lifter, person_pose};
 use crate::pose::{People, PoseSample};
 use crate::record::people_of;
+use crate::semantics::label::Label;
 use crate::semantics::{self, Semantics, SemanticsConfig};
 use crate::track::{TrackConfig, TrackCounters, TrackedPeople, Tracker};
 
@@ -170,7 +171,7 @@ impl Poser {
     }
 
     /// Takes the people of the frame of `time` and adds their poses to `out`.
-    pub fn step(
+    fn step(
         &mut self,
         time: MonoNs,
         camera: &Calibration,
@@ -179,26 +180,21 @@ impl Poser {
         counters: &Counters,
         out: &mut PoseSample,
     ) {
-        self.tracker.update(time, detections, &mut self.tracked);
+        self.track(time, detections);
         counters.timed(Timed::Track).add(watch.lap());
-        if let Some(semantics) = &mut self.semantics {
-            semantics.begin_frame();
-        }
         let (mut lift, mut name) = (Duration::ZERO, Duration::ZERO);
-        for person in &self.tracked {
-            // Without a pose in space the person is published all the same: keypoints, joints absent.
-            let estimate = self.lifter.lift(time, camera, person).ok();
+        for place in 0..self.tracked.len() {
+            let mut estimate = self.lift(time, camera, place);
             if estimate.is_none() {
                 counters.dropped(Drop::NoPose, 1);
             }
-            let mut pose = person_pose(person, estimate.as_ref());
             lift += watch.lap();
-            if let Some(semantics) = &mut self.semantics {
-                let rays = rays_of(camera, &person.detection.keypoints);
-                pose.action = semantics
-                    .step(time, person.id, &rays)
-                    .map(|label| semantics.action(label));
-                name += watch.lap();
+            let label = self.name(time, camera, place, estimate.as_mut());
+            name += watch.lap();
+            // Without a pose in space the person is published all the same: keypoints, joints absent.
+            let mut pose = person_pose(&self.tracked[place], estimate.as_ref());
+            if let (Some(semantics), Some(label)) = (&self.semantics, label) {
+                pose.action = Some(semantics.action(label));
             }
             let pushed = out.people.push(pose);
             debug_assert!(pushed.is_ok(), "no more people than places for them");
@@ -207,6 +203,35 @@ impl Poser {
         if self.semantics.is_some() {
             counters.timed(Timed::Name).add(name);
         }
+    }
+
+    /// Follows the people of the frame of `time`.
+    pub fn track(&mut self, time: MonoNs, detections: &People) -> &TrackedPeople {
+        self.tracker.update(time, detections, &mut self.tracked);
+        if let Some(semantics) = &mut self.semantics {
+            semantics.begin_frame();
+        }
+        &self.tracked
+    }
+
+    /// Lifts the person at `place` of those who were tracked in the frame of `time`.
+    pub fn lift(&mut self, time: MonoNs, camera: &Calibration, place: usize) -> Option<Estimate> {
+        self.lifter.lift(time, camera, &self.tracked[place]).ok()
+    }
+
+    /// Says what the person at `place` does, and fills in joints that nobody sees.
+    pub fn name(
+        &mut self,
+        time: MonoNs,
+        camera: &Calibration,
+        place: usize,
+        estimate: Option<&mut Estimate>,
+    ) -> Option<Label> {
+        let person = &self.tracked[place];
+        let keypoints = rays_of(camera, &person.detection.keypoints);
+        self.semantics
+            .as_mut()?
+            .step(time, person.id, &keypoints, estimate)
     }
 }
 

@@ -24,8 +24,8 @@ use serde::Deserialize;
 
 use crate::clock::MonoNs;
 use crate::config::{ConfigError, check};
-use crate::lift::place_of;
 use crate::lift::window::{Observed, Pushed, RaySample, Timeline};
+use crate::lift::{Estimate, place_of};
 use crate::limits::{MOTION_FRAMES, MOTION_SAMPLES, TRACKS_MAX};
 use crate::pose::{Action, ActionSource};
 
@@ -178,8 +178,15 @@ impl Semantics {
         self.looked = false;
     }
 
-    /// Takes what was seen of a person at `time`; says what the person is doing.
-    pub fn step(&mut self, time: MonoNs, id: u32, keypoints: &RaySample) -> Option<Label> {
+    /// Takes what was seen of a person at `time`, and where the joints are; says what
+    /// the person is doing.
+    pub fn step(
+        &mut self,
+        time: MonoNs,
+        id: u32,
+        keypoints: &RaySample,
+        _estimate: Option<&mut Estimate>,
+    ) -> Option<Label> {
         let known = self
             .people
             .iter()
