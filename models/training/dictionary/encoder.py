@@ -121,16 +121,32 @@ class Encoder(nn.Module):
         return folded
 
 
-def export(encoders: dict[str, Encoder], more: dict[str, Tensor], constants: dict[str, object], path: Path) -> None:
+class Stored(nn.Module):
+    """An encoder as it is stored: normalisation folded in, weights rounded to half precision."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.layers = [(w.detach().half().float(), b.detach().half().float()) for w, b in encoder.folded()]
+        self.weight = encoder.out.weight.detach().half().float()
+        self.bias = encoder.out.bias.detach().half().float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.transpose(1, 2)
+        for (weight, bias), (_, stride, pad, _) in zip(self.layers, CONVS, strict=True):
+            y = nn.functional.silu(nn.functional.conv1d(y, weight.permute(0, 2, 1), bias, stride, pad))
+        return nn.functional.normalize(y.mean(2) @ self.weight.T + self.bias, dim=-1)
+
+
+def export(stored: dict[str, Stored], more: dict[str, Tensor], constants: dict[str, object], path: Path) -> None:
     """Writes `encoder.safetensors`: weights, further tensors, and the shapes and constants in its metadata."""
-    tensors, shapes = dict(more), {}
-    for name, encoder in encoders.items():
+    tensors, shapes = {k: v.detach().half() for k, v in more.items()}, {}
+    for name, encoder in stored.items():
         inputs, convs = CHANNELS[name], []
-        for k, ((weight, bias), (kernel, stride, pad, width)) in enumerate(zip(encoder.folded(), CONVS, strict=True)):
-            tensors[f"{name}.conv{k}.weight"], tensors[f"{name}.conv{k}.bias"] = weight, bias
+        for k, ((weight, bias), (kernel, stride, pad, width)) in enumerate(zip(encoder.layers, CONVS, strict=True)):
+            tensors[f"{name}.conv{k}.weight"], tensors[f"{name}.conv{k}.bias"] = weight.half(), bias.half()
             convs.append({"kernel": kernel, "stride": stride, "pad": pad, "inputs": inputs, "outputs": width})
             inputs = width
-        tensors[f"{name}.linear0.weight"], tensors[f"{name}.linear0.bias"] = encoder.out.weight, encoder.out.bias
+        tensors[f"{name}.linear0.weight"], tensors[f"{name}.linear0.bias"] = encoder.weight.half(), encoder.bias.half()
         shapes[name] = {"convs": convs, "linears": [{"inputs": inputs, "outputs": WIDTH}]}
-    plain = {k: v.detach().to(torch.float32).contiguous().clone() for k, v in tensors.items()}
+    plain = {k: v.contiguous().clone() for k, v in tensors.items()}
     save_file(plain, path, {"poised": json.dumps({"encoders": shapes, **constants}, sort_keys=True)})
