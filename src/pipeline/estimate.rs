@@ -127,8 +127,15 @@ impl Poser {
         let (backbone, head) = lift::model::open(&models.folder(&models.lifter))?;
         let semantics = if config.semantics.enabled {
             let file = config.semantics.dictionary.as_deref();
-            let (encoders, dictionary) = semantics::open(&models.folder(&models.dictionary), file)?;
-            Some(Semantics::new(encoders, dictionary))
+            let folder = models.folder(&models.dictionary);
+            let (encoders, dictionary) = semantics::open(&folder, file)?;
+            let completer = semantics::open_completer(&folder, &encoders, &dictionary)?;
+            Some(Semantics::new(
+                &config.semantics,
+                encoders,
+                dictionary,
+                completer,
+            ))
         } else {
             None
         };

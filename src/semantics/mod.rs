@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  keypoints of two seconds ─▶ ray encoder ─▶ dictionary ─▶ label with hysteresis
+//!  lifter's pose ─▶ completer (network, entries' Gaussians) ─▶ hidden joints
 //! ```
 //!
 //! Runs on the estimate thread, behind the lifter. The label comes from keypoints
@@ -11,6 +12,7 @@
 
 pub mod build;
 pub mod clip;
+pub mod complete;
 pub mod dictionary;
 pub mod encoder;
 pub mod label;
@@ -29,6 +31,7 @@ use crate::lift::{Estimate, place_of};
 use crate::limits::{MOTION_FRAMES, MOTION_SAMPLES, TRACKS_MAX};
 use crate::pose::{Action, ActionSource};
 
+use complete::{Completer, CompletionError, CompletionNet, Memory};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
 use label::{Label, Labeller};
@@ -39,6 +42,9 @@ pub const ENCODER_FILE: &str = "encoder.safetensors";
 
 /// Name of the dictionary that ships, in the same folder.
 pub const DICTIONARY_FILE: &str = "actions.dictionary";
+
+/// Name of the file with the network that completes hidden joints, in the same folder.
+pub const COMPLETION_FILE: &str = "completion.safetensors";
 
 /// How often a person is looked at to name the action: the encoder takes most of a millisecond.
 pub const LABEL_EVERY: Duration = Duration::from_millis(250);
@@ -57,6 +63,14 @@ pub enum SemanticsError {
         path: PathBuf,
         /// What is wrong with it.
         source: EncoderError,
+    },
+    /// The completion of hidden joints.
+    #[error("{path}")]
+    Completion {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CompletionError,
     },
     /// The dictionary.
     #[error("{path}")]
@@ -126,12 +140,30 @@ pub fn open(folder: &Path, file: Option<&Path>) -> Result<(Encoders, Dictionary)
     Ok((encoders, dictionary))
 }
 
-#[derive(Debug, Default)]
+/// Opens the network that completes hidden joints, for the basis of `encoders` and the
+/// entries of `dictionary`.
+///
+/// # Errors
+///
+/// What does not fit.
+pub fn open_completer(
+    folder: &Path,
+    encoders: &Encoders,
+    dictionary: &Dictionary,
+) -> Result<Completer, SemanticsError> {
+    let path = folder.join(COMPLETION_FILE);
+    let net = CompletionNet::read(&path, encoders.prior.rank())
+        .map_err(|source| SemanticsError::Completion { path, source })?;
+    Ok(Completer::new(net, encoders.prior.clone(), dictionary))
+}
+
+#[derive(Debug)]
 struct Person {
     id: Option<u32>,
     keypoints: Timeline<RaySample, MOTION_FRAMES>,
     labeller: Labeller,
     looked: Option<MonoNs>,
+    memory: Memory,
 }
 
 /// Names what people do.
@@ -144,19 +176,29 @@ pub struct Semantics {
     samples: Box<KeypointSamples>,
     space: Workspace,
     probabilities: Vec<f32>,
+    completer: Completer,
+    complete_for_s: f32,
     /// Whether somebody has been looked at in this frame.
     looked: bool,
 }
 
 impl Semantics {
-    /// One that has seen nobody.
-    pub fn new(encoders: Encoders, dictionary: Dictionary) -> Self {
+    /// One that has seen nobody. Takes a validated configuration.
+    pub fn new(
+        config: &SemanticsConfig,
+        encoders: Encoders,
+        dictionary: Dictionary,
+        completer: Completer,
+    ) -> Self {
         let entries = dictionary.entries().len();
         Self {
             people: (0..TRACKS_MAX)
                 .map(|_| Person {
+                    id: None,
+                    keypoints: Timeline::default(),
                     labeller: Labeller::new(entries),
-                    ..Person::default()
+                    looked: None,
+                    memory: completer.memory(),
                 })
                 .collect(),
             samples: Box::new([RaySample::MISSING; MOTION_SAMPLES]),
@@ -164,6 +206,8 @@ impl Semantics {
             probabilities: vec![0.0; entries],
             encoders,
             dictionary,
+            completer,
+            complete_for_s: config.complete_for_s,
             looked: false,
         }
     }
@@ -185,7 +229,7 @@ impl Semantics {
         time: MonoNs,
         id: u32,
         keypoints: &RaySample,
-        _estimate: Option<&mut Estimate>,
+        estimate: Option<&mut Estimate>,
     ) -> Option<Label> {
         let known = self
             .people
@@ -198,14 +242,27 @@ impl Semantics {
             person.keypoints.clear();
             person.labeller.clear();
             person.looked = None;
+            person.memory.clear();
         }
         match person.keypoints.push(time, keypoints) {
             Pushed::Taken => {}
             Pushed::ClockWasSet => {
                 person.labeller.clear();
                 person.looked = None;
+                person.memory.clear();
             }
             Pushed::TimeStoodBack => return person.labeller.label(),
+        }
+        if let Some(estimate) = estimate
+            && self.complete_for_s > 0.0
+        {
+            self.completer.step(
+                &mut person.memory,
+                time,
+                keypoints,
+                estimate,
+                self.complete_for_s,
+            );
         }
         let due = person
             .looked

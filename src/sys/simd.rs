@@ -72,6 +72,64 @@ pub fn add_rows(weight: &[f32], y: &[f32], x: &mut [f32]) {
     add_rows_any::<cfg_fma::Native>(weight, y, x);
 }
 
+/// Replaces the packed lower triangle (row by row) of a symmetric matrix by that of its
+/// Cholesky factor. False where the matrix is not positive definite; the numbers are
+/// then of no use.
+///
+/// # Panics
+///
+/// The length is not that of a triangle of `size` rows.
+pub fn cholesky(packed: &mut [f32], size: usize) -> bool {
+    assert_eq!(packed.len(), size * (size + 1) / 2, "a packed triangle");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        return unsafe { cholesky_wide(packed, size) };
+    }
+    cholesky_any::<cfg_fma::Native>(packed, size)
+}
+
+/// Solves `L x = b` in place, `L` a packed lower triangle.
+///
+/// # Panics
+///
+/// The lengths do not fit.
+pub fn solve_lower(packed: &[f32], x: &mut [f32]) {
+    assert_eq!(
+        packed.len(),
+        x.len() * (x.len() + 1) / 2,
+        "a row for each number"
+    );
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        unsafe { solve_lower_wide(packed, x) };
+        return;
+    }
+    solve_lower_any::<cfg_fma::Native>(packed, x);
+}
+
+/// Solves `Lᵀ x = b` in place, `L` a packed lower triangle.
+///
+/// # Panics
+///
+/// The lengths do not fit.
+pub fn solve_upper(packed: &[f32], x: &mut [f32]) {
+    assert_eq!(
+        packed.len(),
+        x.len() * (x.len() + 1) / 2,
+        "a row for each number"
+    );
+    for row in (0..x.len()).rev() {
+        let (before, from) = x.split_at_mut(row);
+        let line = &packed[row * (row + 1) / 2..][..=row];
+        from[0] /= line[row];
+        for (x, l) in before.iter_mut().zip(line) {
+            *x -= l * from[0];
+        }
+    }
+}
+
 /// How a product is added: in one rounding where the processor does that, in two elsewhere.
 trait MultiplyAdd {
     fn multiply_add(a: f32, b: f32, sum: f32) -> f32;
@@ -118,6 +176,59 @@ fn rows_times_wide(weight: &[f32], x: &[f32], bias: &[f32], y: &mut [f32]) {
 #[target_feature(enable = "avx2,fma")]
 fn add_rows_wide(weight: &[f32], y: &[f32], x: &mut [f32]) {
     add_rows_any::<Fused>(weight, y, x);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn cholesky_wide(packed: &mut [f32], size: usize) -> bool {
+    cholesky_any::<Fused>(packed, size)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn solve_lower_wide(packed: &[f32], x: &mut [f32]) {
+    solve_lower_any::<Fused>(packed, x);
+}
+
+#[inline(always)]
+fn cholesky_any<M: MultiplyAdd>(packed: &mut [f32], size: usize) -> bool {
+    for row in 0..size {
+        let (done, rest) = packed.split_at_mut(row * (row + 1) / 2);
+        let line = &mut rest[..=row];
+        for column in 0..row {
+            let other = &done[column * (column + 1) / 2..][..=column];
+            let sum = line[column] - dot::<M>(&line[..column], &other[..column]);
+            line[column] = sum / other[column];
+        }
+        let square = line[row] - dot::<M>(&line[..row], &line[..row]);
+        if square.is_nan() || square <= 0.0 {
+            return false;
+        }
+        line[row] = square.sqrt();
+    }
+    true
+}
+
+#[inline(always)]
+fn solve_lower_any<M: MultiplyAdd>(packed: &[f32], x: &mut [f32]) {
+    for row in 0..x.len() {
+        let (before, from) = x.split_at_mut(row);
+        let line = &packed[row * (row + 1) / 2..][..=row];
+        from[0] = (from[0] - dot::<M>(&line[..row], before)) / line[row];
+    }
+}
+
+#[inline(always)]
+fn dot<M: MultiplyAdd>(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            lanes[lane] = M::multiply_add(a[lane], b[lane], lanes[lane]);
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
 }
 
 #[inline(always)]
@@ -240,6 +351,34 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_factor_times_itself_is_the_matrix_and_both_solves_undo_it() {
+        let size = 21;
+        let loose = numbers(size * size, 3);
+        let entry = |row: usize, column: usize| -> f32 {
+            let product: f32 = (0..size)
+                .map(|k| loose[row * size + k] * loose[column * size + k])
+                .sum();
+            product + if row == column { 1.0 } else { 0.0 }
+        };
+        let mut packed: Vec<f32> = (0..size)
+            .flat_map(|row| (0..=row).map(move |column| (row, column)))
+            .map(|(row, column)| entry(row, column))
+            .collect();
+        assert!(cholesky(&mut packed, size));
+        let wanted = numbers(size, 4);
+        let mut x: Vec<f32> = (0..size)
+            .map(|row| (0..size).map(|k| entry(row, k) * wanted[k]).sum())
+            .collect();
+        solve_lower(&packed, &mut x);
+        solve_upper(&packed, &mut x);
+        for (got, want) in x.iter().zip(&wanted) {
+            assert!((got - want).abs() < 1e-4, "{got} {want}");
+        }
+        let mut indefinite = [1.0, 2.0, 1.0];
+        assert!(!cholesky(&mut indefinite, 2));
     }
 
     #[test]

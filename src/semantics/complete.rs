@@ -1,0 +1,1009 @@
+//! Where the joints are that the camera does not see.
+//!
+//! ```text
+//!  lifter's joints, 30 a second ─┬─▶ network: three seconds, and where a joint was when last seen ─┐
+//!                                └─▶ Gaussians of the likeliest entries, given what is seen ───────┴─▶ hidden joints
+//! ```
+//!
+//! A hidden joint is a weighed mean of three opinions: the lifter's own, that of a
+//! small network that remembers longer than the lifter does, and that of the
+//! dictionary: the motion of the entries that explain the last two seconds best, given
+//! the joints that are seen. The last has a say only where those entries explain much
+//! better than "any motion" does, so that outside the vocabulary it is silent.
+//! `models/training/dictionary/COMPLETION.md` is the exact text of what is done here.
+
+use std::path::{Path, PathBuf};
+
+use glam::{Mat3, Vec2, Vec3};
+use nalgebra::DMatrix;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use super::dictionary::{Dictionary, triangle};
+use super::encoder::{BodyFrame, JointSamples};
+use super::prior::Prior;
+use crate::clock::MonoNs;
+use crate::lift::Estimate;
+use crate::lift::window::RaySample;
+use crate::limits::{ENCODER_BYTES_MAX, MOTION_SAMPLES, RATE_HZ};
+use crate::pose::JointState;
+use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
+use crate::sys::simd::{cholesky, rows_times, solve_lower, solve_upper};
+use crate::tensors::{self, TensorError};
+
+/// Numbers of one step's input.
+const FEATURES: usize = 160;
+
+/// Numbers kept of a step.
+const CODE: usize = 112;
+
+/// Width of the inner layers.
+const INNER: usize = 256;
+
+/// Answer: residuals of sixteen joints and a logarithm of sigma each.
+const ANSWER: usize = 64;
+
+/// Joints that can be completed; the pelvis is the origin.
+const LIMBS: usize = JOINTS - 1;
+
+/// Most steps back that an answer may look at: four seconds.
+const LAG_MAX: usize = 120;
+
+/// Most entries that are conditioned at every frame.
+const CANDIDATES_MAX: usize = 4;
+
+/// Entries whose evidence is looked at in one step while candidates are searched: all
+/// of a hundred within half a second.
+const SEARCH_STEP: usize = 8;
+
+/// Added to ln sigma, so that it lies near zero.
+const SIGMA_SHIFT: f32 = 3.0;
+
+/// Shortest spine or hip line that still gives a direction, metres.
+const AXIS_MIN_M: f32 = 1e-3;
+
+/// Smallest summed square spread of joints that gives a scale, square metres.
+const SPREAD_MIN: f32 = 1e-4;
+
+/// Smallest sigma given out, metres.
+const SIGMA_MIN_M: f32 = 0.01;
+
+/// A gap after which somebody is begun anew: what the network remembers.
+const GAP_STEPS_MAX: u64 = 91;
+
+/// Keypoints of shoulders and hips: their movement in the image is the body's.
+const TORSO: [usize; 4] = [5, 6, 11, 12];
+
+/// What can be wrong with a completion file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompletionError {
+    /// The file cannot be read.
+    #[error("{path}: cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Larger than any such file.
+    #[error("{bytes} bytes, at most {ENCODER_BYTES_MAX} are read")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+    },
+    /// Its metadata say nothing usable.
+    #[error("metadata: {0}")]
+    Metadata(String),
+    /// A tensor.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    completion: Constants,
+}
+
+/// Constants that go with the weights.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Constants {
+    lags: Vec<usize>,
+    away_steps: u32,
+    leak: f32,
+    move_max_m: f32,
+    sigma_min_m: f32,
+    sigma_max_m: f32,
+    times: Vec<usize>,
+    seen_sigma: f32,
+    repeated: f32,
+    candidates: usize,
+    gauss_weight: f32,
+    net_weight: f32,
+    gate_low: f32,
+    gate_high: f32,
+    sigma_factor: f32,
+}
+
+impl Constants {
+    fn check(&self) -> Result<(), String> {
+        let share = 0.0..=1.0;
+        let wrong = |name: &str| Err(format!("completion.{name} is out of range"));
+        if self.lags.is_empty() || self.lags.iter().any(|lag| *lag > LAG_MAX) {
+            return wrong("lags");
+        }
+        if self.times.is_empty() || self.times.iter().any(|time| *time >= MOTION_SAMPLES) {
+            return wrong("times");
+        }
+        if !(1..=CANDIDATES_MAX).contains(&self.candidates) {
+            return wrong("candidates");
+        }
+        if !share.contains(&self.gauss_weight)
+            || !share.contains(&self.net_weight)
+            || !share.contains(&(self.gauss_weight + self.net_weight))
+        {
+            return wrong("gauss_weight + net_weight");
+        }
+        for (name, value, min, max) in [
+            ("leak", self.leak, 0.0, 1.0),
+            ("move_max_m", self.move_max_m, 0.0, 10.0),
+            ("sigma_min_m", self.sigma_min_m, 1e-4, 1.0),
+            ("sigma_max_m", self.sigma_max_m, self.sigma_min_m, 10.0),
+            ("seen_sigma", self.seen_sigma, 1e-4, 10.0),
+            ("repeated", self.repeated, 1.0, 100.0),
+            ("gate_high", self.gate_high, self.gate_low + 1e-3, 1e6),
+            ("sigma_factor", self.sigma_factor, 0.1, 10.0),
+        ] {
+            if !(min..=max).contains(&value) {
+                return Err(format!(
+                    "completion.{name} = {value}: must be from {min} to {max}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    weight: Box<[f32]>,
+    bias: Box<[f32]>,
+}
+
+impl Layer {
+    fn read(
+        file: &SafeTensors<'_>,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Self, TensorError> {
+        Ok(Self {
+            weight: tensors::numbers(file, &format!("complete.{name}.weight"), &[outputs, inputs])?,
+            bias: tensors::numbers(file, &format!("complete.{name}.bias"), &[outputs])?,
+        })
+    }
+
+    fn apply(&self, x: &[f32], y: &mut [f32]) {
+        rows_times(&self.weight, x, &self.bias, y);
+    }
+
+    fn apply_silu(&self, x: &[f32], y: &mut [f32]) {
+        self.apply(x, y);
+        for value in y {
+            *value /= 1.0 + (-*value).exp();
+        }
+    }
+}
+
+/// The weights, and the constants that go with them.
+#[derive(Clone, Debug)]
+pub struct CompletionNet {
+    constants: Constants,
+    code: Layer,
+    mix0: Layer,
+    mix1: Layer,
+    out: Layer,
+    all_mean: Box<[f32]>,
+    all_factor: Box<[f32]>,
+}
+
+impl CompletionNet {
+    /// Reads a file made for a basis of `rank`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or what does not fit in it.
+    pub fn read(path: &Path, rank: usize) -> Result<Self, CompletionError> {
+        let failed = |source| CompletionError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = std::fs::metadata(path).map_err(failed)?.len();
+        if bytes > ENCODER_BYTES_MAX {
+            return Err(CompletionError::TooLarge { bytes });
+        }
+        Self::from_bytes(&std::fs::read(path).map_err(failed)?, rank)
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub fn from_bytes(bytes: &[u8], rank: usize) -> Result<Self, CompletionError> {
+        let file = tensors::open(bytes)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(TensorError::from)?;
+        let text = header
+            .metadata()
+            .as_ref()
+            .and_then(|map| map.get("poised"))
+            .ok_or_else(|| CompletionError::Metadata("no key \"poised\"".into()))?;
+        let Metadata {
+            completion: constants,
+        } = serde_json::from_str(text)
+            .map_err(|error| CompletionError::Metadata(error.to_string()))?;
+        constants.check().map_err(CompletionError::Metadata)?;
+        Ok(Self {
+            code: Layer::read(&file, "code", CODE, FEATURES)?,
+            mix0: Layer::read(&file, "mix0", INNER, CODE * constants.lags.len())?,
+            mix1: Layer::read(&file, "mix1", INNER, INNER)?,
+            out: Layer::read(&file, "out", ANSWER, INNER)?,
+            all_mean: tensors::numbers(&file, "complete.all.mean", &[rank])?,
+            all_factor: tensors::numbers(&file, "complete.all.factor", &[triangle(rank)])?,
+            constants,
+        })
+    }
+}
+
+/// An entry's Gaussian, ready to be conditioned.
+#[derive(Clone, Debug)]
+struct Gaussian {
+    /// Inverse of the covariance, packed lower triangle.
+    precision: Box<[f32]>,
+    /// Precision times mean.
+    own: Box<[f32]>,
+    /// What the evidence has of the entry alone: `(ln |P| - m P m) / 2`.
+    constant: f32,
+}
+
+impl Gaussian {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "single precision is what is used"
+    )]
+    fn new(mean: &[f32], factor: &[f32]) -> Self {
+        let rank = mean.len();
+        let lower = DMatrix::<f64>::from_fn(rank, rank, |row, column| {
+            if column > row {
+                return 0.0;
+            }
+            f64::from(factor[triangle(row) + column])
+        });
+        // The factor's diagonal is positive: the dictionary was checked when it was read.
+        let inverse = lower
+            .solve_lower_triangular(&DMatrix::identity(rank, rank))
+            .unwrap_or_else(|| DMatrix::identity(rank, rank));
+        let precision = inverse.tr_mul(&inverse);
+        let mean = nalgebra::DVector::from_iterator(rank, mean.iter().map(|v| f64::from(*v)));
+        let own = &precision * &mean;
+        let log_det: f64 = -2.0 * (0..rank).map(|at| lower[(at, at)].ln()).sum::<f64>();
+        Self {
+            precision: (0..rank)
+                .flat_map(|row| (0..=row).map(move |column| (row, column)))
+                .map(|at| precision[at] as f32)
+                .collect(),
+            constant: (0.5 * (log_det - own.dot(&mean))) as f32,
+            own: own.iter().map(|v| *v as f32).collect(),
+        }
+    }
+}
+
+/// What a window says about a point of the basis.
+#[derive(Clone, Debug)]
+struct Look {
+    /// Packed lower triangle.
+    precision: Box<[f32]>,
+    information: Box<[f32]>,
+}
+
+/// One step of a person, as the lifter gave it.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    joints: [Vec3; JOINTS],
+    sigmas: [f32; JOINTS],
+    seen: [bool; JOINTS],
+    rays: RaySample,
+}
+
+/// What is remembered of one person.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    begun: Option<MonoNs>,
+    /// Steps taken since then.
+    steps: u64,
+    last: Option<Step>,
+    axes: Mat3,
+    hold: [Vec3; JOINTS],
+    away: [u32; JOINTS],
+    seen_at: [MonoNs; JOINTS],
+    drift: Vec2,
+    scale: f32,
+    /// Codes of the newest steps, a ring of `LAG_MAX + 1`; place `steps % len` is the oldest.
+    codes: Box<[[f32; CODE]]>,
+    /// The newest `MOTION_SAMPLES` steps, a ring likewise.
+    window: Box<[Step]>,
+    candidates: [usize; CANDIDATES_MAX],
+    found: usize,
+    gate: f32,
+    search: Search,
+}
+
+/// The search for the entries that explain a window best, a few at a time.
+#[derive(Clone, Debug)]
+struct Search {
+    look: Look,
+    /// The entry that comes next; `None` while no search runs.
+    next: Option<usize>,
+    best: [(f32, usize); CANDIDATES_MAX],
+    all: f32,
+}
+
+impl Memory {
+    fn new(rank: usize) -> Self {
+        let nothing = Step {
+            joints: [Vec3::ZERO; JOINTS],
+            sigmas: [1.0; JOINTS],
+            seen: [false; JOINTS],
+            rays: [crate::lift::window::RayKeypoint::default(); KEYPOINTS],
+        };
+        Self {
+            begun: None,
+            steps: 0,
+            last: None,
+            axes: Mat3::IDENTITY,
+            hold: [Vec3::ZERO; JOINTS],
+            away: [u32::MAX; JOINTS],
+            seen_at: [MonoNs(0); JOINTS],
+            drift: Vec2::ZERO,
+            scale: 0.0,
+            codes: vec![[0.0; CODE]; LAG_MAX + 1].into(),
+            window: vec![nothing; MOTION_SAMPLES].into(),
+            candidates: [0; CANDIDATES_MAX],
+            found: 0,
+            gate: 0.0,
+            search: Search {
+                look: Look {
+                    precision: vec![0.0; triangle(rank)].into(),
+                    information: vec![0.0; rank].into(),
+                },
+                next: None,
+                best: [(f32::NEG_INFINITY, 0); CANDIDATES_MAX],
+                all: 0.0,
+            },
+        }
+    }
+
+    /// Forgets the person. The room stays.
+    pub fn clear(&mut self) {
+        self.begun = None;
+        self.steps = 0;
+        self.last = None;
+        self.axes = Mat3::IDENTITY;
+        self.hold = [Vec3::ZERO; JOINTS];
+        self.away = [u32::MAX; JOINTS];
+        self.drift = Vec2::ZERO;
+        self.scale = 0.0;
+        self.codes.fill([0.0; CODE]);
+        self.found = 0;
+        self.gate = 0.0;
+        self.search.next = None;
+    }
+}
+
+/// Completes joints. Shared by all people; what is theirs is in their [`Memory`].
+#[derive(Clone, Debug)]
+pub struct Completer {
+    net: CompletionNet,
+    prior: Prior,
+    all: Gaussian,
+    /// One for each entry with motion.
+    entries: Vec<Gaussian>,
+    /// Basis at the numbers that are looked at, `[rank, looked]`.
+    looked_basis: Box<[f32]>,
+    scratch: Scratch,
+}
+
+/// Room for one person's frame.
+#[derive(Clone, Debug)]
+struct Scratch {
+    features: Box<[f32]>,
+    lagged: Box<[f32]>,
+    inner: [Box<[f32]>; 2],
+    answer: Box<[f32]>,
+    window: Box<JointSamples>,
+    weights: Box<[f32]>,
+    apart: Box<[f32]>,
+    weighted: Box<[f32]>,
+    zeros: Box<[f32]>,
+    look: Look,
+    matrix: Box<[f32]>,
+    factors: [Box<[f32]>; CANDIDATES_MAX],
+    points: [Box<[f32]>; CANDIDATES_MAX],
+}
+
+/// A pose and the variance of each joint per axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Opinion {
+    /// Joints relative to the pelvis, camera frame, metres.
+    pub joints_m: [Vec3; JOINTS],
+    /// Square metres.
+    pub variances: [f32; JOINTS],
+}
+
+impl Completer {
+    /// One for the entries of a dictionary.
+    pub fn new(net: CompletionNet, prior: Prior, dictionary: &Dictionary) -> Self {
+        let statistics = (0..dictionary.entries().len()).filter_map(|at| dictionary.statistics(at));
+        let entries = statistics
+            .map(|(mean, factor)| Gaussian::new(mean, factor))
+            .collect();
+        Self::of(net, prior, entries)
+    }
+
+    fn of(net: CompletionNet, prior: Prior, entries: Vec<Gaussian>) -> Self {
+        let rank = prior.rank();
+        let times = net.constants.times.clone();
+        let looked = times.len() * LIMBS * 3;
+        let looked_basis = (0..rank)
+            .flat_map(|direction| {
+                let (prior, times) = (&prior, &times);
+                times.iter().flat_map(move |time| {
+                    (1..JOINTS).flat_map(move |joint| {
+                        (0..3).map(move |axis| prior.basis_of(direction, *time, joint, axis))
+                    })
+                })
+            })
+            .collect();
+        let zeros = |count: usize| vec![0.0; count].into_boxed_slice();
+        let look = Look {
+            precision: zeros(triangle(rank)),
+            information: zeros(rank),
+        };
+        Self {
+            all: Gaussian::new(&net.all_mean, &net.all_factor),
+            scratch: Scratch {
+                features: zeros(FEATURES),
+                lagged: zeros(CODE * net.constants.lags.len()),
+                inner: [zeros(INNER), zeros(INNER)],
+                answer: zeros(ANSWER),
+                window: Box::new([[Vec3::ZERO; JOINTS]; MOTION_SAMPLES]),
+                weights: zeros(looked),
+                apart: zeros(looked),
+                weighted: zeros(looked),
+                zeros: zeros(rank),
+                look,
+                matrix: zeros(triangle(rank)),
+                factors: std::array::from_fn(|_| zeros(triangle(rank))),
+                points: std::array::from_fn(|_| zeros(rank)),
+            },
+            net,
+            prior,
+            entries,
+            looked_basis,
+        }
+    }
+
+    /// Room for one person.
+    pub fn memory(&self) -> Memory {
+        Memory::new(self.prior.rank())
+    }
+
+    /// Takes the lifter's pose of a person at `time` and fills in the joints that are not
+    /// seen: place, sigma and state. A joint unseen for longer than `within_s` stays absent.
+    pub fn step(
+        &mut self,
+        memory: &mut Memory,
+        time: MonoNs,
+        rays: &RaySample,
+        estimate: &mut Estimate,
+        within_s: f32,
+    ) {
+        let now = Step {
+            joints: estimate.relative_camera_m,
+            sigmas: estimate.sigmas_m,
+            seen: estimate.states.map(|state| state == JointState::Measured),
+            rays: *rays,
+        };
+        self.take(memory, time, &now);
+        for (at, seen) in memory.seen_at.iter_mut().zip(now.seen) {
+            if seen {
+                *at = time;
+            }
+        }
+        if now.seen.iter().all(|seen| *seen) {
+            return;
+        }
+        let lifter = Opinion {
+            joints_m: now.joints,
+            variances: now.sigmas.map(|sigma| sigma * sigma),
+        };
+        let net = self.ask_net(memory, &now);
+        let gauss = self.ask_gaussians(memory);
+        let completed = blend(
+            &self.net.constants,
+            &lifter,
+            gauss.as_ref(),
+            &net,
+            memory.gate,
+        );
+        for joint in 0..JOINTS {
+            if now.seen[joint] {
+                continue;
+            }
+            if joint > 0 && completed.joints_m[joint].is_finite() {
+                estimate.relative_camera_m[joint] = completed.joints_m[joint];
+                estimate.sigmas_m[joint] = completed.variances[joint].sqrt();
+            }
+            if time.since(memory.seen_at[joint]).as_secs_f32() <= within_s {
+                estimate.states[joint] = JointState::Completed;
+            }
+        }
+    }
+
+    /// Brings a memory up to `time` in steps of the network's rate: a camera that is slower
+    /// repeats what it saw, one that is quicker leaves frames out.
+    fn take(&mut self, memory: &mut Memory, time: MonoNs, now: &Step) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "time since somebody came, in thirtieths of a second"
+        )]
+        let steps_at = |begun: MonoNs| -> u64 {
+            (time.since(begun).as_secs_f64() * f64::from(RATE_HZ)).round() as u64 + 1
+        };
+        let due = memory.begun.map(steps_at);
+        match due {
+            Some(due) if due < memory.steps + GAP_STEPS_MAX => {
+                let missed = due.saturating_sub(memory.steps + 1);
+                if let Some(last) = memory.last {
+                    for _ in 0..missed {
+                        self.remember(memory, &last);
+                    }
+                }
+                if due > memory.steps {
+                    self.remember(memory, now);
+                }
+            }
+            _ => {
+                memory.clear();
+                memory.begun = Some(time);
+                memory.seen_at = [time; JOINTS];
+                self.remember(memory, now);
+            }
+        }
+        memory.last = Some(*now);
+    }
+
+    /// One step of the network's memory and of the window.
+    fn remember(&mut self, memory: &mut Memory, step: &Step) {
+        features(
+            &self.net.constants,
+            memory,
+            step,
+            &mut self.scratch.features,
+        );
+        let place = ring(memory.steps, memory.codes.len());
+        self.net
+            .code
+            .apply_silu(&self.scratch.features, &mut memory.codes[place]);
+        memory.window[ring(memory.steps, MOTION_SAMPLES)] = *step;
+        memory.steps += 1;
+        memory.last = Some(*step);
+        self.search(memory);
+    }
+
+    /// The network's opinion of all joints.
+    fn ask_net(&mut self, memory: &Memory, now: &Step) -> Opinion {
+        let constants = &self.net.constants;
+        let scratch = &mut self.scratch;
+        for (lag, out) in constants
+            .lags
+            .iter()
+            .zip(scratch.lagged.chunks_exact_mut(CODE))
+        {
+            let back = *lag as u64 + 1;
+            if back > memory.steps {
+                out.fill(0.0);
+            } else {
+                out.copy_from_slice(&memory.codes[ring(memory.steps - back, memory.codes.len())]);
+            }
+        }
+        let [first, second] = &mut scratch.inner;
+        self.net.mix0.apply_silu(&scratch.lagged, first);
+        self.net.mix1.apply_silu(first, second);
+        for (sum, value) in second.iter_mut().zip(&*first) {
+            *sum += value;
+        }
+        self.net.out.apply(second, &mut scratch.answer);
+        let (residuals, log_sigmas) = scratch.answer.split_at(3 * LIMBS);
+        let mut opinion = Opinion {
+            joints_m: now.joints,
+            variances: now.sigmas.map(|sigma| sigma * sigma),
+        };
+        let back = memory.axes.transpose();
+        for joint in 1..JOINTS {
+            let residual = Vec3::from_slice(&residuals[3 * (joint - 1)..]);
+            opinion.joints_m[joint] += back * residual;
+            let (low, high) = (constants.sigma_min_m.ln(), constants.sigma_max_m.ln());
+            opinion.variances[joint] = (2.0 * log_sigmas[joint - 1].clamp(low, high)).exp();
+        }
+        opinion
+    }
+
+    /// What the candidates say of the newest pose, given the window.
+    fn ask_gaussians(&mut self, memory: &Memory) -> Option<Opinion> {
+        if memory.gate <= 0.0 || memory.found == 0 {
+            return None;
+        }
+        let mut look = std::mem::replace(
+            &mut self.scratch.look,
+            Look {
+                precision: Box::default(),
+                information: Box::default(),
+            },
+        );
+        let body = self.look(memory, &mut look);
+        let opinion = self.condition(&look, &body, &memory.candidates[..memory.found]);
+        self.scratch.look = look;
+        opinion
+    }
+
+    /// What the window says, into `look`.
+    fn look(&mut self, memory: &Memory, look: &mut Look) -> BodyFrame {
+        let constants = &self.net.constants;
+        let scratch = &mut self.scratch;
+        let known = memory.steps.min(MOTION_SAMPLES as u64);
+        let sample = |time: usize| -> (&Step, bool) {
+            let back = (MOTION_SAMPLES - 1 - time) as u64;
+            let there = back < known;
+            let back = back.min(known - 1);
+            let place = ring(memory.steps - 1 - back, MOTION_SAMPLES);
+            (&memory.window[place], there)
+        };
+        for (time, pose) in scratch.window.iter_mut().enumerate() {
+            *pose = sample(time).0.joints;
+        }
+        let body = BodyFrame::of(&scratch.window);
+        let seen = constants.seen_sigma * constants.seen_sigma;
+        let mut at = 0;
+        for time in &constants.times {
+            let (step, there) = sample(*time);
+            for joint in 1..JOINTS {
+                let own = step.sigmas[joint] / body.torso_m;
+                let error = if step.seen[joint] { seen } else { own * own };
+                let variance = error * constants.repeated + self.prior.noise(joint);
+                let weight = if there { 1.0 / variance } else { 0.0 };
+                let place = body.enter(step.joints[joint] - step.joints[0]);
+                let apart = place - self.prior.mean_of(*time, joint);
+                for axis in 0..3 {
+                    scratch.weights[at] = weight;
+                    scratch.apart[at] = apart[axis];
+                    at += 1;
+                }
+            }
+        }
+        let looked = scratch.weights.len();
+        for row in 0..self.prior.rank() {
+            let basis = &self.looked_basis[row * looked..(row + 1) * looked];
+            for ((out, basis), weight) in
+                scratch.weighted.iter_mut().zip(basis).zip(&scratch.weights)
+            {
+                *out = basis * weight;
+            }
+            let line = &mut look.precision[triangle(row)..=triangle(row) + row];
+            rows_times(
+                &self.looked_basis[..(row + 1) * looked],
+                &scratch.weighted,
+                &scratch.zeros[..=row],
+                line,
+            );
+            rows_times(
+                &scratch.apart,
+                &scratch.weighted,
+                &[0.0],
+                &mut look.information[row..=row],
+            );
+        }
+        body
+    }
+
+    /// Conditions `which` entries on a look: the pose, weighed by how well each explains it.
+    fn condition(&mut self, look: &Look, body: &BodyFrame, which: &[usize]) -> Option<Opinion> {
+        let mut evidences = [f32::NEG_INFINITY; CANDIDATES_MAX];
+        for (place, entry) in which.iter().enumerate() {
+            let entry = &self.entries[*entry];
+            let (factor, point) = (
+                &mut self.scratch.factors[place],
+                &mut self.scratch.points[place],
+            );
+            evidences[place] = evidence(entry, look, factor, point)?;
+            solve_upper(factor, point);
+        }
+        let best = (0..which.len()).max_by(|a, b| evidences[*a].total_cmp(&evidences[*b]))?;
+        let highest = evidences[best];
+        let mut shares = evidences.map(|evidence| (evidence - highest).exp());
+        let sum: f32 = shares.iter().sum();
+        for share in &mut shares {
+            *share /= sum;
+        }
+        let newest = MOTION_SAMPLES - 1;
+        let rank = self.prior.rank();
+        let mut opinion = Opinion {
+            joints_m: [Vec3::ZERO; JOINTS],
+            variances: [0.0; JOINTS],
+        };
+        for joint in 1..JOINTS {
+            let mean = self.prior.mean_of(newest, joint);
+            let mut poses = [Vec3::ZERO; CANDIDATES_MAX];
+            let mut place = Vec3::ZERO;
+            for (candidate, pose) in poses.iter_mut().enumerate().take(which.len()) {
+                let point = &self.scratch.points[candidate];
+                *pose = mean
+                    + Vec3::from_array(std::array::from_fn(|axis| {
+                        (0..rank)
+                            .map(|k| point[k] * self.prior.basis_of(k, newest, joint, axis))
+                            .sum()
+                    }));
+                place += shares[candidate] * *pose;
+            }
+            let mut variance: f32 = poses
+                .iter()
+                .zip(shares)
+                .map(|(pose, share)| share * (*pose - place).length_squared() / 3.0)
+                .sum();
+            for axis in 0..3 {
+                let column = &mut self.scratch.weighted[..rank];
+                for (k, value) in column.iter_mut().enumerate() {
+                    *value = self.prior.basis_of(k, newest, joint, axis);
+                }
+                solve_lower(&self.scratch.factors[best], column);
+                variance += column.iter().map(|v| v * v).sum::<f32>() / 3.0;
+            }
+            opinion.joints_m[joint] = body.leave(place);
+            opinion.variances[joint] =
+                (variance + self.prior.noise(joint)) * body.torso_m * body.torso_m;
+        }
+        Some(opinion)
+    }
+
+    /// Goes on with the search for candidates, or begins a new one.
+    fn search(&mut self, memory: &mut Memory) {
+        let Some(next) = memory.search.next else {
+            // The shortest window that says something.
+            if memory.steps >= u64::from(RATE_HZ) && !self.entries.is_empty() {
+                let mut look = std::mem::replace(
+                    &mut memory.search.look,
+                    Look {
+                        precision: Box::default(),
+                        information: Box::default(),
+                    },
+                );
+                self.look(memory, &mut look);
+                let Scratch { matrix, points, .. } = &mut self.scratch;
+                let all = evidence(&self.all, &look, matrix, &mut points[0]);
+                memory.search.look = look;
+                if let Some(all) = all {
+                    memory.search.all = all;
+                    memory.search.best = [(f32::NEG_INFINITY, 0); CANDIDATES_MAX];
+                    memory.search.next = Some(0);
+                }
+            }
+            return;
+        };
+        let end = (next + SEARCH_STEP).min(self.entries.len());
+        let search = &mut memory.search;
+        for entry in next..end {
+            let Scratch { matrix, points, .. } = &mut self.scratch;
+            let found = evidence(&self.entries[entry], &search.look, matrix, &mut points[0]);
+            let Some(mut better) = found.map(|evidence| (evidence, entry)) else {
+                continue;
+            };
+            for place in &mut search.best {
+                if better.0 > place.0 {
+                    std::mem::swap(place, &mut better);
+                }
+            }
+        }
+        if end < self.entries.len() {
+            search.next = Some(end);
+            return;
+        }
+        search.next = None;
+        let constants = &self.net.constants;
+        let found = search.best.iter().take(constants.candidates);
+        let found = found.take_while(|(evidence, _)| evidence.is_finite());
+        memory.found = 0;
+        for (_, entry) in found {
+            memory.candidates[memory.found] = *entry;
+            memory.found += 1;
+        }
+        memory.gate = gate(constants, search.best[0].0 - search.all);
+    }
+}
+
+/// Share of the dictionary's weight, from how much better the best entry explains a
+/// window than all motions together do.
+fn gate(constants: &Constants, margin: f32) -> f32 {
+    let width = constants.gate_high - constants.gate_low;
+    ((margin - constants.gate_low) / width).clamp(0.0, 1.0)
+}
+
+/// How well an entry explains a look: the logarithm of its likelihood, but for a constant that all
+/// entries share. Leaves the factor of the joint precision, and in `point` the solution of its lower half.
+fn evidence(entry: &Gaussian, look: &Look, factor: &mut [f32], point: &mut [f32]) -> Option<f32> {
+    for ((out, own), seen) in factor.iter_mut().zip(&entry.precision).zip(&look.precision) {
+        *out = own + seen;
+    }
+    let rank = point.len();
+    if !cholesky(factor, rank) {
+        return None;
+    }
+    for ((out, own), seen) in point.iter_mut().zip(&entry.own).zip(&look.information) {
+        *out = own + seen;
+    }
+    solve_lower(factor, point);
+    let square: f32 = point.iter().map(|v| v * v).sum();
+    let log_det: f32 = (0..rank).map(|row| factor[triangle(row) + row].ln()).sum();
+    let evidence = 0.5 * square + entry.constant - log_det;
+    evidence.is_finite().then_some(evidence)
+}
+
+/// The weighed mean of the opinions, and the variance of their mixture.
+fn blend(
+    constants: &Constants,
+    lifter: &Opinion,
+    gauss: Option<&Opinion>,
+    net: &Opinion,
+    gate: f32,
+) -> Opinion {
+    let dictionary = if gauss.is_some() {
+        constants.gauss_weight * gate
+    } else {
+        0.0
+    };
+    let parts = [
+        (1.0 - dictionary - constants.net_weight, lifter),
+        (dictionary, gauss.unwrap_or(lifter)),
+        (constants.net_weight, net),
+    ];
+    let mut out = *lifter;
+    for joint in 0..JOINTS {
+        let place: Vec3 = parts
+            .iter()
+            .map(|(weight, opinion)| *weight * opinion.joints_m[joint])
+            .sum();
+        let variance: f32 = parts
+            .iter()
+            .map(|(weight, opinion)| {
+                let apart = (opinion.joints_m[joint] - place).length_squared() / 3.0;
+                weight * (opinion.variances[joint] + apart)
+            })
+            .sum();
+        let sigma = (constants.sigma_factor * variance.sqrt()).max(SIGMA_MIN_M);
+        out.joints_m[joint] = place;
+        out.variances[joint] = sigma * sigma;
+    }
+    out
+}
+
+/// Place of step `step` in a ring of `length`.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "less than the ring's length"
+)]
+const fn ring(step: u64, length: usize) -> usize {
+    (step % length as u64) as usize
+}
+
+/// The body's axes of a pose, rows left, up, forward; `None` where they have no direction.
+fn body_axes(joints: &[Vec3; JOINTS]) -> Option<Mat3> {
+    let up = joints[8] - joints[0];
+    if up.length() < AXIS_MIN_M {
+        return None;
+    }
+    let up = up.normalize();
+    let left = joints[4] - joints[1];
+    let left = left - left.dot(up) * up;
+    if left.length() < AXIS_MIN_M {
+        return None;
+    }
+    let left = left.normalize();
+    Some(Mat3::from_cols(left, up, left.cross(up)).transpose())
+}
+
+/// A step's input of the network; brings the memory up to the step.
+fn features(constants: &Constants, memory: &mut Memory, step: &Step, out: &mut [f32]) {
+    if let Some(axes) = body_axes(&step.joints) {
+        memory.axes = axes;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "at most four seconds of steps")]
+    let share = |away: u32| away as f32 / constants.away_steps as f32;
+    for joint in 0..JOINTS {
+        let place = memory.axes * step.joints[joint];
+        if step.seen[joint] {
+            memory.away[joint] = 0;
+            memory.hold[joint] = place;
+        } else {
+            memory.away[joint] = memory.away[joint]
+                .saturating_add(1)
+                .min(constants.away_steps);
+        }
+        if joint > 0 {
+            let at = 3 * (joint - 1);
+            out[at..at + 3].copy_from_slice(&place.to_array());
+            out[48 + at..48 + at + 3].copy_from_slice(&memory.hold[joint].to_array());
+        }
+        out[96 + joint] = step.sigmas[joint].ln() + SIGMA_SHIFT;
+        out[113 + joint] = if step.seen[joint] { 1.0 } else { 0.0 };
+        out[130 + joint] = share(memory.away[joint]);
+    }
+    let rows = memory.axes.transpose();
+    for axis in 0..3 {
+        out[147 + 3 * axis..][..3].copy_from_slice(&rows.col(axis).to_array());
+    }
+    if let Some(scale) = rays_per_m(step) {
+        memory.scale = scale;
+    }
+    let moved = memory
+        .last
+        .filter(|_| memory.scale > 0.0)
+        .map_or(Vec2::ZERO, |last| {
+            let both = || {
+                TORSO
+                    .into_iter()
+                    .filter(|k| step.rays[*k].is_present() && last.rays[*k].is_present())
+            };
+            let sum: Vec2 = both().map(|k| step.rays[k].ray - last.rays[k].ray).sum();
+            #[expect(clippy::cast_precision_loss, reason = "at most four keypoints")]
+            let count = both().count() as f32;
+            if count == 0.0 {
+                return Vec2::ZERO;
+            }
+            let most = Vec2::splat(constants.move_max_m);
+            (sum / (count * memory.scale)).clamp(-most, most)
+        });
+    memory.drift = constants.leak * memory.drift + moved;
+    out[156..158].copy_from_slice(&memory.drift.to_array());
+    out[158..160].copy_from_slice(&(10.0 * moved).to_array());
+}
+
+/// Rays a metre: the spread of the keypoints against that of the joints they show.
+fn rays_per_m(step: &Step) -> Option<f32> {
+    let shown = || {
+        SHARED
+            .into_iter()
+            .filter(|(_, keypoint)| step.rays[*keypoint].is_present())
+            .map(|(joint, keypoint)| (step.rays[keypoint].ray, step.joints[joint].truncate()))
+    };
+    #[expect(clippy::cast_precision_loss, reason = "at most twelve keypoints")]
+    let count = shown().count() as f32;
+    if count < 2.0 {
+        return None;
+    }
+    let (rays, joints) = shown().fold((Vec2::ZERO, Vec2::ZERO), |sum, pair| {
+        (sum.0 + pair.0, sum.1 + pair.1)
+    });
+    let (rays, joints) = (rays / count, joints / count);
+    let (of_rays, of_joints) = shown().fold((0.0, 0.0), |sum, pair| {
+        (
+            sum.0 + (pair.0 - rays).length_squared(),
+            sum.1 + (pair.1 - joints).length_squared(),
+        )
+    });
+    (of_joints > SPREAD_MIN && of_rays > 0.0).then(|| (of_rays / of_joints).sqrt())
+}
+
+#[cfg(test)]
+#[path = "complete_tests.rs"]
+mod tests;
