@@ -236,6 +236,8 @@ struct Judge {
     pa_mpjpe: Mean,
     age_ms: f32,
     people: usize,
+    /// What the first person is doing.
+    action: String,
 }
 
 /// A running mean.
@@ -267,6 +269,7 @@ impl Judge {
             pa_mpjpe: Mean::default(),
             age_ms: 0.0,
             people: 0,
+            action: String::new(),
         })
     }
 
@@ -281,6 +284,12 @@ impl Judge {
         self.received += 1;
         self.age_ms = message.age_ms;
         self.people = message.sample.people.len();
+        let action = message
+            .sample
+            .people
+            .first()
+            .and_then(|p| p.action.as_ref());
+        self.action = action.map_or_else(|| "-".to_owned(), |a| a.label.as_str().to_owned());
         self.tally.add(&message.sample);
         self.compare(&message);
     }
@@ -319,9 +328,10 @@ impl Judge {
         #[expect(clippy::cast_precision_loss, reason = "a count of frames")]
         let fps = counters.published.get() as f64 / elapsed_s.max(1e-3);
         format!(
-            "{elapsed_s:6.1} s  {fps:5.1} frames/s  {:4.0} ms old  {} people  error {} mm (PA {} mm)   ",
+            "{elapsed_s:6.1} s  {fps:5.1} frames/s  {:4.0} ms old  {} people  {:<26.26}  error {} mm (PA {} mm)   ",
             self.age_ms,
             self.people,
+            self.action,
             of(self.mpjpe),
             of(self.pa_mpjpe)
         )

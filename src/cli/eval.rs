@@ -115,12 +115,13 @@ fn print_table(table: &Table) {
         table.motions, table.frames, table.seed
     );
     println!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
+        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
         "scenario",
         "method",
         "MPJPE",
         "PA-MPJPE",
         "PA hidden",
+        "hidden",
         "accel",
         "angle",
         "symmetry",
@@ -139,12 +140,13 @@ fn line(row: &Row) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
     let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
     format!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
+        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
         row.scenario,
         row.method,
         number(row.mpjpe_mm),
         number(row.pa_mpjpe_mm),
         number(row.pa_mpjpe_hidden_mm),
+        number(row.mpjpe_hidden_mm),
         number(row.accel_mm),
         number(row.angle_deg),
         number(row.symmetry_mm),

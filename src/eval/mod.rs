@@ -197,7 +197,7 @@ fn score(
     let (joints, sigmas) = (&estimate.relative_camera_m, &estimate.sigmas_m);
     let truth = &moment.joints_camera_m;
     let align = metrics::Similarity::between(joints, truth);
-    let mut hidden = Vec::new();
+    let (mut hidden, mut hidden_root) = (Vec::new(), Vec::new());
     let (mut within, mut completed) = (0_u32, Vec::new());
     for joint in 1..JOINTS {
         let error = (joints[joint] - joints[0]) - (truth[joint] - truth[0]);
@@ -205,6 +205,9 @@ fn score(
         within += u32::from(inside);
         if estimate.states[joint] == JointState::Completed {
             completed.push((f64::from(error.length()) * 1e3, inside));
+        }
+        if !moment.visible[joint] {
+            hidden_root.push(f64::from(error.length()) * 1e3);
         }
         if !moment.visible[joint]
             && let Some(align) = &align
@@ -221,6 +224,7 @@ fn score(
         mpjpe_mm: mpjpe_mm(joints, joints[0], truth, truth[0]),
         pa_mpjpe_mm: pa_mpjpe_mm(joints, truth),
         hidden_mm: hidden,
+        hidden_root_mm: hidden_root,
         accel_mm: accel,
         angle_deg: angle_deg(joints, truth),
         symmetry_mm: symmetry_mm(joints),

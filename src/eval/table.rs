@@ -14,6 +14,8 @@ pub struct Score {
     pub pa_mpjpe_mm: Option<f64>,
     /// Errors of the hidden joints after that transform.
     pub hidden_mm: Vec<f64>,
+    /// Errors of the hidden joints with the pelvis at the pelvis.
+    pub hidden_root_mm: Vec<f64>,
     /// Error of acceleration, where the two frames before were estimated as well.
     pub accel_mm: Option<f64>,
     /// Mean error of joint angles, where the bones have a length.
@@ -72,6 +74,7 @@ pub struct Sums {
     mpjpe: Mean,
     pa_mpjpe: Mean,
     hidden: Mean,
+    hidden_root: Mean,
     accel: Mean,
     angle: Mean,
     symmetry: Mean,
@@ -90,6 +93,9 @@ impl Sums {
         self.pa_mpjpe.take_some(score.pa_mpjpe_mm);
         for error in &score.hidden_mm {
             self.hidden.take(*error);
+        }
+        for error in &score.hidden_root_mm {
+            self.hidden_root.take(*error);
         }
         self.accel.take_some(score.accel_mm);
         self.angle.take_some(score.angle_deg);
@@ -115,6 +121,7 @@ impl Sums {
         self.mpjpe.add(other.mpjpe);
         self.pa_mpjpe.add(other.pa_mpjpe);
         self.hidden.add(other.hidden);
+        self.hidden_root.add(other.hidden_root);
         self.accel.add(other.accel);
         self.angle.add(other.angle);
         self.symmetry.add(other.symmetry);
@@ -137,6 +144,7 @@ impl Sums {
             mpjpe_mm: self.mpjpe.value(),
             pa_mpjpe_mm: self.pa_mpjpe.value(),
             pa_mpjpe_hidden_mm: self.hidden.value(),
+            mpjpe_hidden_mm: self.hidden_root.value(),
             accel_mm: self.accel.value(),
             angle_deg: self.angle.value(),
             symmetry_mm: self.symmetry.value(),
@@ -167,6 +175,8 @@ pub struct Row {
     pub pa_mpjpe_mm: Option<f64>,
     /// The same of hidden joints only; the transform is of all joints.
     pub pa_mpjpe_hidden_mm: Option<f64>,
+    /// Mean error of hidden joints with the pelvis at the pelvis, millimetres.
+    pub mpjpe_hidden_mm: Option<f64>,
     /// Error of acceleration, millimetres per frame squared.
     pub accel_mm: Option<f64>,
     /// Error of knee, elbow, hip and shoulder angles, degrees.
