@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 GAUSS_WEIGHT, NET_WEIGHT = 0.5, 0.5
 """Weights of the Gaussian (times the gate) and of the network; the lifter has the rest."""
-GATE_LOW, GATE_HIGH = 8.0, 20.0
+GATE_LOW, GATE_HIGH = 14.0, 26.0
 """Evidence of the best entry less that of all motions: the Gaussian is left out below, has its full weight above."""
-SIGMA_FACTOR = 1.0
+SIGMA_FACTOR = 1.03
 """Makes 90 % of the errors of held-out people lie within 2.5 sigma."""
 SIGMA_MIN_M = 0.01
 
@@ -20,9 +20,7 @@ def gate(margin: float) -> float:
     return min(max((margin - GATE_LOW) / (GATE_HIGH - GATE_LOW), 0.0), 1.0)
 
 
-def blend(
-    poses: tuple[Array, Array, Array], variances: tuple[Array, Array, Array], open_gate: Array
-) -> tuple[Array, Array]:
+def blend(poses: tuple[Array, ...], variances: tuple[Array, ...], open_gate: Array) -> tuple[Array, Array]:
     """Joints [N,17,3] and sigmas [N,17] of (lifter, Gaussian, network), variances [N,17] per axis, gate [N].
 
     The variance is that of a mixture: the weighted mean of the variances and of the squared distances from the mean

@@ -76,7 +76,7 @@ class Prior:
     """The shared basis, and completion in it."""
 
     def __init__(self, path: Path) -> None:
-        tensors = load_file(path)
+        tensors = {k: v.float() for k, v in load_file(path).items() if k.startswith("prior.")}
         self.mean = tensors["prior.mean"].reshape(STEPS, 17, 3)
         self.basis = tensors["prior.basis"].reshape(-1, STEPS, 17, 3)
         self.noise = tensors["prior.noise"]

@@ -55,7 +55,9 @@ def normalised(windows: Array) -> tuple[Array, Array, Array]:
 
 def labelled_windows(trials: list[Trial]) -> tuple[Array, NDArray[np.int64], list[tuple[str, list[str]]]]:
     """Normalised windows of all trials and their mirror images, the label row of each, and (source, actions) of a row."""
-    parts, rows, labels = [], [], []
+    parts: list[Array] = []
+    rows: list[NDArray[np.int64]] = []
+    labels: list[tuple[str, list[str]]] = []
     for trial in trials:
         for mirrored in (False, True):
             joints, actions = trial.joints, trial.actions

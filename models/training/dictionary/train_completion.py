@@ -22,11 +22,11 @@ SEEN_WEIGHT = 0.05
 """Weight of joints that are seen, against hidden ones."""
 
 
-def stream_weights(streams: Streams) -> np.ndarray:
+def stream_weights(streams: Streams, rare_power: float) -> np.ndarray:
     """How often each stream is drawn: by source, root of its length, rareness of its actions."""
     length = np.diff(streams.starts)
     frames = (streams.actions * length[:, None]).sum(0).clip(1)
-    rare = (streams.actions * frames**-0.35).sum(1) / streams.actions.sum(1).clip(1)
+    rare = (streams.actions * frames**-rare_power).sum(1) / streams.actions.sum(1).clip(1)
     weight = np.sqrt(length) * np.where(rare > 0, rare, rare[rare > 0].min())
     source = np.array([name.split("_")[0] for name in streams.names])
     for name, share in SHARE.items():
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=2048)
+    parser.add_argument("--rare", type=float, default=0.35, help="how much more rare actions count")
     parser.add_argument("--without", nargs="*", default=[], help="leave trials out whose name holds one of these")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -51,7 +52,7 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     sets = [load_streams(str(p)) for p in args.data]
     check = load_streams(str(args.check))
-    weight = np.concatenate([stream_weights(s) for s in sets]) / len(sets)
+    weight = np.concatenate([stream_weights(s, args.rare) for s in sets]) / len(sets)
     weight[[any(x in n for x in args.without) for s in sets for n in s.names]] = 0.0
     weight /= weight.sum()
     offset = np.cumsum([0] + [len(s.lifted) for s in sets])

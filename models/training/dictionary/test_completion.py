@@ -1,0 +1,122 @@
+"""Tests of the completion: its features, the Gaussian's algebra, the blend, and clips drawn from entries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import blend
+from complete import AWAY_STEPS, INPUTS, Completion, stream_features
+from gaussian import Entries, Prior
+from prior import fit, normalised, windows_of
+from sample_clips import rigid
+from streams import PARENTS
+
+SHIPPED = Path(__file__).resolve().parents[2] / "dictionary"
+RNG = np.random.default_rng(0)
+
+
+def walk(count: int) -> np.ndarray:
+    """A figure of 17 joints that swings its limbs, camera frame (y down), relative to the pelvis, metres."""
+    pose = np.array(
+        [
+            [0, 0, 0], [-0.1, 0, 0], [-0.1, 0.45, 0], [-0.1, 0.9, 0], [0.1, 0, 0], [0.1, 0.45, 0], [0.1, 0.9, 0],
+            [0, -0.25, 0], [0, -0.5, 0], [0, -0.6, 0], [0, -0.7, 0], [0.2, -0.5, 0], [0.25, -0.2, 0], [0.25, 0, 0],
+            [-0.2, -0.5, 0], [-0.25, -0.2, 0], [-0.25, 0, 0],
+        ],
+        np.float32,
+    )  # fmt: skip
+    out = np.repeat(pose[None], count, 0)
+    swing = 0.3 * np.sin(np.arange(count) / 5.0)
+    out[:, 3, 2] += swing
+    out[:, 6, 2] -= swing
+    return out
+
+
+def features(seen: np.ndarray, lifted: np.ndarray) -> np.ndarray:
+    count = len(lifted)
+    out, turns = np.empty((count, INPUTS), np.float32), np.empty((count, 3, 3), np.float32)
+    rays = np.full((count, 17, 3), 0.5, np.float32)
+    stream_features(lifted, np.full((count, 17), 0.05, np.float32), seen, rays, out, turns)
+    return out
+
+
+def test_a_hidden_joint_is_held_where_it_was_seen_last() -> None:
+    lifted = walk(40)
+    seen = np.ones((40, 17), np.uint8)
+    seen[20:, 3] = 0
+    x = features(seen, lifted)
+    held = x[:, 48 + 3 * 2 : 48 + 3 * 3]
+    assert np.allclose(held[20:], held[19])
+    assert np.isclose(x[25, 130 + 3], 6 / AWAY_STEPS)
+    assert x[25, 113 + 3] == 0 and x[19, 113 + 3] == 1
+
+
+def test_features_do_not_depend_on_where_the_person_faces() -> None:
+    lifted = walk(20)
+    seen = np.ones((20, 17), np.uint8)
+    turn = np.array([[0.6, 0, 0.8], [0, 1, 0], [-0.8, 0, 0.6]], np.float32)
+    assert np.allclose(features(seen, lifted)[:, :96], features(seen, lifted @ turn.T)[:, :96], atol=1e-5)
+
+
+@pytest.fixture
+def prior(tmp_path: Path) -> Prior:
+    windows = normalised(windows_of(walk(400), 2))[0].reshape(-1, 3060)
+    windows = windows + RNG.normal(0, 0.01, windows.shape).astype(np.float32)
+    weight = np.full(len(windows), 1 / len(windows), np.float32)
+    save_file({k: torch.from_numpy(v) for k, v in fit(windows, weight, 6).items()}, tmp_path / "prior.safetensors")
+    return Prior(tmp_path / "prior.safetensors")
+
+
+def test_a_hidden_leg_is_completed_from_the_one_that_is_seen(prior: Prior) -> None:
+    window = walk(77)[17:]
+    seen, sigma = np.ones((60, 17), bool), np.full((60, 17), 0.03, np.float32)
+    seen[:, 3], sigma[:, 3] = False, 0.3
+    wrong = window.copy()
+    wrong[:, 3] += [0.2, -0.2, 0.3]
+    variance = 1.0
+    entries = Entries(
+        ["", "walk"],
+        torch.zeros(2, 6),
+        torch.eye(6).repeat(2, 1, 1) / variance,
+        torch.zeros(2),
+        torch.eye(6).repeat(2, 1, 1),
+    )
+    look = prior.look(wrong, sigma, seen, np.ones(60, bool))
+    pose, spread, evidence = prior.complete(look, entries, [0, 1])
+    assert np.linalg.norm(pose[3] - window[-1, 3]) < 0.3 * np.linalg.norm(wrong[-1, 3] - window[-1, 3])
+    assert np.isclose(*evidence.tolist())
+    assert (spread > 0).all()
+
+
+def test_without_weight_the_lifter_stays() -> None:
+    poses = tuple(RNG.normal(size=(4, 17, 3)).astype(np.float32) for _ in range(3))
+    variances = tuple(np.full((4, 17), 0.01, np.float32) for _ in range(3))
+    mixed, sigma = blend.blend(poses, variances, np.zeros(4, np.float32))
+    share = blend.NET_WEIGHT
+    assert np.allclose(mixed, (1 - share) * poses[0] + share * poses[2], atol=1e-6)
+    assert (sigma >= blend.SIGMA_MIN_M).all()
+    assert blend.gate(blend.GATE_LOW) == 0.0 and blend.gate(blend.GATE_HIGH) == 1.0
+
+
+def test_bones_of_a_drawn_clip_keep_their_length() -> None:
+    clips = rigid(RNG.normal(size=(2, 60, 17, 3)).astype(np.float32))
+    for j in range(1, 17):
+        length = np.linalg.norm(clips[:, :, j] - clips[:, :, PARENTS[j]], axis=-1)
+        assert np.allclose(length, length[:, :1], rtol=1e-4)
+
+
+def test_the_weights_that_ship_fit_the_network() -> None:
+    tensors = load_file(SHIPPED / "completion.safetensors")
+    golden = load_file(SHIPPED / "golden_completion.safetensors")
+    model = Completion().eval()
+    model.load_state_dict({k.removeprefix("complete."): v for k, v in tensors.items() if ".all." not in k})
+    one = golden["complete.lifted"][0].numpy()
+    out, turns = np.empty((60, INPUTS), np.float32), np.empty((60, 3, 3), np.float32)
+    seen = golden["complete.seen"][0].numpy().astype(np.uint8)
+    stream_features(one, golden["complete.sigma"][0].numpy(), seen, golden["complete.rays"][0].numpy(), out, turns)
+    assert np.allclose(out[-1], golden["complete.features"][0].numpy(), atol=1e-5)
