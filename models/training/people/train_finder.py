@@ -18,6 +18,8 @@ from scenes import Drawn, Scenes
 BATCH = 32
 HELD_CUTOUTS, HELD_FRAMES = 200, 160
 """At the front of the library and of the drawn frames; neither looks nor rooms are trained on."""
+FIRST = 150
+"""Batches composed before the first is used again: few of them would be learnt by heart."""
 POOL = 300
 """Batches kept to be used again: composing a scene costs more than learning from it."""
 
@@ -51,6 +53,7 @@ def main() -> None:
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--init", type=Path)
     p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--seed", type=int, default=1, help="of the scenes; another one when going on from --init")
     a = p.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -58,7 +61,7 @@ def main() -> None:
     cut = np.load(a.library / "library.npy", mmap_mode="r")
     drawn = Drawn(a.drawn) if a.drawn else None
     frames = len(drawn.people) if drawn else 0
-    scenes = Scenes(cut[HELD_CUTOUTS:], 1, drawn, range(HELD_FRAMES, frames))
+    scenes = Scenes(cut[HELD_CUTOUTS:], a.seed, drawn, range(HELD_FRAMES, frames))
     held = Scenes(cut[:HELD_CUTOUTS], 2, drawn, range(min(HELD_FRAMES, frames))).batch(128)
     net = Finder()
     if a.init:
@@ -72,7 +75,7 @@ def main() -> None:
     while (f := (time.time() - start) / (a.minutes * 60)) < 1:
         for q in opt.param_groups:
             q["lr"] = a.lr * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * f)) + 2e-3)
-        if step % 3 == 0 or len(pool) < 20:
+        if step % 2 == 0 or len(pool) < FIRST:
             t = scenes.batch(BATCH)
             pool.append(t)
             if len(pool) > POOL:
