@@ -13,6 +13,8 @@ use poised::lift::head::Head;
 use poised::limits::LIFT_FEATURES;
 use poised::models::Description;
 use poised::publish::read;
+use poised::record::Recording;
+use poised::semantics::dictionary::Dictionary;
 use poised::settings::Settings;
 
 /// A peer may send anything: a message, or none.
@@ -70,6 +72,24 @@ pub fn head(bytes: &[u8]) -> bool {
         assert!(output.sigmas_m.iter().all(|sigma| sigma.is_finite()));
     }
     true
+}
+
+/// Whatever is called a dictionary, for an encoder of the name and sizes that the
+/// mutated one has; and one that is read is written as the same bytes.
+pub fn dictionary(bytes: &[u8]) -> bool {
+    let Ok(dictionary) = Dictionary::from_bytes(bytes, "fuzz", 8, 3) else {
+        return false;
+    };
+    assert_eq!(
+        Dictionary::from_bytes(&dictionary.to_bytes(), "fuzz", 8, 3).ok(),
+        Some(dictionary)
+    );
+    true
+}
+
+/// Whatever is called a recording.
+pub fn recording(bytes: &[u8]) -> bool {
+    Recording::from_bytes(bytes, Path::new("fuzz.poses")).is_ok()
 }
 
 /// Whatever a camera or a folder calls a JPEG or a PNG; and one that decodes has

@@ -1,4 +1,4 @@
-//! Tracking and lifting stay off the heap once they are made.
+//! Tracking, lifting, naming and completing stay off the heap once they are made.
 //!
 //! The counting allocator adds one to a number of this thread for every call.
 
@@ -6,15 +6,18 @@
 mod heap;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use poised::calibration::{Calibration, Distortion, Intrinsics, Origin};
 use poised::clock::MonoNs;
 use poised::lift::head::Head;
 use poised::lift::input::LIFT_INPUT;
+use poised::lift::window::rays_of;
 use poised::lift::{LiftConfig, Lifter, person_pose};
 use poised::limits::LIFT_FEATURES;
 use poised::pose::{BoxPx, Detection, JointState, Keypoint, People};
+use poised::semantics::{Semantics, SemanticsConfig, open, open_completer};
 use poised::skeleton::KEYPOINTS;
 use poised::track::smooth::OneEuroConfig;
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
@@ -163,8 +166,13 @@ fn a_thousand_frames_of_eight_people_stay_off_the_heap() {
         ..TrackConfig::default()
     });
     let mut lifter = Lifter::new(LiftConfig::default(), backbone, Arc::new(head()));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/dictionary"));
+    let (encoders, dictionary) = open(folder, None).expect("it ships");
+    let completer = open_completer(folder, &encoders, &dictionary).expect("it ships");
+    let config = SemanticsConfig::default();
+    let mut semantics = Semantics::new(&config, encoders, dictionary, completer);
     let mut known = TrackedPeople::new();
-    let (mut poses, mut measured) = (0, 0);
+    let (mut poses, mut measured, mut inferred, mut named) = (0, 0, 0, 0);
     let calls = heap::heap_calls(|| {
         for frame in 0..1_000_u16 {
             let time = MonoNs(1_000_000_000 + u64::from(frame) * 33_333_333);
@@ -174,9 +182,19 @@ fn a_thousand_frames_of_eight_people_stay_off_the_heap() {
             let again = people[0].clone();
             people.push(again).expect("room for eight");
             tracker.update(time, &people, &mut known);
+            semantics.begin_frame(time);
             for person in &known {
-                let estimate = lifter.lift(time, &camera, person).ok();
-                let pose = person_pose(person, estimate.as_ref());
+                let mut estimate = lifter.lift(time, &camera, person).ok();
+                let rays = rays_of(&camera, &person.detection.keypoints);
+                let label = semantics.step(time, person.id, &rays, estimate.as_mut());
+                let mut pose = person_pose(person, estimate.as_ref());
+                pose.action = label.map(|label| semantics.action(label));
+                named += u32::from(semantics.probabilities(person.id).is_some());
+                inferred += pose
+                    .states
+                    .iter()
+                    .filter(|&&s| s == JointState::Completed)
+                    .count();
                 poses += u32::from(estimate.is_some());
                 measured += pose
                     .states
@@ -188,6 +206,8 @@ fn a_thousand_frames_of_eight_people_stay_off_the_heap() {
     });
     assert!(poses > 5_000, "{poses} poses");
     assert!(measured > 50_000, "{measured} joints");
+    assert!(inferred > 1_000, "{inferred} completed joints");
+    assert!(named > 1_000, "{named} people looked at");
     assert!(tracker.counters().duplicates > 900);
     assert_eq!(calls, 0, "heap calls over 1000 frames");
 }

@@ -12,6 +12,9 @@ mod targets;
 use std::path::Path;
 
 use fastrand::Rng;
+use poised::calibration::Calibration;
+use poised::record::Recorder;
+use poised::semantics::dictionary::{Dictionary, Entry, NewEntry};
 
 /// What often is the end of a reader of text.
 const WORDS: [&str; 20] = [
@@ -234,6 +237,54 @@ fn a_changed_description_of_a_network_is_read_or_refused() {
 fn changed_final_layers_give_finite_numbers_or_are_refused() {
     let inputs = [read("models/lifter/head.safetensors")];
     mutate(&inputs, 1_500, false, targets::head);
+}
+
+#[test]
+fn a_changed_dictionary_is_whole_or_refused() {
+    let mut dictionary = Dictionary::empty("fuzz", 8, 3);
+    for (place, phrase) in ["walk", "squat", "wave with both hands"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut direction = vec![0.0; 8];
+        direction[place] = 1.0;
+        let new = NewEntry {
+            entry: Entry {
+                phrase: phrase.into(),
+                clips: 2,
+                windows: 7,
+                people: 1,
+                level: 0.5,
+                ..Entry::default()
+            },
+            text: direction.clone(),
+            motion: direction.clone(),
+            rays: direction,
+            mean: vec![0.5; 3],
+            factor: vec![1.0, 0.0, 1.0, 0.0, 0.0, 1.0],
+        };
+        dictionary.add(new).unwrap();
+    }
+    mutate(&[dictionary.to_bytes()], 5_000, false, targets::dictionary);
+}
+
+#[test]
+fn a_changed_recording_is_read_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.poses");
+    let message = read("tests/golden/pose_v1.cbor");
+    let sample = poised::publish::read::decode(&message).unwrap().sample;
+    let mut recorder = Recorder::create(&path, &Calibration::assumed(640, 480)).unwrap();
+    for _ in 0..3 {
+        assert!(recorder.add(&sample).unwrap());
+    }
+    recorder.finish().unwrap();
+    mutate(
+        &[std::fs::read(&path).unwrap()],
+        5_000,
+        false,
+        targets::recording,
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `poised models list|verify`: which networks are installed, and whether they are whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -9,6 +9,7 @@ use poised::error::StartError;
 use poised::infer::verify;
 use poised::models::list;
 use poised::pipeline::estimate::default_directory;
+use poised::semantics::{open, open_completer};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -68,8 +69,33 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             }
         }
     }
+    let folder = models.join("dictionary");
+    match semantics(&folder) {
+        Ok(line) => println!("{line}"),
+        Err(error) => {
+            wrong += 1;
+            println!("{}: {error:#}", folder.display());
+        }
+    }
     if wrong > 0 {
         bail!("{wrong} networks in {} do not fit", models.display());
     }
     Ok(())
+}
+
+/// The dictionary, its encoders and its completion: they are checked whenever they are
+/// opened, so listing and verifying are one.
+fn semantics(folder: &Path) -> anyhow::Result<String> {
+    let (encoders, dictionary) = open(folder, None).map_err(StartError::from)?;
+    open_completer(folder, &encoders, &dictionary).map_err(StartError::from)?;
+    let entries = dictionary.entries();
+    let seen = entries.iter().filter(|entry| entry.windows > 0).count();
+    Ok(format!(
+        "{:<12} {:<10} {:<22} {} entries, {seen} with motion; encoders {}",
+        "dictionary",
+        "dictionary",
+        "Apache-2.0 OR MIT",
+        entries.len(),
+        &encoders.id[..12]
+    ))
 }

@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let clock = Arc::new(Clock::live());
     let counters = Counters::default();
     // Networks first: they take longest and fail most clearly.
-    let estimator = Estimator::open(&settings.estimate())?;
+    let mut estimator = Estimator::open(&settings.estimate())?;
     let engine = estimator.engine();
     let camera = open_camera(&settings.camera, &clock)?;
     let mode = camera.mode().clone();
@@ -67,8 +67,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         calibration: calibration.to_toml(),
     };
     let name = settings.camera.name.as_str();
-    let outlet =
+    let mut outlet =
         Outlet::open(&settings.zenoh, name, documents, clock.now()).map_err(StartError::from)?;
+    if settings.semantics.hints
+        && let Some(hints) = estimator.hear_hints(&clock)
+    {
+        outlet.hear_hints(hints).map_err(StartError::from)?;
+        info!("hints are taken on {}", settings.zenoh.key(name, "hint"));
+    }
     let publisher = Publisher::new(&settings.publish, name, engine, &clock, &counters, outlet);
     let mut reopen = || {
         open_camera(&settings.camera, &clock).map_err(|error| match error {

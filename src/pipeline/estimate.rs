@@ -11,6 +11,7 @@
 //! engine's own runs apart.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -26,6 +27,7 @@ use crate::lift::window::rays_of;
 use crate::lift::{self, Estimate, LiftConfig, Lifter, person_pose};
 use crate::pose::{People, PoseSample};
 use crate::record::people_of;
+use crate::semantics::hint::Hints;
 use crate::semantics::label::Label;
 use crate::semantics::{self, Semantics, SemanticsConfig};
 use crate::track::{TrackConfig, TrackCounters, TrackedPeople, Tracker};
@@ -216,7 +218,7 @@ impl Poser {
     pub fn track(&mut self, time: MonoNs, detections: &People) -> &TrackedPeople {
         self.tracker.update(time, detections, &mut self.tracked);
         if let Some(semantics) = &mut self.semantics {
-            semantics.begin_frame();
+            semantics.begin_frame(time);
         }
         &self.tracked
     }
@@ -279,6 +281,17 @@ impl Estimator {
     /// What tracking has counted.
     pub fn track_counters(&self) -> TrackCounters {
         self.poser.track_counters()
+    }
+
+    /// From now on takes hints about what people do; gives where they have to arrive,
+    /// or `None` where nothing is named.
+    pub fn hear_hints(&mut self, clock: &Arc<Clock>) -> Option<Arc<Hints>> {
+        let semantics = self.poser.semantics.as_mut()?;
+        let entries = semantics.dictionary().entries();
+        let phrases = entries.iter().map(|entry| entry.phrase.clone()).collect();
+        let hints = Arc::new(Hints::new(phrases, Arc::clone(clock)));
+        semantics.hear(Arc::clone(&hints));
+        Some(hints)
     }
 
     /// Forgets where people were, as after the camera was opened anew. Ids stay given.

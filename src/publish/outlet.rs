@@ -6,7 +6,7 @@ use std::time::Duration;
 use zenoh::bytes::{Encoding, ZBytes};
 use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
-use zenoh::pubsub::Publisher;
+use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::Queryable;
 use zenoh::{Session, Wait};
@@ -15,6 +15,7 @@ use super::health;
 use super::wire::{CDDL, POSE_SCHEMA};
 use super::zenoh::{Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open};
 use crate::clock::MonoNs;
+use crate::semantics::hint::Hints;
 
 /// How long between two tries to open a session.
 const RETRY: Duration = Duration::from_secs(5);
@@ -36,6 +37,7 @@ pub struct Outlet {
     camera: String,
     documents: Documents,
     last: Last,
+    hints: Option<Arc<Hints>>,
     line: Option<Line>,
     next_try: MonoNs,
     connected: usize,
@@ -51,6 +53,7 @@ struct Line {
     // These end before the session does.
     _alive: LivelinessToken,
     _answers: [Queryable<()>; 5],
+    hints: Option<Subscriber<()>>,
     session: Session,
 }
 
@@ -76,6 +79,7 @@ impl Outlet {
             camera: camera.to_owned(),
             documents,
             last: Last::default(),
+            hints: None,
             line: None,
             next_try: now.plus(RETRY),
             connected: 0,
@@ -102,6 +106,36 @@ impl Outlet {
             }
         }
         Ok(outlet)
+    }
+
+    /// From now on hands what comes in on `/hint` to `hints`.
+    ///
+    /// # Errors
+    ///
+    /// The session does not take the subscription.
+    pub fn hear_hints(&mut self, hints: Arc<Hints>) -> Result<(), SessionError> {
+        self.hints = Some(hints);
+        if let Some(mut line) = self.line.take() {
+            line.hints = self.listen_for_hints(&line.session)?;
+            self.line = Some(line);
+        }
+        Ok(())
+    }
+
+    fn listen_for_hints(&self, session: &Session) -> Result<Option<Subscriber<()>>, SessionError> {
+        let Some(hints) = self.hints.clone() else {
+            return Ok(None);
+        };
+        let key = self.key("hint")?;
+        let subscriber = session
+            .declare_subscriber(key.clone())
+            .callback(move |sample| hints.receive(&sample.payload().to_bytes()))
+            .wait()
+            .map_err(|source| SessionError::Declare {
+                key: key.to_string(),
+                source,
+            })?;
+        Ok(Some(subscriber))
     }
 
     fn declare(&self, opened: Opened) -> Result<Line, SessionError> {
@@ -158,6 +192,7 @@ impl Outlet {
             connect,
             _alive: alive,
             _answers: answers,
+            hints: self.listen_for_hints(&session)?,
             session,
         })
     }

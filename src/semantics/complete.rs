@@ -52,9 +52,12 @@ const LAG_MAX: usize = 120;
 /// Most entries that are conditioned at every frame.
 const CANDIDATES_MAX: usize = 4;
 
-/// Entries whose evidence is looked at in one step while candidates are searched: all
-/// of a hundred within half a second.
+/// Entries whose evidence is looked at in one step while candidates are searched and joints
+/// are hidden: all of a hundred within half a second.
 const SEARCH_STEP: usize = 8;
+
+/// The same while everything is seen: within two seconds, as long as the window is.
+const IDLE_STEP: usize = 2;
 
 /// Added to ln sigma, so that it lies near zero.
 const SIGMA_SHIFT: f32 = 3.0;
@@ -529,7 +532,7 @@ impl Completer {
             variances: now.sigmas.map(|sigma| sigma * sigma),
         };
         let net = self.ask_net(memory, &now);
-        let gauss = self.ask_gaussians(memory);
+        let gauss = self.ask_gaussians(memory, &now.seen);
         let completed = blend(
             &self.net.constants,
             &lifter,
@@ -641,8 +644,8 @@ impl Completer {
         opinion
     }
 
-    /// What the candidates say of the newest pose, given the window.
-    fn ask_gaussians(&mut self, memory: &Memory) -> Option<Opinion> {
+    /// What the candidates say of the joints of the newest pose that are not seen, given the window.
+    fn ask_gaussians(&mut self, memory: &Memory, seen: &[bool; JOINTS]) -> Option<Opinion> {
         if memory.gate <= 0.0 || memory.found == 0 {
             return None;
         }
@@ -654,7 +657,8 @@ impl Completer {
             },
         );
         let body = self.look(memory, &mut look);
-        let opinion = self.condition(&look, &body, &memory.candidates[..memory.found]);
+        let candidates = &memory.candidates[..memory.found];
+        let opinion = self.condition(&look, &body, candidates, seen);
         self.scratch.look = look;
         opinion
     }
@@ -719,7 +723,14 @@ impl Completer {
     }
 
     /// Conditions `which` entries on a look: the pose, weighed by how well each explains it.
-    fn condition(&mut self, look: &Look, body: &BodyFrame, which: &[usize]) -> Option<Opinion> {
+    /// Joints that are seen are left out: nobody asks for them.
+    fn condition(
+        &mut self,
+        look: &Look,
+        body: &BodyFrame,
+        which: &[usize],
+        seen: &[bool; JOINTS],
+    ) -> Option<Opinion> {
         let mut evidences = [f32::NEG_INFINITY; CANDIDATES_MAX];
         for (place, entry) in which.iter().enumerate() {
             let entry = &self.entries[*entry];
@@ -743,7 +754,7 @@ impl Completer {
             joints_m: [Vec3::ZERO; JOINTS],
             variances: [0.0; JOINTS],
         };
-        for joint in 1..JOINTS {
+        for joint in (1..JOINTS).filter(|joint| !seen[*joint]) {
             let mean = self.prior.mean_of(newest, joint);
             let mut poses = [Vec3::ZERO; CANDIDATES_MAX];
             let mut place = Vec3::ZERO;
@@ -801,7 +812,10 @@ impl Completer {
             }
             return;
         };
-        let end = (next + SEARCH_STEP).min(self.entries.len());
+        let newest = ring(memory.steps - 1, MOTION_SAMPLES);
+        let hidden = memory.window[newest].seen.contains(&false);
+        let stride = if hidden { SEARCH_STEP } else { IDLE_STEP };
+        let end = (next + stride).min(self.entries.len());
         let search = &mut memory.search;
         for entry in next..end {
             let Scratch { matrix, points, .. } = &mut self.scratch;

@@ -143,7 +143,9 @@ fn every_part_gives_what_its_training_code_gives() {
                 .collect::<Vec<_>>(),
             0.02,
         );
-        let gauss = completer.condition(&look, &body, &[0, 1, 2]).unwrap();
+        let gauss = completer
+            .condition(&look, &body, &[0, 1, 2], &[false; JOINTS])
+            .unwrap();
         near(
             "gauss pose",
             flat(&gauss.joints_m),

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::dictionary::Dictionary;
+use crate::pose::ActionSource;
 
 /// Share of the newest probabilities in the running mean: with a look every
 /// [`super::LABEL_EVERY`] it forgets within about a second.
@@ -95,6 +96,8 @@ pub struct Label {
     pub entry: usize,
     /// Its probability, 0 to 1.
     pub probability: f32,
+    /// Who named it.
+    pub source: ActionSource,
 }
 
 impl Labeller {
@@ -146,6 +149,7 @@ impl Labeller {
         self.label.map(|entry| Label {
             entry,
             probability: self.means[entry],
+            source: ActionSource::Dictionary,
         })
     }
 

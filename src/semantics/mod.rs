@@ -15,11 +15,13 @@ pub mod clip;
 pub mod complete;
 pub mod dictionary;
 pub mod encoder;
+pub mod hint;
 pub mod label;
 pub mod net;
 pub mod prior;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -34,6 +36,7 @@ use crate::pose::{Action, ActionSource};
 use complete::{Completer, CompletionError, CompletionNet, Memory};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
+use hint::{Hint, Hints};
 use label::{Label, Labeller};
 use net::Workspace;
 
@@ -100,6 +103,8 @@ pub struct SemanticsConfig {
     /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
     /// that is not seen is absent at once. Default 4: what was measured (docs/accuracy.md).
     pub complete_for_s: f32,
+    /// Whether `/hint` is listened to. Default: false.
+    pub hints: bool,
 }
 
 impl Default for SemanticsConfig {
@@ -108,6 +113,7 @@ impl Default for SemanticsConfig {
             enabled: true,
             dictionary: None,
             complete_for_s: 4.0,
+            hints: false,
         }
     }
 }
@@ -178,6 +184,8 @@ pub struct Semantics {
     probabilities: Vec<f32>,
     completer: Completer,
     complete_for_s: f32,
+    hints: Option<Arc<Hints>>,
+    hint: Option<Hint>,
     /// Whether somebody has been looked at in this frame.
     looked: bool,
 }
@@ -208,6 +216,8 @@ impl Semantics {
             dictionary,
             completer,
             complete_for_s: config.complete_for_s,
+            hints: None,
+            hint: None,
             looked: false,
         }
     }
@@ -217,9 +227,31 @@ impl Semantics {
         &self.dictionary
     }
 
-    /// A new frame begins.
-    pub fn begin_frame(&mut self) {
+    /// From now on takes hints from there.
+    pub fn hear(&mut self, hints: Arc<Hints>) {
+        self.hints = Some(hints);
+    }
+
+    /// The frame of `time` begins.
+    pub fn begin_frame(&mut self, time: MonoNs) {
         self.looked = false;
+        if let Some(new) = self.hints.as_ref().and_then(|hints| hints.take()) {
+            self.hint = Some(new);
+        }
+        if self.hint.is_some_and(|hint| hint.until <= time) {
+            self.hint = None;
+        }
+    }
+
+    /// The hint about a person as a label.
+    fn hinted(&self, id: u32) -> Option<Label> {
+        let hint = self.hint?;
+        let about = hint.person.is_none_or(|person| person == id);
+        about.then_some(Label {
+            entry: hint.entry,
+            probability: 1.0,
+            source: ActionSource::Hint,
+        })
     }
 
     /// Takes what was seen of a person at `time`, and where the joints are; says what
@@ -251,7 +283,10 @@ impl Semantics {
                 person.looked = None;
                 person.memory.clear();
             }
-            Pushed::TimeStoodBack => return person.labeller.label(),
+            Pushed::TimeStoodBack => {
+                let label = person.labeller.label();
+                return self.hinted(id).or(label);
+            }
         }
         if let Some(estimate) = estimate
             && self.complete_for_s > 0.0
@@ -282,7 +317,8 @@ impl Semantics {
                 person.labeller.take(&self.probabilities);
             }
         }
-        person.labeller.label()
+        let label = person.labeller.label();
+        self.hinted(id).or(label)
     }
 
     /// The newest probabilities of all entries for a person, running means; `None`
@@ -299,7 +335,7 @@ impl Semantics {
         Action {
             label: phrase.as_str().try_into().unwrap_or_default(),
             probability: label.probability,
-            source: ActionSource::Dictionary,
+            source: label.source,
         }
     }
 }

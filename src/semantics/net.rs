@@ -10,7 +10,7 @@
 //! with the same small matrix. [`Workspace`] holds all that changes; with it in
 //! hand neither direction touches the heap.
 
-use crate::sys::simd::{add_rows, rows_times};
+use crate::sys::simd::{add_rows, rows_times, rows_times_two};
 
 /// Smallest length of a vector that still has a direction.
 const LENGTH_MIN: f32 = 1e-6;
@@ -94,14 +94,16 @@ impl Layer {
     fn forward(&mut self, conv: &Conv) {
         let window = conv.kernel * conv.inputs;
         let step = conv.stride * conv.inputs;
-        for (time, output) in self.output.chunks_exact_mut(conv.outputs).enumerate() {
-            let at = time * step;
-            rows_times(
-                &conv.weight,
-                &self.input[at..at + window],
-                &conv.bias,
-                output,
-            );
+        let input = |time: usize| &self.input[time * step..time * step + window];
+        let mut pairs = self.output.chunks_exact_mut(2 * conv.outputs);
+        for (pair, outputs) in (&mut pairs).enumerate() {
+            let (first, second) = outputs.split_at_mut(conv.outputs);
+            let inputs = [input(2 * pair), input(2 * pair + 1)];
+            rows_times_two(&conv.weight, inputs, &conv.bias, [first, second]);
+        }
+        let last = pairs.into_remainder();
+        if !last.is_empty() {
+            rows_times(&conv.weight, input(self.steps_out - 1), &conv.bias, last);
         }
     }
 

@@ -1,9 +1,9 @@
 //! Products of small matrices, with the widest registers the processor has.
 //!
-//! A build for x86-64 knows only the registers of 2003. The loops here are
-//! compiled twice, once for AVX2 with fused multiply-add, and the machine is
-//! asked once which it has. On aarch64 the plain build is already the wide one.
-//! Everything in between is inlined always: a function that is called keeps the
+//! A build for x86-64 knows only the registers of 2003. Sums of products are written
+//! twice, once with AVX2 and fused multiply-add, and the machine is asked once which it
+//! has; adding rows is the same text compiled twice. Elsewhere the plain text is all
+//! there is. What is generic here is inlined always: a function that is called keeps the
 //! registers it was compiled for.
 
 #![cfg_attr(
@@ -53,7 +53,28 @@ pub fn rows_times(weight: &[f32], x: &[f32], bias: &[f32], y: &mut [f32]) {
         unsafe { rows_times_wide(weight, x, bias, y) };
         return;
     }
-    rows_times_any::<cfg_fma::Native>(weight, x, bias, y);
+    rows_times_any(plain::dot4, weight, x, bias, y);
+}
+
+/// [`rows_times`] for two inputs at once, so that the weights are fetched once for both.
+///
+/// # Panics
+///
+/// The lengths do not fit.
+pub fn rows_times_two(weight: &[f32], x: [&[f32]; 2], bias: &[f32], y: [&mut [f32]; 2]) {
+    let [y0, y1] = y;
+    assert_eq!(x[0].len(), x[1].len(), "inputs of one length");
+    assert_eq!(y0.len(), y1.len(), "outputs of one length");
+    assert_eq!(weight.len(), x[0].len() * y0.len(), "a row for each output");
+    assert_eq!(bias.len(), y0.len(), "a bias for each output");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE && !x[0].is_empty() {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        unsafe { avx2::rows_times_two(weight, x, bias, [y0, y1]) };
+        return;
+    }
+    rows_times(weight, x[0], bias, y0);
+    rows_times(weight, x[1], bias, y1);
 }
 
 /// `x += Σ_r y[r] weight[r]`: the transpose of [`rows_times`], added to what is there.
@@ -86,7 +107,7 @@ pub fn cholesky(packed: &mut [f32], size: usize) -> bool {
         // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
         return unsafe { cholesky_wide(packed, size) };
     }
-    cholesky_any::<cfg_fma::Native>(packed, size)
+    cholesky_any(plain::dot, packed, size)
 }
 
 /// Solves `L x = b` in place, `L` a packed lower triangle.
@@ -106,7 +127,7 @@ pub fn solve_lower(packed: &[f32], x: &mut [f32]) {
         unsafe { solve_lower_wide(packed, x) };
         return;
     }
-    solve_lower_any::<cfg_fma::Native>(packed, x);
+    solve_lower_any(plain::dot, packed, x);
 }
 
 /// Solves `Lᵀ x = b` in place, `L` a packed lower triangle.
@@ -169,7 +190,7 @@ mod cfg_fma {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn rows_times_wide(weight: &[f32], x: &[f32], bias: &[f32], y: &mut [f32]) {
-    rows_times_any::<Fused>(weight, x, bias, y);
+    rows_times_any(|rows, x| avx2::dot4(rows, x), weight, x, bias, y);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -181,26 +202,167 @@ fn add_rows_wide(weight: &[f32], y: &[f32], x: &mut [f32]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn cholesky_wide(packed: &mut [f32], size: usize) -> bool {
-    cholesky_any::<Fused>(packed, size)
+    cholesky_any(|a, b| avx2::dot(a, b), packed, size)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn solve_lower_wide(packed: &[f32], x: &mut [f32]) {
-    solve_lower_any::<Fused>(packed, x);
+    solve_lower_any(|a, b| avx2::dot(a, b), packed, x);
+}
+
+/// Sums of products with AVX2.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use core::arch::x86_64::{
+        __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
+        _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+        _mm256_setzero_ps,
+    };
+
+    use super::{LANES, ROWS};
+
+    #[target_feature(enable = "avx2,fma")]
+    fn load(numbers: &[f32; LANES]) -> __m256 {
+        // SAFETY: eight numbers lie behind the reference, and the load asks for no alignment.
+        unsafe { _mm256_loadu_ps(numbers.as_ptr()) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn total(sums: __m256) -> f32 {
+        let four = _mm_add_ps(
+            _mm256_castps256_ps128(sums),
+            _mm256_extractf128_ps::<1>(sums),
+        );
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+
+    /// Four rows times `x`.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn dot4(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
+        let (xs, x_rest) = x.as_chunks::<LANES>();
+        let [first, second, third, fourth] = rows.map(|row| row.as_chunks::<LANES>().0);
+        let mut sums = [_mm256_setzero_ps(); ROWS];
+        for ((((x, w0), w1), w2), w3) in xs.iter().zip(first).zip(second).zip(third).zip(fourth) {
+            let x = load(x);
+            sums[0] = _mm256_fmadd_ps(load(w0), x, sums[0]);
+            sums[1] = _mm256_fmadd_ps(load(w1), x, sums[1]);
+            sums[2] = _mm256_fmadd_ps(load(w2), x, sums[2]);
+            sums[3] = _mm256_fmadd_ps(load(w3), x, sums[3]);
+        }
+        let mut out = [
+            total(sums[0]),
+            total(sums[1]),
+            total(sums[2]),
+            total(sums[3]),
+        ];
+        for (out, row) in out.iter_mut().zip(rows) {
+            for (w, x) in row.as_chunks::<LANES>().1.iter().zip(x_rest) {
+                *out += w * x;
+            }
+        }
+        out
+    }
+
+    /// Four rows times two inputs.
+    #[target_feature(enable = "avx2,fma")]
+    fn dot4_two(rows: [&[f32]; ROWS], x: [&[f32]; 2]) -> [[f32; ROWS]; 2] {
+        let [(x0, rest0), (x1, rest1)] = x.map(|x| x.as_chunks::<LANES>());
+        let [first, second, third, fourth] = rows.map(|row| row.as_chunks::<LANES>().0);
+        let mut sums = [[_mm256_setzero_ps(); ROWS]; 2];
+        let weights = first.iter().zip(second).zip(third).zip(fourth);
+        for ((x0, x1), (((w0, w1), w2), w3)) in x0.iter().zip(x1).zip(weights) {
+            let (x0, x1) = (load(x0), load(x1));
+            let (w0, w1, w2, w3) = (load(w0), load(w1), load(w2), load(w3));
+            sums[0][0] = _mm256_fmadd_ps(w0, x0, sums[0][0]);
+            sums[1][0] = _mm256_fmadd_ps(w0, x1, sums[1][0]);
+            sums[0][1] = _mm256_fmadd_ps(w1, x0, sums[0][1]);
+            sums[1][1] = _mm256_fmadd_ps(w1, x1, sums[1][1]);
+            sums[0][2] = _mm256_fmadd_ps(w2, x0, sums[0][2]);
+            sums[1][2] = _mm256_fmadd_ps(w2, x1, sums[1][2]);
+            sums[0][3] = _mm256_fmadd_ps(w3, x0, sums[0][3]);
+            sums[1][3] = _mm256_fmadd_ps(w3, x1, sums[1][3]);
+        }
+        let mut out = [[0.0; ROWS]; 2];
+        for ((out, sums), rest) in out.iter_mut().zip(sums).zip([rest0, rest1]) {
+            for ((out, sum), row) in out.iter_mut().zip(sums).zip(rows) {
+                let tail = row.as_chunks::<LANES>().1.iter().zip(rest);
+                *out = total(sum) + tail.map(|(w, x)| w * x).sum::<f32>();
+            }
+        }
+        out
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn rows_times_two(weight: &[f32], x: [&[f32]; 2], bias: &[f32], y: [&mut [f32]; 2]) {
+        let n = x[0].len();
+        let [y0, y1] = y;
+        for (row, weight) in weight.chunks(ROWS * n).enumerate() {
+            let at = ROWS * row;
+            let count = weight.len() / n;
+            let line = |k: usize| &weight[k.min(count - 1) * n..][..n];
+            let sums = dot4_two([line(0), line(1), line(2), line(3)], x);
+            for k in 0..count {
+                y0[at + k] = bias[at + k] + sums[0][k];
+                y1[at + k] = bias[at + k] + sums[1][k];
+            }
+        }
+    }
+
+    /// One row times `b`, over two sums so that one need not wait for the other.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+        let ((a, a_odd), (b, b_odd)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
+        let (mut even, mut odd) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+        for (a, b) in a.iter().zip(b) {
+            even = _mm256_fmadd_ps(load(&a[0]), load(&b[0]), even);
+            odd = _mm256_fmadd_ps(load(&a[1]), load(&b[1]), odd);
+        }
+        for (a, b) in a_odd.iter().zip(b_odd) {
+            even = _mm256_fmadd_ps(load(a), load(b), even);
+        }
+        let mut sum = total(even) + total(odd);
+        for (a, b) in a_rest.iter().zip(b_rest) {
+            sum += a * b;
+        }
+        sum
+    }
+}
+
+/// Sums of products for any processor: eight sums, which most compilers keep in registers.
+mod plain {
+    use super::{LANES, MultiplyAdd, ROWS, cfg_fma::Native};
+
+    pub(super) fn dot4(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
+        rows.map(|row| dot(row, x))
+    }
+
+    pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+        let mut lanes = [0.0; LANES];
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..LANES {
+                lanes[lane] = Native::multiply_add(a[lane], b[lane], lanes[lane]);
+            }
+        }
+        let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+        lanes.iter().sum::<f32>() + rest
+    }
 }
 
 #[inline(always)]
-fn cholesky_any<M: MultiplyAdd>(packed: &mut [f32], size: usize) -> bool {
+fn cholesky_any(dot: impl Fn(&[f32], &[f32]) -> f32, packed: &mut [f32], size: usize) -> bool {
     for row in 0..size {
         let (done, rest) = packed.split_at_mut(row * (row + 1) / 2);
         let line = &mut rest[..=row];
         for column in 0..row {
             let other = &done[column * (column + 1) / 2..][..=column];
-            let sum = line[column] - dot::<M>(&line[..column], &other[..column]);
+            let sum = line[column] - dot(&line[..column], &other[..column]);
             line[column] = sum / other[column];
         }
-        let square = line[row] - dot::<M>(&line[..row], &line[..row]);
+        let square = line[row] - dot(&line[..row], &line[..row]);
         if square.is_nan() || square <= 0.0 {
             return false;
         }
@@ -210,29 +372,22 @@ fn cholesky_any<M: MultiplyAdd>(packed: &mut [f32], size: usize) -> bool {
 }
 
 #[inline(always)]
-fn solve_lower_any<M: MultiplyAdd>(packed: &[f32], x: &mut [f32]) {
+fn solve_lower_any(dot: impl Fn(&[f32], &[f32]) -> f32, packed: &[f32], x: &mut [f32]) {
     for row in 0..x.len() {
         let (before, from) = x.split_at_mut(row);
         let line = &packed[row * (row + 1) / 2..][..=row];
-        from[0] = (from[0] - dot::<M>(&line[..row], before)) / line[row];
+        from[0] = (from[0] - dot(&line[..row], before)) / line[row];
     }
 }
 
 #[inline(always)]
-fn dot<M: MultiplyAdd>(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut lanes = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            lanes[lane] = M::multiply_add(a[lane], b[lane], lanes[lane]);
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
-}
-
-#[inline(always)]
-fn rows_times_any<M: MultiplyAdd>(weight: &[f32], x: &[f32], bias: &[f32], y: &mut [f32]) {
+fn rows_times_any(
+    dot4: impl Fn([&[f32]; ROWS], &[f32]) -> [f32; ROWS],
+    weight: &[f32],
+    x: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+) {
     let n = x.len();
     if n == 0 {
         y.copy_from_slice(bias);
@@ -245,40 +400,16 @@ fn rows_times_any<M: MultiplyAdd>(weight: &[f32], x: &[f32], bias: &[f32], y: &m
         let (r0, rest) = block.split_at(n);
         let (r1, rest) = rest.split_at(n);
         let (r2, r3) = rest.split_at(n);
-        let sums = dot4::<M>([r0, r1, r2, r3], x);
+        let sums = dot4([r0, r1, r2, r3], x);
         for ((out, bias), sum) in out.iter_mut().zip(bias).zip(sums) {
             *out = bias + sum;
         }
     }
     let rows = blocks.remainder().chunks_exact(n);
-    for ((out, bias), row) in outs
-        .into_remainder()
-        .iter_mut()
-        .zip(biases.remainder())
-        .zip(rows)
-    {
-        *out = bias + dot4::<M>([row; ROWS], x)[0];
+    let rest = outs.into_remainder().iter_mut().zip(biases.remainder());
+    for ((out, bias), row) in rest.zip(rows) {
+        *out = bias + dot4([row; ROWS], x)[0];
     }
-}
-
-#[inline(always)]
-fn dot4<M: MultiplyAdd>(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let weights = rows.map(|row| row.as_chunks::<LANES>().0);
-    let [first, second, third, fourth] = weights.map(<[_]>::iter);
-    let mut lanes = [[0.0; LANES]; ROWS];
-    for ((((x, w0), w1), w2), w3) in xs.iter().zip(first).zip(second).zip(third).zip(fourth) {
-        for (lanes, w) in lanes.iter_mut().zip([w0, w1, w2, w3]) {
-            for lane in 0..LANES {
-                lanes[lane] = M::multiply_add(w[lane], x[lane], lanes[lane]);
-            }
-        }
-    }
-    std::array::from_fn(|row| {
-        let rest = rows[row].as_chunks::<LANES>().1;
-        let tail: f32 = rest.iter().zip(x_rest).map(|(w, x)| w * x).sum();
-        lanes[row].iter().sum::<f32>() + tail
-    })
 }
 
 #[inline(always)]
@@ -326,7 +457,7 @@ mod tests {
             let mut y = vec![0.0; rows];
             rows_times(&weight, &x, &bias, &mut y);
             let mut narrow = vec![0.0; rows];
-            rows_times_any::<cfg_fma::Native>(&weight, &x, &bias, &mut narrow);
+            rows_times_any(plain::dot4, &weight, &x, &bias, &mut narrow);
             for row in 0..rows {
                 let want: f64 = f64::from(bias[row])
                     + (0..n)
@@ -337,6 +468,16 @@ mod tests {
                     "{rows}x{n} row {row}"
                 );
                 assert!((f64::from(narrow[row]) - want).abs() < 1e-4);
+            }
+            let other = numbers(n, 7);
+            let (mut first, mut second) = (vec![0.0; rows], vec![0.0; rows]);
+            rows_times_two(&weight, [&x, &other], &bias, [&mut first, &mut second]);
+            let mut alone = vec![0.0; rows];
+            rows_times(&weight, &other, &bias, &mut alone);
+            for row in 0..rows {
+                assert!(
+                    (first[row] - y[row]).abs() < 1e-4 && (second[row] - alone[row]).abs() < 1e-4
+                );
             }
             let mut back = x.clone();
             add_rows(&weight, &y, &mut back);

@@ -1,0 +1,255 @@
+//! Hints: somebody outside knows what a person is doing, such as a kiosk that has
+//! just asked for an exercise.
+//!
+//! A hint comes over Zenoh on `/hint` (off by default), a CBOR map:
+//!
+//! | key | type | meaning |
+//! | --- | --- | --- |
+//! | `label` | text | a phrase of the dictionary |
+//! | `for_s` | number | how long it holds, seconds, above 0 to [`FOR_MAX_S`] |
+//! | `person` | whole number, may be left out | whom it is about; everybody without it |
+//! | `unix_ns` | whole number, may be left out | when it was sent; one older than [`AGE_MAX`] is stale |
+//!
+//! While it is fresh it takes the place of the dictionary's own label. What is
+//! malformed, stale or about an unknown phrase is counted, and logged now and then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use minicbor::Decoder;
+use minicbor::data::Type;
+
+use crate::clock::{Clock, MonoNs, unix_ns};
+use crate::pipeline::mailbox::{Mailbox, Put};
+
+/// Longest time a hint holds, seconds: who knows longer says so again.
+pub const FOR_MAX_S: f64 = 60.0;
+
+/// A hint that was sent longer ago says nothing about now.
+pub const AGE_MAX: Duration = Duration::from_secs(5);
+
+/// Of hints that are refused, one in so many is logged.
+const LOG_EVERY: u64 = 100;
+
+/// Tries to leave a hint while the other side is just taking one.
+const TRIES: u32 = 10;
+
+/// A hint that was taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hint {
+    /// Entry of the dictionary.
+    pub entry: usize,
+    /// Whom it is about; `None` for everybody.
+    pub person: Option<u32>,
+    /// Until when it holds.
+    pub until: MonoNs,
+}
+
+/// Why a hint is not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HintError {
+    /// Not the map it must be.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// No such entry.
+    #[error("label {0:?} is not in the dictionary")]
+    Unknown(String),
+    /// Too long, too short, or not a number.
+    #[error("for_s = {0}: must be above 0, at most {FOR_MAX_S}")]
+    Time(f64),
+    /// Sent too long ago.
+    #[error("sent {age_s:.1} s ago, at most {max_s} s are accepted", max_s = AGE_MAX.as_secs())]
+    Stale {
+        /// How long ago.
+        age_s: f64,
+    },
+}
+
+/// Where hints arrive, and how many were taken and refused.
+#[derive(Debug)]
+pub struct Hints {
+    phrases: Vec<String>,
+    clock: Arc<Clock>,
+    newest: Mailbox<Hint>,
+    taken: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Hints {
+    /// For the entries of a dictionary.
+    pub fn new(phrases: Vec<String>, clock: Arc<Clock>) -> Self {
+        Self {
+            phrases,
+            clock,
+            newest: Mailbox::new(),
+            taken: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes what a peer sent. On a thread of Zenoh's, never on a hot one.
+    pub fn receive(&self, bytes: &[u8]) {
+        let now = self.clock.now();
+        match self.read(bytes, now, unix_ns()) {
+            Ok(hint) => {
+                let mut hint = hint;
+                for _ in 0..TRIES {
+                    match self.newest.put(hint) {
+                        Put::Busy(again) => hint = again,
+                        Put::Stored | Put::Replaced(_) => break,
+                    }
+                }
+                self.taken.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                let refused = self.refused.fetch_add(1, Ordering::Relaxed);
+                if refused.is_multiple_of(LOG_EVERY) {
+                    log::warn!("a hint was refused ({} so far): {error}", refused + 1);
+                }
+            }
+        }
+    }
+
+    /// The newest hint since the last call. Never waits.
+    pub fn take(&self) -> Option<Hint> {
+        self.newest.take()
+    }
+
+    /// How many were taken and how many refused.
+    pub fn counts(&self) -> (u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.taken), read(&self.refused))
+    }
+
+    fn read(&self, bytes: &[u8], now: MonoNs, unix_now_ns: u64) -> Result<Hint, HintError> {
+        let raw = Raw::decode(bytes).map_err(|error| HintError::Malformed(error.to_string()))?;
+        let missing = |key: &str| HintError::Malformed(format!("no key {key:?}"));
+        let label = raw.label.ok_or_else(|| missing("label"))?;
+        let for_s = raw.for_s.ok_or_else(|| missing("for_s"))?;
+        if !(for_s > 0.0 && for_s <= FOR_MAX_S) {
+            return Err(HintError::Time(for_s));
+        }
+        if let Some(sent) = raw.unix_ns {
+            let age = Duration::from_nanos(unix_now_ns.saturating_sub(sent));
+            if age > AGE_MAX {
+                return Err(HintError::Stale {
+                    age_s: age.as_secs_f64(),
+                });
+            }
+        }
+        let entry = self
+            .phrases
+            .iter()
+            .position(|phrase| phrase == label)
+            .ok_or_else(|| HintError::Unknown(label.chars().take(48).collect()))?;
+        Ok(Hint {
+            entry,
+            person: raw.person,
+            until: now.plus(Duration::from_secs_f64(for_s)),
+        })
+    }
+}
+
+#[derive(Default)]
+struct Raw<'b> {
+    label: Option<&'b str>,
+    for_s: Option<f64>,
+    person: Option<u32>,
+    unix_ns: Option<u64>,
+}
+
+impl<'b> Raw<'b> {
+    fn decode(bytes: &'b [u8]) -> Result<Self, minicbor::decode::Error> {
+        let mut cbor = Decoder::new(bytes);
+        let mut raw = Self::default();
+        let keys = cbor
+            .map()?
+            .ok_or_else(|| minicbor::decode::Error::message("a map of unknown length"))?;
+        for _ in 0..keys {
+            match cbor.str()? {
+                "label" => raw.label = Some(cbor.str()?),
+                "for_s" => {
+                    raw.for_s = Some(match cbor.datatype()? {
+                        Type::F16 | Type::F32 | Type::F64 => cbor.f64()?,
+                        _ => f64::from(cbor.u32()?),
+                    });
+                }
+                "person" if cbor.datatype()? == Type::Null => cbor.null()?,
+                "person" => raw.person = Some(cbor.u32()?),
+                "unix_ns" => raw.unix_ns = Some(cbor.u64()?),
+                _ => cbor.skip()?,
+            }
+        }
+        if cbor.position() < bytes.len() {
+            return Err(minicbor::decode::Error::message("bytes follow the map"));
+        }
+        Ok(raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minicbor::Encoder;
+
+    use super::*;
+
+    fn hints() -> Hints {
+        let clock = Arc::new(Clock::live());
+        Hints::new(vec!["walk".into(), "squat".into()], clock)
+    }
+
+    fn message(label: &str, for_s: f64, more: &[(&str, u64)]) -> Vec<u8> {
+        let mut cbor = Encoder::new(Vec::new());
+        cbor.map(2 + more.len() as u64).unwrap();
+        cbor.str("label").unwrap().str(label).unwrap();
+        cbor.str("for_s").unwrap().f64(for_s).unwrap();
+        for (key, value) in more {
+            cbor.str(key).unwrap().u64(*value).unwrap();
+        }
+        cbor.into_writer()
+    }
+
+    #[test]
+    fn a_hint_names_an_entry_and_a_time() {
+        let hints = hints();
+        let hint = |bytes: &[u8]| hints.read(bytes, MonoNs(5), 10_000_000_000).unwrap();
+        let all = hint(&message("squat", 2.0, &[]));
+        assert_eq!(
+            (all.entry, all.person, all.until),
+            (1, None, MonoNs(2_000_000_005))
+        );
+        let one = hint(&message(
+            "walk",
+            1.0,
+            &[("person", 7), ("unix_ns", 6_000_000_000)],
+        ));
+        assert_eq!((one.entry, one.person), (0, Some(7)));
+    }
+
+    #[test]
+    fn what_is_no_hint_is_refused_by_name_and_counted() {
+        let hints = hints();
+        let refused = |bytes: &[u8]| {
+            let error = hints.read(bytes, MonoNs(5), 10_000_000_000).unwrap_err();
+            error.to_string()
+        };
+        assert!(refused(b"").starts_with("malformed"));
+        assert!(refused(&[0xa0]).contains("no key \"label\""));
+        assert!(refused(&message("fly", 2.0, &[])).contains("\"fly\" is not in the dictionary"));
+        for for_s in [0.0, -1.0, 61.0, f64::NAN] {
+            assert!(refused(&message("walk", for_s, &[])).contains("at most 60"));
+        }
+        let stale = message("walk", 1.0, &[("unix_ns", 1_000_000_000)]);
+        assert_eq!(refused(&stale), "sent 9.0 s ago, at most 5 s are accepted");
+        let mut long = message("walk", 1.0, &[]);
+        long.push(0);
+        assert!(refused(&long).contains("bytes follow"));
+        hints.receive(b"\xff");
+        hints.receive(&message("walk", 1.0, &[]));
+        assert_eq!(hints.counts(), (1, 1));
+        assert_eq!(hints.take().unwrap().entry, 0);
+        assert_eq!(hints.take(), None);
+    }
+}
