@@ -301,7 +301,8 @@ impl BodyFrame {
     /// The frame of a window of joints.
     ///
     /// y is the sum of the spines, x the sum of the hips' lines made orthogonal to
-    /// it; see [`HIPS_MIN`] for people who turn around.
+    /// it. Of people who turn around within the window, whose hips cancel each other,
+    /// the newest frame's line is taken.
     pub fn of(joints_m: &JointSamples) -> Self {
         let spine = |pose: &[Vec3; JOINTS]| pose[8] - pose[0];
         let hips = |pose: &[Vec3; JOINTS]| pose[4] - pose[1];

@@ -123,12 +123,11 @@ impl Prior {
 }
 
 impl Statistics {
-    /// Mean and covariance of windows `z`, shrunk towards those of all motions:
-    /// `all` where there are any.
+    /// Mean and covariance of windows `z`, the covariance shrunk towards that of all
+    /// motions where there is one.
     ///
-    /// With `n` windows the covariance is `(n S + k (S_all + d dᵀ)) / (n + k)`, where `k` is
-    /// [`SHRINK_WINDOWS`] and `d` points from this mean towards that of all motions
-    /// times the square root of `1 / (n + k)`: what few windows cannot know, they do not claim.
+    /// With `n` windows and their covariance `S` it is `(n S + k S_all) / (n + k)`, where
+    /// `k` is 30 windows: what few windows cannot know, they do not claim.
     ///
     /// # Panics
     ///
