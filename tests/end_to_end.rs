@@ -386,7 +386,8 @@ fn a_good_configuration_is_checked_and_the_networks_verified() {
         "{}",
         String::from_utf8_lossy(&verified.stdout)
     );
-    assert_eq!(BufReader::new(&verified.stdout[..]).lines().count(), 3);
+    // Three networks and the dictionary.
+    assert_eq!(BufReader::new(&verified.stdout[..]).lines().count(), 4);
     let listed = output(&["models", "list"]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains("Apache-2.0 OR MIT"));
 }

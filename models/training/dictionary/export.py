@@ -82,8 +82,9 @@ def main() -> None:
         text = file.get_tensor("text")
     encoders, prior = load(a.weights), load_file(a.prior)
     held = Streams([a.calibrate])
-    labels = label_constants(encoders["rays"], held, text, Streams(a.moving).actions.any(0))
-    constants = {"labels": labels, "prior": {"rank": prior["prior.basis"].shape[0]}}
+    moving: NDArray[np.bool_] = np.asarray(Streams(a.moving).actions.any(0), np.bool_)
+    labels = label_constants(encoders["rays"], held, text, moving)
+    constants: dict[str, object] = {"labels": labels, "prior": {"rank": prior["prior.basis"].shape[0]}}
     stored = {name: Stored(encoder) for name, encoder in encoders.items()}
     export(stored, prior, constants, a.out / "encoder.safetensors")
     tensors = {k: v.contiguous() for k, v in golden(stored, held, text).items()}
