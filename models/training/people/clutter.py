@@ -25,7 +25,11 @@ def _fill(img: np.ndarray, mask: np.ndarray, rng: np.random.Generator, round_: b
         return
     y0, y1, x0, x1 = rows.min(), rows.max() + 1, cols.min(), cols.max() + 1
     part = img[y0:y1, x0:x1]
-    paint = texture(*part.shape[:2], rng) if rng.random() < 0.4 else np.zeros_like(part) + np.array(_colour(rng), F)
+    paint = (
+        texture(part.shape[0], part.shape[1], rng)
+        if rng.random() < 0.4
+        else np.zeros_like(part) + np.array(_colour(rng), F)
+    )
     t = np.linspace(-1, 1, part.shape[1], dtype=F)[None, :, None]
     slope = F(rng.uniform(-0.5, 0.5))
     shade = 1 + slope * t - (F(rng.uniform(0, 0.6)) * t**2 if round_ else 0)
