@@ -165,7 +165,7 @@ def align(a: Floats, b: Floats) -> Floats:
 
 def compare(camera: Camera, poses: Path, frames: list[list[list[float] | None]]) -> dict[str, float]:
     """Figures of one camera's poses."""
-    pa, mpjpe, with_pose, usable, number = [], [], 0, 0, []
+    pa, mpjpe, with_pose, usable, number, known, asked = [], [], 0, 0, [], 0, 0
     for line in poses.read_text().splitlines():
         frame = json.loads(line)
         number.append(int(frame["sequence"]))
@@ -188,6 +188,13 @@ def compare(camera: Camera, poses: Path, frames: list[list[list[float] | None]])
         if not people or apart(people[0]) > spread:
             continue
         with_pose += 1
+        # An absent joint is written as zeros, which mean nothing.
+        there = [i for i, (h, _) in enumerate(pairs) if people[0]["states"][h] != 0]
+        known += len(there)
+        asked += len(pairs)
+        if len(there) < 8:
+            continue
+        pairs, want = [pairs[i] for i in there], want[there]
         got = np.array([people[0]["joints_camera_m"][h] for h, _ in pairs], np.float64)
         if not np.isfinite(got).all():
             continue
@@ -200,6 +207,7 @@ def compare(camera: Camera, poses: Path, frames: list[list[list[float] | None]])
     return {
         "frames": usable,
         "with_pose": with_pose,
+        "joints_known": known / max(asked, 1),
         "pa_mpjpe_mm": float(np.mean(pa)) if pa else float("nan"),
         "pa_mpjpe_median_mm": float(np.median(pa)) if pa else float("nan"),
         "mpjpe_mm": float(np.mean(mpjpe)) if mpjpe else float("nan"),
