@@ -4,6 +4,19 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// The bytes of a file, or its size where it has more than `most`.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn read_bounded(path: &Path, most: u64) -> io::Result<Result<Vec<u8>, u64>> {
+    let bytes = std::fs::metadata(path)?.len();
+    if bytes > most {
+        return Ok(Err(bytes));
+    }
+    std::fs::read(path).map(Ok)
+}
+
 /// Puts `bytes` in the place of the file at `path`, in one step: a reader, and the
 /// machine after a power cut, finds the old file or the new one, each whole.
 ///
@@ -65,6 +78,16 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_over_its_bound_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        replace(&path, b"four").unwrap();
+        assert_eq!(read_bounded(&path, 4).unwrap(), Ok(b"four".to_vec()));
+        assert_eq!(read_bounded(&path, 3).unwrap(), Err(4));
+        assert!(read_bounded(&folder.path().join("b"), 3).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use minicbor::{Decoder, Encoder};
 
 use crate::calibration::Calibration;
 use crate::config::ConfigError;
+use crate::file;
 use crate::limits::{MESSAGE_BYTES_MAX, RECORDING_BYTES_MAX};
 use crate::pose::{Detection, People, PoseSample};
 use crate::publish::read::decode;
@@ -106,14 +107,13 @@ impl Recording {
             what: "read",
             source,
         };
-        let bytes = std::fs::metadata(path).map_err(failed)?.len();
-        if bytes > RECORDING_BYTES_MAX {
-            return Err(RecordError::TooLarge {
+        let bytes = file::read_bounded(path, RECORDING_BYTES_MAX)
+            .map_err(failed)?
+            .map_err(|bytes| RecordError::TooLarge {
                 path: path.to_owned(),
                 bytes,
-            });
-        }
-        Self::from_bytes(&std::fs::read(path).map_err(failed)?, path)
+            })?;
+        Self::from_bytes(&bytes, path)
     }
 
     /// Reads the bytes of a file; `path` is for messages.

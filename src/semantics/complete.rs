@@ -23,6 +23,7 @@ use super::dictionary::{Dictionary, triangle};
 use super::encoder::{BodyFrame, JointSamples};
 use super::prior::Prior;
 use crate::clock::MonoNs;
+use crate::file;
 use crate::lift::Estimate;
 use crate::lift::window::RaySample;
 use crate::limits::{ENCODER_BYTES_MAX, MOTION_SAMPLES, RATE_HZ};
@@ -222,11 +223,10 @@ impl CompletionNet {
             path: path.to_owned(),
             source,
         };
-        let bytes = std::fs::metadata(path).map_err(failed)?.len();
-        if bytes > ENCODER_BYTES_MAX {
-            return Err(CompletionError::TooLarge { bytes });
-        }
-        Self::from_bytes(&std::fs::read(path).map_err(failed)?, rank)
+        let bytes = file::read_bounded(path, ENCODER_BYTES_MAX)
+            .map_err(failed)?
+            .map_err(|bytes| CompletionError::TooLarge { bytes })?;
+        Self::from_bytes(&bytes, rank)
     }
 
     /// Reads the bytes of a file.

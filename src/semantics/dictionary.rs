@@ -216,11 +216,10 @@ impl Dictionary {
             what: "read",
             source,
         };
-        let bytes = std::fs::metadata(path).map_err(failed)?.len();
-        if bytes > DICTIONARY_BYTES_MAX {
-            return Err(DictionaryError::TooLarge { bytes });
-        }
-        Self::from_bytes(&std::fs::read(path).map_err(failed)?, encoder, width, rank)
+        let bytes = file::read_bounded(path, DICTIONARY_BYTES_MAX)
+            .map_err(failed)?
+            .map_err(|bytes| DictionaryError::TooLarge { bytes })?;
+        Self::from_bytes(&bytes, encoder, width, rank)
     }
 
     /// Reads the bytes of a file.
@@ -504,7 +503,8 @@ impl Dictionary {
 
     /// How well an embedding of keypoints (length 1) fits each entry, into `scores`: the
     /// cosine with its text, or for an entry without text the cosine with its own
-    /// clips, moved so that the clips themselves score `typical`.
+    /// clips, moved so that the clips themselves score `typical`. Entries without motion score
+    /// negative infinity: nobody has seen what they look like, so they are never named.
     ///
     /// # Panics
     ///
@@ -512,7 +512,9 @@ impl Dictionary {
     pub fn scores(&self, embedding: &[f32], typical: f32, scores: &mut [f32]) {
         cosines_of(&self.text, embedding, scores);
         for (at, entry) in self.entries.iter().enumerate() {
-            if !self.worded[at] {
+            if entry.windows == 0 {
+                scores[at] = f32::NEG_INFINITY;
+            } else if !self.worded[at] {
                 let mut cosine = [0.0];
                 rows_times(self.rays(at), embedding, &[0.0], &mut cosine);
                 scores[at] = cosine[0] - entry.level + typical;
@@ -804,6 +806,34 @@ mod tests {
             dictionary.remove("walk").unwrap_err().to_string(),
             "no entry is called \"walk\""
         );
+    }
+
+    #[test]
+    fn entries_without_motion_are_never_named_and_taught_ones_stand_at_the_typical_score() {
+        let mut dictionary = two();
+        let mut taught = named("raise", 30);
+        taught.entry.level = 0.9;
+        taught.text.clear();
+        let seen = taught.rays.clone();
+        dictionary.add(taught).unwrap();
+        let mut scores = vec![0.0; 3];
+        dictionary.scores(&seen, 0.5, &mut scores);
+        // A clip exactly at the mean of its own lies 0.1 above their usual 0.9.
+        assert!((scores[2] - 0.6).abs() < 1e-5, "{}", scores[2]);
+        dictionary.scores(&direction(7), 0.5, &mut scores);
+        assert!(
+            scores[1].is_infinite() && scores[1] < 0.0,
+            "its very words, but no motion"
+        );
+        let constants = crate::semantics::label::LabelConstants {
+            scale: 14.0,
+            none: 0.3,
+            typical: 0.5,
+        };
+        let mut probabilities = vec![0.0; 3];
+        constants.probabilities(&dictionary, &direction(7), &mut probabilities);
+        assert!(probabilities[1].abs() < f32::EPSILON);
+        assert!(probabilities.iter().all(|p| (0.0..=1.0).contains(p)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::dictionary::hex;
 use super::label::LabelConstants;
 use super::net::{Conv, Net, Workspace};
 use super::prior::Prior;
+use crate::file;
 use crate::lift::window::RaySample;
 use crate::limits::{ENCODER_BYTES_MAX, ENCODER_MULTIPLY_ADDS_MAX, MOTION_SAMPLES};
 use crate::skeleton::{JOINTS, KEYPOINTS};
@@ -153,11 +154,10 @@ impl Encoders {
             path: path.to_owned(),
             source,
         };
-        let bytes = std::fs::metadata(path).map_err(failed)?.len();
-        if bytes > ENCODER_BYTES_MAX {
-            return Err(EncoderError::TooLarge { bytes });
-        }
-        Self::from_bytes(&std::fs::read(path).map_err(failed)?)
+        let bytes = file::read_bounded(path, ENCODER_BYTES_MAX)
+            .map_err(failed)?
+            .map_err(|bytes| EncoderError::TooLarge { bytes })?;
+        Self::from_bytes(&bytes)
     }
 
     /// Reads the bytes of a file.
