@@ -61,10 +61,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         motions,
         seed: options.seed,
     };
-    let progress = progress(
-        (plan.motions.len() * plan.scenarios.len()) as u64,
-        options.json,
-    );
+    let progress = progress(plan.streams() as u64, options.json);
     let sums = eval::run(&plan, || progress.inc(1))?;
     progress.finish_and_clear();
     let names: Vec<&str> = plan.methods.iter().map(|method| method.name()).collect();

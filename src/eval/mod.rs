@@ -3,8 +3,11 @@
 //! was known when it came (prequential; nothing sees the future).
 //!
 //! ```text
-//!  motion ─▶ simulate (scenario) ─▶ Poser (tracks, lifter, meaning) ─▶ metrics ─▶ rows
+//!  motions of a person ─▶ simulate (scenario) ─▶ Poser (tracks, lifter, meaning) ─▶ metrics ─▶ rows
 //! ```
+//!
+//! A person's motions come one after the other at one site, as a device would see
+//! them; what is learned in one is there in the next.
 //!
 //! `docs/accuracy.md` says what each column is.
 
@@ -14,6 +17,7 @@ pub mod scenario;
 pub mod simulate;
 pub mod table;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use glam::Vec3;
@@ -32,7 +36,7 @@ use scenario::Scenario;
 use simulate::{Moment, Stream, stream};
 use table::{Score, Sums};
 
-/// Threads that share the motions. Two: what the smallest device has.
+/// Threads that share people and scenarios. Two: what the smallest device has.
 const THREADS: usize = 2;
 
 /// A way from keypoints to poses, a row of the table.
@@ -77,9 +81,44 @@ pub struct Plan {
     pub seed: u64,
 }
 
+impl Plan {
+    /// People times scenarios: how often `done` is called.
+    pub fn streams(&self) -> usize {
+        people_of(&self.motions).len() * self.scenarios.len()
+    }
+}
+
+/// One person's motions, and where they stand in the plan.
+struct Person<'a> {
+    name: &'a str,
+    motions: Vec<&'a Motion>,
+    places: Vec<usize>,
+}
+
+/// Everybody who moves, in the order of the plan.
+fn people_of(motions: &[Motion]) -> Vec<Person<'_>> {
+    let mut people: Vec<Person<'_>> = Vec::new();
+    for (place, motion) in motions.iter().enumerate() {
+        let at = people
+            .iter()
+            .position(|person| person.name == motion.subject);
+        let at = at.unwrap_or_else(|| {
+            people.push(Person {
+                name: &motion.subject,
+                motions: Vec::new(),
+                places: Vec::new(),
+            });
+            people.len() - 1
+        });
+        people[at].motions.push(motion);
+        people[at].places.push(place);
+    }
+    people
+}
+
 /// Sums of each scenario for each method, both in the plan's order.
 ///
-/// `done` is called after each motion of each scenario, from any thread.
+/// `done` is called after each person in each scenario, from any thread.
 ///
 /// # Errors
 ///
@@ -89,27 +128,36 @@ pub struct Plan {
 ///
 /// A thread panicked.
 pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartError> {
+    let people = people_of(&plan.motions);
+    let mut jobs: Vec<(&Person<'_>, usize)> = people
+        .iter()
+        .flat_map(|person| (0..plan.scenarios.len()).map(move |scenario| (person, scenario)))
+        .collect();
+    // The longest first, so that no thread is left with one at the end.
+    let frames = |person: &Person<'_>| -> usize {
+        person.motions.iter().map(|m| m.joints_world_m.len()).sum()
+    };
+    jobs.sort_by_key(|(person, _)| std::cmp::Reverse(frames(person)));
     let next = AtomicUsize::new(0);
-    let cells = plan.scenarios.len() * plan.methods.len();
-    let work = || -> Result<Vec<(usize, Sums)>, StartError> {
+    let work = || {
         let mut results = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(motion) = plan.motions.get(at) else {
-                return Ok(results);
+            let Some((person, scenario)) = jobs.get(at) else {
+                return Ok::<_, StartError>(results);
             };
-            for (which, scenario) in plan.scenarios.iter().enumerate() {
-                let stream = stream(scenario, motion, plan.seed)?;
-                for (method, way) in plan.methods.iter().enumerate() {
-                    let sums = one(plan, *way, &stream, motion)?;
-                    let cell = method * plan.scenarios.len() + which;
-                    results.push((at * cells + cell, sums));
+            let view = &plan.scenarios[*scenario];
+            let stream = stream(view, person.name, &person.motions, plan.seed)?;
+            for (method, way) in plan.methods.iter().enumerate() {
+                let sums = one(plan, *way, &stream, &person.motions)?;
+                for (place, sums) in person.places.iter().zip(sums) {
+                    results.push(([method, *scenario, *place], sums));
                 }
-                done();
             }
+            done();
         }
     };
-    let mut results = std::thread::scope(|scope| {
+    let results = std::thread::scope(|scope| {
         let mut handles = Vec::new();
         for _ in 0..THREADS {
             let handle = spawn(scope, "eval", work).map_err(|source| StartError::Thread {
@@ -118,39 +166,60 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
             })?;
             handles.push(handle);
         }
-        let mut all = Vec::new();
+        let mut all = BTreeMap::new();
         for handle in handles {
             all.extend(handle.join().expect("a panic ends the process")?);
         }
         Ok::<_, StartError>(all)
     })?;
-    // Threads finish in any order, sums of floating point do not.
-    results.sort_by_key(|(at, _)| *at);
-    let mut totals = vec![Sums::default(); cells];
-    for (at, sums) in &results {
-        totals[at % cells].add(sums);
-    }
-    let count = plan.scenarios.len().max(1);
-    Ok(totals.chunks(count).map(<[Sums]>::to_vec).collect())
+    Ok(totals(plan, &results))
 }
 
-/// One motion in one scenario, one way.
-fn one(plan: &Plan, method: Method, stream: &Stream, motion: &Motion) -> Result<Sums, StartError> {
-    // Opened anew, so that no motion sees what another left behind.
+/// Sums of each scenario for each method, over motions in the plan's order: threads finish in
+/// any order, sums of floating point do not.
+fn totals(plan: &Plan, results: &BTreeMap<[usize; 3], Sums>) -> Vec<Vec<Sums>> {
+    let factory = plan.methods.iter().position(|way| *way == Method::Factory);
+    let mut totals = vec![vec![Sums::default(); plan.scenarios.len()]; plan.methods.len()];
+    for ([method, scenario, place], sums) in results {
+        let mut sums = sums.clone();
+        if let Some(factory) = factory {
+            sums.compare(&results[&[factory, *scenario, *place]]);
+        }
+        totals[*method][*scenario].add(&sums);
+    }
+    totals
+}
+
+/// One person in one scenario, one way; sums of each motion.
+fn one(
+    plan: &Plan,
+    method: Method,
+    stream: &Stream,
+    motions: &[&Motion],
+) -> Result<Vec<Sums>, StartError> {
+    // Opened anew, so that nobody sees what another left behind.
     let mut config = plan.config.clone();
     config.semantics.enabled = method == Method::Complete;
     let mut poser = Poser::open(&config)?;
-    let mut sums = Sums::default();
-    sums.motions = 1;
+    let mut sums = vec![Sums::default(); motions.len()];
+    for sums in &mut sums {
+        sums.motions = 1;
+    }
     let mut last: [Option<([Vec3; JOINTS], [Vec3; JOINTS])>; 2] = [None, None];
+    let mut motion = 0;
     for moment in &stream.moments {
+        if moment.motion != motion {
+            motion = moment.motion;
+            last = [None, None];
+        }
+        let sums = &mut sums[motion];
         sums.frames += 1;
         let Some((estimate, id)) = step(&mut poser, &stream.calibration, moment) else {
             last = [None, None];
             continue;
         };
         let mut score = score(&estimate, moment, &last);
-        score.named = named(&poser, id, motion);
+        score.named = named(&poser, id, motions[motion]);
         sums.take(&score);
         last = [
             Some((estimate.relative_camera_m, moment.joints_camera_m)),

@@ -1,11 +1,13 @@
 //! Motion capture seen by a camera and a detector that are not there.
 //!
 //! ```text
-//!  motion ─▶ body of the scenario ─▶ camera ─▶ COCO keypoints ─▶ noise, gaps ─▶ Detection
+//!  motions ─▶ body of the scenario ─▶ one camera over one floor ─▶ COCO keypoints ─▶ noise, gaps ─▶ Detection
 //! ```
 //!
-//! Everything is drawn from a seed that depends on the run's seed, the scenario
-//! and the motion, so neither the order nor the choice of motions changes a stream.
+//! A stream is one person at one site: the camera hangs where it hangs, the detector's
+//! own errors are the same all the time, and what the person does comes one after the
+//! other. Everything is drawn from a seed that depends on the run's seed, the scenario,
+//! the site and the motion, so neither threads nor other people change a stream.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -36,6 +38,14 @@ const NEAREST_M: f32 = 0.5;
 /// camera at 120 Hz, the most.
 const RESAMPLED_MAX: usize = 120;
 
+/// Between two motions of a stream nobody is in view for so long: the next one is
+/// somebody who comes in anew.
+const BREAK_S: f64 = 4.0;
+
+/// Height of the middle of a standing adult's joints above the floor, metres, which a
+/// scenario's camera looks at.
+const MIDDLE_M: f32 = 1.05;
+
 /// Share of keypoints with an error six times as large: what detectors do now and then.
 const TAIL_SHARE: f64 = 0.02;
 
@@ -50,24 +60,43 @@ pub struct Moment {
     pub joints_camera_m: [Vec3; JOINTS],
     /// For the twelve joints that a keypoint sees, whether it is there; true for the rest.
     pub visible: [bool; JOINTS],
+    /// Which of the stream's motions it is from.
+    pub motion: usize,
 }
 
-/// A motion as a scenario shows it.
+/// Motions as a scenario shows them at one site.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// The camera.
     pub calibration: Calibration,
+    /// How it hangs.
+    pub mount: Mount,
     /// The frames.
     pub moments: Vec<Moment>,
 }
 
-/// Shows a motion.
+/// How a camera hangs over the floor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mount {
+    /// Straight up, in the camera frame.
+    pub up: Vec3,
+    /// Height above the floor, metres.
+    pub height_m: f32,
+}
+
+/// Shows what a person does at `place`, one motion after the other.
 ///
 /// # Errors
 ///
 /// The scenario's lens is none; validated scenarios have one.
-pub fn stream(scenario: &Scenario, motion: &Motion, seed: u64) -> Result<Stream, ConfigError> {
-    let mut rng = Rng::with_seed(seed ^ hash(&scenario.name) ^ hash(&motion.id).rotate_left(17));
+pub fn stream(
+    scenario: &Scenario,
+    place: &str,
+    motions: &[&Motion],
+    seed: u64,
+) -> Result<Stream, ConfigError> {
+    let seed = seed ^ hash(&scenario.name);
+    let mut rng = Rng::with_seed(seed ^ hash(place).rotate_left(31));
     let side = scenario.side_px as f32;
     let half_tan = (0.5 * scenario.fov_deg).to_radians().tan();
     let focal = 0.5 * side / half_tan;
@@ -83,34 +112,51 @@ pub fn stream(scenario: &Scenario, motion: &Motion, seed: u64) -> Result<Stream,
         Distortion::None {},
         Origin::Assumed,
     )?;
-    let bodies: Vec<[Vec3; JOINTS]> = resampled(motion, scenario.rate_hz)
-        .iter()
-        .map(|pose| rebuilt(pose, scenario))
-        .collect();
-    let cameras = placed(&bodies, scenario, half_tan, &mut rng);
+    let down = between(scenario.down_deg, &mut rng).to_radians();
+    let roll = (normal(&mut rng) * scenario.roll_sd_deg).to_radians();
+    // World: y up. Camera: y down, z forward.
+    let flip = Mat3::from_diagonal(Vec3::new(1.0, -1.0, -1.0));
+    let turn = flip * Mat3::from_rotation_z(roll) * Mat3::from_rotation_x(down);
+    let distance = 0.5 * (scenario.distance_m[0] + scenario.distance_m[1]);
+    let aside = aside(half_tan, distance, &mut rng);
+    let mount = Mount {
+        up: turn * Vec3::Y,
+        height_m: MIDDLE_M * scenario.stature
+            - (turn * Vec3::Y).dot(Vec3::new(0.0, aside, distance)),
+    };
     let offsets: [Vec2; KEYPOINTS] = std::array::from_fn(|_| {
         let (x, y) = (normal(&mut rng), normal(&mut rng));
         Vec2::new(x, y).normalize_or_zero() * scenario.offset
     });
-    let rate_hz = scenario.rate_hz.unwrap_or(motion.rate_hz);
-    let moments = cameras
-        .into_iter()
-        .enumerate()
-        .map(|(frame, joints)| {
-            let time_s = frame as f64 / rate_hz;
+    let mut moments = Vec::new();
+    let mut begin_s = 0.0;
+    for (at, motion) in motions.iter().enumerate() {
+        let mut rng = Rng::with_seed(seed ^ hash(&motion.id).rotate_left(17));
+        let bodies: Vec<[Vec3; JOINTS]> = resampled(motion, scenario.rate_hz)
+            .iter()
+            .map(|pose| rebuilt(pose, scenario))
+            .collect();
+        let rate_hz = scenario.rate_hz.unwrap_or(motion.rate_hz);
+        let placed = placed(&bodies, scenario, turn, &mount, half_tan, &mut rng);
+        let frames = placed.len();
+        for (frame, joints) in placed.into_iter().enumerate() {
+            let time_s = begin_s + frame as f64 / rate_hz;
             let (detection, visible) =
                 detect(scenario, &calibration, &joints, &offsets, time_s, &mut rng);
-            Moment {
+            moments.push(Moment {
                 // Not at zero, which stands for no time.
                 time: MonoNs(1_000_000_000 + (time_s * 1e9) as u64),
                 seen: detection,
                 joints_camera_m: joints,
                 visible,
-            }
-        })
-        .collect();
+                motion: at,
+            });
+        }
+        begin_s += frames as f64 / rate_hz + BREAK_S;
+    }
     Ok(Stream {
         calibration,
+        mount,
         moments,
     })
 }
@@ -152,10 +198,12 @@ fn rebuilt(pose: &[Vec3; JOINTS], scenario: &Scenario) -> [Vec3; JOINTS] {
 }
 
 /// The bodies in the camera frame: a turn for each motion, the person's start at
-/// the scenario's distance, a little off the middle.
+/// the scenario's distance, a little off the middle, feet on the floor of the recording.
 fn placed(
     bodies: &[[Vec3; JOINTS]],
     scenario: &Scenario,
+    turn: Mat3,
+    mount: &Mount,
     half_tan: f32,
     rng: &mut Rng,
 ) -> Vec<[Vec3; JOINTS]> {
@@ -163,14 +211,7 @@ fn placed(
         return Vec::new();
     };
     let yaw = (rng.f32() * 2.0 - 1.0) * std::f32::consts::PI;
-    let down = between(scenario.down_deg, rng).to_radians();
-    let roll = (normal(rng) * scenario.roll_sd_deg).to_radians();
-    // World: y up. Camera: y down, z forward.
-    let flip = Mat3::from_diagonal(Vec3::new(1.0, -1.0, -1.0));
-    let turn = flip
-        * Mat3::from_rotation_z(roll)
-        * Mat3::from_rotation_x(down)
-        * Mat3::from_rotation_y(yaw);
+    let turn = turn * Mat3::from_rotation_y(yaw);
     let origin = first.iter().copied().sum::<Vec3>() / JOINTS as f32;
     let turned: Vec<[Vec3; JOINTS]> = bodies
         .iter()
@@ -182,12 +223,19 @@ fn placed(
         .map(|joint| joint.z)
         .fold(f32::INFINITY, f32::min);
     let depth = between(scenario.distance_m, rng).max(NEAREST_M - nearest);
-    let aside = |rng: &mut Rng| (rng.f32() * 2.0 - 1.0) * 0.15 * half_tan * depth;
-    let shift = Vec3::new(aside(rng), aside(rng), depth);
+    let x = aside(half_tan, depth, rng);
+    // At that depth and that far aside there is one point of the origin's height above the floor.
+    let above = origin.y - mount.height_m - mount.up.dot(Vec3::new(x, 0.0, depth));
+    let shift = Vec3::new(x, above / mount.up.y, depth);
     turned
         .into_iter()
         .map(|body| body.map(|joint| joint + shift))
         .collect()
+}
+
+/// A little off the optical axis at a depth, metres.
+fn aside(half_tan: f32, depth: f32, rng: &mut Rng) -> f32 {
+    (rng.f32() * 2.0 - 1.0) * 0.15 * half_tan * depth
 }
 
 /// COCO keypoints of a pose in the camera frame, metres, and whether the head
@@ -352,6 +400,10 @@ mod tests {
         }
     }
 
+    fn shown(scenario: &Scenario, motion: &Motion, seed: u64) -> Result<Stream, ConfigError> {
+        stream(scenario, "site", &[motion], seed)
+    }
+
     fn scenario(change: impl FnOnce(&mut Scenario)) -> Scenario {
         let mut scenario = Scenario {
             name: "test".into(),
@@ -371,9 +423,9 @@ mod tests {
     #[test]
     fn a_stream_is_the_same_for_a_seed_and_another_for_another() {
         let scenario = scenario(|_| {});
-        let one = stream(&scenario, &motion(), 1).unwrap().moments;
-        assert_eq!(one, stream(&scenario, &motion(), 1).unwrap().moments);
-        assert_ne!(one, stream(&scenario, &motion(), 2).unwrap().moments);
+        let one = shown(&scenario, &motion(), 1).unwrap().moments;
+        assert_eq!(one, shown(&scenario, &motion(), 1).unwrap().moments);
+        assert_ne!(one, shown(&scenario, &motion(), 2).unwrap().moments);
     }
 
     #[test]
@@ -382,7 +434,7 @@ mod tests {
             s.noise = 0.0;
             s.missed = 0.0;
         });
-        let stream = stream(&scenario, &motion(), 3).unwrap();
+        let stream = shown(&scenario, &motion(), 3).unwrap();
         let moment = &stream.moments[7];
         let seen = moment.seen.as_ref().unwrap();
         for (joint, keypoint) in SHARED {
@@ -396,13 +448,39 @@ mod tests {
     #[test]
     fn a_camera_above_looks_down() {
         let scenario = scenario(|s| s.down_deg = [40.0, 40.0]);
-        let moment = &stream(&scenario, &motion(), 4).unwrap().moments[0];
+        let moment = &shown(&scenario, &motion(), 4).unwrap().moments[0];
         let (head, pelvis) = (moment.joints_camera_m[10], moment.joints_camera_m[0]);
         assert!(
             head.z < pelvis.z - 0.2,
             "the head is nearer than the pelvis"
         );
         assert!(head.y < pelvis.y, "and higher in the image");
+    }
+
+    #[test]
+    fn everybody_stands_on_the_one_floor_and_comes_in_anew() {
+        let scenario = scenario(|s| {
+            s.down_deg = [35.0, 45.0];
+            s.stature = 0.8;
+        });
+        let other = Motion {
+            id: "n".into(),
+            ..motion()
+        };
+        let stream = stream(&scenario, "site", &[&motion(), &other], 4).unwrap();
+        assert_eq!(stream.moments.len(), 480);
+        for moment in &stream.moments {
+            let height = |joint: usize| {
+                stream.mount.height_m + stream.mount.up.dot(moment.joints_camera_m[joint])
+            };
+            assert!((height(3) - 0.8 * 0.08).abs() < 1e-3, "{}", height(3));
+            assert!(height(10) > 1.2);
+        }
+        let [last, next] = [&stream.moments[239], &stream.moments[240]];
+        assert_eq!([last.motion, next.motion], [0, 1]);
+        assert!(next.time.since(last.time).as_secs_f64() > BREAK_S);
+        let apart = next.joints_camera_m[0] - last.joints_camera_m[0];
+        assert!(apart.length() > 0.01, "another place");
     }
 
     #[test]
@@ -433,7 +511,7 @@ mod tests {
             s.hide = vec![hide];
             s.missed = 0.0;
         });
-        let moments = stream(&scenario, &motion(), 5).unwrap().moments;
+        let moments = shown(&scenario, &motion(), 5).unwrap().moments;
         assert!(moments[30].visible[5]);
         assert!(!moments[75].visible[5]);
         assert!(moments[75].visible[2]);
@@ -454,7 +532,7 @@ mod tests {
             s.noise = 0.0;
             s.missed = 0.0;
         });
-        let stream = stream(&scenario, &motion(), 8).unwrap();
+        let stream = shown(&scenario, &motion(), 8).unwrap();
         let middle = 0.5 * (f32::from(640_u16) - 1.0);
         let mut hidden = 0;
         for moment in &stream.moments {
@@ -474,14 +552,14 @@ mod tests {
         slow.rate_hz = 2.0;
         slow.joints_world_m.truncate(5);
         let scenario = scenario(|s| s.rate_hz = Some(60.0));
-        let moments = stream(&scenario, &slow, 9).unwrap().moments;
+        let moments = shown(&scenario, &slow, 9).unwrap().moments;
         assert_eq!(moments.len(), 4 * 30 + 1);
     }
 
     #[test]
     fn a_slow_camera_gives_a_third_of_the_frames() {
         let scenario = scenario(|s| s.rate_hz = Some(10.0));
-        let moments = stream(&scenario, &motion(), 6).unwrap().moments;
+        let moments = shown(&scenario, &motion(), 6).unwrap().moments;
         assert_eq!(moments.len(), 80);
         assert_eq!(moments[1].time.0 - moments[0].time.0, 100_000_000);
     }

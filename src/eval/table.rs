@@ -57,11 +57,19 @@ impl Mean {
         self.count += other.count;
     }
 
-    /// Rounded to a hundredth: finer is noise, and the table stays readable.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    fn value(self) -> Option<f64> {
-        (self.count > 0).then(|| (self.sum / self.count as f64 * 100.0).round() / 100.0)
+    fn mean(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
     }
+
+    /// Rounded to a hundredth: finer is noise, and the table stays readable.
+    fn value(self) -> Option<f64> {
+        self.mean().map(hundredths)
+    }
+}
+
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 /// The scores of many frames.
@@ -84,6 +92,18 @@ pub struct Sums {
     completed_within: Mean,
     top1: Mean,
     top5: Mean,
+    harm: Option<Harm>,
+}
+
+/// Share by which the PA-MPJPE of a motion must exceed that of the factory head before the
+/// motion counts as harmed.
+const HARM: f64 = 0.02;
+
+/// Motions that came out worse than with the factory head.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Harm {
+    motions: u64,
+    worst_mm: f64,
 }
 
 impl Sums {
@@ -114,6 +134,16 @@ impl Sums {
         }
     }
 
+    /// Notes whether this motion came out worse than `factory` did.
+    pub fn compare(&mut self, factory: &Self) {
+        let mut harm = Harm::default();
+        if let (Some(own), Some(theirs)) = (self.pa_mpjpe.mean(), factory.pa_mpjpe.mean()) {
+            harm.motions = u64::from(own > theirs * (1.0 + HARM));
+            harm.worst_mm = (own - theirs).max(0.0);
+        }
+        self.harm = Some(harm);
+    }
+
     /// Takes other frames in.
     pub fn add(&mut self, other: &Self) {
         self.motions += other.motions;
@@ -131,6 +161,11 @@ impl Sums {
         self.completed_within.add(other.completed_within);
         self.top1.add(other.top1);
         self.top5.add(other.top5);
+        if let Some(theirs) = other.harm {
+            let harm = self.harm.get_or_insert_default();
+            harm.motions += theirs.motions;
+            harm.worst_mm = harm.worst_mm.max(theirs.worst_mm);
+        }
     }
 
     /// The row of the table.
@@ -155,8 +190,8 @@ impl Sums {
             label_top1: self.top1.value(),
             label_top5: self.top5.value(),
             adapt_ms_per_s: None,
-            harmed: None,
-            worst_harm_mm: None,
+            harmed: self.harm.map(|harm| harm.motions),
+            worst_harm_mm: self.harm.map(|harm| hundredths(harm.worst_mm)),
             estimated_share: (estimated * 1e4).round() / 1e4,
         }
     }
@@ -197,7 +232,7 @@ pub struct Row {
     pub label_top5: Option<f64>,
     /// Milliseconds of adaptation a second.
     pub adapt_ms_per_s: Option<f64>,
-    /// Motions made worse than with the factory head.
+    /// Motions whose PA-MPJPE is more than 2 % above that of `factory`, where that was run too.
     pub harmed: Option<u64>,
     /// By how much the worst of them, millimetres.
     pub worst_harm_mm: Option<f64>,

@@ -287,7 +287,8 @@ fn seen(motion: &Motion) -> Result<Vec<Vec<ClipWindow>>, BuildError> {
     };
     (0..VIEWS)
         .map(|view| {
-            let stream = stream(&scenario, &motion, view).map_err(BuildError::from)?;
+            let stream =
+                stream(&scenario, &motion.id, &[&motion], view).map_err(BuildError::from)?;
             let mut reader = ClipReader::default();
             for moment in &stream.moments {
                 let keypoints = moment
