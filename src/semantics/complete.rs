@@ -29,7 +29,10 @@ use crate::lift::window::RaySample;
 use crate::limits::{ENCODER_BYTES_MAX, MOTION_SAMPLES, RATE_HZ};
 use crate::pose::JointState;
 use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
-use crate::sys::simd::{cholesky, rows_times, solve_lower, solve_upper};
+use crate::sys::simd::{
+    LANES, Lane, add_rows, add_squares, cholesky, place_in, rows_times, solve_lower, solve_upper,
+    sum, symmetric,
+};
 use crate::tensors::{self, TensorError};
 
 /// Numbers of one step's input.
@@ -262,10 +265,10 @@ impl CompletionNet {
 /// An entry's Gaussian, ready to be conditioned.
 #[derive(Clone, Debug)]
 struct Gaussian {
-    /// Inverse of the covariance, packed lower triangle.
-    precision: Box<[f32]>,
+    /// Inverse of the covariance. Rows that fill the last lane are those of the unit matrix.
+    precision: Box<[Lane]>,
     /// Precision times mean.
-    own: Box<[f32]>,
+    own: Box<[Lane]>,
     /// What the evidence has of the entry alone: `(ln |P| - m P m) / 2`.
     constant: f32,
 }
@@ -291,23 +294,62 @@ impl Gaussian {
         let mean = nalgebra::DVector::from_iterator(rank, mean.iter().map(|v| f64::from(*v)));
         let own = &precision * &mean;
         let log_det: f64 = -2.0 * (0..rank).map(|at| lower[(at, at)].ln()).sum::<f64>();
+        let blocks = blocks(rank);
+        let mut filled = matrix(blocks);
+        for row in 0..LANES * blocks {
+            for column in row..LANES * blocks {
+                let (lane, within) = place_in(blocks, row, column);
+                filled[lane][within] = if column < rank {
+                    precision[(row, column)] as f32
+                } else if row == column {
+                    1.0
+                } else {
+                    0.0
+                };
+            }
+        }
+        let constant = (0.5 * (log_det - own.dot(&mean))) as f32;
         Self {
-            precision: (0..rank)
-                .flat_map(|row| (0..=row).map(move |column| (row, column)))
-                .map(|at| precision[at] as f32)
-                .collect(),
-            constant: (0.5 * (log_det - own.dot(&mean))) as f32,
-            own: own.iter().map(|v| *v as f32).collect(),
+            precision: filled,
+            constant,
+            own: lanes(own.iter().map(|v| *v as f32), blocks),
         }
     }
+}
+
+/// Lanes that hold `rank` numbers.
+const fn blocks(rank: usize) -> usize {
+    rank.div_ceil(LANES)
+}
+
+/// Room for a symmetric matrix.
+fn matrix(blocks: usize) -> Box<[Lane]> {
+    vec![[0.0; LANES]; symmetric(blocks)].into()
+}
+
+/// Numbers in lanes, nothing in what is left over.
+fn lanes(numbers: impl IntoIterator<Item = f32>, blocks: usize) -> Box<[Lane]> {
+    let mut out = vec![[0.0; LANES]; blocks].into_boxed_slice();
+    for (out, number) in out.as_flattened_mut().iter_mut().zip(numbers) {
+        *out = number;
+    }
+    out
 }
 
 /// What a window says about a point of the basis.
 #[derive(Clone, Debug)]
 struct Look {
-    /// Packed lower triangle.
-    precision: Box<[f32]>,
-    information: Box<[f32]>,
+    precision: Box<[Lane]>,
+    information: Box<[Lane]>,
+}
+
+impl Look {
+    fn new(blocks: usize) -> Self {
+        Self {
+            precision: matrix(blocks),
+            information: lanes([], blocks),
+        }
+    }
 }
 
 /// One step of a person, as the lifter gave it.
@@ -376,10 +418,7 @@ impl Memory {
             found: 0,
             gate: 0.0,
             search: Search {
-                look: Look {
-                    precision: vec![0.0; triangle(rank)].into(),
-                    information: vec![0.0; rank].into(),
-                },
+                look: Look::new(blocks(rank)),
                 next: None,
                 best: [(f32::NEG_INFINITY, 0); CANDIDATES_MAX],
                 all: 0.0,
@@ -412,8 +451,14 @@ pub struct Completer {
     all: Gaussian,
     /// One for each entry with motion.
     entries: Vec<Gaussian>,
-    /// Basis at the numbers that are looked at, `[rank, looked]`.
-    looked_basis: Box<[f32]>,
+    /// Basis at the numbers that are looked at, a row of lanes for each.
+    looked_basis: Box<[Lane]>,
+    /// Weight of a looked-at number whose joint is seen.
+    seen_weights: Box<[f32]>,
+    /// What a window says of which everything is seen.
+    seen_precision: Box<[Lane]>,
+    /// Basis at the newest pose, a row of lanes for each axis of each joint.
+    newest_basis: Box<[Lane]>,
     scratch: Scratch,
 }
 
@@ -426,13 +471,15 @@ struct Scratch {
     answer: Box<[f32]>,
     window: Box<JointSamples>,
     weights: Box<[f32]>,
-    apart: Box<[f32]>,
     weighted: Box<[f32]>,
-    zeros: Box<[f32]>,
+    column: Box<[Lane]>,
+    /// Rows of the basis that count otherwise than a seen joint's, and by how much.
+    other_rows: Box<[Lane]>,
+    other_weights: Box<[f32]>,
     look: Look,
-    matrix: Box<[f32]>,
-    factors: [Box<[f32]>; CANDIDATES_MAX],
-    points: [Box<[f32]>; CANDIDATES_MAX],
+    matrix: Box<[Lane]>,
+    factors: [Box<[Lane]>; CANDIDATES_MAX],
+    points: [Box<[Lane]>; CANDIDATES_MAX],
 }
 
 /// A pose and the variance of each joint per axis.
@@ -458,21 +505,33 @@ impl Completer {
         let rank = prior.rank();
         let times = net.constants.times.clone();
         let looked = times.len() * LIMBS * 3;
-        let looked_basis = (0..rank)
-            .flat_map(|direction| {
-                let (prior, times) = (&prior, &times);
-                times.iter().flat_map(move |time| {
-                    (1..JOINTS).flat_map(move |joint| {
-                        (0..3).map(move |axis| prior.basis_of(direction, *time, joint, axis))
-                    })
-                })
-            })
-            .collect();
-        let zeros = |count: usize| vec![0.0; count].into_boxed_slice();
-        let look = Look {
-            precision: zeros(triangle(rank)),
-            information: zeros(rank),
+        let blocks = blocks(rank);
+        let at_pose = |time: usize, joint: usize| -> Vec<Lane> {
+            let axes = (0..3).map(|axis| {
+                let row = (0..rank).map(|direction| prior.basis_of(direction, time, joint, axis));
+                lanes(row, blocks)
+            });
+            axes.collect::<Vec<_>>().concat()
         };
+        let joints = |time: &usize| {
+            let time = *time;
+            (1..JOINTS).map(move |joint| (time, joint))
+        };
+        let places: Vec<(usize, usize)> = times.iter().flat_map(joints).collect();
+        let looked_basis: Box<[Lane]> = places
+            .iter()
+            .flat_map(|(time, joint)| at_pose(*time, *joint))
+            .collect();
+        let newest_basis = (0..JOINTS)
+            .flat_map(|joint| at_pose(MOTION_SAMPLES - 1, joint))
+            .collect();
+        let seen_weights: Box<[f32]> = places
+            .iter()
+            .flat_map(|(_, joint)| [weight(&net.constants, &prior, *joint, None); 3])
+            .collect();
+        let mut seen_precision = matrix(blocks);
+        add_squares(&mut seen_precision, blocks, &looked_basis, &seen_weights);
+        let zeros = |count: usize| vec![0.0; count].into_boxed_slice();
         Self {
             all: Gaussian::new(&net.all_mean, &net.all_factor),
             scratch: Scratch {
@@ -482,18 +541,22 @@ impl Completer {
                 answer: zeros(ANSWER),
                 window: Box::new([[Vec3::ZERO; JOINTS]; MOTION_SAMPLES]),
                 weights: zeros(looked),
-                apart: zeros(looked),
                 weighted: zeros(looked),
-                zeros: zeros(rank),
-                look,
-                matrix: zeros(triangle(rank)),
-                factors: std::array::from_fn(|_| zeros(triangle(rank))),
-                points: std::array::from_fn(|_| zeros(rank)),
+                column: lanes([], blocks),
+                other_rows: vec![[0.0; LANES]; looked * blocks].into(),
+                other_weights: zeros(looked),
+                look: Look::new(blocks),
+                matrix: matrix(blocks),
+                factors: std::array::from_fn(|_| matrix(blocks)),
+                points: std::array::from_fn(|_| lanes([], blocks)),
             },
             net,
             prior,
             entries,
             looked_basis,
+            seen_weights,
+            seen_precision,
+            newest_basis,
         }
     }
 
@@ -679,47 +742,68 @@ impl Completer {
             *pose = sample(time).0.joints;
         }
         let body = BodyFrame::of(&scratch.window);
-        let seen = constants.seen_sigma * constants.seen_sigma;
         let mut at = 0;
         for time in &constants.times {
             let (step, there) = sample(*time);
             for joint in 1..JOINTS {
                 let own = step.sigmas[joint] / body.torso_m;
-                let error = if step.seen[joint] { seen } else { own * own };
-                let variance = error * constants.repeated + self.prior.noise(joint);
-                let weight = if there { 1.0 / variance } else { 0.0 };
+                let weight = match (there, step.seen[joint]) {
+                    (false, _) => 0.0,
+                    (true, true) => self.seen_weights[at],
+                    (true, false) => weight(constants, &self.prior, joint, Some(own)),
+                };
                 let place = body.enter(step.joints[joint] - step.joints[0]);
                 let apart = place - self.prior.mean_of(*time, joint);
                 for axis in 0..3 {
                     scratch.weights[at] = weight;
-                    scratch.apart[at] = apart[axis];
+                    scratch.weighted[at] = weight * apart[axis];
                     at += 1;
                 }
             }
         }
-        let looked = scratch.weights.len();
-        for row in 0..self.prior.rank() {
-            let basis = &self.looked_basis[row * looked..(row + 1) * looked];
-            for ((out, basis), weight) in
-                scratch.weighted.iter_mut().zip(basis).zip(&scratch.weights)
-            {
-                *out = basis * weight;
-            }
-            let line = &mut look.precision[triangle(row)..=triangle(row) + row];
-            rows_times(
-                &self.looked_basis[..(row + 1) * looked],
-                &scratch.weighted,
-                &scratch.zeros[..=row],
-                line,
-            );
-            rows_times(
-                &scratch.apart,
-                &scratch.weighted,
-                &[0.0],
-                &mut look.information[row..=row],
-            );
-        }
+        look.information.fill([0.0; LANES]);
+        let information = look.information.as_flattened_mut();
+        add_rows(
+            self.looked_basis.as_flattened(),
+            &scratch.weighted,
+            information,
+        );
+        self.look_precision(&mut look.precision);
         body
+    }
+
+    /// What looked-at numbers of the weights in the scratch say. Most joints are seen most of the time:
+    /// only what differs from that, or from nothing at all, is added up.
+    #[expect(clippy::float_cmp, reason = "the same number, or another one")]
+    fn look_precision(&mut self, precision: &mut [Lane]) {
+        let blocks = blocks(self.prior.rank());
+        let Scratch {
+            weights,
+            other_rows,
+            other_weights,
+            ..
+        } = &mut self.scratch;
+        let pairs = || weights.iter().zip(&self.seen_weights);
+        let hidden = pairs().filter(|(weight, seen)| weight != seen).count();
+        let spoken = weights.iter().filter(|weight| **weight != 0.0).count();
+        let from_seen = hidden < spoken;
+        if from_seen {
+            precision.copy_from_slice(&self.seen_precision);
+        } else {
+            precision.fill([0.0; LANES]);
+        }
+        let mut count = 0;
+        let rows = self.looked_basis.chunks_exact(blocks);
+        for ((weight, seen), row) in pairs().zip(rows) {
+            let other = if from_seen { weight - seen } else { *weight };
+            if other != 0.0 {
+                other_rows[count * blocks..][..blocks].copy_from_slice(row);
+                other_weights[count] = other;
+                count += 1;
+            }
+        }
+        let rows = &other_rows[..count * blocks];
+        add_squares(precision, blocks, rows, &other_weights[..count]);
     }
 
     /// Conditions `which` entries on a look: the pose, weighed by how well each explains it.
@@ -749,7 +833,7 @@ impl Completer {
             *share /= sum;
         }
         let newest = MOTION_SAMPLES - 1;
-        let rank = self.prior.rank();
+        let blocks = blocks(self.prior.rank());
         let mut opinion = Opinion {
             joints_m: [Vec3::ZERO; JOINTS],
             variances: [0.0; JOINTS],
@@ -759,12 +843,12 @@ impl Completer {
             let mut poses = [Vec3::ZERO; CANDIDATES_MAX];
             let mut place = Vec3::ZERO;
             for (candidate, pose) in poses.iter_mut().enumerate().take(which.len()) {
-                let point = &self.scratch.points[candidate];
+                let point = &*self.scratch.points[candidate];
                 *pose = mean
                     + Vec3::from_array(std::array::from_fn(|axis| {
-                        (0..rank)
-                            .map(|k| point[k] * self.prior.basis_of(k, newest, joint, axis))
-                            .sum()
+                        let basis = &self.newest_basis[(3 * joint + axis) * blocks..][..blocks];
+                        let pairs = basis.as_flattened().iter().zip(point.as_flattened());
+                        pairs.map(|(b, z)| b * z).sum()
                     }));
                 place += shares[candidate] * *pose;
             }
@@ -774,12 +858,10 @@ impl Completer {
                 .map(|(pose, share)| share * (*pose - place).length_squared() / 3.0)
                 .sum();
             for axis in 0..3 {
-                let column = &mut self.scratch.weighted[..rank];
-                for (k, value) in column.iter_mut().enumerate() {
-                    *value = self.prior.basis_of(k, newest, joint, axis);
-                }
+                let column = &mut self.scratch.column;
+                column.copy_from_slice(&self.newest_basis[(3 * joint + axis) * blocks..][..blocks]);
                 solve_lower(&self.scratch.factors[best], column);
-                variance += column.iter().map(|v| v * v).sum::<f32>() / 3.0;
+                variance += column.as_flattened().iter().map(|v| v * v).sum::<f32>() / 3.0;
             }
             opinion.joints_m[joint] = body.leave(place);
             opinion.variances[joint] =
@@ -855,22 +937,44 @@ fn gate(constants: &Constants, margin: f32) -> f32 {
 
 /// How well an entry explains a look: the logarithm of its likelihood, but for a constant that all
 /// entries share. Leaves the factor of the joint precision, and in `point` the solution of its lower half.
-fn evidence(entry: &Gaussian, look: &Look, factor: &mut [f32], point: &mut [f32]) -> Option<f32> {
-    for ((out, own), seen) in factor.iter_mut().zip(&entry.precision).zip(&look.precision) {
-        *out = own + seen;
-    }
-    let rank = point.len();
-    if !cholesky(factor, rank) {
+fn evidence(entry: &Gaussian, look: &Look, factor: &mut [Lane], point: &mut [Lane]) -> Option<f32> {
+    sum(&entry.precision, &look.precision, factor);
+    if !cholesky(factor, point.len()) {
         return None;
     }
-    for ((out, own), seen) in point.iter_mut().zip(&entry.own).zip(&look.information) {
-        *out = own + seen;
-    }
+    sum(&entry.own, &look.information, point);
     solve_lower(factor, point);
-    let square: f32 = point.iter().map(|v| v * v).sum();
-    let log_det: f32 = (0..rank).map(|row| factor[triangle(row) + row].ln()).sum();
-    let evidence = 0.5 * square + entry.constant - log_det;
+    let square: f32 = point.as_flattened().iter().map(|v| v * v).sum();
+    let evidence = 0.5 * square + entry.constant - log_diagonal(factor, point.len());
     evidence.is_finite().then_some(evidence)
+}
+
+/// Sum of the logarithms of a factor's diagonal.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "single precision is what is compared"
+)]
+fn log_diagonal(factor: &[Lane], blocks: usize) -> f32 {
+    let mut sum = 0.0_f64;
+    for first in (0..LANES * blocks).step_by(LANES) {
+        // A logarithm costs as much as ten products, and eight numbers of single precision
+        // cannot leave the range of double precision.
+        let product: f64 = (first..first + LANES)
+            .map(|row| {
+                let (lane, within) = place_in(blocks, row, row);
+                f64::from(factor[lane][within])
+            })
+            .product();
+        sum += product.ln();
+    }
+    sum as f32
+}
+
+/// Weight of a looked-at number of a joint: the inverse of its variance in torso lengths. `own` is the
+/// lifter's sigma where the joint is not seen.
+fn weight(constants: &Constants, prior: &Prior, joint: usize, own: Option<f32>) -> f32 {
+    let sigma = own.unwrap_or(constants.seen_sigma);
+    1.0 / (sigma * sigma * constants.repeated + prior.noise(joint))
 }
 
 /// The weighed mean of the opinions, and the variance of their mixture.

@@ -128,7 +128,7 @@ fn every_part_gives_what_its_training_code_gives() {
         let mut look = completer.scratch.look.clone();
         let body = completer.look(&memory, &mut look);
         let evidences = row("gauss.evidence", &[4], case);
-        let (mut factor, mut point) = (vec![0.0; triangle(RANK)], vec![0.0; RANK]);
+        let (mut factor, mut point) = (matrix(blocks(RANK)), lanes([], blocks(RANK)));
         let mut got = vec![evidence(&completer.all, &look, &mut factor, &mut point).unwrap()];
         for entry in &completer.entries {
             got.push(evidence(entry, &look, &mut factor, &mut point).unwrap());

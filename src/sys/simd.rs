@@ -21,7 +21,7 @@
 use std::sync::LazyLock;
 
 /// Lanes of an accumulator: one AVX register, two of NEON.
-const LANES: usize = 8;
+pub const LANES: usize = 8;
 
 /// Rows computed at once, so that `x` is read once for all of them.
 const ROWS: usize = 4;
@@ -93,62 +93,104 @@ pub fn add_rows(weight: &[f32], y: &[f32], x: &mut [f32]) {
     add_rows_any::<cfg_fma::Native>(weight, y, x);
 }
 
-/// Replaces the packed lower triangle (row by row) of a symmetric matrix by that of its
-/// Cholesky factor. False where the matrix is not positive definite; the numbers are
-/// then of no use.
-///
-/// # Panics
-///
-/// The length is not that of a triangle of `size` rows.
-pub fn cholesky(packed: &mut [f32], size: usize) -> bool {
-    assert_eq!(packed.len(), size * (size + 1) / 2, "a packed triangle");
-    #[cfg(target_arch = "x86_64")]
-    if *WIDE {
-        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
-        return unsafe { cholesky_wide(packed, size) };
-    }
-    cholesky_any(plain::dot, packed, size)
+/// Eight numbers side by side. A vector of `8 n` numbers is `[Lane]` of length `n`.
+pub type Lane = [f32; LANES];
+
+/// Lanes of a symmetric matrix of `8 blocks` rows. Row `k` is stored from column `8 (k / 8)` on, so that
+/// rows begin at a lane; what then stands to the left of the diagonal is of no use to anybody.
+pub const fn symmetric(blocks: usize) -> usize {
+    LANES * blocks * (blocks + 1) / 2
 }
 
-/// Solves `L x = b` in place, `L` a packed lower triangle.
+/// Where entry `(row, column)`, `row <= column`, of a symmetric matrix is: lane, and place in it.
+pub const fn place_in(blocks: usize, row: usize, column: usize) -> (usize, usize) {
+    let (block, within) = (row / LANES, row % LANES);
+    let before = symmetric(blocks) - symmetric(blocks - block);
+    let lane = before + within * (blocks - block) + column / LANES - block;
+    (lane, column % LANES)
+}
+
+/// `out = a + b`.
 ///
 /// # Panics
 ///
 /// The lengths do not fit.
-pub fn solve_lower(packed: &[f32], x: &mut [f32]) {
-    assert_eq!(
-        packed.len(),
-        x.len() * (x.len() + 1) / 2,
-        "a row for each number"
-    );
+pub fn sum(a: &[Lane], b: &[Lane], out: &mut [Lane]) {
+    assert!(a.len() == out.len() && b.len() == out.len(), "one length");
     #[cfg(target_arch = "x86_64")]
     if *WIDE {
         // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
-        unsafe { solve_lower_wide(packed, x) };
+        unsafe { sum_wide(a, b, out) };
         return;
     }
-    solve_lower_any(plain::dot, packed, x);
+    sum_any(a, b, out);
 }
 
-/// Solves `Lᵀ x = b` in place, `L` a packed lower triangle.
+/// Replaces a symmetric matrix by its Cholesky factor, `A = Uᵀ U`. False where the matrix
+/// is not positive definite; the numbers are then of no use.
+///
+/// Eight rows at a time are taken off all rows below, so that a row is fetched once for eight.
+///
+/// # Panics
+///
+/// The length is not that of a matrix of `blocks`.
+pub fn cholesky(matrix: &mut [Lane], blocks: usize) -> bool {
+    assert_eq!(matrix.len(), symmetric(blocks), "a symmetric matrix");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        return unsafe { cholesky_wide(matrix, blocks) };
+    }
+    cholesky_any(plain::Plain, matrix, blocks)
+}
+
+/// `A += Σ_r weights[r] row[r]ᵀ row[r]` for a symmetric `A`; `rows` is `[weights.len(), blocks]`.
 ///
 /// # Panics
 ///
 /// The lengths do not fit.
-pub fn solve_upper(packed: &[f32], x: &mut [f32]) {
-    assert_eq!(
-        packed.len(),
-        x.len() * (x.len() + 1) / 2,
-        "a row for each number"
-    );
-    for row in (0..x.len()).rev() {
-        let (before, from) = x.split_at_mut(row);
-        let line = &packed[row * (row + 1) / 2..][..=row];
-        from[0] /= line[row];
-        for (x, l) in before.iter_mut().zip(line) {
-            *x -= l * from[0];
-        }
+pub fn add_squares(matrix: &mut [Lane], blocks: usize, rows: &[Lane], weights: &[f32]) {
+    assert_eq!(matrix.len(), symmetric(blocks), "a symmetric matrix");
+    assert_eq!(rows.len(), weights.len() * blocks, "a row for each weight");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        unsafe { add_squares_wide(matrix, blocks, rows, weights) };
+        return;
     }
+    add_squares_any(plain::Plain, matrix, blocks, rows, weights);
+}
+
+/// Solves `Uᵀ x = b` in place, `U` as [`cholesky`] leaves it.
+///
+/// # Panics
+///
+/// The lengths do not fit.
+pub fn solve_lower(factor: &[Lane], x: &mut [Lane]) {
+    assert_eq!(factor.len(), symmetric(x.len()), "a row for each number");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        unsafe { solve_lower_wide(factor, x) };
+        return;
+    }
+    solve_lower_any(plain::Plain, factor, x);
+}
+
+/// Solves `U x = b` in place, `U` as [`cholesky`] leaves it.
+///
+/// # Panics
+///
+/// The lengths do not fit.
+pub fn solve_upper(factor: &[Lane], x: &mut [Lane]) {
+    assert_eq!(factor.len(), symmetric(x.len()), "a row for each number");
+    #[cfg(target_arch = "x86_64")]
+    if *WIDE {
+        // SAFETY: the processor has AVX2 and FMA, which is what `WIDE` says.
+        unsafe { solve_upper_wide(factor, x) };
+        return;
+    }
+    solve_upper_any::<cfg_fma::Native>(factor, x);
 }
 
 /// How a product is added: in one rounding where the processor does that, in two elsewhere.
@@ -201,14 +243,32 @@ fn add_rows_wide(weight: &[f32], y: &[f32], x: &mut [f32]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn cholesky_wide(packed: &mut [f32], size: usize) -> bool {
-    cholesky_any(|a, b| avx2::dot(a, b), packed, size)
+fn sum_wide(a: &[Lane], b: &[Lane], out: &mut [Lane]) {
+    sum_any(a, b, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn solve_lower_wide(packed: &[f32], x: &mut [f32]) {
-    solve_lower_any(|a, b| avx2::dot(a, b), packed, x);
+fn cholesky_wide(matrix: &mut [Lane], blocks: usize) -> bool {
+    cholesky_any(avx2::Wide, matrix, blocks)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn add_squares_wide(matrix: &mut [Lane], blocks: usize, rows: &[Lane], weights: &[f32]) {
+    add_squares_any(avx2::Wide, matrix, blocks, rows, weights);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn solve_lower_wide(factor: &[Lane], x: &mut [Lane]) {
+    solve_lower_any(avx2::Wide, factor, x);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn solve_upper_wide(factor: &[Lane], x: &mut [Lane]) {
+    solve_upper_any::<Fused>(factor, x);
 }
 
 /// Sums of products with AVX2.
@@ -216,16 +276,20 @@ fn solve_lower_wide(packed: &[f32], x: &mut [f32]) {
 mod avx2 {
     use core::arch::x86_64::{
         __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
-        _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-        _mm256_setzero_ps,
+        _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
+        _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps,
     };
 
-    use super::{LANES, ROWS};
+    use std::mem::transmute;
 
+    use super::{Adds, LANES, Lane, ROWS};
+
+    // Not the instruction's own name: with debug assertions, as our development build has, that is
+    // a checked copy by way of the stack.
     #[target_feature(enable = "avx2,fma")]
     fn load(numbers: &[f32; LANES]) -> __m256 {
-        // SAFETY: eight numbers lie behind the reference, and the load asks for no alignment.
-        unsafe { _mm256_loadu_ps(numbers.as_ptr()) }
+        // SAFETY: eight numbers fill a register, and any bits are numbers.
+        unsafe { transmute::<Lane, __m256>(*numbers) }
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -236,6 +300,63 @@ mod avx2 {
         );
         let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn store(numbers: &mut [f32; LANES], lane: __m256) {
+        // SAFETY: a register is eight numbers.
+        *numbers = unsafe { transmute::<__m256, Lane>(lane) };
+    }
+
+    /// [`Adds`] for code that was compiled for these registers.
+    #[derive(Clone, Copy)]
+    pub(super) struct Wide;
+
+    impl Adds for Wide {
+        #[inline(always)]
+        fn eight(self, line: &mut [Lane], rows: [&[Lane]; LANES], factors: Lane) {
+            // SAFETY: only functions made for these registers have one of these.
+            unsafe { add_eight(line, rows, factors) };
+        }
+
+        #[inline(always)]
+        fn one(self, line: &mut [Lane], row: &[Lane], factor: f32) {
+            // SAFETY: only functions made for these registers have one of these.
+            unsafe { add_one(line, row, factor) };
+        }
+    }
+
+    /// Two sums, so that one product need not wait for all before it.
+    #[target_feature(enable = "avx2,fma")]
+    fn add_eight(line: &mut [Lane], rows: [&[Lane]; LANES], factors: Lane) {
+        let all = |factor: f32| _mm256_set1_ps(factor);
+        let [f0, f1, f2, f3, f4, f5, f6, f7] = factors;
+        let (f0, f1, f2, f3) = (all(f0), all(f1), all(f2), all(f3));
+        let (f4, f5, f6, f7) = (all(f4), all(f5), all(f6), all(f7));
+        let count = line.len();
+        let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
+        let (r0, r1, r2, r3) = (&r0[..count], &r1[..count], &r2[..count], &r3[..count]);
+        let (r4, r5, r6, r7) = (&r4[..count], &r5[..count], &r6[..count], &r7[..count]);
+        for at in 0..count {
+            let mut even = _mm256_fmadd_ps(f0, load(&r0[at]), load(&line[at]));
+            let mut odd = _mm256_mul_ps(f1, load(&r1[at]));
+            even = _mm256_fmadd_ps(f2, load(&r2[at]), even);
+            odd = _mm256_fmadd_ps(f3, load(&r3[at]), odd);
+            even = _mm256_fmadd_ps(f4, load(&r4[at]), even);
+            odd = _mm256_fmadd_ps(f5, load(&r5[at]), odd);
+            even = _mm256_fmadd_ps(f6, load(&r6[at]), even);
+            odd = _mm256_fmadd_ps(f7, load(&r7[at]), odd);
+            store(&mut line[at], _mm256_add_ps(even, odd));
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn add_one(line: &mut [Lane], row: &[Lane], factor: f32) {
+        let factor = _mm256_set1_ps(factor);
+        for (line, row) in line.iter_mut().zip(row) {
+            let sum = _mm256_fmadd_ps(factor, load(row), load(line));
+            store(line, sum);
+        }
     }
 
     /// Four rows times `x`.
@@ -309,31 +430,35 @@ mod avx2 {
             }
         }
     }
-
-    /// One row times `b`, over two sums so that one need not wait for the other.
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-        let ((a, a_odd), (b, b_odd)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
-        let (mut even, mut odd) = (_mm256_setzero_ps(), _mm256_setzero_ps());
-        for (a, b) in a.iter().zip(b) {
-            even = _mm256_fmadd_ps(load(&a[0]), load(&b[0]), even);
-            odd = _mm256_fmadd_ps(load(&a[1]), load(&b[1]), odd);
-        }
-        for (a, b) in a_odd.iter().zip(b_odd) {
-            even = _mm256_fmadd_ps(load(a), load(b), even);
-        }
-        let mut sum = total(even) + total(odd);
-        for (a, b) in a_rest.iter().zip(b_rest) {
-            sum += a * b;
-        }
-        sum
-    }
 }
 
 /// Sums of products for any processor: eight sums, which most compilers keep in registers.
 mod plain {
-    use super::{LANES, MultiplyAdd, ROWS, cfg_fma::Native};
+    use super::{Adds, LANES, Lane, MultiplyAdd, ROWS, cfg_fma::Native};
+
+    /// [`Adds`] for any processor.
+    #[derive(Clone, Copy)]
+    pub(super) struct Plain;
+
+    impl Adds for Plain {
+        fn eight(self, line: &mut [Lane], rows: [&[Lane]; LANES], factors: Lane) {
+            for (at, line) in line.iter_mut().enumerate() {
+                for (row, factor) in rows.iter().zip(factors) {
+                    for (sum, value) in line.iter_mut().zip(&row[at]) {
+                        *sum = Native::multiply_add(factor, *value, *sum);
+                    }
+                }
+            }
+        }
+
+        fn one(self, line: &mut [Lane], row: &[Lane], factor: f32) {
+            for (line, row) in line.iter_mut().zip(row) {
+                for (sum, value) in line.iter_mut().zip(row) {
+                    *sum = Native::multiply_add(factor, *value, *sum);
+                }
+            }
+        }
+    }
 
     pub(super) fn dot4(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
         rows.map(|row| dot(row, x))
@@ -353,30 +478,154 @@ mod plain {
 }
 
 #[inline(always)]
-fn cholesky_any(dot: impl Fn(&[f32], &[f32]) -> f32, packed: &mut [f32], size: usize) -> bool {
-    for row in 0..size {
-        let (done, rest) = packed.split_at_mut(row * (row + 1) / 2);
-        let line = &mut rest[..=row];
-        for column in 0..row {
-            let other = &done[column * (column + 1) / 2..][..=column];
-            let sum = line[column] - dot(&line[..column], &other[..column]);
-            line[column] = sum / other[column];
+fn sum_any(a: &[Lane], b: &[Lane], out: &mut [Lane]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = std::array::from_fn(|at| a[at] + b[at]);
+    }
+}
+
+/// What the factorisation and its solves are made of, for some registers.
+trait Adds {
+    /// `line += Σ_k factors[k] rows[k]`; the rows are as long as the line or longer.
+    fn eight(self, line: &mut [Lane], rows: [&[Lane]; LANES], factors: Lane);
+
+    /// `line += factor row`; the row is as long as the line or longer.
+    fn one(self, line: &mut [Lane], row: &[Lane], factor: f32);
+}
+
+#[inline(always)]
+fn cholesky_any(adds: impl Adds + Copy, matrix: &mut [Lane], blocks: usize) -> bool {
+    let mut rest = matrix;
+    for block in 0..blocks {
+        let width = blocks - block;
+        let (top, below) = rest.split_at_mut(LANES * width);
+        for k in 0..LANES {
+            let (done, open) = top.split_at_mut((k + 1) * width);
+            let line = &mut done[k * width..];
+            let square = line[0][k];
+            if square.is_nan() || square <= 0.0 {
+                return false;
+            }
+            let scale = 1.0 / square.sqrt();
+            for value in line.as_flattened_mut() {
+                *value *= scale;
+            }
+            for (next, other) in open.chunks_exact_mut(width).enumerate() {
+                adds.one(other, line, -line[0][k + 1 + next]);
+            }
         }
-        let square = line[row] - dot(&line[..row], &line[..row]);
-        if square.is_nan() || square <= 0.0 {
-            return false;
+        let mut lower = &mut *below;
+        for first in 1..width {
+            let rows = eight_rows(top, width, first);
+            for at in 0..LANES {
+                let line;
+                (line, lower) = lower.split_at_mut(width - first);
+                let mut factors = [0.0; LANES];
+                for (factor, row) in factors.iter_mut().zip(rows) {
+                    *factor = -row[0][at];
+                }
+                adds.eight(line, rows, factors);
+            }
         }
-        line[row] = square.sqrt();
+        rest = below;
     }
     true
 }
 
+/// Eight rows of `width` lanes, each from lane `first` on.
 #[inline(always)]
-fn solve_lower_any(dot: impl Fn(&[f32], &[f32]) -> f32, packed: &[f32], x: &mut [f32]) {
-    for row in 0..x.len() {
-        let (before, from) = x.split_at_mut(row);
-        let line = &packed[row * (row + 1) / 2..][..=row];
-        from[0] = (from[0] - dot(&line[..row], before)) / line[row];
+fn eight_rows(rows: &[Lane], width: usize, first: usize) -> [&[Lane]; LANES] {
+    let row = |k: usize| &rows[k * width + first..(k + 1) * width];
+    [
+        row(0),
+        row(1),
+        row(2),
+        row(3),
+        row(4),
+        row(5),
+        row(6),
+        row(7),
+    ]
+}
+
+#[inline(always)]
+fn add_squares_any(
+    adds: impl Adds + Copy,
+    matrix: &mut [Lane],
+    blocks: usize,
+    rows: &[Lane],
+    weights: &[f32],
+) {
+    if blocks == 0 {
+        return;
+    }
+    let mut groups = rows.chunks_exact(LANES * blocks);
+    let (eights, rest) = weights.as_chunks::<LANES>();
+    for (group, weights) in (&mut groups).zip(eights) {
+        let mut lower = &mut *matrix;
+        for first in 0..blocks {
+            let rows = eight_rows(group, blocks, first);
+            for at in 0..LANES {
+                let line;
+                (line, lower) = lower.split_at_mut(blocks - first);
+                let mut factors = *weights;
+                for (factor, row) in factors.iter_mut().zip(rows) {
+                    *factor *= row[0][at];
+                }
+                adds.eight(line, rows, factors);
+            }
+        }
+    }
+    for (row, weight) in groups.remainder().chunks_exact(blocks).zip(rest) {
+        let mut lower = &mut *matrix;
+        for first in 0..blocks {
+            for value in row[first] {
+                let line;
+                (line, lower) = lower.split_at_mut(blocks - first);
+                adds.one(line, &row[first..], weight * value);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn solve_lower_any(adds: impl Adds + Copy, factor: &[Lane], x: &mut [Lane]) {
+    let (mut lines, mut x) = (factor, x);
+    while let Some((first, rest)) = x.split_first_mut() {
+        for k in 0..LANES {
+            let line;
+            (line, lines) = lines.split_at(rest.len() + 1);
+            let value = first[k] / line[0][k];
+            first[k] = value;
+            for at in k + 1..LANES {
+                first[at] -= value * line[0][at];
+            }
+            adds.one(rest, &line[1..], -value);
+        }
+        x = rest;
+    }
+}
+
+#[inline(always)]
+fn solve_upper_any<M: MultiplyAdd>(factor: &[Lane], x: &mut [Lane]) {
+    let mut above = factor;
+    for block in (0..x.len()).rev() {
+        let (first, behind) = x[block..].split_at_mut(1);
+        let first = &mut first[0];
+        for k in (0..LANES).rev() {
+            let line;
+            (above, line) = above.split_at(above.len() - (behind.len() + 1));
+            let mut sums = [0.0; LANES];
+            for (x, line) in behind.iter().zip(&line[1..]) {
+                for lane in 0..LANES {
+                    sums[lane] = M::multiply_add(x[lane], line[lane], sums[lane]);
+                }
+            }
+            for at in k + 1..LANES {
+                sums[at] = M::multiply_add(first[at], line[0][at], sums[at]);
+            }
+            first[k] = (first[k] - sums.iter().sum::<f32>()) / line[0][k];
+        }
     }
 }
 
@@ -496,30 +745,70 @@ mod tests {
 
     #[test]
     fn a_factor_times_itself_is_the_matrix_and_both_solves_undo_it() {
-        let size = 21;
-        let loose = numbers(size * size, 3);
+        for blocks in [1, 2, 3] {
+            factor_of(blocks);
+        }
+    }
+
+    fn factor_of(blocks: usize) {
+        let size = LANES * blocks;
+        let count = size + 3;
+        let loose = numbers(count * size, 3);
         let entry = |row: usize, column: usize| -> f32 {
-            let product: f32 = (0..size)
-                .map(|k| loose[row * size + k] * loose[column * size + k])
+            let product: f32 = (0..count)
+                .map(|k| loose[k * size + row] * loose[k * size + column])
                 .sum();
             product + if row == column { 1.0 } else { 0.0 }
         };
-        let mut packed: Vec<f32> = (0..size)
-            .flat_map(|row| (0..=row).map(move |column| (row, column)))
-            .map(|(row, column)| entry(row, column))
-            .collect();
-        assert!(cholesky(&mut packed, size));
-        let wanted = numbers(size, 4);
-        let mut x: Vec<f32> = (0..size)
-            .map(|row| (0..size).map(|k| entry(row, k) * wanted[k]).sum())
-            .collect();
-        solve_lower(&packed, &mut x);
-        solve_upper(&packed, &mut x);
-        for (got, want) in x.iter().zip(&wanted) {
-            assert!((got - want).abs() < 1e-4, "{got} {want}");
+        let unit = |diagonal: &dyn Fn(usize) -> f32| {
+            let mut matrix = vec![[0.0; LANES]; symmetric(blocks)];
+            for row in 0..size {
+                let (lane, within) = place_in(blocks, row, row);
+                matrix[lane][within] = diagonal(row);
+            }
+            matrix
+        };
+        let mut made = unit(&|_| 1.0);
+        let mut plain = made.clone();
+        let rows = loose.as_chunks::<LANES>().0;
+        add_squares(&mut made, blocks, rows, &vec![1.0; count]);
+        add_squares_any(plain::Plain, &mut plain, blocks, rows, &vec![1.0; count]);
+        for row in 0..size {
+            for column in row..size {
+                let (lane, within) = place_in(blocks, row, column);
+                let want = entry(row, column);
+                assert!((made[lane][within] - want).abs() < 1e-4, "{row} {column}");
+                assert!((plain[lane][within] - want).abs() < 1e-4, "{row} {column}");
+            }
         }
-        let mut indefinite = [1.0, 2.0, 1.0];
-        assert!(!cholesky(&mut indefinite, 2));
+        let wanted = numbers(size, 4);
+        let product: Vec<f32> = (0..size)
+            .map(|row| {
+                (0..size)
+                    .map(|k| entry(row.min(k), row.max(k)) * wanted[k])
+                    .sum()
+            })
+            .collect();
+        let product = product.as_chunks::<LANES>().0;
+        assert!(cholesky(&mut made, blocks));
+        let mut x = product.to_vec();
+        solve_lower(&made, &mut x);
+        solve_upper(&made, &mut x);
+        assert!(cholesky_any(plain::Plain, &mut plain, blocks));
+        let mut y = product.to_vec();
+        solve_lower_any(plain::Plain, &plain, &mut y);
+        solve_upper_any::<cfg_fma::Native>(&plain, &mut y);
+        for ((x, y), want) in x.as_flattened().iter().zip(y.as_flattened()).zip(&wanted) {
+            assert!((x - want).abs() < 1e-3, "{x} {want}");
+            assert!((y - want).abs() < 1e-3, "{y} {want}");
+        }
+        let mut twice = made.clone();
+        sum(&made, &made, &mut twice);
+        assert!((twice[0][0] - 2.0 * made[0][0]).abs() < 1e-6);
+        for place in 0..size {
+            let mut indefinite = unit(&|row| if row == place { -1.0 } else { 1.0 });
+            assert!(!cholesky(&mut indefinite, blocks), "row {place}");
+        }
     }
 
     #[test]
