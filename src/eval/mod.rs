@@ -44,18 +44,21 @@ const THREADS: usize = 2;
 pub enum Method {
     /// Lifter and head as they ship; joints that nobody sees are the lifter's guess.
     Factory,
-    /// The same, hidden joints completed with the dictionary, actions named.
+    /// The same, each frame's pose moved to agree with its rays and with the person's bones.
+    Latent,
+    /// That, hidden joints completed with the dictionary, actions named.
     Complete,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Factory, Self::Complete];
+    pub const ALL: [Self; 3] = [Self::Factory, Self::Latent, Self::Complete];
 
     /// Name on the command line and in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Factory => "factory",
+            Self::Latent => "latent",
             Self::Complete => "complete",
         }
     }
@@ -199,6 +202,7 @@ fn one(
 ) -> Result<Vec<Sums>, StartError> {
     // Opened anew, so that nobody sees what another left behind.
     let mut config = plan.config.clone();
+    config.lift.refine = method != Method::Factory;
     config.semantics.enabled = method == Method::Complete;
     let mut poser = Poser::open(&config)?;
     let mut sums = vec![Sums::default(); motions.len()];

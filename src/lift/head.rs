@@ -14,6 +14,7 @@ use glam::Vec3;
 use crate::limits::{IMAGE_FEATURES, LIFT_FEATURES};
 use crate::pose::HeadTag;
 use crate::skeleton::JOINTS;
+use crate::sys::simd::{add_rows, rows_times};
 use crate::tensors::{self, TensorError};
 
 /// Width of the hidden layer.
@@ -48,33 +49,18 @@ pub struct Linear {
 
 impl Linear {
     /// Adds `W x + b` to `sum`, which has one place for each output.
+    ///
+    /// # Panics
+    ///
+    /// The lengths do not fit, or there are more outputs than a head has.
     pub fn add_to(&self, x: &[f32], sum: &mut [f32]) {
-        debug_assert_eq!(sum.len(), self.bias.len(), "one place for each output");
-        debug_assert_eq!(self.weight.len(), x.len() * sum.len(), "rows fit the input");
-        let rows = self.weight.chunks_exact(x.len());
-        for ((sum, bias), row) in sum.iter_mut().zip(&self.bias).zip(rows) {
-            *sum += bias + dot(row, x);
+        let mut product = [0.0; HIDDEN];
+        let product = &mut product[..sum.len()];
+        rows_times(&self.weight, x, &self.bias, product);
+        for (sum, product) in sum.iter_mut().zip(product) {
+            *sum += *product;
         }
     }
-}
-
-/// Sum of products over eight accumulators, which the compiler keeps in vector registers.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 8;
-    let mut lanes = [0.0; LANES];
-    let (a_rows, b_rows) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a_rows
-        .remainder()
-        .iter()
-        .zip(b_rows.remainder())
-        .map(|(a, b)| a * b)
-        .sum();
-    for (a, b) in a_rows.zip(b_rows) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 /// A person's joints around the pelvis, in the rotated frame.
@@ -147,42 +133,91 @@ impl Head {
         features: Option<&[f32; LIFT_FEATURES]>,
         image_features: Option<&[f32; IMAGE_FEATURES]>,
     ) -> Option<HeadOutput> {
+        let mut hidden = [0.0; HIDDEN];
+        if !self.hidden_into(features, image_features, &mut hidden) {
+            return None;
+        }
+        self.output_of(&hidden)
+    }
+
+    /// Fills the hidden layer as it is before the rectifier. False where nothing is left to go
+    /// by, or where a number is not finite.
+    pub fn hidden_into(
+        &self,
+        features: Option<&[f32; LIFT_FEATURES]>,
+        image_features: Option<&[f32; IMAGE_FEATURES]>,
+        hidden: &mut [f32; HIDDEN],
+    ) -> bool {
         let image = self.image.as_ref().zip(image_features);
         if features.is_none() && image.is_none() {
-            return None;
+            return false;
         }
-        let mut hidden = [0.0; HIDDEN];
+        hidden.fill(0.0);
         if let Some(features) = features {
-            self.lift.add_to(features, &mut hidden);
+            self.lift.add_to(features, hidden);
         }
         if let Some((image, features)) = image {
-            image.add_to(features, &mut hidden);
+            image.add_to(features, hidden);
         }
         // Before the rectifier: the larger of NaN and zero is zero.
-        if !hidden.iter().all(|value| value.is_finite()) {
-            return None;
-        }
-        for value in &mut hidden {
-            *value = value.max(0.0);
-        }
-        let mut joints = [0.0; 3 * JOINTS];
-        self.joints.add_to(&hidden, &mut joints);
+        hidden.iter().all(|value| value.is_finite())
+    }
+
+    /// Joints and sigmas of a hidden layer before the rectifier; `None` where one is not finite.
+    pub fn output_of(&self, hidden: &[f32; HIDDEN]) -> Option<HeadOutput> {
+        let hidden = hidden.map(|value| value.max(0.0));
+        let joints_m = self.joints_behind(&hidden);
         let mut log_sigmas = [0.0; JOINTS];
         self.log_sigma.add_to(&hidden, &mut log_sigmas);
-        if !joints
-            .iter()
-            .chain(&log_sigmas)
-            .all(|value| value.is_finite())
-        {
-            return None;
-        }
-        let root = Vec3::new(joints[0], joints[1], joints[2]);
-        Some(HeadOutput {
-            joints_m: std::array::from_fn(|joint| {
-                Vec3::from_slice(&joints[3 * joint..3 * joint + 3]) - root
-            }),
+        let finite = joints_m.iter().all(|joint| joint.is_finite())
+            && log_sigmas.iter().all(|value| value.is_finite());
+        finite.then(|| HeadOutput {
+            joints_m,
             sigmas_m: log_sigmas.map(|log| log.exp().clamp(SIGMA_RANGE_M.0, SIGMA_RANGE_M.1)),
         })
+    }
+
+    /// Joints alone of a hidden layer before the rectifier, relative to joint 0, metres.
+    pub fn joints_of(&self, hidden: &[f32; HIDDEN]) -> [Vec3; JOINTS] {
+        self.joints_behind(&hidden.map(|value| value.max(0.0)))
+    }
+
+    fn joints_behind(&self, rectified: &[f32; HIDDEN]) -> [Vec3; JOINTS] {
+        let mut joints = [0.0; 3 * JOINTS];
+        self.joints.add_to(rectified, &mut joints);
+        let root = Vec3::new(joints[0], joints[1], joints[2]);
+        std::array::from_fn(|joint| Vec3::from_slice(&joints[3 * joint..3 * joint + 3]) - root)
+    }
+
+    /// Adds to `features` the gradient of a loss with respect to the backbone's features, from
+    /// that with respect to the joints (relative to joint 0) at a hidden layer before the rectifier.
+    pub fn features_gradient(
+        &self,
+        hidden: &[f32; HIDDEN],
+        joints: &[Vec3; JOINTS],
+        features: &mut [f32; LIFT_FEATURES],
+    ) {
+        let mut outputs = [0.0; 3 * JOINTS];
+        for (numbers, joint) in outputs
+            .as_chunks_mut::<3>()
+            .0
+            .iter_mut()
+            .zip(joints)
+            .skip(1)
+        {
+            *numbers = joint.to_array();
+        }
+        // Joint 0 is taken off all others.
+        let root: Vec3 = joints[1..].iter().sum();
+        outputs[..3].copy_from_slice(&(-root).to_array());
+        let mut of_hidden = [0.0; HIDDEN];
+        add_rows(&self.joints.weight, &outputs, &mut of_hidden);
+        for (of_hidden, hidden) in of_hidden.iter_mut().zip(hidden) {
+            if *hidden <= 0.0 {
+                *of_hidden = 0.0;
+            }
+        }
+        add_rows(&self.lift.weight, &of_hidden, features);
     }
 }
 
@@ -284,6 +319,37 @@ pub(crate) mod tests {
             }
         }
         assert_eq!(head.apply(None, None), None);
+    }
+
+    #[test]
+    fn the_gradient_of_the_features_is_that_of_the_joints() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let mut random = fastrand::Rng::with_seed(2);
+        let f: [f32; LIFT_FEATURES] = std::array::from_fn(|_| random.f32() - 0.5);
+        let slopes: [Vec3; JOINTS] =
+            std::array::from_fn(|_| Vec3::new(random.f32(), -random.f32(), random.f32()));
+        let value = |f: &[f32; LIFT_FEATURES]| -> f64 {
+            let joints = head.apply(Some(f), None).unwrap().joints_m;
+            let products = joints.iter().zip(&slopes).skip(1);
+            products
+                .map(|(joint, slope)| f64::from(joint.dot(*slope)))
+                .sum()
+        };
+        let mut hidden = [0.0; HIDDEN];
+        assert!(head.hidden_into(Some(&f), None, &mut hidden));
+        let mut gradient = [0.0; LIFT_FEATURES];
+        head.features_gradient(&hidden, &slopes, &mut gradient);
+        for at in (0..LIFT_FEATURES).step_by(17) {
+            let step = 1e-3;
+            let moved = |sign: f32| {
+                let mut moved = f;
+                moved[at] += sign * step;
+                value(&moved)
+            };
+            let want = (moved(1.0) - moved(-1.0)) / f64::from(2.0 * step);
+            let got = f64::from(gradient[at]);
+            assert!((want - got).abs() < 2e-3, "{at}: {got}, want {want}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Keypoints over time to a metric 3D pose. Runs on the estimate thread.
 //!
 //! ```text
-//!  keypoints ─▶ rays ─▶ window ─▶ input ─▶ backbone ─▶ head ─▶ root ─▶ camera frame
-//!             (lens)   (30 Hz)   (faces   (engine)    (Rust)  (rays)
+//!  keypoints ─▶ rays ─▶ window ─▶ input ─▶ backbone ─▶ head ─────────▶ root ─▶ camera frame
+//!             (lens)   (30 Hz)   (faces   (engine)    (Rust, refined)  (rays)
 //!                                 the person)
 //! ```
 //!
@@ -12,6 +12,7 @@
 pub mod head;
 pub mod input;
 pub mod model;
+pub mod refine;
 pub mod root;
 pub mod rotate;
 pub mod window;
@@ -33,10 +34,10 @@ use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
 use crate::track::TrackedPerson;
 use crate::track::smooth::{OneEuro, OneEuroConfig};
 
-use head::Head;
+use head::{HIDDEN, Head};
 use input::{LIFT_INPUT, View, build_input};
 use root::{RootJoint, solve_root};
-use window::{Pushed, RayKeypoint, RaySamples, Window, rays_of};
+use window::{BRIDGE, Pushed, RayKeypoint, RaySamples, Window, rays_of};
 
 pub use measured::measured_joints;
 
@@ -55,6 +56,7 @@ pub const BODY_SIZE_SIGMA: f32 = 0.1;
 /// ```toml
 /// [lift]
 /// image_features = true
+/// refine = true
 /// smooth = true
 ///
 /// [lift.smooth_joints]        # around the pelvis
@@ -71,6 +73,9 @@ pub struct LiftConfig {
     /// Whether the final layers use what the image shows beside the keypoints,
     /// where both networks know how. Default true.
     pub image_features: bool,
+    /// Whether each frame's pose is moved to agree with its rays and with the person's
+    /// bones ([`refine`]). Default true.
+    pub refine: bool,
     /// Whether the output is smoothed at all. Default true: on captured motion
     /// with 1.5 pixels of noise it took the acceleration error of the joints from
     /// 14 to 8 mm a frame² and that of the root from 68 to 24, at no more than
@@ -89,6 +94,7 @@ impl Default for LiftConfig {
     fn default() -> Self {
         Self {
             image_features: true,
+            refine: true,
             smooth: true,
             smooth_joints: OneEuroConfig {
                 min_cutoff_hz: 3.0,
@@ -208,6 +214,7 @@ impl Estimate {
 struct Person {
     id: Option<u32>,
     window: Window,
+    refine: refine::Memory,
     distance: OneEuro<1>,
     joints: [OneEuro<3>; JOINTS],
 }
@@ -222,6 +229,7 @@ pub struct Lifter<B> {
     people: Box<[Person]>,
     samples: Box<RaySamples>,
     input: Box<[f32; LIFT_INPUT]>,
+    detector: refine::Detector,
 }
 
 impl<B: Backbone> Lifter<B> {
@@ -234,6 +242,7 @@ impl<B: Backbone> Lifter<B> {
             people: (0..TRACKS_MAX).map(|_| Person::default()).collect(),
             samples: Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]),
             input: Box::new([0.0; LIFT_INPUT]),
+            detector: refine::Detector::default(),
         }
     }
 
@@ -264,8 +273,16 @@ impl<B: Backbone> Lifter<B> {
         let detection = &person.detection;
         let rays = rays_of(calibration, &detection.keypoints);
         let state = state_of(&mut self.people, person.id);
+        if state
+            .window
+            .newest()
+            .is_some_and(|newest| time.since(newest) > BRIDGE)
+        {
+            state.refine.interrupt();
+        }
         match state.window.push(time, &rays) {
-            Pushed::Taken | Pushed::ClockWasSet => {}
+            Pushed::Taken => {}
+            Pushed::ClockWasSet => state.refine.interrupt(),
             Pushed::TimeStoodBack => return Err(NoPose::TimeStoodBack),
         }
         let seen = SHARED
@@ -285,10 +302,24 @@ impl<B: Backbone> Lifter<B> {
             .features
             .as_ref()
             .filter(|_| self.config.image_features);
-        let output = self
-            .head
-            .apply(Some(&features), image_features)
-            .ok_or(NoPose::NotFinite)?;
+        let mut hidden = [0.0; HIDDEN];
+        let head = &self.head;
+        if !head.hidden_into(Some(&features), image_features, &mut hidden) {
+            return Err(NoPose::NotFinite);
+        }
+        let mut output = head.output_of(&hidden).ok_or(NoPose::NotFinite)?;
+        if self.config.refine
+            && let Some(joints_m) = refine::refine(
+                head,
+                &hidden,
+                &output.joints_m,
+                &view,
+                &mut state.refine,
+                &mut self.detector,
+            )
+        {
+            output.joints_m = joints_m;
+        }
 
         let ranged: Vec<RootJoint, { SHARED.len() }> = SHARED
             .iter()
@@ -369,6 +400,7 @@ fn state_of(people: &mut [Person], id: u32) -> &mut Person {
     if fresh {
         person.id = Some(id);
         person.window.clear();
+        person.refine.clear();
         person.distance.clear();
         person.joints.iter_mut().for_each(OneEuro::clear);
     }
