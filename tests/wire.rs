@@ -18,7 +18,8 @@ use glam::Vec3;
 use poised::clock::MonoNs;
 use poised::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
 use poised::pose::{
-    Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample,
+    Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample, Size,
+    SizeSource,
 };
 use poised::publish::read::{PoseMessage, decode};
 use poised::publish::wire::{
@@ -89,6 +90,7 @@ fn the_longest_message_is_as_long_as_the_bound_says() {
         probability: 1.0,
         source: ActionSource::Dictionary,
     });
+    longest.size.source = SizeSource::Guess;
     longest.head = HeadTag {
         generation: u32::MAX,
         adapted: true,
@@ -361,8 +363,8 @@ fn any_action() -> impl Strategy<Value = Option<Action>> {
     proptest::option::of(named)
 }
 
-/// Numbers of a person: score, box, root and its sigma, joints, sigmas, keypoints.
-const NUMBERS: usize = 1 + 4 + 3 + 1 + 3 * JOINTS + JOINTS + 3 * KEYPOINTS;
+/// Numbers of a person: size and its sigma, score, box, root and its sigma, joints, sigmas, keypoints.
+const NUMBERS: usize = 2 + 1 + 4 + 3 + 1 + 3 * JOINTS + JOINTS + 3 * KEYPOINTS;
 
 prop_compose! {
     // Lists rather than arrays, which would fill the stack of the test.
@@ -382,6 +384,8 @@ prop_compose! {
             _ => JointState::Completed,
         });
         let mut pose = person(id, 0.0);
+        let source = if adapted { SizeSource::Floor } else { SizeSource::Guess };
+        pose.size = Size { factor: next(), sigma: next(), source };
         pose.score = next();
         pose.bounds = BoxPx { left: next(), top: next(), right: next(), bottom: next() };
         pose.root_camera_m = Vec3::new(next(), next(), next());

@@ -14,7 +14,7 @@ pub mod toml_file;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use glam::{DVec2, Vec2};
+use glam::{DVec2, Vec2, Vec3};
 use serde::Deserialize;
 
 use crate::config::{ConfigError, check, read_text};
@@ -98,7 +98,37 @@ pub enum Origin {
     },
 }
 
-/// Intrinsics and lens distortion of one camera at one image size.
+/// How a camera hangs over a level floor.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// Height of the lens above the floor, metres, 0.2 to 30.
+    pub height_m: f32,
+    /// How far it looks down from the horizon, degrees, -60 to 90.
+    pub down_deg: f32,
+    /// How far it is turned clockwise about its line of sight, degrees, -180 to 180.
+    #[serde(default)]
+    pub roll_deg: f32,
+}
+
+impl Mount {
+    /// Straight up, in the camera frame.
+    pub fn up(&self) -> Vec3 {
+        let (down, roll) = (self.down_deg.to_radians(), self.roll_deg.to_radians());
+        // Level, the image's up is -y; looking down, up leans towards the camera's back.
+        let level = Vec3::new(0.0, -down.cos(), -down.sin());
+        // Turned clockwise, the image's contents turn the other way.
+        Vec3::new(level.y * roll.sin(), level.y * roll.cos(), level.z)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        check("mount.height_m", self.height_m, 0.2, 30.0)?;
+        check("mount.down_deg", self.down_deg, -60.0, 90.0)?;
+        check("mount.roll_deg", self.roll_deg, -180.0, 180.0)
+    }
+}
+
+/// Intrinsics and lens distortion of one camera at one image size, and how it hangs.
 ///
 /// ```
 /// use glam::Vec2;
@@ -118,6 +148,7 @@ pub struct Calibration {
     /// Largest |ray| whose neighbourhood the lens model maps one to one.
     field: f64,
     origin: Origin,
+    mount: Option<Mount>,
 }
 
 impl Calibration {
@@ -168,6 +199,7 @@ impl Calibration {
             distortion,
             field,
             origin,
+            mount: None,
         })
     }
 
@@ -189,7 +221,24 @@ impl Calibration {
             distortion,
             field: distortion.field(),
             origin: Origin::Assumed,
+            mount: None,
         }
+    }
+
+    /// The same camera, known to hang like this.
+    ///
+    /// # Errors
+    ///
+    /// Names the first value out of its range.
+    pub fn with_mount(mut self, mount: Mount) -> Result<Self, ConfigError> {
+        mount.validate()?;
+        self.mount = Some(mount);
+        Ok(self)
+    }
+
+    /// How the camera hangs, where that is known.
+    pub fn mount(&self) -> Option<&Mount> {
+        self.mount.as_ref()
     }
 
     /// Reads a calibration: `.toml` in our format, `.yaml` or `.yml` as ROS writes `camera_info`.

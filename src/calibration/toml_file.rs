@@ -22,9 +22,14 @@
 //! p1 = 0.0004
 //! p2 = -0.0002
 //! k3 = 0.0
+//!
+//! [mount]                             # how it hangs, if known
+//! height_m = 2.3                      # of the lens above the floor
+//! down_deg = 25.0                     # from the horizon
+//! roll_deg = 0.0                      # clockwise about the line of sight
 //! ```
 //!
-//! Every key but `date` is needed; `equidistant` has `k1` to `k4`, `none` has no coefficients.
+//! Every key but `date`, `[mount]` and `roll_deg` is needed; `equidistant` has `k1` to `k4`, `none` has no coefficients.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -32,7 +37,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::value::Datetime;
 
-use super::{Calibration, Distortion, Intrinsics, Origin};
+use super::{Calibration, Distortion, Intrinsics, Mount, Origin};
 use crate::config::ConfigError;
 
 #[derive(Deserialize)]
@@ -44,6 +49,7 @@ struct File {
     image: Image,
     intrinsics: Intrinsics,
     distortion: Distortion,
+    mount: Option<Mount>,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +78,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Calibration, ConfigError> {
             want: "a day as YYYY-MM-DD",
         });
     }
-    Calibration::new(
+    let calibration = Calibration::new(
         (file.image.width_px, file.image.height_px),
         file.intrinsics,
         file.distortion,
@@ -81,7 +87,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Calibration, ConfigError> {
             date: file.date.map(|day| day.to_string()),
             residual_px: Some(file.residual_px),
         },
-    )
+    )?;
+    match file.mount {
+        Some(mount) => calibration.with_mount(mount),
+        None => Ok(calibration),
+    }
 }
 
 /// Writes a calibration in this format; `parse` reads it back.
@@ -130,6 +140,12 @@ pub fn write(calibration: &Calibration) -> String {
         Distortion::Equidistant { k1, k2, k3, k4 } => line(format_args!(
             "model = \"equidistant\"\nk1 = {k1:?}\nk2 = {k2:?}\nk3 = {k3:?}\nk4 = {k4:?}"
         )),
+    }
+    if let Some(mount) = calibration.mount() {
+        line(format_args!(
+            "\n[mount]\nheight_m = {:?}\ndown_deg = {:?}\nroll_deg = {:?}",
+            mount.height_m, mount.down_deg, mount.roll_deg
+        ));
     }
     text
 }

@@ -21,7 +21,7 @@ pub struct Options {
     /// Scenarios in place of those that ship.
     #[arg(long)]
     scenarios: Option<PathBuf>,
-    /// Methods, by commas: factory, latent, complete, or all.
+    /// Methods, by commas: factory, latent, floor, complete, or all.
     #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
     /// Fixes all that is drawn.
@@ -85,7 +85,7 @@ fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
                 return Err(ConfigError::Value {
                     key: "--methods",
                     value: name.clone(),
-                    want: "factory, latent, complete or all",
+                    want: "factory, latent, floor, complete or all",
                 });
             }
         };

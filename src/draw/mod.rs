@@ -408,6 +408,7 @@ mod tests {
                 bottom: 90.0,
             },
             root_camera_m: Vec3::new(0.0, 0.2, 3.0),
+            size: crate::pose::Size::default(),
             root_sigma_m: 0.1,
             joints_camera_m: [Vec3::new(0.0, 0.2, 3.0); JOINTS],
             sigmas_m: [0.03; JOINTS],

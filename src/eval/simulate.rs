@@ -21,7 +21,7 @@ use glam::{Mat3, Vec2, Vec3};
 
 use super::motion::Motion;
 use super::scenario::Scenario;
-use crate::calibration::{Calibration, Distortion, Intrinsics, Origin};
+use crate::calibration::{Calibration, Distortion, Intrinsics, Mount, Origin};
 use crate::clock::MonoNs;
 use crate::config::ConfigError;
 use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
@@ -71,17 +71,11 @@ pub struct Stream {
     pub calibration: Calibration,
     /// How it hangs.
     pub mount: Mount,
+    /// How it hangs according to whoever measured it: a height wrong by 3 %, angles by a
+    /// degree (standard deviations).
+    pub measured: Mount,
     /// The frames.
     pub moments: Vec<Moment>,
-}
-
-/// How a camera hangs over the floor.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mount {
-    /// Straight up, in the camera frame.
-    pub up: Vec3,
-    /// Height above the floor, metres.
-    pub height_m: f32,
 }
 
 /// Shows what a person does at `place`, one motion after the other.
@@ -119,10 +113,17 @@ pub fn stream(
     let turn = flip * Mat3::from_rotation_z(roll) * Mat3::from_rotation_x(down);
     let distance = 0.5 * (scenario.distance_m[0] + scenario.distance_m[1]);
     let aside = aside(half_tan, distance, &mut rng);
+    let height =
+        MIDDLE_M * scenario.stature - (turn * Vec3::Y).dot(Vec3::new(0.0, aside, distance));
     let mount = Mount {
-        up: turn * Vec3::Y,
-        height_m: MIDDLE_M * scenario.stature
-            - (turn * Vec3::Y).dot(Vec3::new(0.0, aside, distance)),
+        height_m: height,
+        down_deg: down.to_degrees(),
+        roll_deg: roll.to_degrees(),
+    };
+    let measured = Mount {
+        height_m: height * (1.0 + 0.03 * normal(&mut rng)),
+        down_deg: mount.down_deg + normal(&mut rng),
+        roll_deg: mount.roll_deg + normal(&mut rng),
     };
     let offsets: [Vec2; KEYPOINTS] = std::array::from_fn(|_| {
         let (x, y) = (normal(&mut rng), normal(&mut rng));
@@ -157,6 +158,7 @@ pub fn stream(
     Ok(Stream {
         calibration,
         mount,
+        measured,
         moments,
     })
 }
@@ -225,8 +227,9 @@ fn placed(
     let depth = between(scenario.distance_m, rng).max(NEAREST_M - nearest);
     let x = aside(half_tan, depth, rng);
     // At that depth and that far aside there is one point of the origin's height above the floor.
-    let above = origin.y - mount.height_m - mount.up.dot(Vec3::new(x, 0.0, depth));
-    let shift = Vec3::new(x, above / mount.up.y, depth);
+    let up = mount.up();
+    let above = origin.y - mount.height_m - up.dot(Vec3::new(x, 0.0, depth));
+    let shift = Vec3::new(x, above / up.y, depth);
     turned
         .into_iter()
         .map(|body| body.map(|joint| joint + shift))
@@ -471,7 +474,7 @@ mod tests {
         assert_eq!(stream.moments.len(), 480);
         for moment in &stream.moments {
             let height = |joint: usize| {
-                stream.mount.height_m + stream.mount.up.dot(moment.joints_camera_m[joint])
+                stream.mount.height_m + stream.mount.up().dot(moment.joints_camera_m[joint])
             };
             assert!((height(3) - 0.8 * 0.08).abs() < 1e-3, "{}", height(3));
             assert!(height(10) > 1.2);

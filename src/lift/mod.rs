@@ -9,6 +9,7 @@
 //! [`Lifter`] keeps a window for each person; nothing here but the backbone's
 //! own engine touches the heap after construction.
 
+pub mod floor;
 pub mod head;
 pub mod input;
 pub mod model;
@@ -29,7 +30,7 @@ use crate::calibration::Calibration;
 use crate::clock::MonoNs;
 use crate::config::ConfigError;
 use crate::limits::{LIFT_FEATURES, LIFT_SAMPLES, TRACKS_MAX};
-use crate::pose::{HeadTag, JointState, PersonPose};
+use crate::pose::{HeadTag, JointState, PersonPose, Size};
 use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
 use crate::track::TrackedPerson;
 use crate::track::smooth::{OneEuro, OneEuroConfig};
@@ -46,11 +47,6 @@ pub use measured::measured_joints;
 /// where the person stands and faces is a guess.
 pub const SEEN_MIN: usize = 4;
 
-/// Standard deviation of the guessed size of a body, relative: who is 10 % taller
-/// than the lifter thinks is as much farther away, and rays alone cannot tell.
-/// Adults differ by 7 %, children by more.
-pub const BODY_SIZE_SIGMA: f32 = 0.1;
-
 /// `[lift]`: keypoints to 3D.
 ///
 /// ```toml
@@ -60,8 +56,8 @@ pub const BODY_SIZE_SIGMA: f32 = 0.1;
 /// smooth = true
 ///
 /// [lift.smooth_joints]        # around the pelvis
-/// min_cutoff_hz = 3.0
-/// cutoff_per_speed = 10.0
+/// min_cutoff_hz = 2.0
+/// cutoff_per_speed = 6.5
 ///
 /// [lift.smooth_distance]      # of the pelvis from the camera
 /// min_cutoff_hz = 1.0
@@ -97,8 +93,8 @@ impl Default for LiftConfig {
             refine: true,
             smooth: true,
             smooth_joints: OneEuroConfig {
-                min_cutoff_hz: 3.0,
-                cutoff_per_speed: 10.0,
+                min_cutoff_hz: 2.0,
+                cutoff_per_speed: 6.5,
                 speed_cutoff_hz: 1.0,
             },
             smooth_distance: OneEuroConfig {
@@ -186,7 +182,7 @@ pub struct Estimate {
     /// The pelvis in the camera frame, metres.
     pub root_camera_m: Vec3,
     /// Standard deviation of the root along the line of sight, metres: that of the
-    /// fit and [`BODY_SIZE_SIGMA`] of the distance.
+    /// fit and that of the size.
     pub root_sigma_m: f32,
     /// Joints relative to the pelvis, directions of the camera frame, metres.
     pub relative_camera_m: [Vec3; JOINTS],
@@ -195,6 +191,8 @@ pub struct Estimate {
     /// How each joint is known: measured where the camera sees it now, else absent,
     /// until somebody completes it. Positions and sigmas are there all the same.
     pub states: [JointState; JOINTS],
+    /// How large the person is; joints and root are of that size.
+    pub size: Size,
     /// How the input looked at the person.
     pub view: View,
     /// The backbone's features.
@@ -204,6 +202,17 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// Makes the lifter's guess as large as the person is. Rays stay what they are.
+    fn scale(&mut self) {
+        let Size { factor, sigma, .. } = self.size;
+        self.root_camera_m *= factor;
+        self.root_sigma_m = (factor * self.root_sigma_m).hypot(sigma * self.root_camera_m.z);
+        for (joint, sigma_m) in self.relative_camera_m.iter_mut().zip(&mut self.sigmas_m) {
+            *joint *= factor;
+            *sigma_m *= factor;
+        }
+    }
+
     /// A joint in the camera frame, metres.
     pub fn joint_camera_m(&self, joint: usize) -> Vec3 {
         self.root_camera_m + self.relative_camera_m[joint]
@@ -215,6 +224,7 @@ struct Person {
     id: Option<u32>,
     window: Window,
     refine: refine::Memory,
+    floor: floor::Memory,
     distance: OneEuro<1>,
     joints: [OneEuro<3>; JOINTS],
 }
@@ -336,7 +346,7 @@ impl<B: Backbone> Lifter<B> {
         let back = view.rotation.transpose();
         let mut estimate = Estimate {
             root_camera_m: back * root.position_m,
-            root_sigma_m: root.sigma_m.hypot(BODY_SIZE_SIGMA * root.position_m.z),
+            root_sigma_m: root.sigma_m,
             relative_camera_m: output.joints_m.map(|joint| back * joint),
             sigmas_m: output.sigmas_m,
             states: measured_joints(&rays).map(|measured| {
@@ -346,10 +356,17 @@ impl<B: Backbone> Lifter<B> {
                     JointState::Absent
                 }
             }),
+            size: Size::default(),
             view,
             features,
             head: self.head.tag,
         };
+        if let Some(mount) = calibration.mount() {
+            let joints_m = std::array::from_fn(|joint| estimate.joint_camera_m(joint));
+            let seen = |joint: usize| estimate.states[joint] == JointState::Measured;
+            estimate.size = state.floor.step(time, mount, &joints_m, seen);
+        }
+        estimate.scale();
         if self.config.smooth {
             state.smooth(&self.config, time, &mut estimate);
         }
@@ -401,6 +418,7 @@ fn state_of(people: &mut [Person], id: u32) -> &mut Person {
         person.id = Some(id);
         person.window.clear();
         person.refine.clear();
+        person.floor.clear();
         person.distance.clear();
         person.joints.iter_mut().for_each(OneEuro::clear);
     }
@@ -421,12 +439,14 @@ pub fn person_pose(person: &TrackedPerson, estimate: Option<&Estimate>) -> Perso
         sigmas_m: [0.0; JOINTS],
         states: [JointState::Absent; JOINTS],
         keypoints: detection.keypoints,
+        size: Size::default(),
         action: None,
         head: HeadTag::default(),
     };
     if let Some(estimate) = estimate {
         pose.root_camera_m = estimate.root_camera_m;
         pose.root_sigma_m = estimate.root_sigma_m;
+        pose.size = estimate.size;
         pose.head = estimate.head;
         for joint in 0..JOINTS {
             if estimate.states[joint] != JointState::Absent {

@@ -13,12 +13,13 @@ use minicbor::decode::Error as CborError;
 
 use super::wire::{
     ACTION_KEYS, CLOCK_BYTES_MAX, FRAME_ID_BYTES_MAX, Fault, HEAD_KEYS, MESSAGE_KEYS, PERSON_KEYS,
-    POSE_SCHEMA, SOURCES, WireError,
+    PERSON_KEYS_NEEDED, POSE_SCHEMA, SIZE_KEYS, SIZE_SOURCES, SOURCES, WireError,
 };
 use crate::clock::MonoNs;
 use crate::limits::{NAME_BYTES_MAX, PEOPLE_MAX};
 use crate::pose::{
-    Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample,
+    Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample, Size,
+    SizeSource,
 };
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
@@ -53,31 +54,37 @@ pub struct PoseMessage {
 pub fn decode(bytes: &[u8]) -> Result<PoseMessage, WireError> {
     let mut cbor = Decoder::new(bytes);
     let mut message = PoseMessage::default();
-    keyed(&mut cbor, "message", &MESSAGE_KEYS, |cbor, key| {
-        match key {
-            "schema" => schema(cbor)?,
-            "sequence" => message.sequence = of(key, cbor.u64())?,
-            "camera" => message.camera = text(cbor, key)?,
-            "frame_id" => message.frame_id = text(cbor, key)?,
-            "clock" => message.clock = text(cbor, key)?,
-            "capture_ns" => message.sample.capture = MonoNs(of(key, cbor.u64())?),
-            "publish_ns" => message.publish = MonoNs(of(key, cbor.u64())?),
-            "capture_unix_ns" => message.capture_unix_ns = of(key, cbor.u64())?,
-            "unix_offset_ns" => message.unix_offset_ns = of(key, cbor.i64())?,
-            "age_ms" => message.age_ms = number(cbor, key, 0)?,
-            "frame_sequence" => message.sample.frame_sequence = of(key, cbor.u32())?,
-            "image_px" => {
-                let mut size = [0; 2];
-                list(cbor, key, 2, |cbor, i| {
-                    size[i] = of(key, cbor.u32())?;
-                    Ok(())
-                })?;
-                [message.sample.width_px, message.sample.height_px] = size;
+    keyed(
+        &mut cbor,
+        "message",
+        &MESSAGE_KEYS,
+        MESSAGE_KEYS.len(),
+        |cbor, key| {
+            match key {
+                "schema" => schema(cbor)?,
+                "sequence" => message.sequence = of(key, cbor.u64())?,
+                "camera" => message.camera = text(cbor, key)?,
+                "frame_id" => message.frame_id = text(cbor, key)?,
+                "clock" => message.clock = text(cbor, key)?,
+                "capture_ns" => message.sample.capture = MonoNs(of(key, cbor.u64())?),
+                "publish_ns" => message.publish = MonoNs(of(key, cbor.u64())?),
+                "capture_unix_ns" => message.capture_unix_ns = of(key, cbor.u64())?,
+                "unix_offset_ns" => message.unix_offset_ns = of(key, cbor.i64())?,
+                "age_ms" => message.age_ms = number(cbor, key, 0)?,
+                "frame_sequence" => message.sample.frame_sequence = of(key, cbor.u32())?,
+                "image_px" => {
+                    let mut size = [0; 2];
+                    list(cbor, key, 2, |cbor, i| {
+                        size[i] = of(key, cbor.u32())?;
+                        Ok(())
+                    })?;
+                    [message.sample.width_px, message.sample.height_px] = size;
+                }
+                _ => people(cbor, &mut message.sample)?,
             }
-            _ => people(cbor, &mut message.sample)?,
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     let left = bytes.len() - cbor.position();
     if left > 0 {
         return Err(WireError::new("message", Fault::Trailing { bytes: left }));
@@ -125,61 +132,69 @@ fn person(cbor: &mut Decoder<'_>) -> Result<PersonPose, WireError> {
         sigmas_m: [0.0; JOINTS],
         states: [JointState::Absent; JOINTS],
         keypoints: [Keypoint::default(); KEYPOINTS],
+        size: Size::default(),
         action: None,
         head: HeadTag::default(),
     };
     let (mut placed, mut spread) = ([false; JOINTS], [false; JOINTS]);
-    keyed(cbor, "person", &PERSON_KEYS, |cbor, key| {
-        match key {
-            "id" => pose.id = of(key, cbor.u32())?,
-            "score" => pose.score = number(cbor, key, 0)?,
-            "box_px" => {
-                let [left, top, right, bottom] = numbers(cbor, key, 0)?;
-                pose.bounds = BoxPx {
-                    left,
-                    top,
-                    right,
-                    bottom,
-                };
+    keyed(
+        cbor,
+        "person",
+        &PERSON_KEYS,
+        PERSON_KEYS_NEEDED,
+        |cbor, key| {
+            match key {
+                "id" => pose.id = of(key, cbor.u32())?,
+                "score" => pose.score = number(cbor, key, 0)?,
+                "box_px" => {
+                    let [left, top, right, bottom] = numbers(cbor, key, 0)?;
+                    pose.bounds = BoxPx {
+                        left,
+                        top,
+                        right,
+                        bottom,
+                    };
+                }
+                "root_m" => pose.root_camera_m = Vec3::from_array(numbers(cbor, key, 0)?),
+                "root_sigma_m" => pose.root_sigma_m = number(cbor, key, 0)?,
+                "joints_m" => list(cbor, key, JOINTS, |cbor, j| {
+                    placed[j] = !null(cbor, key)?;
+                    if placed[j] {
+                        pose.joints_camera_m[j] = Vec3::from_array(numbers(cbor, key, 3 * j)?);
+                    }
+                    Ok(())
+                })?,
+                "sigmas_m" => list(cbor, key, JOINTS, |cbor, j| {
+                    spread[j] = !null(cbor, key)?;
+                    if spread[j] {
+                        pose.sigmas_m[j] = number(cbor, key, j)?;
+                    }
+                    Ok(())
+                })?,
+                "states" => list(cbor, key, JOINTS, |cbor, j| {
+                    pose.states[j] = state(of(key, cbor.u8())?)?;
+                    Ok(())
+                })?,
+                "keypoints_px" => list(cbor, key, KEYPOINTS, |cbor, k| {
+                    let [x_px, y_px, confidence] = numbers(cbor, key, 3 * k)?;
+                    pose.keypoints[k] = Keypoint {
+                        x_px,
+                        y_px,
+                        confidence,
+                    };
+                    Ok(())
+                })?,
+                "action" => {
+                    if !null(cbor, key)? {
+                        pose.action = Some(action(cbor)?);
+                    }
+                }
+                "head" => pose.head = head(cbor)?,
+                _ => pose.size = size(cbor)?,
             }
-            "root_m" => pose.root_camera_m = Vec3::from_array(numbers(cbor, key, 0)?),
-            "root_sigma_m" => pose.root_sigma_m = number(cbor, key, 0)?,
-            "joints_m" => list(cbor, key, JOINTS, |cbor, j| {
-                placed[j] = !null(cbor, key)?;
-                if placed[j] {
-                    pose.joints_camera_m[j] = Vec3::from_array(numbers(cbor, key, 3 * j)?);
-                }
-                Ok(())
-            })?,
-            "sigmas_m" => list(cbor, key, JOINTS, |cbor, j| {
-                spread[j] = !null(cbor, key)?;
-                if spread[j] {
-                    pose.sigmas_m[j] = number(cbor, key, j)?;
-                }
-                Ok(())
-            })?,
-            "states" => list(cbor, key, JOINTS, |cbor, j| {
-                pose.states[j] = state(of(key, cbor.u8())?)?;
-                Ok(())
-            })?,
-            "keypoints_px" => list(cbor, key, KEYPOINTS, |cbor, k| {
-                let [x_px, y_px, confidence] = numbers(cbor, key, 3 * k)?;
-                pose.keypoints[k] = Keypoint {
-                    x_px,
-                    y_px,
-                    confidence,
-                };
-                Ok(())
-            })?,
-            "action" => {
-                if !null(cbor, key)? {
-                    pose.action = Some(action(cbor)?);
-                }
-            }
-            _ => pose.head = head(cbor)?,
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     for joint in 0..JOINTS {
         let known = pose.states[joint] != JointState::Absent;
         if placed[joint] != known || spread[joint] != known {
@@ -207,15 +222,47 @@ fn action(cbor: &mut Decoder<'_>) -> Result<Action, WireError> {
         probability: 0.0,
         source: ActionSource::Dictionary,
     };
-    keyed(cbor, "action", &ACTION_KEYS, |cbor, key| {
+    keyed(
+        cbor,
+        "action",
+        &ACTION_KEYS,
+        ACTION_KEYS.len(),
+        |cbor, key| {
+            match key {
+                "label" => action.label = text(cbor, key)?,
+                "probability" => action.probability = number(cbor, key, 0)?,
+                _ => {
+                    let word: String<16> = text(cbor, key)?;
+                    action.source = match SOURCES.iter().position(|known| *known == word.as_str()) {
+                        Some(0) => ActionSource::Dictionary,
+                        Some(_) => ActionSource::Hint,
+                        None => {
+                            let got = format!("{word:?}");
+                            return Err(WireError::new(key, Fault::Value { got }));
+                        }
+                    };
+                }
+            }
+            Ok(())
+        },
+    )?;
+    Ok(action)
+}
+
+fn size(cbor: &mut Decoder<'_>) -> Result<Size, WireError> {
+    let mut size = Size::default();
+    keyed(cbor, "size", &SIZE_KEYS, SIZE_KEYS.len(), |cbor, key| {
         match key {
-            "label" => action.label = text(cbor, key)?,
-            "probability" => action.probability = number(cbor, key, 0)?,
+            "factor" => size.factor = number(cbor, key, 0)?,
+            "sigma" => size.sigma = number(cbor, key, 0)?,
             _ => {
                 let word: String<16> = text(cbor, key)?;
-                action.source = match SOURCES.iter().position(|known| *known == word.as_str()) {
-                    Some(0) => ActionSource::Dictionary,
-                    Some(_) => ActionSource::Hint,
+                let known = SIZE_SOURCES
+                    .iter()
+                    .position(|known| *known == word.as_str());
+                size.source = match known {
+                    Some(0) => SizeSource::Guess,
+                    Some(_) => SizeSource::Floor,
                     None => {
                         let got = format!("{word:?}");
                         return Err(WireError::new(key, Fault::Value { got }));
@@ -225,12 +272,12 @@ fn action(cbor: &mut Decoder<'_>) -> Result<Action, WireError> {
         }
         Ok(())
     })?;
-    Ok(action)
+    Ok(size)
 }
 
 fn head(cbor: &mut Decoder<'_>) -> Result<HeadTag, WireError> {
     let mut head = HeadTag::default();
-    keyed(cbor, "head", &HEAD_KEYS, |cbor, key| {
+    keyed(cbor, "head", &HEAD_KEYS, HEAD_KEYS.len(), |cbor, key| {
         match key {
             "generation" => head.generation = of(key, cbor.u32())?,
             _ => head.adapted = of(key, cbor.bool())?,
@@ -240,11 +287,13 @@ fn head(cbor: &mut Decoder<'_>) -> Result<HeadTag, WireError> {
     Ok(head)
 }
 
-/// Reads a map: each key of `keys` once, in any order; others are passed over.
+/// Reads a map: each key of `keys` at most once, the first `needed` of them once, in any
+/// order; others are passed over.
 fn keyed<'b>(
     cbor: &mut Decoder<'b>,
     field: &'static str,
     keys: &[&'static str],
+    needed: usize,
     mut value: impl FnMut(&mut Decoder<'b>, &'static str) -> Result<(), WireError>,
 ) -> Result<(), WireError> {
     let mut seen = 0_u32;
@@ -267,7 +316,7 @@ fn keyed<'b>(
         seen |= 1 << index;
         value(cbor, keys[index])?;
     }
-    match (0..keys.len()).find(|index| seen & (1 << index) == 0) {
+    match (0..needed).find(|index| seen & (1 << index) == 0) {
         Some(index) => Err(WireError::new(keys[index], Fault::Missing)),
         None => Ok(()),
     }

@@ -12,7 +12,7 @@ use minicbor::encode::write::EndOfSlice;
 
 use crate::clock::MonoNs;
 use crate::limits::{ACTION_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
-use crate::pose::{Action, ActionSource, JointState, PersonPose, PoseSample};
+use crate::pose::{Action, ActionSource, JointState, PersonPose, PoseSample, SizeSource};
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
 /// Value of `schema` in a pose message; the encoding on Zenoh ends with it too.
@@ -194,7 +194,7 @@ pub(super) const MESSAGE_KEYS: [&str; 13] = [
 ];
 
 /// Keys of a person, in the order they are written.
-pub(super) const PERSON_KEYS: [&str; 11] = [
+pub(super) const PERSON_KEYS: [&str; 12] = [
     "id",
     "score",
     "box_px",
@@ -206,13 +206,21 @@ pub(super) const PERSON_KEYS: [&str; 11] = [
     "keypoints_px",
     "action",
     "head",
+    "size",
 ];
 
+/// As many of them stand in every message of this version; the rest came later.
+pub(super) const PERSON_KEYS_NEEDED: usize = 11;
+
 pub(super) const ACTION_KEYS: [&str; 3] = ["label", "probability", "source"];
+pub(super) const SIZE_KEYS: [&str; 3] = ["factor", "sigma", "source"];
 pub(super) const HEAD_KEYS: [&str; 2] = ["generation", "adapted"];
 
 /// Words for [`ActionSource`], by its number.
 pub(super) const SOURCES: [&str; 2] = ["dictionary", "hint"];
+
+/// Words for [`SizeSource`], by its number.
+pub(super) const SIZE_SOURCES: [&str; 2] = ["guess", "floor"];
 
 const F32: usize = 5;
 const U32: usize = 5;
@@ -231,7 +239,8 @@ const PERSON_BYTES: usize = key_bytes(&PERSON_KEYS)
     + head_bytes(JOINTS) + JOINTS // states
     + head_bytes(KEYPOINTS) + KEYPOINTS * POINT
     + key_bytes(&ACTION_KEYS) + text_bytes(ACTION_BYTES_MAX) + F32 + text_bytes(SOURCES[0].len())
-    + key_bytes(&HEAD_KEYS) + U32 + 1;
+    + key_bytes(&HEAD_KEYS) + U32 + 1
+    + key_bytes(&SIZE_KEYS) + 2 * F32 + text_bytes(SIZE_SOURCES[0].len());
 
 /// The most bytes a message takes: every field at its longest, [`PEOPLE_MAX`] people.
 pub const POSE_BYTES_BOUND: usize = key_bytes(&MESSAGE_KEYS)
@@ -339,6 +348,8 @@ pub fn finite(person: &PersonPose) -> Result<(), WireError> {
             check("keypoints_px", 3 * index + column, value)?;
         }
     }
+    check("size", 0, person.size.factor)?;
+    check("size", 1, person.size.sigma)?;
     if let Some(action) = &person.action {
         check("probability", 0, action.probability)?;
     }
@@ -425,6 +436,14 @@ fn person(cbor: &mut Out<'_>, pose: &PersonPose) -> Result<(), Full> {
     cbor.str("head")?.map(HEAD_KEYS.len() as u64)?;
     cbor.str("generation")?.u32(pose.head.generation)?;
     cbor.str("adapted")?.bool(pose.head.adapted)?;
+    let source = match pose.size.source {
+        SizeSource::Guess => SIZE_SOURCES[0],
+        SizeSource::Floor => SIZE_SOURCES[1],
+    };
+    cbor.str("size")?.map(SIZE_KEYS.len() as u64)?;
+    cbor.str("factor")?.f32(pose.size.factor)?;
+    cbor.str("sigma")?.f32(pose.size.sigma)?;
+    cbor.str("source")?.str(source)?;
     Ok(())
 }
 

@@ -215,6 +215,7 @@ mod tests {
             score: 1.0,
             bounds: BoxPx::default(),
             root_camera_m: Vec3::new(0.0, 0.0, 3.0),
+            size: crate::pose::Size::default(),
             root_sigma_m: 0.1,
             joints_camera_m: std::array::from_fn(|joint| {
                 #[expect(clippy::cast_precision_loss, reason = "small")]

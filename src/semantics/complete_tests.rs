@@ -188,6 +188,7 @@ fn estimate_of(step: &Step) -> Estimate {
     let mut input = Box::new([0.0; crate::lift::input::LIFT_INPUT]);
     Estimate {
         root_camera_m: Vec3::new(0.0, 0.0, 3.0),
+        size: crate::pose::Size::default(),
         root_sigma_m: 0.1,
         relative_camera_m: step.joints,
         sigmas_m: step.sigmas,

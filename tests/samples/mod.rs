@@ -6,7 +6,8 @@
 use glam::Vec3;
 use poised::clock::MonoNs;
 use poised::pose::{
-    Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample,
+    Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample, Size,
+    SizeSource,
 };
 use poised::publish::wire::{CLOCK_MONOTONIC, Stamp};
 use poised::skeleton::{JOINTS, KEYPOINTS};
@@ -74,6 +75,11 @@ pub fn person(id: u32, right_m: f32) -> PersonPose {
             y_px: 60.25 + 16.0 * k as f32,
             confidence: 1.0 - k as f32 / 32.0,
         }),
+        size: Size {
+            factor: 1.0625,
+            sigma: 0.09375,
+            source: SizeSource::Floor,
+        },
         action: None,
         head: HeadTag::default(),
     }

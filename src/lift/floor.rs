@@ -1,0 +1,248 @@
+//! How large somebody is, from the floor under their feet.
+//!
+//! A single camera sees a child at two metres as it sees an adult at three. Where it is
+//! known how the camera hangs ([`Mount`]), the feet tell: with the pose and the root scaled
+//! by `s` about the camera, rays stay what they are, and the lower ankle stands on the floor
+//! when
+//!
+//! ```text
+//! height - s d = s a        so        s = height / (d + a)
+//! ```
+//!
+//! with `d` how far the ankle lies below the camera and `a` how high an ankle is. Whoever
+//! jumps or steps on something has a foot above the floor and looks larger, so the size is
+//! the lower fifth of what the last seconds said, drawn towards the lifter's own guess by as
+//! much as mount and feet are uncertain.
+
+use std::time::Duration;
+
+use glam::Vec3;
+
+use crate::calibration::Mount;
+use crate::clock::MonoNs;
+use crate::pose::{Size, SizeSource};
+use crate::skeleton::JOINTS;
+
+/// Standard deviation of the guessed size as the floor corrects it: wider than
+/// [`crate::pose::GUESS_SIGMA`], because who the guess fits worst, children, are who the floor is for.
+const PRIOR_SIGMA: f32 = 0.2;
+
+/// Height of an ankle above the floor for a body of the lifter's size, metres: median of
+/// people who stand, in the motion that the lifter was trained on.
+const ANKLE_M: f32 = 0.085;
+
+/// Both ankles, joints of the skeleton.
+const ANKLES: [usize; 2] = [3, 6];
+
+/// How often feet are looked at: nearer samples say the same.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// Samples kept: the last thirteen seconds in which feet were seen.
+const SAMPLES: usize = 256;
+
+/// Samples before they count.
+const SAMPLES_MIN: usize = 3;
+
+/// The share of samples below the one that is taken.
+const QUANTILE: f32 = 0.2;
+
+/// Nearest the floor may be below the camera, metres: nearer, feet are at its own height and
+/// say nothing.
+const BELOW_MIN_M: f32 = 0.4;
+
+/// Sizes outside are not people of whom the lifter has seen any, but feet that are mistaken.
+const FACTORS: (f32, f32) = (0.5, 1.6);
+
+/// Standard deviation of how high a camera is said to hang, relative: a tape measure, a
+/// floor that is not quite even.
+const HEIGHT_SIGMA: f32 = 0.03;
+
+/// Standard deviation of how far down it is said to look, radians: one degree.
+const TILT_SIGMA: f32 = 0.017;
+
+/// Standard deviation of one sample, relative: where an ankle is seen, whether it stands.
+const SAMPLE_SIGMA: f32 = 0.08;
+
+/// Samples that say something new: feet that stand still repeat themselves.
+const SAMPLES_NEW: f32 = 16.0;
+
+/// Time in which the size follows what is known of it, seconds.
+const FOLLOW_S: f32 = 0.15;
+
+/// What is kept of one person's feet.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    samples: [f32; SAMPLES],
+    count: usize,
+    sampled: Option<MonoNs>,
+    stepped: Option<MonoNs>,
+    wanted: Size,
+    factor: f32,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            samples: [1.0; SAMPLES],
+            count: 0,
+            sampled: None,
+            stepped: None,
+            wanted: Size::default(),
+            factor: 1.0,
+        }
+    }
+}
+
+impl Memory {
+    /// Forgets the person.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes the lifter's own joints of the frame of `time`, camera frame, metres, and which
+    /// of them are seen; says by how much to scale them.
+    pub fn step(
+        &mut self,
+        time: MonoNs,
+        mount: &Mount,
+        joints_camera_m: &[Vec3; JOINTS],
+        seen: impl Fn(usize) -> bool,
+    ) -> Size {
+        let due = self.sampled.is_none_or(|last| time.since(last) >= EVERY);
+        if due && ANKLES.into_iter().all(seen) {
+            self.sampled = Some(time);
+            if let Some((factor, mount_sigma)) = sample(mount, joints_camera_m) {
+                self.samples[self.count % SAMPLES] = factor;
+                self.count += 1;
+                self.wanted = self.conclude(mount_sigma);
+            }
+        }
+        let passed = self.stepped.map_or(Duration::ZERO, |last| time.since(last));
+        self.stepped = Some(time);
+        let share = 1.0 - (-passed.as_secs_f32() / FOLLOW_S).exp();
+        self.factor += share * (self.wanted.factor - self.factor);
+        Size {
+            factor: self.factor,
+            ..self.wanted
+        }
+    }
+
+    /// The size that all samples say.
+    fn conclude(&self, mount_sigma: f32) -> Size {
+        let known = self.count.min(SAMPLES);
+        if known < SAMPLES_MIN {
+            return Size::default();
+        }
+        let mut sorted = self.samples;
+        let sorted = &mut sorted[..known];
+        sorted.sort_unstable_by(f32::total_cmp);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most 256 samples"
+        )]
+        let (at, new) = (
+            (QUANTILE * (known - 1) as f32).round() as usize,
+            (known as f32).min(SAMPLES_NEW),
+        );
+        let variance = mount_sigma * mount_sigma + SAMPLE_SIGMA * SAMPLE_SIGMA / new;
+        let prior = PRIOR_SIGMA * PRIOR_SIGMA;
+        Size {
+            factor: (sorted[at].ln() * prior / (prior + variance)).exp(),
+            sigma: (prior * variance / (prior + variance)).sqrt(),
+            source: SizeSource::Floor,
+        }
+    }
+}
+
+/// The size that one pose says, and the relative standard deviation that it has from the mount.
+fn sample(mount: &Mount, joints_camera_m: &[Vec3; JOINTS]) -> Option<(f32, f32)> {
+    let up = mount.up();
+    let ankle = ANKLES
+        .map(|joint| joints_camera_m[joint])
+        .into_iter()
+        .min_by(|a, b| a.dot(up).total_cmp(&b.dot(up)))?;
+    let below = ANKLE_M - ankle.dot(up);
+    if below.is_nan() || below < BELOW_MIN_M {
+        return None;
+    }
+    let factor = mount.height_m / below;
+    let along = (ankle - ankle.dot(up) * up).length();
+    let sigma = HEIGHT_SIGMA.hypot(TILT_SIGMA * along / below);
+    (FACTORS.0..=FACTORS.1)
+        .contains(&factor)
+        .then_some((factor, sigma))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount() -> Mount {
+        Mount {
+            height_m: 1.8,
+            down_deg: 20.0,
+            roll_deg: 2.0,
+        }
+    }
+
+    /// Somebody whose lower ankle is at `height_m` above the floor, 3 m away.
+    fn standing(height_m: f32) -> [Vec3; JOINTS] {
+        let up = mount().up();
+        let forward = (Vec3::Z - Vec3::Z.dot(up) * up).normalize();
+        let mut joints = [3.0 * forward; JOINTS];
+        joints[3] += (height_m - 1.8) * up;
+        joints[6] += (height_m + 0.3 - 1.8) * up;
+        joints
+    }
+
+    fn after(memory: &mut Memory, joints: &[Vec3; JOINTS], seconds: u64) -> Size {
+        let begin = memory.stepped.map_or(1_000_000_000, |last| last.0);
+        let mut size = Size::default();
+        for frame in 1..=30 * seconds {
+            let time = MonoNs(begin + frame * 33_333_333);
+            size = memory.step(time, &mount(), joints, |_| true);
+        }
+        size
+    }
+
+    #[test]
+    fn whoever_stands_on_the_floor_keeps_their_size() {
+        let size = after(&mut Memory::default(), &standing(ANKLE_M), 3);
+        assert!((size.factor - 1.0).abs() < 1e-3, "{size:?}");
+        assert_eq!(size.source, SizeSource::Floor);
+        assert!(size.sigma < 0.08, "{size:?}");
+    }
+
+    #[test]
+    fn a_child_that_was_taken_for_an_adult_is_made_smaller() {
+        // The lifter put the feet a quarter too far below the camera.
+        let joints = standing(ANKLE_M).map(|joint| 1.25 * joint);
+        let size = after(&mut Memory::default(), &joints, 3);
+        assert!((0.79..0.86).contains(&size.factor), "{size:?}");
+    }
+
+    #[test]
+    fn jumps_do_not_make_taller() {
+        let mut memory = Memory::default();
+        for _ in 0..4 {
+            after(&mut memory, &standing(ANKLE_M), 2);
+            after(&mut memory, &standing(ANKLE_M + 0.4), 1);
+        }
+        assert!((memory.factor - 1.0).abs() < 0.02, "{}", memory.factor);
+    }
+
+    #[test]
+    fn without_feet_or_with_feet_at_the_cameras_height_the_guess_stands() {
+        let mut memory = Memory::default();
+        let joints = standing(ANKLE_M).map(|joint| 1.25 * joint);
+        for frame in 0..60 {
+            let time = MonoNs(1_000_000_000 + frame * 33_333_333);
+            let size = memory.step(time, &mount(), &joints, |joint| joint != 6);
+            assert_eq!(size, Size::default());
+        }
+        let size = after(&mut memory, &standing(1.7), 3);
+        assert_eq!(size, Size::default());
+    }
+}
