@@ -90,6 +90,7 @@ fn estimate(step: u16, rays: &RaySample, hidden: &[usize]) -> Estimate {
         states[*joint] = JointState::Absent;
     }
     Estimate {
+        size: poised::pose::Size::default(),
         root_camera_m: Vec3::new(0.0, 0.0, 3.0),
         root_sigma_m: 0.1,
         relative_camera_m: pose(step),
