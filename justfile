@@ -26,3 +26,15 @@ bless *ARGS:
 
 fuzz TARGET SECONDS="60":
     ./dev fuzz {{TARGET}} {{SECONDS}}
+
+vm:
+    ./dev vm
+
+field *ARGS:
+    ./dev field {{ARGS}}
+
+package:
+    ./dev package
+
+cross:
+    ./dev cross

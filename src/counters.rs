@@ -142,6 +142,10 @@ pub struct Counters {
     pub published: Count,
     /// Pose messages that were older than they should be when published.
     pub late: Count,
+    /// Grows as long as the estimate thread is not stuck.
+    pub estimate_beats: Count,
+    /// Grows as long as the publish thread is not stuck.
+    pub publish_beats: Count,
     /// From capture to the message being handed to Zenoh.
     pub latency: Histogram,
     drops: [Count; Drop::ALL.len()],
@@ -167,6 +171,15 @@ impl Counters {
             _ => None,
         };
         self.drops[reason as usize].get() + capture.map_or(0, |c| c.load(Ordering::Relaxed))
+    }
+
+    /// How often each thread has gone round: capture, estimate, publish. One that stands still is stuck.
+    pub fn beats(&self) -> [u64; 3] {
+        [
+            self.capture.beats.load(Ordering::Relaxed),
+            self.estimate_beats.get(),
+            self.publish_beats.get(),
+        ]
     }
 
     /// Frames that came from the camera whole.

@@ -23,6 +23,9 @@ pub const IMAGE_BYTES_PER_PX: usize = 3;
 /// the budget. Slots are made for the size the camera really delivers.
 pub const FRAME_BYTES: usize = FRAME_SLOTS * IMAGE_PX_MAX * IMAGE_BYTES_PER_PX;
 
+/// Video nodes looked at when a camera is searched for: a device with several cameras has a few nodes each.
+pub const VIDEO_NODES_MAX: usize = 64;
+
 /// People in one frame. The message, the tracker and every loop over people end here.
 pub const PEOPLE_MAX: usize = 8;
 

@@ -56,6 +56,30 @@ pub struct Settings {
     pub publish: PublishConfig,
     /// Names and endpoints.
     pub zenoh: ZenohConfig,
+    /// What is logged.
+    pub log: LogConfig,
+}
+
+/// `[log]`: how much is logged. May change while the daemon runs (SIGHUP).
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `"error"`: a person has to act. `"warn"`: it went on, but worse. `"info"` (default): life cycle and
+    /// figures. `-v` and `RUST_LOG` on the command line win.
+    pub level: LogLevel,
+}
+
+/// Least urgent lines that are logged.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only what a person has to act on.
+    Error,
+    /// And what went worse than it should.
+    Warn,
+    /// And the life cycle.
+    #[default]
+    Info,
 }
 
 /// `[camera]`: one source of frames. Without any, the V4L2 device with its defaults.
@@ -109,6 +133,38 @@ impl Settings {
         self.semantics.validate()?;
         self.publish.validate()?;
         self.zenoh.validate()
+    }
+
+    /// The sections in which `new` differs and that need a new start of the daemon.
+    ///
+    /// `[publish]` and `[log]` are not among them: they may change while it runs.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        // Taken apart by name, so that a section added later cannot be forgotten here.
+        let Self {
+            camera,
+            calibration,
+            models,
+            people,
+            track,
+            lift,
+            semantics,
+            publish: _,
+            zenoh,
+            log: _,
+        } = self;
+        [
+            ("camera", *camera == new.camera),
+            ("calibration", *calibration == new.calibration),
+            ("models", *models == new.models),
+            ("people", *people == new.people),
+            ("track", *track == new.track),
+            ("lift", *lift == new.lift),
+            ("semantics", *semantics == new.semantics),
+            ("zenoh", *zenoh == new.zenoh),
+        ]
+        .into_iter()
+        .filter_map(|(section, same)| (!same).then_some(section))
+        .collect()
     }
 
     /// The sections that turn frames into poses.
@@ -179,6 +235,19 @@ mod tests {
             "people.people_max = 9: must be from 1 to 8"
         );
         assert!(refused("[camera]\nname = \"a/b\"").starts_with("camera.name = \"a/b\""));
+    }
+
+    #[test]
+    fn sections_that_need_a_new_start_are_named_and_the_others_are_not() {
+        let old = Settings::default();
+        let mut new = old.clone();
+        new.publish.late_after_ms += 1;
+        new.log.level = LogLevel::Warn;
+        assert!(old.needs_restart(&new).is_empty());
+        new.camera.name = "side".into();
+        new.zenoh.site = "hall".into();
+        assert_eq!(old.needs_restart(&new), ["camera", "zenoh"]);
+        assert!(refused("[log]\nlevel = \"debug\"").contains("debug"));
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn the_daemon_publishes_to_a_subscriber_and_leaves_on_sigterm() {
         std::thread::sleep(Duration::from_millis(20));
     }
     daemon.terminate();
-    assert_eq!(daemon.exit_within(Duration::from_secs(5)), Some(0));
+    assert_eq!(daemon.exit_within(Duration::from_secs(2)), Some(0));
 
     let seen = seen.lock().unwrap();
     let mut last = None;

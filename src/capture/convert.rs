@@ -96,6 +96,13 @@ pub fn unpad_into(
     Ok(())
 }
 
+/// Swaps the bytes of each pair: UYVY to YUYV.
+pub fn swap_pairs(bytes: &mut [u8]) {
+    for pair in bytes.as_chunks_mut::<2>().0 {
+        pair.swap(0, 1);
+    }
+}
+
 /// Decoder settings: RGB out, a truncated image is an error, nothing larger than we accept.
 fn jpeg_options() -> DecoderOptions {
     DecoderOptions::default()

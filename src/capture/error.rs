@@ -77,7 +77,7 @@ pub enum CaptureError {
         frames: u32,
     },
     /// A system call failed.
-    #[error("{call} failed with errno {errno} after frame {last_sequence}")]
+    #[error("{call} after frame {last_sequence}: {}", std::io::Error::from_raw_os_error(*.errno))]
     System {
         /// Name of the request, as in the kernel's documents.
         call: &'static str,
@@ -89,6 +89,14 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// The number of the frame that is not fit for use, where there was one.
+    pub const fn bad_frame(self) -> Option<u32> {
+        match self {
+            Self::ShortFrame { sequence, .. } | Self::Damaged { sequence } => Some(sequence),
+            _ => None,
+        }
+    }
+
     /// How the capture thread answers this error.
     pub const fn severity(self) -> Severity {
         match self {

@@ -5,6 +5,7 @@ mod error;
 pub mod faults;
 pub mod ffmpeg;
 pub mod files;
+pub mod find;
 mod open;
 pub mod paced;
 pub mod synthetic;

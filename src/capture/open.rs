@@ -123,6 +123,14 @@ pub enum OpenError {
         /// What it lacks.
         what: &'static str,
     },
+    /// The camera is not among those that are there, or cannot be told from another.
+    #[error("{wanted}: no such camera; {found}")]
+    NoSuchCamera {
+        /// What was looked for.
+        wanted: String,
+        /// What there is, in words.
+        found: String,
+    },
     /// A device without a format we read.
     #[error("{device}: offers {offered}, but {wanted} is asked for")]
     NoFormat {
@@ -133,6 +141,20 @@ pub enum OpenError {
         /// What was asked for.
         wanted: String,
     },
+}
+
+impl OpenError {
+    /// Whether it may pass by itself: a camera that is not plugged in, held by another program, or not yet
+    /// given to our group.
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::Device { .. }
+                | Self::NoSuchCamera { .. }
+                | Self::Silent { .. }
+        )
+    }
 }
 
 /// Checks that images of this size fit.
@@ -193,7 +215,7 @@ pub fn open_source(name: &str) -> Result<Box<dyn Camera>, OpenError> {
         Ok(Box::new(ImageFolder::open(path, FOLDER_RATE_HZ)?))
     } else if kind.is_char_device() {
         Ok(Box::new(V4l2Camera::open(&V4l2Config {
-            device: path.to_owned(),
+            device: Some(path.to_owned()),
             ..V4l2Config::default()
         })?))
     } else if kind.is_file() {

@@ -12,7 +12,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Camera, CaptureError, Next, OpenError, Severity};
+use super::{Camera, CameraMode, CaptureError, Next, OpenError, Severity};
 use crate::clock::{Clock, MonoNs};
 use crate::frame::Frame;
 use crate::pipeline::mailbox::{Mailbox, Put};
@@ -28,8 +28,13 @@ pub const SILENT_MAX: Duration = Duration::from_secs(3);
 /// First pause before the camera is opened again; it doubles each time.
 pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 
-/// Longest pause before the camera is opened again.
-pub const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// Longest pause before the camera is opened again. Looking for it costs next to nothing, and whoever plugs it in
+/// stands there and waits.
+pub const RETRY_LONGEST: Duration = Duration::from_secs(2);
+
+/// Times in a row that a camera may come back with another image size before the thread gives up: everything
+/// behind is made for the first size, so only a new start helps.
+pub const MISFITS_MAX: u32 = 3;
 
 /// How often the stop flag is looked at in such a pause.
 pub const RETRY_LOOK: Duration = Duration::from_millis(50);
@@ -92,8 +97,14 @@ pub struct CaptureCounters {
     state: AtomicU8,
     /// The last error, until someone takes it.
     pub last_error: Mailbox<CaptureError>,
-    /// Why the camera had to be closed or could not be opened, in words.
+    /// Why the camera had to be closed or could not be opened, in words, for the log.
     pub last_trouble: Mailbox<String>,
+    /// Why the camera had to be closed, in words, for the event.
+    pub lost_because: Mailbox<String>,
+    /// Which camera came back, in words, for the event.
+    pub back_as: Mailbox<String>,
+    /// Grows as long as the thread is not stuck.
+    pub beats: AtomicU64,
 }
 
 impl CaptureCounters {
@@ -157,8 +168,8 @@ pub struct Shared<'a> {
 /// Runs until stopped, until the recording is over, or until the camera fails and
 /// `reopen` is `None`. Wakes the other side at the end.
 ///
-/// A camera that comes back with another size or format is closed again:
-/// everything behind is made for the first one.
+/// A camera that comes back with another image size is closed again, because everything behind is made for the
+/// first one; after [`MISFITS_MAX`] times in a row that is the end.
 pub fn run(
     mut camera: Box<dyn Camera>,
     mut reopen: Option<&mut Reopen<'_>>,
@@ -177,7 +188,8 @@ pub fn run(
         };
         let said = camera
             .complaint()
-            .map_or_else(|| error.to_string(), str::to_owned);
+            .map_or_else(|| format!("{}: {error}", camera.mode().name), str::to_owned);
+        let _ = shared.counters.lost_because.put(said.clone());
         let _ = shared.counters.last_trouble.put(said);
         shared.counters.set_state(CameraState::Lost);
         let Some(reopen) = reopen
@@ -189,56 +201,80 @@ pub fn run(
         };
         // Closed before it is opened: a device can be open once only.
         drop(camera);
-        let same = |again: &dyn Camera| {
-            let mode = again.mode();
-            (mode.width_px, mode.height_px, mode.format)
-                == (agreed.width_px, agreed.height_px, agreed.format)
+        camera = match open_again(reopen, &agreed, shared) {
+            Ok(again) => again,
+            Err(ended) => {
+                filler.wake();
+                return ended;
+            }
         };
-        let Some(again) = open_again(reopen, &same, shared) else {
-            filler.wake();
-            return Ended::Stopped;
-        };
-        camera = again;
+        let _ = shared.counters.back_as.put(camera.mode().name.clone());
         // Its numbers begin anew; the machine's time does not.
         order.sequence = None;
     }
 }
 
-/// Tries to open the camera until it works; `None` when asked to stop.
+/// Tries to open the camera until it works, it fits no more, or we are asked to stop.
 fn open_again(
     reopen: &mut Reopen<'_>,
-    same: &dyn Fn(&dyn Camera) -> bool,
+    agreed: &CameraMode,
     shared: Shared<'_>,
-) -> Option<Box<dyn Camera>> {
+) -> Result<Box<dyn Camera>, Ended> {
     let mut pause = RETRY_FIRST;
+    let mut misfits = 0;
     loop {
         let mut left = pause;
         while !left.is_zero() {
             if shared.stop.load(Ordering::Acquire) {
-                return None;
+                return Err(Ended::Stopped);
             }
+            add(&shared.counters.beats, 1);
             let look = left.min(RETRY_LOOK);
             std::thread::park_timeout(look);
             left -= look;
         }
         let trouble = match reopen() {
-            Ok(camera) if same(camera.as_ref()) => {
-                add(&shared.counters.reopened, 1);
-                return Some(camera);
-            }
             Ok(camera) => {
                 let mode = camera.mode();
+                let size = (mode.width_px, mode.height_px);
+                if size == (agreed.width_px, agreed.height_px) {
+                    add(&shared.counters.reopened, 1);
+                    return Ok(camera);
+                }
+                misfits += 1;
+                if misfits == MISFITS_MAX {
+                    return Err(Ended::Failed(CaptureError::Resized {
+                        sequence: 0,
+                        width_px: size.0,
+                        height_px: size.1,
+                    }));
+                }
                 format!(
-                    "{}: came back as {}x{} {:?}, not as it was at the start",
-                    mode.name, mode.width_px, mode.height_px, mode.format
+                    "{}: came back as {}x{}, not as {}x{} as at the start",
+                    mode.name, size.0, size.1, agreed.width_px, agreed.height_px
                 )
             }
-            Err(error) => error.to_string(),
+            Err(error) => {
+                misfits = 0;
+                words(&error)
+            }
         };
         add(&shared.counters.reopen_failed, 1);
         let _ = shared.counters.last_trouble.put(trouble);
         pause = (pause * 2).min(RETRY_LONGEST);
     }
+}
+
+/// An error and its causes in one line.
+pub fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
 }
 
 enum Left {
@@ -261,6 +297,7 @@ fn stream(
         if shared.stop.load(Ordering::Acquire) {
             return Left::Ended(Ended::Stopped);
         }
+        add(&counters.beats, 1);
         let Some(mut slot) = in_hand.take().or_else(|| filler.free()) else {
             // Only where the other side keeps more than its share.
             std::thread::park_timeout(Duration::from_millis(1));
@@ -283,6 +320,9 @@ fn stream(
             }
             Err(error) => {
                 counters.count(error);
+                if let Some(sequence) = error.bad_frame() {
+                    order.number(sequence, counters);
+                }
                 in_hand = Some(slot);
                 let go_on = match error {
                     CaptureError::Timeout { .. } => {
@@ -298,6 +338,13 @@ fn stream(
                 if go_on {
                     continue;
                 }
+                let error = match error {
+                    CaptureError::Timeout { last_sequence, .. } => CaptureError::Timeout {
+                        waited_ms: u32::try_from(silent.as_millis()).unwrap_or(u32::MAX),
+                        last_sequence,
+                    },
+                    other => other,
+                };
                 if let Some(slot) = in_hand {
                     filler.keep(slot);
                 }
@@ -339,6 +386,17 @@ struct Order {
 }
 
 impl Order {
+    /// Counts what was lost before the frame of this number, whatever becomes of that one.
+    fn number(&mut self, sequence: u32, counters: &CaptureCounters) {
+        if let Some(before) = self.sequence.replace(sequence) {
+            // A large step is a new start of the count, not a loss.
+            let gap = sequence.wrapping_sub(before).wrapping_sub(1);
+            if gap < 1000 {
+                add(&counters.lost, u64::from(gap));
+            }
+        }
+    }
+
     /// Counts what was lost before this frame and puts its time right; false
     /// where it has to be left out.
     fn accept(&mut self, frame: &mut Frame, shared: Shared<'_>) -> bool {
@@ -346,13 +404,7 @@ impl Order {
         let now = shared.clock.now();
         counters.last_frame_ns.store(now.0, Ordering::Relaxed);
         let meta = &mut frame.meta;
-        if let Some(before) = self.sequence.replace(meta.sequence) {
-            // A large step is a new start of the count, not a loss.
-            let gap = meta.sequence.wrapping_sub(before).wrapping_sub(1);
-            if gap < 1000 {
-                add(&counters.lost, u64::from(gap));
-            }
-        }
+        self.number(meta.sequence, counters);
         if matches!(shared.clock, Clock::Live)
             && (meta.capture.since(now) > STAMP_AHEAD_MAX
                 || now.since(meta.capture) > STAMP_AGE_MAX)
@@ -475,7 +527,8 @@ mod tests {
         assert_eq!((newest, ended), (Some(5), Ended::Over));
         assert_eq!(value(&counters.damaged), 1);
         assert_eq!(value(&counters.short), 1);
-        assert_eq!(value(&counters.lost), 4);
+        // 3 and 4; the damaged and the short one are counted as such.
+        assert_eq!(value(&counters.lost), 2);
         assert!(counters.last_error.take().is_some());
     }
 
@@ -551,6 +604,28 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_that_stays_another_size_ends_the_thread() {
+        let counters = CaptureCounters::default();
+        let mut tries = 0;
+        let mut reopen = || {
+            tries += 1;
+            Ok(listed(128, []))
+        };
+        let first = listed(64, [Ok((0, 100)), Err(UNPLUGGED)]);
+        let (_, ended) = run_list(first, Some(&mut reopen), &counters);
+        let Ended::Failed(error) = ended else {
+            panic!("{ended:?}");
+        };
+        assert!(error.to_string().contains("128x64"), "{error}");
+        assert_eq!(tries, MISFITS_MAX);
+        let lost = counters.lost_because.take().unwrap();
+        assert!(
+            lost.starts_with("list: VIDIOC_DQBUF after frame 0: No such device"),
+            "{lost}"
+        );
+    }
+
+    #[test]
     fn without_a_way_to_open_it_again_the_error_ends_the_thread() {
         let counters = CaptureCounters::default();
         let (_, ended) = run_list(listed(64, [Err(UNPLUGGED)]), None, &counters);
@@ -564,7 +639,7 @@ mod tests {
         let (_, ended) = run_list(camera, Some(&mut reopen), &counters);
         assert_eq!(ended, Ended::Failed(short));
         let trouble = counters.last_trouble.take().unwrap();
-        assert_eq!(trouble, "the recording ended after 30 of 100 frames");
+        assert_eq!(trouble, "list: the recording ended after 30 of 100 frames");
     }
 
     #[test]

@@ -6,12 +6,13 @@
 //! needs, the error flag, a timestamp on another clock.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::convert::{ConvertError, jpeg_into, unpad_into};
+use super::convert::{ConvertError, jpeg_into, swap_pairs, unpad_into};
+use super::find::{Identity, find, identify};
 use super::open::{OpenError, check_size};
 use super::{Camera, CameraMode, CaptureError, Next};
 use crate::clock::{Clock, MonoNs};
@@ -34,6 +35,8 @@ const BUFFERS: u32 = 4;
 pub enum V4l2Format {
     /// 4:2:2, two pixels in four bytes.
     Yuyv,
+    /// The same with the bytes of each pair swapped; what many board cameras give.
+    Uyvy,
     /// 4:2:0 in two planes.
     Nv12,
     /// Brightness only; infrared cameras.
@@ -47,6 +50,7 @@ impl V4l2Format {
     pub const fn fourcc(self) -> [u8; 4] {
         match self {
             Self::Yuyv => *b"YUYV",
+            Self::Uyvy => *b"UYVY",
             Self::Nv12 => *b"NV12",
             Self::Grey => *b"GREY",
             Self::Mjpg => *b"MJPG",
@@ -56,7 +60,7 @@ impl V4l2Format {
     /// The layout of the frames handed over.
     pub const fn frame_format(self) -> PixelFormat {
         match self {
-            Self::Yuyv => PixelFormat::Yuyv,
+            Self::Yuyv | Self::Uyvy => PixelFormat::Yuyv,
             Self::Nv12 => PixelFormat::Nv12,
             Self::Grey => PixelFormat::Grey,
             Self::Mjpg => PixelFormat::Rgb24,
@@ -73,7 +77,7 @@ impl V4l2Format {
 ///     width_px = 1280
 ///     height_px = 720
 ///     rate_hz = 30
-///     formats = ["yuyv", "nv12", "grey", "mjpg"]
+///     formats = ["yuyv", "uyvy", "nv12", "grey", "mjpg"]
 ///     "#,
 /// )?;
 /// config.validate()?;
@@ -82,8 +86,14 @@ impl V4l2Format {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct V4l2Config {
-    /// Device node. `/dev/v4l/by-id/...` stays the same when cameras are replugged.
-    pub device: PathBuf,
+    /// Device node. `/dev/v4l/by-id/...` stays the same when cameras are replugged. A camera named by
+    /// number is looked for under other numbers once it has streamed. Default: `/dev/video0`, unless `card`
+    /// or `bus` says which camera.
+    pub device: Option<PathBuf>,
+    /// Instead of `device`: what the camera calls itself, as `poised doctor` shows it. There must be only one.
+    pub card: Option<String>,
+    /// Instead of `device`, or beside `card`: where it is plugged in, as `poised doctor` shows it.
+    pub bus: Option<String>,
     /// Width asked of the driver, in pixels; even, because 4:2:2 pairs columns.
     pub width_px: u32,
     /// Height asked of the driver, in pixels; even, because 4:2:0 pairs rows.
@@ -98,12 +108,15 @@ pub struct V4l2Config {
 impl Default for V4l2Config {
     fn default() -> Self {
         Self {
-            device: PathBuf::from("/dev/video0"),
+            device: None,
+            card: None,
+            bus: None,
             width_px: 640,
             height_px: 480,
             rate_hz: 30,
             formats: vec![
                 V4l2Format::Yuyv,
+                V4l2Format::Uyvy,
                 V4l2Format::Nv12,
                 V4l2Format::Grey,
                 V4l2Format::Mjpg,
@@ -113,6 +126,21 @@ impl Default for V4l2Config {
 }
 
 impl V4l2Config {
+    /// The node, where the camera is named by it.
+    pub fn device(&self) -> &Path {
+        self.device.as_deref().unwrap_or(Path::new("/dev/video0"))
+    }
+
+    /// How the camera is named, in words.
+    pub fn name(&self) -> String {
+        match (&self.card, &self.bus) {
+            (None, None) => self.device().display().to_string(),
+            (Some(card), None) => format!("card {card:?}"),
+            (None, Some(bus)) => format!("bus {bus:?}"),
+            (Some(card), Some(bus)) => format!("card {card:?} at bus {bus:?}"),
+        }
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -135,11 +163,18 @@ impl V4l2Config {
                 });
             }
         }
+        if self.device.is_some() && (self.card.is_some() || self.bus.is_some()) {
+            return Err(ConfigError::Value {
+                key: "capture.device",
+                value: self.device().display().to_string(),
+                want: "left out where card or bus says which camera",
+            });
+        }
         if self.formats.is_empty() {
             return Err(ConfigError::Value {
                 key: "capture.formats",
                 value: "[]".to_owned(),
-                want: "at least one of yuyv, nv12, grey, mjpg",
+                want: "at least one of yuyv, uyvy, nv12, grey, mjpg",
             });
         }
         Ok(())
@@ -229,6 +264,9 @@ fn convert(
             out,
         ),
     };
+    if format == V4l2Format::Uyvy && converted.is_ok() {
+        swap_pairs(out);
+    }
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     converted.map_err(|error| match error {
         ConvertError::Short { got, want } => CaptureError::ShortFrame {
@@ -259,6 +297,38 @@ pub struct V4l2Camera {
     last_sequence: u32,
 }
 
+/// A camera that may come and go: finds it again, under whatever number.
+#[derive(Clone, Debug)]
+pub struct V4l2Source {
+    config: V4l2Config,
+    known: Option<Identity>,
+}
+
+impl V4l2Source {
+    /// The camera that `config` means.
+    pub const fn new(config: V4l2Config) -> Self {
+        Self {
+            config,
+            known: None,
+        }
+    }
+
+    /// Opens it. From then on only the same camera is taken for it, unless `device` is a link, `card` or
+    /// `bus` says which one is meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`V4l2Camera::open`]; [`OpenError::NoSuchCamera`] where it is not there, or another is in its place.
+    pub fn open(&mut self) -> Result<V4l2Camera, OpenError> {
+        let node = find(&self.config, self.known.as_ref())?;
+        let camera = V4l2Camera::open_node(&node, &self.config)?;
+        if let Some(identity) = identify(&node) {
+            self.known = Some(identity);
+        }
+        Ok(camera)
+    }
+}
+
 impl V4l2Camera {
     /// Opens a device, negotiates a mode and starts to stream.
     ///
@@ -267,17 +337,20 @@ impl V4l2Camera {
     /// There is no such device, it is in use, it is no camera, or it has none of
     /// the formats asked for.
     pub fn open(config: &V4l2Config) -> Result<Self, OpenError> {
-        let path = &config.device;
+        V4l2Source::new(config.clone()).open()
+    }
+
+    fn open_node(path: &Path, config: &V4l2Config) -> Result<Self, OpenError> {
         let failed = |call: &'static str| {
             move |source: std::io::Error| OpenError::Device {
-                device: path.clone(),
+                device: path.to_owned(),
                 call,
                 source,
             }
         };
         let device = Device::open(path).map_err(failed("open"))?;
         let capability = device.capability().map_err(|_| OpenError::NotACamera {
-            device: path.clone(),
+            device: path.to_owned(),
             what: "is no video device",
         })?;
         for (bit, what) in [
@@ -289,14 +362,14 @@ impl V4l2Camera {
         ] {
             if capability.bits & bit == 0 {
                 return Err(OpenError::NotACamera {
-                    device: path.clone(),
+                    device: path.to_owned(),
                     what,
                 });
             }
         }
         let offered = device.formats();
         let Some(offer) = choose(config, &offers(&device, config, &offered)) else {
-            return Err(no_format(config, &offered));
+            return Err(no_format(path, config, &offered));
         };
         let agreed = device
             .set_format(PixFormat {
@@ -307,7 +380,7 @@ impl V4l2Camera {
             })
             .map_err(failed("VIDIOC_S_FMT"))?;
         if agreed.fourcc != offer.format.fourcc() {
-            return Err(no_format(config, &[agreed.fourcc]));
+            return Err(no_format(path, config, &[agreed.fourcc]));
         }
         check_size(
             &path.display().to_string(),
@@ -324,7 +397,7 @@ impl V4l2Camera {
         let stream = Stream::start(device, BUFFERS).map_err(|(call, error)| failed(call)(error))?;
         Ok(Self {
             mode: CameraMode {
-                name: capability.card,
+                name: format!("{} ({})", path.display(), capability.card),
                 width_px: agreed.width_px,
                 height_px: agreed.height_px,
                 rate_hz,
@@ -348,7 +421,10 @@ impl V4l2Camera {
 
     /// Waits for a filled buffer.
     fn dequeue(&self, timeout: Duration) -> Result<Dequeued, CaptureError> {
+        /// Times a driver may call us for a frame it does not have, in one wait.
+        const FALSE_CALLS_MAX: u32 = 16;
         let deadline = self.clock.now().plus(timeout);
+        let mut false_calls = 0;
         loop {
             // Asked first: a frame that is there costs no wait.
             match self.stream.dequeue() {
@@ -363,8 +439,14 @@ impl V4l2Camera {
                     last_sequence: self.last_sequence,
                 });
             }
-            wait_readable([self.stream.as_fd()], left)
+            let [ready] = wait_readable([self.stream.as_fd()], left)
                 .map_err(|error| self.failed("poll", &error))?;
+            false_calls += u32::from(ready);
+            if false_calls > FALSE_CALLS_MAX {
+                // It would keep the processor busy and never give a frame.
+                let error = std::io::Error::from_raw_os_error(libc::EIO);
+                return Err(self.failed("poll", &error));
+            }
         }
     }
 }
@@ -396,7 +478,7 @@ fn offers(device: &Device, config: &V4l2Config, offered: &[[u8; 4]]) -> Vec<Offe
     offers
 }
 
-fn no_format(config: &V4l2Config, offered: &[[u8; 4]]) -> OpenError {
+fn no_format(node: &Path, config: &V4l2Config, offered: &[[u8; 4]]) -> OpenError {
     let names = |formats: &mut dyn Iterator<Item = [u8; 4]>| {
         let names: Vec<String> = formats
             .map(|fourcc| String::from_utf8_lossy(&fourcc).trim_end().to_owned())
@@ -408,7 +490,7 @@ fn no_format(config: &V4l2Config, offered: &[[u8; 4]]) -> OpenError {
         }
     };
     OpenError::NoFormat {
-        device: config.device.clone(),
+        device: node.to_owned(),
         offered: names(&mut offered.iter().copied()),
         wanted: names(&mut config.formats.iter().map(|format| format.fourcc())),
     }
@@ -575,6 +657,17 @@ mod tests {
                 want: 16
             })
         );
+        assert_eq!(
+            convert(
+                V4l2Format::Uyvy,
+                agreed,
+                7,
+                &[1, 2, 3, 4].repeat(4),
+                &mut out
+            ),
+            Ok(())
+        );
+        assert_eq!(out, [2, 1, 4, 3].repeat(4));
         agreed = PixFormat {
             fourcc: *b"MJPG",
             width_px: 48,
@@ -612,6 +705,10 @@ mod tests {
             refused(|c| c.width_px = 641),
             "capture.width_px = \"641\": must be an even number"
         );
+        assert_eq!(
+            refused(|c| (c.device, c.card) = (Some("/dev/video1".into()), Some("HD".into()))),
+            "capture.device = \"/dev/video1\": must be left out where card or bus says which camera"
+        );
         assert!(refused(|c| c.formats.clear()).starts_with("capture.formats"));
         assert!(toml::from_str::<V4l2Config>("widht_px = 3").is_err());
         assert!(toml::from_str::<V4l2Config>("formats = [\"h264\"]").is_err());
@@ -619,17 +716,18 @@ mod tests {
 
     #[test]
     fn a_device_without_our_formats_is_told_what_it_offers() {
-        let error = no_format(&V4l2Config::default(), &[*b"H264", *b"BA81"]);
+        let node = Path::new("/dev/video0");
+        let error = no_format(node, &V4l2Config::default(), &[*b"H264", *b"BA81"]);
         assert_eq!(
             error.to_string(),
-            "/dev/video0: offers H264, BA81, but YUYV, NV12, GREY, MJPG is asked for"
+            "/dev/video0: offers H264, BA81, but YUYV, UYVY, NV12, GREY, MJPG is asked for"
         );
     }
 
     #[test]
     fn what_is_no_camera_is_refused_by_name() {
         let config = V4l2Config {
-            device: PathBuf::from("/dev/null"),
+            device: Some(PathBuf::from("/dev/null")),
             ..V4l2Config::default()
         };
         let message = V4l2Camera::open(&config).unwrap_err().to_string();

@@ -26,6 +26,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let calibration = Calibration::read(path).map_err(StartError::from)?;
         println!("calibration: {calibration}");
     }
+    settings.zenoh.check_file().map_err(StartError::from)?;
     let estimator = Estimator::open(&settings.estimate())?;
     println!("networks: load and run in {}", estimator.engine());
     println!(

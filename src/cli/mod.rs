@@ -12,11 +12,13 @@ mod doctor;
 mod eval;
 pub mod exit;
 pub mod log;
+mod man;
 mod models;
 mod poses;
 mod replay;
 mod report;
 mod run;
+mod service;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -52,6 +54,9 @@ enum Command {
     Doctor(doctor::Options),
     /// Subscribe and show a live table.
     Watch(watch::Options),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(man::Options),
 }
 
 impl Arguments {
@@ -81,5 +86,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Models(options) => models::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Watch(options) => watch::run(&options),
+        Command::Man(options) => man::run(&options),
     }
 }

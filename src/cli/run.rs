@@ -1,32 +1,38 @@
 //! `poised run`: the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use log::{info, warn};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use poised::capture::paced::Paced;
 use poised::capture::synthetic::SyntheticCamera;
-use poised::capture::thread::Ended;
-use poised::capture::v4l2::{V4l2Camera, V4l2Config};
+use poised::capture::thread::{CameraState, Ended, RETRY_LONGEST, words};
+use poised::capture::v4l2::V4l2Source;
 use poised::capture::{Camera, OpenError, open_source};
 use poised::clock::Clock;
 use poised::counters::{Counters, Drop, Reading};
 use poised::error::StartError;
 use poised::pipeline::estimate::Estimator;
+use poised::pipeline::mailbox::Mailbox;
 use poised::pipeline::wiring::{self, Parts};
-use poised::publish::{Documents, Outlet, Publisher};
-use poised::settings::{CameraConfig, Settings};
+use poised::publish::{Documents, Outlet, PublishConfig, Publisher};
+use poised::settings::{CameraConfig, LogLevel, Settings};
+
+use super::service::Service;
 
 /// Time between two lines of figures in the log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the stop flag is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the publisher is tended while there is no camera yet.
+const IDLE_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -35,7 +41,19 @@ pub struct Options {
     config: PathBuf,
 }
 
+/// What main and the threads share.
+struct Running {
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    clock: Arc<Clock>,
+    counters: Counters,
+    publish: Mailbox<PublishConfig>,
+}
+
 /// Runs until SIGTERM or SIGINT, or until a recording is over.
+///
+/// A camera that is not there yet is waited for; the daemon is on the air meanwhile and says so.
+/// SIGHUP reads the configuration again.
 ///
 /// # Errors
 ///
@@ -43,41 +61,61 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let settings = Settings::read(&options.config).map_err(StartError::from)?;
     let text = poised::config::read_text(&options.config).map_err(StartError::from)?;
-    let stop = Arc::new(AtomicBool::new(false));
+    let running = Running {
+        stop: Arc::default(),
+        reload: Arc::default(),
+        clock: Arc::new(Clock::live()),
+        counters: Counters::default(),
+        publish: Mailbox::new(),
+    };
+    let (clock, counters, stop) = (&running.clock, &running.counters, &running.stop);
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(stop))?;
     }
-    let clock = Arc::new(Clock::live());
-    let counters = Counters::default();
+    signal_hook::flag::register(SIGHUP, Arc::clone(&running.reload))?;
+    let level = log::max_level();
+    set_log_level(settings.log.level, level);
+    let mut service = Service::new(clock.now(), counters);
+
     // Networks first: they take longest and fail most clearly.
     let mut estimator = Estimator::open(&settings.estimate())?;
     let engine = estimator.engine();
-    let camera = open_camera(&settings.camera, &clock)?;
+    let documents = Documents {
+        config: text,
+        calibration: String::new(),
+    };
+    let name = settings.camera.name.as_str();
+    let mut source = Source::new(&settings.camera, clock);
+    // Before the camera's own tries, so that a wrong file is not found out only when the camera comes.
+    if let Some(path) = &settings.calibration.file {
+        poised::calibration::Calibration::read(path).map_err(StartError::from)?;
+    }
+    let mut outlet =
+        Outlet::open(&settings.zenoh, name, documents, clock.now()).map_err(StartError::from)?;
+    if settings.semantics.hints
+        && let Some(hints) = estimator.hear_hints(clock)
+    {
+        outlet.hear_hints(hints).map_err(StartError::from)?;
+        info!("hints are taken on {}", settings.zenoh.key(name, "hint"));
+    }
+    let mut publisher = Publisher::new(&settings.publish, name, engine, clock, counters, outlet);
+    publisher.follow(&running.publish);
+    let Some(camera) = first_camera(&mut source, &mut publisher, &running)? else {
+        publisher.leave();
+        return Ok(());
+    };
     let mode = camera.mode().clone();
     let calibration = settings
         .calibration
         .open(mode.width_px, mode.height_px)
         .map_err(StartError::from)?;
+    publisher.set_calibration(&calibration.to_toml());
     info!(
-        "{}: {}x{} at {} Hz; lens {calibration}; engine {engine}",
+        "{}: {}x{} at {:.1} Hz; lens {calibration}; engine {engine}",
         mode.name, mode.width_px, mode.height_px, mode.rate_hz
     );
-    let documents = Documents {
-        config: text,
-        calibration: calibration.to_toml(),
-    };
-    let name = settings.camera.name.as_str();
-    let mut outlet =
-        Outlet::open(&settings.zenoh, name, documents, clock.now()).map_err(StartError::from)?;
-    if settings.semantics.hints
-        && let Some(hints) = estimator.hear_hints(&clock)
-    {
-        outlet.hear_hints(hints).map_err(StartError::from)?;
-        info!("hints are taken on {}", settings.zenoh.key(name, "hint"));
-    }
-    let publisher = Publisher::new(&settings.publish, name, engine, &clock, &counters, outlet);
     let mut reopen = || {
-        open_camera(&settings.camera, &clock).map_err(|error| match error {
+        source.open().map_err(|error| match error {
             StartError::Camera(error) => error,
             other => OpenError::Missing {
                 name: other.to_string(),
@@ -92,52 +130,178 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             calibration: &calibration,
             estimator,
             publisher,
-            clock: &clock,
-            counters: &counters,
-            stop: &stop,
+            clock,
+            counters,
+            stop,
         },
-        |frames_ended| supervise(&stop, frames_ended, &clock, &counters),
+        |frames_ended| {
+            let mut current = settings.clone();
+            let reload = || reload(&options.config, &mut current, level, &running);
+            supervise(&running, frames_ended, &mut service, reload);
+        },
     )?;
-    info!(
-        "stopped: {}",
-        Line::of(&counters, &mut Past::default(), 0.0)
-    );
+    info!("stopped: {}", Line::of(counters, &mut Past::default(), 0.0));
     match ended {
         Ended::Failed(error) => Err(error.into()),
         Ended::Stopped | Ended::Over => Ok(()),
     }
 }
 
-/// Opens the one source of frames that the configuration names.
-fn open_camera(config: &CameraConfig, clock: &Arc<Clock>) -> Result<Box<dyn Camera>, StartError> {
-    if let Some(synthetic) = &config.synthetic {
-        let camera = SyntheticCamera::live(synthetic, Arc::clone(clock))?;
-        return Ok(Box::new(camera));
-    }
-    if let Some(source) = &config.source {
-        return Ok(Box::new(Paced::new(open_source(source)?)));
-    }
-    let default = V4l2Config::default();
-    let v4l2 = config.v4l2.as_ref().unwrap_or(&default);
-    Ok(Box::new(V4l2Camera::open(v4l2)?))
+/// The one source of frames that the configuration names.
+struct Source<'a> {
+    config: &'a CameraConfig,
+    clock: &'a Arc<Clock>,
+    v4l2: V4l2Source,
 }
 
-/// What main does meanwhile: says how it goes, watches for the end.
-fn supervise(stop: &AtomicBool, frames_ended: &AtomicBool, clock: &Clock, counters: &Counters) {
+impl<'a> Source<'a> {
+    fn new(config: &'a CameraConfig, clock: &'a Arc<Clock>) -> Self {
+        let v4l2 = V4l2Source::new(config.v4l2.clone().unwrap_or_default());
+        Self {
+            config,
+            clock,
+            v4l2,
+        }
+    }
+
+    fn open(&mut self) -> Result<Box<dyn Camera>, StartError> {
+        if let Some(synthetic) = &self.config.synthetic {
+            let camera = SyntheticCamera::live(synthetic, Arc::clone(self.clock))?;
+            return Ok(Box::new(camera));
+        }
+        if let Some(source) = &self.config.source {
+            return Ok(Box::new(Paced::new(open_source(source)?)));
+        }
+        let camera = self.v4l2.open()?;
+        let asked_hz = self.config.v4l2.as_ref().map_or(0, |v4l2| v4l2.rate_hz);
+        let (name, gives_hz) = (&camera.mode().name, camera.mode().rate_hz);
+        #[expect(clippy::cast_precision_loss, reason = "at most 120")]
+        let asked_hz = asked_hz as f32;
+        if gives_hz > 0.0 && gives_hz < 0.95 * asked_hz {
+            warn!("{name}: {asked_hz} Hz asked for, {gives_hz:.1} Hz is what it gives");
+        }
+        Ok(Box::new(camera))
+    }
+}
+
+/// Whether a camera that does not open may come by itself.
+const fn may_wait(error: &StartError) -> bool {
+    matches!(error, StartError::Camera(error) if error.may_pass())
+}
+
+/// Opens the camera, and waits for one that is not there yet, on the air meanwhile; `None` when asked to stop.
+fn first_camera(
+    source: &mut Source<'_>,
+    publisher: &mut Publisher<'_>,
+    running: &Running,
+) -> Result<Option<Box<dyn Camera>>, StartError> {
+    let live = source.config.source.is_none();
+    let mut said = String::new();
+    loop {
+        let error = match source.open() {
+            Ok(camera) => {
+                let _ = running
+                    .counters
+                    .capture
+                    .back_as
+                    .put(camera.mode().name.clone());
+                return Ok(Some(camera));
+            }
+            Err(error) if live && may_wait(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let why = words(&error);
+        if why != said {
+            warn!("camera: {why}; waiting for it");
+            let _ = running.counters.capture.lost_because.put(why.clone());
+            running.counters.capture.set_state(CameraState::Lost);
+            said.clone_from(&why);
+        }
+        Service::waiting(&why);
+        let until = running.clock.now().plus(RETRY_LONGEST);
+        while running.clock.now() < until {
+            if running.stop.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            publisher.idle();
+            std::thread::sleep(IDLE_EVERY);
+        }
+    }
+}
+
+/// The level of the configuration, unless the command line or the environment asked for another one.
+fn set_log_level(wanted: LogLevel, started_with: log::LevelFilter) {
+    let wanted = match wanted {
+        LogLevel::Error => log::LevelFilter::Error,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Info => log::LevelFilter::Info,
+    };
+    let asked_for = std::env::var_os("RUST_LOG").is_some() || started_with > log::LevelFilter::Info;
+    if !asked_for {
+        log::set_max_level(wanted);
+    }
+}
+
+/// Reads the configuration again, takes over what may change while running, and names what may not.
+fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running: &Running) {
+    let new = match Settings::read(path) {
+        Ok(new) => new,
+        Err(error) => {
+            log::error!("not read again, going on as before: {}", words(&error));
+            return;
+        }
+    };
+    let restart = current.needs_restart(&new);
+    if !restart.is_empty() {
+        warn!(
+            "[{}] changed in {}: needs a restart, going on as before",
+            restart.join("], ["),
+            path.display()
+        );
+    }
+    if new.publish != current.publish {
+        // Taken within milliseconds; tried again at the next signal where the publisher is just taking.
+        let _ = running.publish.put(new.publish.clone());
+        current.publish = new.publish;
+        info!("[publish] taken over: {:?}", current.publish);
+    }
+    if new.log != current.log {
+        current.log = new.log;
+        info!("[log] taken over: {:?}", current.log.level);
+        set_log_level(current.log.level, level);
+    }
+    info!("{} read again", path.display());
+}
+
+/// What main does meanwhile: says how it goes, feeds the watchdog, watches for signals and the end.
+fn supervise(
+    running: &Running,
+    frames_ended: &AtomicBool,
+    service: &mut Service,
+    mut reload: impl FnMut(),
+) {
+    let (clock, counters) = (&running.clock, &running.counters);
     let mut said = clock.now();
     let mut past = Past::default();
-    while !stop.load(Ordering::Acquire) && !frames_ended.load(Ordering::Acquire) {
+    while !running.stop.load(Ordering::Acquire) && !frames_ended.load(Ordering::Acquire) {
         std::thread::sleep(LOOK_EVERY);
+        if running.reload.swap(false, Ordering::AcqRel) {
+            reload();
+        }
         if let Some(trouble) = counters.capture.last_trouble.take() {
             warn!("camera: {trouble}");
         }
         let now = clock.now();
+        service.tend(now, counters);
         if now.since(said) >= LOG_EVERY {
             let seconds = now.seconds_after(said);
             said = now;
-            info!("{}", Line::of(counters, &mut past, seconds));
+            let line = Line::of(counters, &mut past, seconds);
+            service.status(&line);
+            info!("{line}");
         }
     }
+    Service::stopping();
 }
 
 /// The counters at the last line.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use clap::Args;
 use poised::error::StartError;
 use poised::pose::JointState;
 use poised::publish::ZenohConfig;
+use poised::publish::json::to_json;
 use poised::publish::read::PoseMessage;
 use poised::publish::subscribe::{Received, Subscription, all_poses};
+use poised::settings::Settings;
 use poised::skeleton::JOINTS;
 
 /// How often the table is drawn anew.
@@ -29,6 +32,12 @@ pub struct Options {
     /// Stop after so many messages.
     #[arg(long)]
     messages: Option<u64>,
+    /// Connect as the [zenoh] section of this configuration says: endpoints, certificates.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Print each message, of any kind, as one JSON object a line with its key.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Subscribes and shows a table until interrupted.
@@ -37,10 +46,16 @@ pub struct Options {
 ///
 /// The key expression is none, or the session does not open.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let config = ZenohConfig {
-        connect: options.connect.clone(),
-        ..ZenohConfig::default()
+    let mut config = match &options.config {
+        Some(file) => Settings::read(file).map_err(StartError::from)?.zenoh,
+        None => ZenohConfig::default(),
     };
+    if !options.connect.is_empty() {
+        config.connect.clone_from(&options.connect);
+    }
+    if options.json {
+        return print_json(&config, options);
+    }
     let (send, receive) = mpsc::channel::<Received>();
     let _subscription = Subscription::open(&config, &options.keys, move |received| {
         // The other end is gone only when this command ends.
@@ -75,6 +90,30 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
         std::io::stdout().flush()?;
         std::thread::sleep(DRAW_EVERY);
+    }
+    Ok(())
+}
+
+/// Prints messages as they come.
+fn print_json(config: &ZenohConfig, options: &Options) -> anyhow::Result<()> {
+    let (send, receive) = mpsc::channel::<String>();
+    let _subscription = Subscription::raw(config, &options.keys, move |key, bytes| {
+        let line = match to_json(bytes) {
+            Ok(message) => serde_json::json!({ "key": key, "message": message }),
+            Err(error) => serde_json::json!({ "key": key, "error": error.to_string() }),
+        };
+        let _ = send.send(line.to_string());
+    })
+    .map_err(StartError::from)?;
+    let most = options.messages.unwrap_or(u64::MAX);
+    let mut out = std::io::stdout().lock();
+    let mut seen = 0;
+    while seen < most {
+        // Zenoh keeps the other end until this command ends.
+        let line = receive.recv()?;
+        writeln!(out, "{line}")?;
+        out.flush()?;
+        seen += 1;
     }
     Ok(())
 }

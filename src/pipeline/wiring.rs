@@ -8,7 +8,8 @@
 //!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
 //! Stop is one flag. Capture leaves first, then estimate, then publish, so that
-//! what was seen is published.
+//! what was estimated is published; a frame that nobody has begun with is let go,
+//! because on a slow machine it would hold up the farewell.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -95,6 +96,7 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
                     clock,
                     counters,
                     frames_ended: &frames_ended,
+                    stop,
                 },
             );
             poses_ended.store(true, Ordering::Release);
@@ -125,6 +127,7 @@ struct Context<'a> {
     clock: &'a Clock,
     counters: &'a Counters,
     frames_ended: &'a AtomicBool,
+    stop: &'a AtomicBool,
 }
 
 /// The estimate thread: takes the newest frame, fills a pose sample, hands it on.
@@ -139,6 +142,11 @@ fn estimate_loop(
         clock, counters, ..
     } = *context;
     loop {
+        counters.estimate_beats.add(1);
+        if context.stop.load(Ordering::Acquire) {
+            poses.wake();
+            return;
+        }
         // Read before the last look, so that the last frame is not left behind.
         let ending = context.frames_ended.load(Ordering::Acquire);
         let Some(frame) = frames.take() else {

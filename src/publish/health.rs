@@ -35,6 +35,8 @@ pub enum Event {
     NoFrames,
     /// Frames come again.
     FramesBack,
+    /// The camera gives frames that cannot be used: short, damaged or of another size.
+    BadFrames,
 }
 
 impl Event {
@@ -47,6 +49,7 @@ impl Event {
             Self::CameraBack => "camera_back",
             Self::NoFrames => "no_frames",
             Self::FramesBack => "frames_back",
+            Self::BadFrames => "bad_frames",
         }
     }
 }

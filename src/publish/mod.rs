@@ -11,6 +11,7 @@
 //! something happens to the camera. What it counts is in [`Counters`].
 
 pub mod health;
+pub mod json;
 mod outlet;
 pub mod read;
 pub mod subscribe;
@@ -27,6 +28,7 @@ use crate::clock::{Clock, MonoNs, unix_ns};
 use crate::config::{ConfigError, check};
 use crate::counters::{Counters, Drop, Timed};
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::pipeline::mailbox::Mailbox;
 use crate::pipeline::slots::Receiver;
 use crate::pose::PoseSample;
 use crate::sys::rt::resident_bytes;
@@ -44,6 +46,9 @@ const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
 /// Wall time is set anew when it has moved by more against the monotonic clock.
 const WALL_STEP_NS: u64 = 1_000_000;
+
+/// Bad frames are said again only after so long without any.
+const BAD_FRAMES_QUIET: Duration = Duration::from_secs(10);
 
 /// `[publish]`: what counts as late, and as silence.
 ///
@@ -104,6 +109,10 @@ pub struct Publisher<'a> {
     captured: u64,
     captured_at: MonoNs,
     silent: bool,
+    bad: u64,
+    bad_at: Option<MonoNs>,
+    announced: bool,
+    changes: Option<&'a Mailbox<PublishConfig>>,
 }
 
 impl<'a> Publisher<'a> {
@@ -139,6 +148,10 @@ impl<'a> Publisher<'a> {
             captured: counters.captured(),
             captured_at: now,
             silent: false,
+            bad: 0,
+            bad_at: None,
+            announced: false,
+            changes: None,
         };
         publisher.set_wall_time();
         publisher
@@ -148,8 +161,9 @@ impl<'a> Publisher<'a> {
     /// `stop` is set and none waits. Set `stop` once the thread that fills them
     /// has left.
     pub fn run(mut self, mut poses: Receiver<'_, PoseSample>, stop: &AtomicBool) {
-        self.event(Event::Started, Some(env!("CARGO_PKG_VERSION")));
+        self.announce();
         loop {
+            self.counters.publish_beats.add(1);
             // Read before the ring is emptied: what was put before the stop goes out.
             let stopping = stop.load(Ordering::Acquire);
             while let Some(mut sample) = poses.take() {
@@ -162,9 +176,37 @@ impl<'a> Publisher<'a> {
             }
             poses.wait(WAIT);
         }
+        self.leave();
+    }
+
+    /// From now on takes over what is put into `changes`.
+    pub const fn follow(&mut self, changes: &'a Mailbox<PublishConfig>) {
+        self.changes = Some(changes);
+    }
+
+    /// The calibration that `/calibration` answers with, where it was not known before.
+    pub fn set_calibration(&self, toml: &str) {
+        self.outlet.set_calibration(toml);
+    }
+
+    /// What is due while there is no camera yet, and so no thread runs: events, health, the session.
+    /// Call it every few milliseconds.
+    pub fn idle(&mut self) {
+        self.announce();
+        self.tend();
+    }
+
+    /// Says goodbye and closes the session.
+    pub fn leave(mut self) {
         self.say_health(self.clock.now());
         self.event(Event::Stopping, None);
         self.outlet.close();
+    }
+
+    fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            self.event(Event::Started, Some(env!("CARGO_PKG_VERSION")));
+        }
     }
 
     /// Publishes one sample; people with a number that is not finite are left out.
@@ -204,6 +246,9 @@ impl<'a> Publisher<'a> {
     /// What is due beside poses: events of the camera, health, the session.
     fn tend(&mut self) {
         let now = self.clock.now();
+        if let Some(config) = self.changes.and_then(Mailbox::take) {
+            self.config = config;
+        }
         self.watch_camera(now);
         if now.since(self.earlier.at()) >= HEALTH_EVERY {
             self.set_wall_time();
@@ -218,8 +263,14 @@ impl<'a> Publisher<'a> {
             let before = std::mem::replace(&mut self.camera_state, state);
             self.captured_at = now;
             match (before, state) {
-                (_, CameraState::Lost) => self.event(Event::CameraLost, None),
-                (CameraState::Lost, CameraState::Running) => self.event(Event::CameraBack, None),
+                (_, CameraState::Lost) => {
+                    let why = self.counters.capture.lost_because.take();
+                    self.event(Event::CameraLost, why.as_deref());
+                }
+                (CameraState::Lost, CameraState::Running) => {
+                    let which = self.counters.capture.back_as.take();
+                    self.event(Event::CameraBack, which.as_deref());
+                }
                 _ => {}
             }
         }
@@ -234,7 +285,29 @@ impl<'a> Publisher<'a> {
         let too_long = silence >= Duration::from_millis(self.config.silent_after_ms.into());
         if state == CameraState::Running && too_long && !self.silent {
             self.silent = true;
-            self.event(Event::NoFrames, None);
+            let detail = format!("none for {} ms", silence.as_millis());
+            self.event(Event::NoFrames, Some(&detail));
+        }
+        self.watch_bad_frames(now);
+    }
+
+    /// Says once that frames are bad, however many there are, and how many of which kind so far.
+    fn watch_bad_frames(&mut self, now: MonoNs) {
+        let [short, damaged] = [Drop::Short, Drop::Damaged].map(|kind| self.counters.drops(kind));
+        let resized = self.counters.capture.resized.load(Ordering::Relaxed);
+        let bad = short + damaged + resized;
+        if bad == self.bad {
+            return;
+        }
+        self.bad = bad;
+        let quiet = self
+            .bad_at
+            .is_none_or(|last| now.since(last) >= BAD_FRAMES_QUIET);
+        self.bad_at = Some(now);
+        if quiet {
+            let detail =
+                format!("so far {short} short, {damaged} damaged, {resized} of another size");
+            self.event(Event::BadFrames, Some(&detail));
         }
     }
 
@@ -257,7 +330,10 @@ impl<'a> Publisher<'a> {
     }
 
     fn event(&mut self, event: Event, detail: Option<&str>) {
-        log::info!("{}: {}", self.camera, event.name());
+        match detail {
+            Some(detail) => log::info!("{}: {} ({detail})", self.camera, event.name()),
+            None => log::info!("{}: {}", self.camera, event.name()),
+        }
         let stamp = self.stamp(self.events, self.clock.now());
         let bytes = health::event(&stamp, event, detail);
         self.events += 1;

@@ -35,7 +35,8 @@ type Last = Arc<Mutex<Option<ZBytes>>>;
 pub struct Outlet {
     config: ZenohConfig,
     camera: String,
-    documents: Documents,
+    config_text: String,
+    calibration: Last,
     last: Last,
     hints: Option<Arc<Hints>>,
     line: Option<Line>,
@@ -77,7 +78,8 @@ impl Outlet {
         let mut outlet = Self {
             config: config.clone(),
             camera: camera.to_owned(),
-            documents,
+            config_text: documents.config,
+            calibration: Arc::new(Mutex::new(Some(documents.calibration.into()))),
             last: Last::default(),
             hints: None,
             line: None,
@@ -153,16 +155,14 @@ impl Outlet {
             let payload = ZBytes::from(payload);
             move || Some(payload.clone())
         };
-        let last = Arc::clone(&self.last);
-        let newest = move || {
-            let last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            last.clone()
+        let newest = |of: &Last| {
+            let of = Arc::clone(of);
+            move || of.lock().unwrap_or_else(PoisonError::into_inner).clone()
         };
         let cbor = |schema| Encoding::APPLICATION_CBOR.with_schema(schema);
-        let documents = self.documents.clone();
         let toml = || Encoding::from("application/toml");
         let answers = [
-            self.answer(&session, "last", cbor(POSE_SCHEMA), newest)?,
+            self.answer(&session, "last", cbor(POSE_SCHEMA), newest(&self.last))?,
             self.answer(
                 &session,
                 "names",
@@ -170,13 +170,13 @@ impl Outlet {
                 fixed(health::names()),
             )?,
             self.answer(&session, "schema", Encoding::TEXT_PLAIN, fixed(CDDL.into()))?,
-            self.answer(&session, "config", toml(), fixed(documents.config.into()))?,
             self.answer(
                 &session,
-                "calibration",
+                "config",
                 toml(),
-                fixed(documents.calibration.into()),
+                fixed(self.config_text.clone().into()),
             )?,
+            self.answer(&session, "calibration", toml(), newest(&self.calibration))?,
         ];
         let key = self.config.key(&self.camera, "alive");
         let alive = session
@@ -277,6 +277,15 @@ impl Outlet {
             }
         }
         self.connected = connected;
+    }
+
+    /// Answers `/calibration` with this from now on.
+    pub fn set_calibration(&self, toml: &str) {
+        let mut room = self
+            .calibration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *room = Some(ZBytes::from(toml));
     }
 
     /// Sessions connected with.

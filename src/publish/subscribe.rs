@@ -42,14 +42,29 @@ impl Subscription {
         keys: &str,
         on_message: impl Fn(Received) + Send + Sync + 'static,
     ) -> Result<Self, SessionError> {
+        Self::raw(config, keys, move |key, bytes| {
+            on_message(Received {
+                key: key.to_owned(),
+                message: decode(bytes),
+            });
+        })
+    }
+
+    /// As [`Self::open`], for messages of any kind: calls `on_message` with key and bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn raw(
+        config: &ZenohConfig,
+        keys: &str,
+        on_message: impl Fn(&str, &[u8]) + Send + Sync + 'static,
+    ) -> Result<Self, SessionError> {
         let session = open(&config.for_subscriber(), Role::Subscriber)?.session;
         let subscriber = session
             .declare_subscriber(keys.to_owned())
             .callback(move |sample| {
-                on_message(Received {
-                    key: sample.key_expr().to_string(),
-                    message: decode(&sample.payload().to_bytes()),
-                });
+                on_message(sample.key_expr().as_str(), &sample.payload().to_bytes());
             })
             .wait()
             .map_err(|source| SessionError::Declare {

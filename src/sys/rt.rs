@@ -2,10 +2,14 @@
 
 #![expect(
     unsafe_code,
-    reason = "clock_gettime has no safe wrapper in the standard library"
+    reason = "clock_gettime, statvfs and adjtimex have no safe wrapper in the standard library"
 )]
 
+use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// The kernel's `CLOCK_MONOTONIC` in nanoseconds: the clock of V4L2 timestamps.
@@ -57,6 +61,37 @@ pub fn resident_bytes() -> Option<u64> {
     // SAFETY: sysconf reads a constant of the system and touches no memory of ours.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     Some(pages * u64::try_from(page_bytes).ok()?)
+}
+
+/// Bytes that an ordinary user may still write on the disk of a folder.
+///
+/// # Errors
+///
+/// There is no such folder.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    let mut told = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `path` ends with a zero and `told` has room for the answer; both outlive the call.
+    let status = unsafe { libc::statvfs(path.as_ptr(), told.as_mut_ptr()) };
+    if status != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed at first and filled by the call; integers, so any bits are a value.
+    let told = unsafe { told.assume_init() };
+    Ok(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+/// Whether somebody (NTP) keeps the wall clock right; `None` where the kernel does not say.
+pub fn wall_clock_is_disciplined() -> Option<bool> {
+    let mut told = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: zeroed means that nothing is to be changed; the answer is written into room that outlives the call.
+    let state = unsafe { libc::adjtimex(told.as_mut_ptr()) };
+    if state < 0 {
+        return None;
+    }
+    // SAFETY: zeroed at first and filled by the call; integers, so any bits are a value.
+    let told = unsafe { told.assume_init() };
+    Some(told.status & libc::STA_UNSYNC == 0)
 }
 
 #[cfg(test)]

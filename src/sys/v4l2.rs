@@ -113,6 +113,8 @@ unsafe impl Plain for raw::v4l2_format {}
 unsafe impl Plain for raw::v4l2_streamparm {}
 // SAFETY: integers and a union of them.
 unsafe impl Plain for raw::v4l2_frmivalenum {}
+// SAFETY: integers and a union of them.
+unsafe impl Plain for raw::v4l2_frmsizeenum {}
 // SAFETY: integers and arrays of them.
 unsafe impl Plain for raw::v4l2_requestbuffers {}
 // SAFETY: integers and unions of integers and a pointer, for which zero is null.
@@ -231,6 +233,42 @@ impl Device {
             height_px: pix.height,
             stride: pix.bytesperline,
         })
+    }
+
+    /// The image sizes it offers in a layout; the largest where it offers a range.
+    pub fn sizes(&self, fourcc: [u8; 4]) -> Vec<PixFormat> {
+        let mut sizes = Vec::new();
+        for index in 0..LIST_MAX {
+            let mut told: raw::v4l2_frmsizeenum = zero();
+            told.index = index;
+            told.pixel_format = u32::from_le_bytes(fourcc);
+            if self
+                .request(vidioc::VIDIOC_ENUM_FRAMESIZES, &mut told)
+                .is_err()
+            {
+                break;
+            }
+            let single = told.type_ == raw::v4l2_frmsizetypes_V4L2_FRMSIZE_TYPE_DISCRETE;
+            let (width_px, height_px) = if single {
+                // SAFETY: integers only, so any bits are a value.
+                let size = unsafe { told.__bindgen_anon_1.discrete };
+                (size.width, size.height)
+            } else {
+                // SAFETY: integers only, so any bits are a value.
+                let range = unsafe { told.__bindgen_anon_1.stepwise };
+                (range.max_width, range.max_height)
+            };
+            sizes.push(PixFormat {
+                fourcc,
+                width_px,
+                height_px,
+                stride: 0,
+            });
+            if !single {
+                break;
+            }
+        }
+        sizes
     }
 
     /// The shortest interval between frames of this format; `None` where the

@@ -1,18 +1,26 @@
 //! `poised doctor`: what is there and what is not, one line each, with the mend.
 
+mod camera;
+mod machine;
+mod network;
+
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
 use serde::Serialize;
 
+use poised::capture::thread::words;
 use poised::infer::VerifyRow;
 use poised::pipeline::estimate::default_directory;
+use poised::settings::Settings;
 
 #[derive(Debug, Args)]
 pub struct Options {
+    /// The configuration to look at; by default that of the service, where there is one.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
     /// Where the networks are.
     #[arg(long)]
     models: Option<PathBuf>,
@@ -94,17 +102,20 @@ impl fmt::Display for Finding {
 ///
 /// Something without which the daemon cannot run.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let mut findings = cameras();
-    findings.push(clock(Path::new(
-        "/sys/devices/system/clocksource/clocksource0/current_clocksource",
-    )));
-    findings.extend(models(
-        &options.models.clone().unwrap_or_else(default_directory),
-    ));
-    findings.push(engine());
+    let root = Path::new("/");
+    let (settings, config) = configuration(options.config.as_deref());
+    let mut findings: Vec<Finding> = config.into_iter().collect();
+    findings.extend(camera::findings(&settings.camera));
+    let given = options.models.clone();
+    let directory = given.unwrap_or_else(|| match &options.config {
+        Some(_) => settings.models.directory.clone(),
+        None => default_directory(),
+    });
+    findings.extend(models(&directory));
+    findings.push(engine(root));
+    findings.extend(machine::findings(root));
     findings.push(video_decoder());
-    findings.push(zenoh_port());
-    findings.push(memory(Path::new("/proc/meminfo")));
+    findings.extend(network::findings(&settings.zenoh));
     for finding in &findings {
         if options.json {
             println!("{}", serde_json::to_string(finding)?);
@@ -118,62 +129,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .count();
     anyhow::ensure!(broken == 0, "{broken} things keep the daemon from running");
     Ok(())
-}
-
-/// The video nodes, and whether they may be opened.
-fn cameras() -> Vec<Finding> {
-    let mut nodes: Vec<PathBuf> = std::fs::read_dir("/dev")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .and_then(|name| name.strip_prefix("video"))
-                .is_some_and(|number| number.parse::<u32>().is_ok())
-        })
-        .collect();
-    nodes.sort();
-    if nodes.is_empty() {
-        return vec![Finding::lacking(
-            "camera",
-            "no /dev/video* on this machine",
-            "plug in a camera; `poised demo` needs none",
-        )];
-    }
-    nodes
-        .iter()
-        .map(
-            |node| match File::options().read(true).write(true).open(node) {
-                Ok(_) => Finding::good("camera", format_args!("{} opens", node.display())),
-                Err(error) => Finding::lacking(
-                    "camera",
-                    format_args!("{}: {error}", node.display()),
-                    "add the user to the group `video`, or stop the program that holds it",
-                ),
-            },
-        )
-        .collect()
-}
-
-/// Whether the kernel takes its time from a counter that does not drift with power states.
-fn clock(source: &Path) -> Finding {
-    match std::fs::read_to_string(source) {
-        Ok(name) if matches!(name.trim(), "tsc" | "arch_sys_counter" | "kvm-clock") => {
-            Finding::good("clock", format_args!("source {}", name.trim()))
-        }
-        Ok(name) => Finding::lacking(
-            "clock",
-            format_args!("source {}: slow to read", name.trim()),
-            "see the kernel's log for why the processor's counter was refused",
-        ),
-        Err(error) => Finding::lacking(
-            "clock",
-            format_args!("{}: {error}", source.display()),
-            "mount /sys",
-        ),
-    }
 }
 
 /// The installed networks, hashes checked.
@@ -211,11 +166,40 @@ fn network(row: &VerifyRow) -> Finding {
 }
 
 /// Which engine would run the networks, and why.
-fn engine() -> Finding {
+fn engine(root: &Path) -> Finding {
+    let tensorrt = machine::tensorrt(root).map_or_else(
+        || "no TensorRT on this machine".to_owned(),
+        |version| format!("TensorRT {version} is on this machine"),
+    );
     Finding::good(
         "engine",
-        "tract on the CPU (this build has no other engine)",
+        format_args!("tract on the CPU: this build has no other engine; {tensorrt}"),
     )
+}
+
+/// The configuration that is given, else that of the service where there is one, else the defaults.
+fn configuration(given: Option<&Path>) -> (Settings, Option<Finding>) {
+    let service = Path::new("/etc/poised/poised.toml");
+    let Some(file) = given.or_else(|| service.exists().then_some(service)) else {
+        return (Settings::default(), None);
+    };
+    match Settings::read(file) {
+        Ok(settings) => (
+            settings,
+            Some(Finding::good(
+                "config",
+                format_args!("{}: good", file.display()),
+            )),
+        ),
+        Err(error) => (
+            Settings::default(),
+            Some(Finding::broken(
+                "config",
+                words(&error),
+                "put it right; all below is looked at with the defaults",
+            )),
+        ),
+    }
 }
 
 /// Whether video files and RTSP streams can be read.
@@ -241,74 +225,24 @@ fn video_decoder() -> Finding {
     }
 }
 
-/// Whether the default Zenoh endpoint is free.
-fn zenoh_port() -> Finding {
-    let endpoint = poised::publish::DEFAULT_ENDPOINT;
-    let address = endpoint.trim_start_matches("tcp/");
-    match std::net::TcpListener::bind(address) {
-        Ok(_) => Finding::good("zenoh", format_args!("{endpoint} is free to listen on")),
-        Err(error) => Finding::lacking(
-            "zenoh",
-            format_args!("{endpoint}: {error}"),
-            "another poised or a router listens there; subscribers reach that one",
-        ),
-    }
-}
-
-/// Memory that is free for use.
-fn memory(meminfo: &Path) -> Finding {
-    /// Resident memory of the daemon with the CPU engine, with room to spare, in megabytes.
-    const NEEDED_MB: u64 = 300;
-    let available_mb = std::fs::read_to_string(meminfo).ok().and_then(|text| {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("MemAvailable:"))?;
-        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kilobytes / 1000)
-    });
-    match available_mb {
-        Some(mb) if mb >= NEEDED_MB => Finding::good("memory", format_args!("{mb} MB available")),
-        Some(mb) => Finding::lacking(
-            "memory",
-            format_args!("{mb} MB available, {NEEDED_MB} MB wanted"),
-            "stop another program",
-        ),
-        None => Finding::lacking(
-            "memory",
-            format_args!("{} says nothing", meminfo.display()),
-            "mount /proc",
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_slow_clock_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("current_clocksource");
-        std::fs::write(&file, "hpet\n").unwrap();
-        let finding = clock(&file);
-        assert_eq!(finding.standing, Standing::Lacking);
-        assert!(finding.to_string().contains("hpet"));
-        std::fs::write(&file, "tsc\n").unwrap();
-        assert_eq!(clock(&file).standing, Standing::Good);
-    }
-
-    #[test]
-    fn too_little_memory_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("meminfo");
-        std::fs::write(&file, "MemTotal: 900000 kB\nMemAvailable: 120000 kB\n").unwrap();
-        assert_eq!(memory(&file).standing, Standing::Lacking);
-    }
 
     #[test]
     fn a_folder_without_networks_keeps_the_daemon_from_running() {
         let folder = tempfile::tempdir().unwrap();
         let findings = models(folder.path());
         assert!(findings.iter().all(|f| f.standing == Standing::Broken));
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_said_and_the_rest_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("poised.toml");
+        std::fs::write(&file, "[people]\npeople_max = 12\n").unwrap();
+        let (settings, finding) = configuration(Some(&file));
+        assert_eq!(settings, Settings::default());
+        assert!(finding.unwrap().to_string().contains("people_max = 12"));
     }
 }

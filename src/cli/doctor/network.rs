@@ -1,0 +1,97 @@
+//! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer.
+
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use poised::capture::thread::words;
+use poised::publish::{DEFAULT_ENDPOINT, ZenohConfig};
+
+use super::Finding;
+
+const PART: &str = "zenoh";
+
+/// How long a router may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The configuration, the addresses to listen on and those to connect to.
+pub fn findings(config: &ZenohConfig) -> Vec<Finding> {
+    if let Err(error) = config.check_file() {
+        return vec![Finding::broken(
+            PART,
+            words(&error),
+            "put the Zenoh configuration file right",
+        )];
+    }
+    let default = [DEFAULT_ENDPOINT.to_owned()];
+    let listen = config.listen.as_deref().unwrap_or(&default);
+    let listening = listen.iter().map(|endpoint| free(endpoint));
+    let connecting = config.connect.iter().map(|endpoint| answers(endpoint));
+    listening.chain(connecting).collect()
+}
+
+/// The address of an endpoint over TCP or TLS.
+fn address(endpoint: &str) -> Option<&str> {
+    let rest = endpoint
+        .strip_prefix("tcp/")
+        .or_else(|| endpoint.strip_prefix("tls/"))?;
+    rest.split(['?', '#']).next()
+}
+
+fn free(endpoint: &str) -> Finding {
+    let Some(address) = address(endpoint) else {
+        return Finding::good(PART, format_args!("{endpoint}: not tried, no TCP"));
+    };
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::good(PART, format_args!("{endpoint} is free to listen on")),
+        Err(error) => Finding::lacking(
+            PART,
+            format_args!("{endpoint}: {error}"),
+            "another poised or a router listens there; subscribers reach that one",
+        ),
+    }
+}
+
+fn answers(endpoint: &str) -> Finding {
+    let Some(address) = address(endpoint) else {
+        return Finding::good(PART, format_args!("{endpoint}: not tried, no TCP"));
+    };
+    let reached = address.to_socket_addrs().and_then(|mut found| {
+        let first = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        TcpStream::connect_timeout(&first, PATIENCE)
+    });
+    match reached {
+        Ok(_) => Finding::good(PART, format_args!("{endpoint} answers")),
+        Err(error) => Finding::lacking(
+            PART,
+            format_args!("{endpoint}: {error}"),
+            "start the router, open the firewall, allow the address in the unit (IPAddressAllow=)",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Standing;
+    use super::*;
+
+    #[test]
+    fn a_router_that_answers_is_told_from_one_that_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("tcp/{}", listener.local_addr().unwrap());
+        assert_eq!(answers(&endpoint).standing, Standing::Good);
+        assert_eq!(free(&endpoint).standing, Standing::Lacking);
+        drop(listener);
+        assert_eq!(answers(&endpoint).standing, Standing::Lacking);
+        assert_eq!(free(&endpoint).standing, Standing::Good);
+    }
+
+    #[test]
+    fn a_missing_zenoh_file_keeps_the_daemon_from_running() {
+        let config = ZenohConfig {
+            config_file: Some("/nowhere/zenoh.json5".into()),
+            ..ZenohConfig::default()
+        };
+        let findings = findings(&config);
+        assert_eq!(findings[0].standing, Standing::Broken);
+    }
+}
