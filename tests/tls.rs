@@ -16,6 +16,7 @@ use std::time::Duration;
 use poised::clock::Clock;
 use poised::counters::Counters;
 use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
+use poised::semantics::hint::Hints;
 use samples::two_people;
 use zenoh::{Session, Wait};
 
@@ -43,7 +44,7 @@ fn certificates(folder: &Path) -> Result<(), String> {
         &format!("{new} -keyout alien.key -out alien.pem -subj /CN=reader"),
     )?;
     std::fs::write(folder.join("names"), "subjectAltName = IP:127.0.0.1\n").unwrap();
-    for name in ["device", "reader", "stranger"] {
+    for name in ["device", "reader", "kiosk", "stranger"] {
         let ask = "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
         openssl(
             folder,
@@ -93,14 +94,8 @@ fn count(session: &Session, key: &str) -> Arc<AtomicUsize> {
     counted
 }
 
-#[test]
-fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    if let Err(reason) = certificates(folder) {
-        eprintln!("skipped: {reason}");
-        return;
-    }
+/// The device of the example, on a free port, with the certificates in `folder`.
+fn device(folder: &Path) -> ZenohConfig {
     let example = include_str!("../examples/zenoh-tls.json5");
     let ours = example.replace("/etc/poised/tls", folder.to_str().unwrap());
     assert_ne!(ours, example);
@@ -109,13 +104,25 @@ fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tls/{}", port.local_addr().unwrap());
     drop(port);
-    let config = ZenohConfig {
+    ZenohConfig {
         site: "clinic".into(),
         device: "kiosk-3".into(),
-        listen: Some(vec![endpoint.clone()]),
+        listen: Some(vec![endpoint]),
         config_file: Some(folder.join("zenoh.json5")),
         ..ZenohConfig::default()
-    };
+    }
+}
+
+#[test]
+fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    if let Err(reason) = certificates(folder) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let config = device(folder);
+    let endpoint = config.listen.as_ref().unwrap()[0].clone();
     let clock = Clock::live();
     let counters = Counters::default();
     let outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
@@ -142,6 +149,35 @@ fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
     assert!(read.load(Ordering::SeqCst) >= 50);
     assert_eq!(overheard.load(Ordering::SeqCst), 0);
 
+    // No certificate at all, and no TLS at all.
+    let mut bare = zenoh::Config::default();
+    let ca = format!("{:?}", folder.join("ca.pem").to_str().unwrap());
+    for (key, value) in [
+        ("mode", "\"client\""),
+        ("scouting/multicast/enabled", "false"),
+        ("connect/timeout_ms", "2000"),
+        ("transport/link/tls/root_ca_certificate", &ca),
+    ] {
+        bare.insert_json5(key, value).unwrap();
+    }
+    for address in [endpoint.clone(), endpoint.replace("tls/", "tcp/")] {
+        let mut config = bare.clone();
+        config
+            .insert_json5("connect/endpoints", &format!("[{address:?}]"))
+            .unwrap();
+        let got_in = zenoh::open(config).wait().ok().is_some_and(|session| {
+            // TLS 1.3 tells a client of its refusal only after it thinks to be in.
+            let heard = count(&session, "poised/clinic/*/*/poses");
+            for _ in 0..50 {
+                sample.capture = clock.now();
+                publisher.publish(&mut sample);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            heard.load(Ordering::SeqCst) > 0
+        });
+        assert!(!got_in, "{address} without a certificate");
+    }
+
     let ask = |session: &Session| {
         let timeout = Duration::from_secs(2);
         let replies = session.get("poised/clinic/*/*/last").timeout(timeout);
@@ -153,4 +189,56 @@ fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
     };
     assert_eq!(ask(&reads), 1);
     assert_eq!(ask(&strange), 0);
+}
+
+#[test]
+fn only_the_kiosk_may_send_hints() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    if let Err(reason) = certificates(folder) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let config = device(folder);
+    let endpoint = config.listen.as_ref().unwrap()[0].clone();
+    let clock = Arc::new(Clock::live());
+    let mut outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
+    let hints = Arc::new(Hints::new(vec!["squat".into()], Arc::clone(&clock)));
+    outlet.hear_hints(Arc::clone(&hints)).unwrap();
+    let hint = [
+        &[0xA2, 0x65][..],
+        b"label",
+        &[0x65],
+        b"squat",
+        &[0x65],
+        b"for_s",
+        &[0x02],
+    ]
+    .concat();
+
+    let say = |name: &str| {
+        let session = reader(folder, &endpoint, name).unwrap();
+        for _ in 0..10 {
+            session
+                .put("poised/clinic/kiosk-3/front/hint", hint.clone())
+                .wait()
+                .unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        session.close().wait().unwrap();
+    };
+    assert!(
+        reader(folder, &endpoint, "alien").is_none(),
+        "another authority"
+    );
+    say("stranger");
+    say("reader");
+    assert_eq!(
+        hints.counts(),
+        (0, 0),
+        "neither taken nor refused: not heard"
+    );
+    say("kiosk");
+    assert!(hints.counts().0 > 0, "{:?}", hints.counts());
+    assert_eq!(hints.take().unwrap().entry, 0);
 }

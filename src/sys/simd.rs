@@ -18,6 +18,7 @@
     reason = "what is not inlined would be compiled for the narrow registers"
 )]
 
+#[cfg(target_arch = "x86_64")]
 use std::sync::LazyLock;
 
 /// Lanes of an accumulator: one AVX register, two of NEON.
@@ -26,18 +27,10 @@ pub const LANES: usize = 8;
 /// Rows computed at once, so that `x` is read once for all of them.
 const ROWS: usize = 4;
 
-/// Whether the wide build may run here.
-static WIDE: LazyLock<bool> = LazyLock::new(wide);
-
+/// Whether the wide build may run here. Elsewhere the plain one is as wide as the processor.
 #[cfg(target_arch = "x86_64")]
-fn wide() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn wide() -> bool {
-    false
-}
+static WIDE: LazyLock<bool> =
+    LazyLock::new(|| is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
 
 /// `y[r] = bias[r] + weight[r] · x` for each row `r`; `weight` is `[rows, x.len()]`, row-major.
 ///

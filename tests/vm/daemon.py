@@ -137,7 +137,7 @@ def until(what: str, true: Callable[[], bool], seconds: float) -> float:
     while not true():
         if time.monotonic() - began > seconds:
             raise Failed(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.05)
+        time.sleep(0.2)
     return time.monotonic() - began
 
 
