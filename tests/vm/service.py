@@ -39,7 +39,11 @@ def start(unit: str = UNIT) -> float:
 
 def install(package: str) -> None:
     done = subprocess.run(
-        ["dpkg", "--force-confold", "-i", package], capture_output=True, text=True, timeout=300, check=False
+        ["dpkg", "--force-confold", "--force-unsafe-io", "-i", package],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     if done.returncode != 0:
         raise Failed(f"dpkg -i {package}: {done.stdout}{done.stderr}")
@@ -77,7 +81,9 @@ def ready() -> None:
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text("[Service]\nWatchdogSec=60\nTimeoutStartSec=300\n")
     shell("systemctl daemon-reload")
-    text = CONFIG.read_text().replace("width_px = 640", "width_px = 320").replace("height_px = 480", "height_px = 180")
+    text = CONFIG.read_text()
+    for large, small in [("width_px = 640", "width_px = 320"), ("height_px = 480", "height_px = 180"), ("= 30", "= 2")]:
+        text = text.replace(large, small)
     CONFIG.write_text(text)
     took = start()
     said = journal()
