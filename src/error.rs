@@ -3,6 +3,7 @@
 use crate::calibration::CalibrationError;
 use crate::capture::OpenError;
 use crate::config::ConfigError;
+use crate::infer::InferError;
 use crate::lift::model::LiftModelError;
 use crate::models::ModelError;
 use crate::publish::SessionError;
@@ -30,6 +31,9 @@ pub enum StartError {
     /// The camera or recording.
     #[error(transparent)]
     Camera(#[from] OpenError),
+    /// An engine that has no room for another use of a network.
+    #[error(transparent)]
+    Engine(#[from] InferError),
     /// Zenoh.
     #[error(transparent)]
     Zenoh(#[from] SessionError),
@@ -61,7 +65,7 @@ impl StartError {
             | Self::Semantics(_)
             | Self::Calibration(_) => 66,
             Self::Camera(_) | Self::Zenoh(_) => 69,
-            Self::Thread { .. } => 70,
+            Self::Thread { .. } | Self::Engine(_) => 70,
             Self::Config(_) => 78,
         }
     }

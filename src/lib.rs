@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod adapt;
 pub mod calibration;
 pub mod capture;
 pub mod clock;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::adapt::AdaptConfig;
 use crate::calibration::CalibrationConfig;
 use crate::capture::synthetic::SyntheticConfig;
 use crate::capture::v4l2::V4l2Config;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub lift: LiftConfig,
     /// What people do.
     pub semantics: SemanticsConfig,
+    /// Learning on the device.
+    pub adapt: AdaptConfig,
     /// What counts as late.
     pub publish: PublishConfig,
     /// Names and endpoints.
@@ -131,6 +134,7 @@ impl Settings {
         self.track.validate()?;
         self.lift.validate()?;
         self.semantics.validate()?;
+        self.adapt.validate()?;
         self.publish.validate()?;
         self.zenoh.validate()
     }
@@ -148,6 +152,7 @@ impl Settings {
             track,
             lift,
             semantics,
+            adapt,
             publish: _,
             zenoh,
             log: _,
@@ -160,6 +165,7 @@ impl Settings {
             ("track", *track == new.track),
             ("lift", *lift == new.lift),
             ("semantics", *semantics == new.semantics),
+            ("adapt", *adapt == new.adapt),
             ("zenoh", *zenoh == new.zenoh),
         ]
         .into_iter()
@@ -175,6 +181,7 @@ impl Settings {
             track: self.track,
             lift: self.lift,
             semantics: self.semantics.clone(),
+            adapt: self.adapt.clone(),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! What comes in from a 2D network is always COCO order ([`KEYPOINT_NAMES`]), what goes out on
 //! the wire is always Human3.6M order ([`JOINT_NAMES`]). Twelve limb joints exist in both.
 
+use glam::Vec3;
+
 /// Joints of the 3D skeleton (Human3.6M order).
 pub const JOINTS: usize = 17;
 
@@ -50,6 +52,10 @@ pub const KEYPOINT_NAMES: [&str; KEYPOINTS] = [
     "left_ankle",
     "right_ankle",
 ];
+
+/// Median distance from the base of the skull (joint 9) to the middle of the
+/// head (joint 10) in the motion the networks are trained on (CMU, MHAD, ACCAD), metres.
+const HEAD_M: f32 = 0.097;
 
 /// Parent of each 3D joint; the pelvis (0) is its own parent.
 pub const PARENTS: [usize; JOINTS] = [0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15];
@@ -108,6 +114,37 @@ pub const fn keypoint_of(joint: usize) -> Option<usize> {
         i += 1;
     }
     None
+}
+
+/// COCO keypoints of a pose in the camera frame, metres, and whether the head
+/// itself hides them. Face points from the head's joints: up along the head,
+/// left along the shoulders, forward across both.
+pub fn keypoints_of(joints: &[Vec3; JOINTS]) -> ([Vec3; KEYPOINTS], [bool; KEYPOINTS]) {
+    let mut points = [Vec3::ZERO; KEYPOINTS];
+    for (joint, keypoint) in SHARED {
+        points[keypoint] = joints[joint];
+    }
+    let neck_to_head = joints[10] - joints[9];
+    let up = neck_to_head.normalize_or(Vec3::NEG_Y);
+    let size = (neck_to_head.length() / HEAD_M).clamp(0.8, 1.25);
+    let left = joints[11] - joints[14];
+    let left = (left - left.dot(up) * up).normalize_or(Vec3::X);
+    let forward = left.cross(up);
+    let at = |f: f32, u: f32, l: f32| joints[10] + size * (f * forward + u * up + l * left);
+    points[0] = at(0.115, -0.025, 0.0);
+    points[1] = at(0.09, 0.012, 0.032);
+    points[2] = at(0.09, 0.012, -0.032);
+    points[3] = at(0.0, -0.01, 0.075);
+    points[4] = at(0.0, -0.01, -0.075);
+    let to_camera = -joints[10].normalize_or(Vec3::Z);
+    let faces = |direction: Vec3, least: f32| direction.dot(to_camera) >= least;
+    let mut turned_away = [false; KEYPOINTS];
+    turned_away[0] = !faces(forward, -0.1);
+    turned_away[1] = !faces(0.6 * forward + 0.8 * left, 0.0);
+    turned_away[2] = !faces(0.6 * forward - 0.8 * left, 0.0);
+    turned_away[3] = !faces(left, -0.3);
+    turned_away[4] = !faces(-left, -0.3);
+    (points, turned_away)
 }
 
 const _: () = {

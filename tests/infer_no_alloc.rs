@@ -60,6 +60,9 @@ impl Network for Fixed {
     fn engine(&self) -> &'static str {
         "fixed"
     }
+    fn share(&self) -> Result<Box<dyn Network>, InferError> {
+        Err(InferError::Engine)
+    }
     fn run_into(&mut self, _: &[Input<'_>], out: &mut [Vec<f32>]) -> Result<(), InferError> {
         for (slot, values) in out.iter_mut().zip(&self.values) {
             slot.copy_from_slice(values);

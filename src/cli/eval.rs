@@ -21,7 +21,7 @@ pub struct Options {
     /// Scenarios in place of those that ship.
     #[arg(long)]
     scenarios: Option<PathBuf>,
-    /// Methods, by commas: factory, latent, floor, complete, or all.
+    /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all.
     #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
     /// Fixes all that is drawn.

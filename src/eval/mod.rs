@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use glam::Vec3;
 
+use crate::adapt::{self, Adapter};
 use crate::calibration::Calibration;
 use crate::error::StartError;
 use crate::lift::Estimate;
@@ -60,11 +61,28 @@ pub enum Method {
     Floor,
     /// As `latent`, hidden joints completed with the dictionary, actions named.
     Complete,
+    /// As `latent`, the final layers following plain reprojection: the warning.
+    Reprojection,
+    /// As `latent`, the final layers following keypoints and smoothed poses (after `CycleAdapt`).
+    Cycle,
+    /// As `latent`, the final layers learning from echoes ([`crate::adapt`]).
+    Replay,
+    /// All of it: `replay` and `complete`. What the daemon does without further words.
+    Semantic,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Factory, Self::Latent, Self::Floor, Self::Complete];
+    pub const ALL: [Self; 8] = [
+        Self::Factory,
+        Self::Reprojection,
+        Self::Cycle,
+        Self::Latent,
+        Self::Floor,
+        Self::Complete,
+        Self::Replay,
+        Self::Semantic,
+    ];
 
     /// Name on the command line and in the table.
     pub const fn name(self) -> &'static str {
@@ -73,6 +91,10 @@ impl Method {
             Self::Latent => "latent",
             Self::Floor => "floor",
             Self::Complete => "complete",
+            Self::Reprojection => "2d",
+            Self::Cycle => "cycle",
+            Self::Replay => "replay",
+            Self::Semantic => "semantic",
         }
     }
 
@@ -215,16 +237,24 @@ fn one(
 ) -> Result<Vec<Sums>, StartError> {
     // Opened anew, so that nobody sees what another left behind.
     let mut config = plan.config.clone();
-    config.lift.refine = method != Method::Factory;
+    config.adapt.method = match method {
+        Method::Factory => adapt::Method::Off,
+        Method::Latent | Method::Floor | Method::Complete => adapt::Method::Latent,
+        Method::Reprojection => adapt::Method::Reprojection,
+        Method::Cycle => adapt::Method::Cycle,
+        Method::Replay => adapt::Method::Replay,
+        Method::Semantic => adapt::Method::Semantic,
+    };
     if method == Method::Factory {
         config.lift.smooth_joints = FACTORY_SMOOTHING;
     }
-    config.semantics.enabled = method == Method::Complete;
+    config.semantics.enabled = matches!(method, Method::Complete | Method::Semantic);
     let mut calibration = stream.calibration.clone();
     if method == Method::Floor {
         calibration = calibration.with_mount(stream.measured)?;
     }
     let mut poser = Poser::open(&config)?;
+    let mut adapter = poser.adapter(plan.seed)?;
     let mut sums = vec![Sums::default(); motions.len()];
     for sums in &mut sums {
         sums.motions = 1;
@@ -238,7 +268,11 @@ fn one(
         }
         let sums = &mut sums[motion];
         sums.frames += 1;
-        let Some((estimate, id)) = step(&mut poser, &calibration, moment) else {
+        let stepped = step(&mut poser, &calibration, moment);
+        if let Some(adapter) = &mut adapter {
+            learn(adapter, &mut poser);
+        }
+        let Some((estimate, id)) = stepped else {
             last = [None, None];
             continue;
         };
@@ -251,6 +285,17 @@ fn one(
         ];
     }
     Ok(sums)
+}
+
+/// What the adapter's thread does between two frames of a device that is fast enough.
+fn learn(adapter: &mut Adapter, poser: &mut Poser) {
+    for sight in poser.sights() {
+        adapter.take(sight);
+    }
+    while adapter.work() {}
+    if let Some(head) = adapter.decide() {
+        drop(poser.replace_head(head));
+    }
 }
 
 /// A frame through everything behind the 2D networks.

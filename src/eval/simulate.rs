@@ -25,11 +25,7 @@ use crate::calibration::{Calibration, Distortion, Intrinsics, Mount, Origin};
 use crate::clock::MonoNs;
 use crate::config::ConfigError;
 use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
-use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS, SHARED};
-
-/// Median distance from the base of the skull (joint 9) to the middle of the
-/// head (joint 10) in the motion the networks are trained on (CMU, MHAD, ACCAD), metres.
-const HEAD_M: f32 = 0.097;
+use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS, SHARED, keypoints_of};
 
 /// Nearest a joint may come to the camera, metres.
 const NEAREST_M: f32 = 0.5;
@@ -239,37 +235,6 @@ fn placed(
 /// A little off the optical axis at a depth, metres.
 fn aside(half_tan: f32, depth: f32, rng: &mut Rng) -> f32 {
     (rng.f32() * 2.0 - 1.0) * 0.15 * half_tan * depth
-}
-
-/// COCO keypoints of a pose in the camera frame, metres, and whether the head
-/// itself hides them. Face points from the head's joints: up along the head,
-/// left along the shoulders, forward across both.
-fn keypoints_of(joints: &[Vec3; JOINTS]) -> ([Vec3; KEYPOINTS], [bool; KEYPOINTS]) {
-    let mut points = [Vec3::ZERO; KEYPOINTS];
-    for (joint, keypoint) in SHARED {
-        points[keypoint] = joints[joint];
-    }
-    let neck_to_head = joints[10] - joints[9];
-    let up = neck_to_head.normalize_or(Vec3::NEG_Y);
-    let size = (neck_to_head.length() / HEAD_M).clamp(0.8, 1.25);
-    let left = joints[11] - joints[14];
-    let left = (left - left.dot(up) * up).normalize_or(Vec3::X);
-    let forward = left.cross(up);
-    let at = |f: f32, u: f32, l: f32| joints[10] + size * (f * forward + u * up + l * left);
-    points[0] = at(0.115, -0.025, 0.0);
-    points[1] = at(0.09, 0.012, 0.032);
-    points[2] = at(0.09, 0.012, -0.032);
-    points[3] = at(0.0, -0.01, 0.075);
-    points[4] = at(0.0, -0.01, -0.075);
-    let to_camera = -joints[10].normalize_or(Vec3::Z);
-    let faces = |direction: Vec3, least: f32| direction.dot(to_camera) >= least;
-    let mut turned_away = [false; KEYPOINTS];
-    turned_away[0] = !faces(forward, -0.1);
-    turned_away[1] = !faces(0.6 * forward + 0.8 * left, 0.0);
-    turned_away[2] = !faces(0.6 * forward - 0.8 * left, 0.0);
-    turned_away[3] = !faces(left, -0.3);
-    turned_away[4] = !faces(-left, -0.3);
-    (points, turned_away)
 }
 
 /// What the detector says of a frame.

@@ -122,6 +122,13 @@ pub trait Network: Send {
     /// Name of the engine.
     fn engine(&self) -> &'static str;
 
+    /// Another use of the same network, for another thread; weights are shared.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Engine`] where the engine has no room for another.
+    fn share(&self) -> Result<Box<dyn Network>, InferError>;
+
     /// Runs the network once and copies its outputs into slots of exactly their size.
     ///
     /// # Errors

@@ -287,6 +287,11 @@ impl Network for State {
         ENGINE
     }
 
+    fn share(&self) -> Result<Box<dyn Network>, InferError> {
+        let state = self.shared.state().map_err(|_| InferError::Engine)?;
+        Ok(Box::new(state))
+    }
+
     fn run_into(
         &mut self,
         inputs: &[Input<'_>],

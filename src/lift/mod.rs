@@ -52,7 +52,6 @@ pub const SEEN_MIN: usize = 4;
 /// ```toml
 /// [lift]
 /// image_features = true
-/// refine = true
 /// smooth = true
 ///
 /// [lift.smooth_joints]        # around the pelvis
@@ -70,7 +69,8 @@ pub struct LiftConfig {
     /// where both networks know how. Default true.
     pub image_features: bool,
     /// Whether each frame's pose is moved to agree with its rays and with the person's
-    /// bones ([`refine`]). Default true.
+    /// bones ([`refine`]). `adapt.method` says so, not the file's `[lift]`.
+    #[serde(skip)]
     pub refine: bool,
     /// Whether the output is smoothed at all. Default true: on captured motion
     /// with 1.5 pixels of noise it took the acceleration error of the joints from
@@ -259,6 +259,11 @@ impl<B: Backbone> Lifter<B> {
     /// The final layers in use.
     pub fn head(&self) -> &Arc<Head> {
         &self.head
+    }
+
+    /// The frozen network.
+    pub fn backbone(&self) -> &B {
+        &self.backbone
     }
 
     /// Puts other final layers in and hands the old ones back, so that the hot

@@ -7,7 +7,7 @@ use super::head::{Head, HeadError};
 use super::input::LIFT_INPUT;
 use crate::infer::{InferError, Input, Network, tract};
 use crate::limits::LIFT_FEATURES;
-use crate::models::{Folder, Kind, ModelError, Role};
+use crate::models::{Folder, Kind, ModelError, Role, sha256_hex};
 
 /// Name of the head's file in the folder, listed under `[[extra]]`.
 pub const HEAD_FILE: &str = "head.safetensors";
@@ -43,6 +43,29 @@ pub struct NetworkBackbone {
     outputs: Vec<Vec<f32>>,
     /// Which output holds the features.
     features: usize,
+    /// Hash of the network and of the head that goes with it.
+    id: String,
+}
+
+impl NetworkBackbone {
+    /// Another use of the same network, for another thread.
+    ///
+    /// # Errors
+    ///
+    /// The engine has no room for another.
+    pub fn share(&self) -> Result<Self, InferError> {
+        Ok(Self {
+            network: self.network.share()?,
+            outputs: self.outputs.clone(),
+            features: self.features,
+            id: self.id.clone(),
+        })
+    }
+
+    /// SHA-256 of network and head as they ship: what is learned belongs to these and no others.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl std::fmt::Debug for NetworkBackbone {
@@ -81,12 +104,12 @@ pub fn open(path: &Path) -> Result<(NetworkBackbone, Head), LiftModelError> {
             kind: folder.description.kind,
         });
     }
-    let head = Head::from_safetensors(&folder.extra(HEAD_FILE)?).map_err(|source| {
-        LiftModelError::Head {
-            path: path.join(HEAD_FILE),
-            source,
-        }
+    let head_bytes = folder.extra(HEAD_FILE)?;
+    let head = Head::from_safetensors(&head_bytes).map_err(|source| LiftModelError::Head {
+        path: path.join(HEAD_FILE),
+        source,
     })?;
+    let id = sha256_hex(&[&folder.network[..], &head_bytes].concat());
     let outputs = &folder.description.outputs;
     let features = outputs
         .iter()
@@ -106,6 +129,7 @@ pub fn open(path: &Path) -> Result<(NetworkBackbone, Head), LiftModelError> {
             network,
             outputs,
             features,
+            id,
         },
         head,
     ))

@@ -238,8 +238,19 @@ pub fn refine(
     Some(joints)
 }
 
-/// Rays with what the detector always gets wrong taken off; brings that up to date.
-fn targets_of(factory_m: &[Vec3; JOINTS], view: &View, detector: &mut Detector) -> Option<Targets> {
+/// Gradient of the mean reprojection error alone, the root differentiated, with respect to the
+/// joints around the pelvis, rotated frame. `None` where too few rays are there.
+pub fn reprojection_gradient(joints_m: &[Vec3; JOINTS], view: &View) -> Option<[Vec3; JOINTS]> {
+    let targets = rays_to_agree_with(view);
+    let nothing = Usual {
+        bones_m: [0.0; JOINTS],
+        weight: 0.0,
+    };
+    loss_gradient(joints_m, joints_m, &nothing, &targets)
+}
+
+/// The rays of the newest frame, as they are.
+fn rays_to_agree_with(view: &View) -> Targets {
     let mut targets = Targets {
         all: heapless::Vec::new(),
         weight: 0.0,
@@ -254,6 +265,12 @@ fn targets_of(factory_m: &[Vec3; JOINTS], view: &View, detector: &mut Detector) 
         });
         targets.weight += seen.confidence;
     }
+    targets
+}
+
+/// Rays with what the detector always gets wrong taken off; brings that up to date.
+fn targets_of(factory_m: &[Vec3; JOINTS], view: &View, detector: &mut Detector) -> Option<Targets> {
+    let mut targets = rays_to_agree_with(view);
     let root_m = root_of(factory_m, &targets)?.root_m;
     if targets.all.iter().any(|target| !target.ray.is_finite()) {
         return None;

@@ -16,15 +16,18 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::calibration::Calibration;
+use crate::adapt::{AdaptConfig, Adapter, Method, Sight};
+use crate::calibration::{Calibration, Mount};
 use crate::clock::{Clock, MonoNs};
 use crate::counters::{Counters, Drop, Timed};
 use crate::error::StartError;
 use crate::frame::Frame;
 use crate::infer::{InferError, Lap, PeopleNet, PeopleSettings};
+use crate::lift::head::Head;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::window::rays_of;
 use crate::lift::{self, Estimate, LiftConfig, Lifter, person_pose};
+use crate::limits::PEOPLE_MAX;
 use crate::pose::{People, PoseSample};
 use crate::record::people_of;
 use crate::semantics::hint::Hints;
@@ -107,6 +110,8 @@ pub struct EstimateConfig {
     pub lift: LiftConfig,
     /// What people do.
     pub semantics: SemanticsConfig,
+    /// Learning on the device.
+    pub adapt: AdaptConfig,
 }
 
 /// People in the image to people in space.
@@ -116,6 +121,8 @@ pub struct Poser {
     lifter: Lifter<NetworkBackbone>,
     semantics: Option<Semantics>,
     tracked: TrackedPeople,
+    method: Method,
+    sights: heapless::Vec<Sight, PEOPLE_MAX>,
 }
 
 impl Poser {
@@ -141,12 +148,44 @@ impl Poser {
         } else {
             None
         };
+        let method = config.adapt.method;
+        let lift = LiftConfig {
+            refine: method != Method::Off,
+            ..config.lift
+        };
         Ok(Self {
             tracker: Tracker::new(config.track),
-            lifter: Lifter::new(config.lift, backbone, head.into()),
+            lifter: Lifter::new(lift, backbone, head.into()),
             semantics,
             tracked: TrackedPeople::new(),
+            method,
+            sights: heapless::Vec::new(),
         })
+    }
+
+    /// What learns beside this, where the configuration wants that. `seed` fixes what it draws.
+    ///
+    /// # Errors
+    ///
+    /// The engine has no room for another use of the backbone.
+    pub fn adapter(&self, seed: u64) -> Result<Option<Adapter>, StartError> {
+        if !self.method.learns() {
+            return Ok(None);
+        }
+        let backbone = self.lifter.backbone().share()?;
+        let head = Arc::clone(self.lifter.head());
+        Ok(Some(Adapter::new(self.method, backbone, head, seed)))
+    }
+
+    /// What an adapter is to be told of the newest frame.
+    pub fn sights(&self) -> &[Sight] {
+        &self.sights
+    }
+
+    /// Puts other final layers in and hands the old ones back, so that the hot thread need not free them.
+    #[must_use = "dropping the last handle frees memory"]
+    pub fn replace_head(&mut self, head: Arc<Head>) -> Arc<Head> {
+        self.lifter.replace_head(head)
     }
 
     /// What tracking has counted.
@@ -220,6 +259,7 @@ impl Poser {
         if let Some(semantics) = &mut self.semantics {
             semantics.begin_frame(time);
         }
+        self.sights.clear();
         &self.tracked
     }
 
@@ -228,7 +268,8 @@ impl Poser {
         self.lifter.lift(time, camera, &self.tracked[place]).ok()
     }
 
-    /// Says what the person at `place` does, and fills in joints that nobody sees.
+    /// Says what the person at `place` does, and fills in joints that nobody sees. The last of the stages of
+    /// a person, so the adapter is told of it here.
     pub fn name(
         &mut self,
         time: MonoNs,
@@ -238,9 +279,20 @@ impl Poser {
     ) -> Option<Label> {
         let person = &self.tracked[place];
         let keypoints = rays_of(camera, &person.detection.keypoints);
-        self.semantics
-            .as_mut()?
-            .step(time, person.id, &keypoints, estimate)
+        let (mut estimate, id) = (estimate, person.id);
+        let label = self
+            .semantics
+            .as_mut()
+            .and_then(|semantics| semantics.step(time, id, &keypoints, estimate.as_deref_mut()));
+        if self.method.learns()
+            && let Some(estimate) = estimate
+        {
+            let up = camera.mount().map(Mount::up);
+            let sight = Sight::of(time, id, &keypoints, estimate, up);
+            let pushed = self.sights.push(sight);
+            debug_assert!(pushed.is_ok(), "no more people than places for them");
+        }
+        label
     }
 }
 

@@ -1,0 +1,265 @@
+//! Who decides whether what was learned is used: evidence that no step has seen.
+//!
+//! | evidence | where from | says no when |
+//! | --- | --- | --- |
+//! | echoes held back | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
+//! | the factory on them | the same | it is already below [`EASY_M`]: nothing to gain here, so rest |
+//! | bones of real frames held back | poses before refinement | lengths waver more than the factory's by [`BONES_MAX`] |
+//! | way from the factory on them | the same | farther than [`FAR_M`]: something is wrong |
+//!
+//! Reprojection is not among them: it falls while poses get worse, when the detector is wrong in the same
+//! way all the time.
+
+use glam::Vec3;
+
+use super::train::{Sample, distance};
+use crate::lift::head::Head;
+use crate::limits::LIFT_FEATURES;
+use crate::skeleton::{JOINTS, PARENTS};
+
+/// Share of the factory's error on held-back echoes that must be gone.
+pub const GAIN_MIN: f32 = 0.05;
+
+/// Where the factory's error on echoes is below, metres, there is nothing to gain.
+pub const EASY_M: f32 = 0.036;
+
+/// Most that bones may waver, against the factory's.
+pub const BONES_MAX: f32 = 1.15;
+
+/// Farthest mean way of a joint from the factory's, metres.
+pub const FAR_M: f32 = 0.06;
+
+/// Echoes before there is a decision.
+pub const ECHOES_MIN: usize = 48;
+
+/// Real frames before there is a decision.
+pub const FRAMES_MIN: usize = 24;
+
+/// What the guard found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Finding {
+    /// Mean error of the factory's head on held-back echoes, metres.
+    pub factory_m: f32,
+    /// The same of the candidate.
+    pub candidate_m: f32,
+    /// How much the candidate's bones waver, against the factory's.
+    pub bones: f32,
+    /// Mean way of a joint from the factory's on real frames, metres.
+    pub way_m: f32,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+/// What follows from the evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The candidate is used.
+    Keep,
+    /// The factory's head is used, because it is good enough here.
+    Rest,
+    /// The candidate is not used.
+    Refuse,
+}
+
+impl Verdict {
+    /// Its word in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "kept",
+            Self::Rest => "rest",
+            Self::Refuse => "refused",
+        }
+    }
+}
+
+/// Judges `candidate` by echoes and by features of real frames, both held back. `None` while there are too few.
+pub fn judge<'a>(
+    factory: &Head,
+    candidate: &Head,
+    echoes: &[Sample],
+    frames: impl Iterator<Item = &'a [f32; LIFT_FEATURES]>,
+) -> Option<Finding> {
+    if echoes.len() < ECHOES_MIN {
+        return None;
+    }
+    let mean = |head: &Head| {
+        let errors = echoes.iter().map(|echo| {
+            head.apply(Some(&echo.features), None)
+                .map_or(f32::INFINITY, |out| {
+                    distance(&out.joints_m, &echo.joints_m).0
+                })
+        });
+        #[expect(clippy::cast_precision_loss, reason = "hundreds")]
+        let count = echoes.len() as f32;
+        errors.sum::<f32>() / count
+    };
+    let (mut ours, mut theirs) = (Wavering::default(), Wavering::default());
+    let (mut way_m, mut count) = (0.0, 0.0);
+    for features in frames {
+        let before = factory.apply(Some(features), None)?.joints_m;
+        let after = candidate.apply(Some(features), None)?.joints_m;
+        theirs.take(&before);
+        ours.take(&after);
+        way_m += distance(&after, &before).0;
+        count += 1.0;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "small")]
+    let enough = count >= FRAMES_MIN as f32;
+    if !enough {
+        return None;
+    }
+    let (factory_m, candidate_m) = (mean(factory), mean(candidate));
+    let (bones, way_m) = (ours.share() / theirs.share().max(1e-6), way_m / count);
+    let verdict = if factory_m < EASY_M {
+        Verdict::Rest
+    } else if candidate_m <= (1.0 - GAIN_MIN) * factory_m && bones <= BONES_MAX && way_m <= FAR_M {
+        Verdict::Keep
+    } else {
+        Verdict::Refuse
+    };
+    Some(Finding {
+        factory_m,
+        candidate_m,
+        bones,
+        way_m,
+        verdict,
+    })
+}
+
+/// How much bone lengths waver over frames.
+#[derive(Default)]
+struct Wavering {
+    count: f32,
+    sums: [f32; JOINTS],
+    squares: [f32; JOINTS],
+}
+
+impl Wavering {
+    fn take(&mut self, joints_m: &[Vec3; JOINTS]) {
+        self.count += 1.0;
+        for joint in 1..JOINTS {
+            let length = (joints_m[joint] - joints_m[PARENTS[joint]]).length();
+            self.sums[joint] += length;
+            self.squares[joint] += length * length;
+        }
+    }
+
+    /// Mean over bones of standard deviation by mean.
+    fn share(&self) -> f32 {
+        let shares = (1..JOINTS).map(|joint| {
+            let mean = self.sums[joint] / self.count;
+            let variance = (self.squares[joint] / self.count - mean * mean).max(0.0);
+            variance.sqrt() / mean.max(1e-3)
+        });
+        #[expect(clippy::cast_precision_loss, reason = "16")]
+        let bones = (JOINTS - 1) as f32;
+        shares.sum::<f32>() / bones
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lift::head::HIDDEN;
+    use crate::lift::head::tests::{file_of, random_tensors};
+
+    struct Case {
+        factory: Head,
+        echoes: Vec<Sample>,
+        frames: Vec<[f32; LIFT_FEATURES]>,
+    }
+
+    /// Echoes that the factory gets wrong by `error_m` along x.
+    fn case(error_m: f32) -> Case {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut factory = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        // Bones that waver little.
+        for bias in &mut factory.joints.bias {
+            *bias *= 20.0;
+        }
+        let features = |rng: &mut fastrand::Rng| -> [f32; LIFT_FEATURES] {
+            std::array::from_fn(|_| rng.f32() - 0.5)
+        };
+        let frames = (0..FRAMES_MIN).map(|_| features(&mut rng)).collect();
+        let echoes = (0..ECHOES_MIN)
+            .map(|_| {
+                let features = features(&mut rng);
+                let mut joints_m = factory.apply(Some(&features), None).unwrap().joints_m;
+                for joint in &mut joints_m[1..] {
+                    joint.x += error_m;
+                }
+                Sample { features, joints_m }
+            })
+            .collect();
+        Case {
+            factory,
+            echoes,
+            frames,
+        }
+    }
+
+    /// The factory's head, all joints but the pelvis moved along x.
+    fn moved(factory: &Head, by_m: f32) -> Head {
+        let mut head = factory.clone();
+        for joint in 1..JOINTS {
+            head.joints.bias[3 * joint] += by_m;
+        }
+        head
+    }
+
+    fn verdict(case: &Case, candidate: &Head) -> Verdict {
+        judge(&case.factory, candidate, &case.echoes, case.frames.iter())
+            .unwrap()
+            .verdict
+    }
+
+    #[test]
+    fn what_helps_where_help_is_needed_is_kept() {
+        let case = case(0.05);
+        assert_eq!(verdict(&case, &moved(&case.factory, 0.03)), Verdict::Keep);
+        assert_eq!(
+            verdict(&case, &moved(&case.factory, -0.03)),
+            Verdict::Refuse
+        );
+        assert_eq!(verdict(&case, &case.factory.clone()), Verdict::Refuse);
+    }
+
+    #[test]
+    fn where_the_factory_is_good_it_stays() {
+        let case = case(0.02);
+        assert_eq!(verdict(&case, &moved(&case.factory, 0.02)), Verdict::Rest);
+    }
+
+    #[test]
+    fn who_goes_far_from_the_factory_is_not_believed() {
+        let case = case(0.2);
+        assert_eq!(verdict(&case, &moved(&case.factory, 0.2)), Verdict::Refuse);
+    }
+
+    #[test]
+    fn bones_that_waver_are_refused() {
+        let case = case(0.05);
+        let mut candidate = moved(&case.factory, 0.04);
+        let mut rng = fastrand::Rng::with_seed(8);
+        for weight in &mut candidate.joints.weight[3 * HIDDEN..] {
+            *weight += 0.08 * (rng.f32() - 0.5);
+        }
+        let found = judge(&case.factory, &candidate, &case.echoes, case.frames.iter()).unwrap();
+        assert!(found.bones > BONES_MAX, "{found:?}");
+        assert_eq!(found.verdict, Verdict::Refuse);
+    }
+
+    #[test]
+    fn without_evidence_there_is_no_verdict() {
+        let case = case(0.05);
+        let none = judge(
+            &case.factory,
+            &case.factory,
+            &case.echoes[1..],
+            case.frames.iter(),
+        );
+        assert_eq!(none, None);
+        let few = case.frames.iter().skip(1);
+        assert_eq!(judge(&case.factory, &case.factory, &case.echoes, few), None);
+    }
+}

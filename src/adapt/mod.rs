@@ -1,0 +1,766 @@
+//! Adaptation of the final layers to the site, on the device, while it runs.
+//!
+//! ```text
+//!  poses, keypoints ─▶ clips ─▶ echoes ─▶ frozen backbone ─▶ samples ─▶ trainer ─▶ guard ─▶ head in use
+//!  (estimate thread)   (what people did)  (seen again, from all around)    (held-back echoes and frames)
+//! ```
+//!
+//! Replay, and supervised: what people did here is shown to the network again, from other sides,
+//! through this camera, with its noise and gaps, and the final layers learn from the joints that these
+//! keypoints were made of. No label is needed and none is guessed. ADR 0009 says what was tried before.
+//!
+//! [`Adapter`] is a value that is told of poses and asked to work, step by step: the daemon's thread
+//! ([`thread`]) and `poised eval` drive the same one.
+
+pub mod clips;
+pub mod echo;
+pub mod guard;
+mod site;
+pub mod state;
+
+pub mod train;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glam::Vec3;
+use serde::Deserialize;
+
+use crate::clock::MonoNs;
+use crate::config::{ConfigError, check};
+use crate::lift::Estimate;
+use crate::lift::head::Head;
+use crate::lift::input::View;
+use crate::lift::model::NetworkBackbone;
+use crate::lift::refine;
+use crate::lift::window::{BRIDGE, RaySample};
+use crate::limits::LIFT_FEATURES;
+use crate::pose::HeadTag;
+use crate::skeleton::{JOINTS, PARENTS, SHARED};
+
+use clips::Clips;
+use echo::Echoes;
+use guard::{Finding, Verdict};
+use site::Surroundings;
+use state::State;
+use train::{Sample, Trainer};
+
+/// Samples kept to learn from: 2.3 MB.
+const SAMPLES: usize = 1536;
+
+/// Samples before learning begins.
+const SAMPLES_MIN: usize = 192;
+
+/// Echoes kept for the guard.
+const HELD: usize = 128;
+
+/// One echo of so many is made of a held-back clip, for the guard.
+const HELD_EVERY: u64 = 8;
+
+/// Real frames kept for the guard and for the ways that learn from them.
+const FRAMES: usize = 512;
+
+/// Time between real frames that are kept.
+const FRAME_EVERY: Duration = Duration::from_millis(100);
+
+/// Echoes made for one step.
+const ECHOES_A_STEP: u32 = 2;
+
+/// Samples in a step.
+const BATCH: usize = 32;
+
+/// Steps for a second in which somebody is seen. With the echoes they take 4 % of a core of
+/// the machine in docs/performance.md.
+const STEPS_PER_S: f32 = 16.0;
+
+/// Most seconds of work that may be owed: what is older is let go.
+const OWED_MAX_S: f32 = 1.0;
+
+/// Steps between two decisions of the guard.
+const DECIDE_EVERY: u64 = 120;
+
+/// Refusals in a row after which half of what was learned is given up.
+const REFUSALS_MAX: u32 = 3;
+
+/// Poses that miss their keypoints by more, in half sizes of the person, are not learned from.
+const MISS_MAX: f32 = 0.08;
+
+/// Keypoints that must be seen for a pose to be learned from, of twelve.
+const SEEN_MIN: usize = 6;
+
+/// How the final layers adapt.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Not at all, and frames are not refined either: the networks as they ship.
+    Off,
+    /// Each frame is refined, no weight changes.
+    Latent,
+    /// Plain reprojection moves the weights. Here to be measured: it makes poses worse (docs/accuracy.md).
+    #[serde(rename = "2d")]
+    Reprojection,
+    /// Weights follow the smoothed poses and the keypoints of real frames (after `CycleAdapt`). Here to be measured.
+    Cycle,
+    /// Weights learn from echoes.
+    Replay,
+    /// The same, hidden joints of the echoes completed with the dictionary.
+    #[default]
+    Semantic,
+}
+
+impl Method {
+    /// Its name in configuration and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Latent => "latent",
+            Self::Reprojection => "2d",
+            Self::Cycle => "cycle",
+            Self::Replay => "replay",
+            Self::Semantic => "semantic",
+        }
+    }
+
+    /// Whether weights change.
+    pub const fn learns(self) -> bool {
+        !matches!(self, Self::Off | Self::Latent)
+    }
+
+    /// Whether steps are shown echoes, and the guard decides.
+    const fn echoes(self) -> bool {
+        matches!(self, Self::Replay | Self::Semantic)
+    }
+}
+
+/// `[adapt]`: learning on the device.
+///
+/// ```toml
+/// [adapt]
+/// method = "semantic"
+/// state = "/var/lib/poised/front.adapted"
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdaptConfig {
+    /// `"off"`, `"latent"`, `"2d"`, `"cycle"`, `"replay"` or `"semantic"` (default).
+    pub method: Method,
+    /// Most of one core that learning takes, 0.005 to 0.5. Default 0.05. Where it is not enough steps are left out,
+    /// frames never.
+    pub core_share: f32,
+    /// Where what was learned is kept over restarts. Default: nowhere.
+    pub state: Option<PathBuf>,
+    /// Whether `/control` is listened to: freeze, thaw, reset, snapshot, roll back. Default: false.
+    pub control: bool,
+}
+
+impl Default for AdaptConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            core_share: 0.05,
+            state: None,
+            control: false,
+        }
+    }
+}
+
+impl AdaptConfig {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check("adapt.core_share", self.core_share, 0.005, 0.5)
+    }
+}
+
+/// What the adapter is told of one person in one frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sight {
+    /// When.
+    pub time: MonoNs,
+    /// Who.
+    pub id: u32,
+    /// Joints in the camera frame, metres, of the size that the lifter has them.
+    pub joints_camera_m: [Vec3; JOINTS],
+    /// The keypoints as rays.
+    pub rays: RaySample,
+    /// The backbone's features.
+    pub features: [f32; LIFT_FEATURES],
+    /// How the input looked at the person.
+    pub view: View,
+    /// Straight up in the camera frame, where the mount is known.
+    pub up: Option<Vec3>,
+}
+
+impl Sight {
+    /// Of an estimate as it is published, and the keypoints it was made of.
+    pub fn of(
+        time: MonoNs,
+        id: u32,
+        rays: &RaySample,
+        estimate: &Estimate,
+        up: Option<Vec3>,
+    ) -> Self {
+        let factor = estimate.size.factor;
+        Self {
+            time,
+            id,
+            joints_camera_m: std::array::from_fn(|joint| estimate.joint_camera_m(joint) / factor),
+            rays: *rays,
+            features: estimate.features,
+            view: estimate.view,
+            up,
+        }
+    }
+}
+
+/// A real frame.
+#[derive(Clone, Debug)]
+struct Frame {
+    features: [f32; LIFT_FEATURES],
+    view: View,
+    /// Joints in the rotated frame around the pelvis, metres.
+    joints_m: [Vec3; JOINTS],
+}
+
+/// What adaptation is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Nobody has been seen for long enough.
+    #[default]
+    Waiting,
+    /// Learning; the factory's head is in use.
+    Learning,
+    /// Learning; what was learned is in use.
+    Adapted,
+    /// The factory's head is good enough here.
+    Resting,
+    /// Nothing changes until `thaw`.
+    Frozen,
+}
+
+impl Mode {
+    /// Its word in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Learning => "learning",
+            Self::Adapted => "adapted",
+            Self::Resting => "resting",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+/// How adaptation stands: what `/adaptation` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Report {
+    /// What it is doing.
+    pub mode: Mode,
+    /// Heads handed out; that of the newest.
+    pub generation: u32,
+    /// Clips to learn from, and held back.
+    pub clips: [usize; 2],
+    /// Poses that were not learned from, because they miss their keypoints or too few are seen.
+    pub passed_over: u64,
+    /// Echoes made.
+    pub echoes: u64,
+    /// Steps since the factory's weights.
+    pub steps: u64,
+    /// Steps that were owed and let go.
+    pub let_go: u64,
+    /// Decisions of the guard: kept, rested, refused.
+    pub decisions: [u64; 3],
+    /// Times that half of what was learned was given up.
+    pub softened: u64,
+    /// Times that a head in use was taken back.
+    pub rolled_back: u64,
+    /// Noise of a keypoint, share of the person's larger side in the image.
+    pub noise: f32,
+    /// The newest decision.
+    pub finding: Option<Finding>,
+}
+
+/// What a peer may ask for on `/control`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Nothing changes from now on.
+    Freeze,
+    /// Learning goes on.
+    Thaw,
+    /// Everything learned is forgotten.
+    Reset,
+    /// What was learned is written now.
+    Snapshot,
+    /// The head before the one in use comes back.
+    RollBack,
+}
+
+/// Final layers that adapt.
+#[derive(Debug)]
+pub struct Adapter {
+    method: Method,
+    backbone: NetworkBackbone,
+    factory: Arc<Head>,
+    trainer: Trainer,
+    clips: Clips,
+    echoes: Echoes,
+    surroundings: Surroundings,
+    samples: Vec<Sample>,
+    held: Vec<Sample>,
+    frames: Vec<Frame>,
+    held_frames: Vec<Frame>,
+    kept_at: Option<MonoNs>,
+    kept: u64,
+    seen_at: Option<MonoNs>,
+    owed: f32,
+    echoes_owed: u32,
+    judged: u64,
+    refusals: u32,
+    in_use: Arc<Head>,
+    earlier: Option<Arc<Head>>,
+    frozen: bool,
+    report: Report,
+    rng: fastrand::Rng,
+}
+
+impl Adapter {
+    /// One that has seen nobody. `backbone` is its own use of the network that the lifter runs.
+    pub fn new(method: Method, backbone: NetworkBackbone, factory: Arc<Head>, seed: u64) -> Self {
+        Self {
+            method,
+            backbone,
+            trainer: Trainer::new(&factory),
+            in_use: Arc::clone(&factory),
+            factory,
+            clips: Clips::new(),
+            echoes: Echoes::default(),
+            surroundings: Surroundings::new(),
+            samples: Vec::with_capacity(SAMPLES),
+            held: Vec::with_capacity(HELD),
+            frames: Vec::with_capacity(FRAMES),
+            held_frames: Vec::with_capacity(FRAMES),
+            kept_at: None,
+            kept: 0,
+            seen_at: None,
+            owed: 0.0,
+            echoes_owed: 0,
+            judged: 0,
+            refusals: 0,
+            earlier: None,
+            frozen: false,
+            report: Report::default(),
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// How it stands.
+    pub fn report(&self) -> Report {
+        Report {
+            clips: [self.clips.to_learn().len(), self.clips.held_back().len()],
+            steps: self.trainer.steps(),
+            noise: self.surroundings.noise(),
+            mode: if self.frozen {
+                Mode::Frozen
+            } else {
+                self.report.mode
+            },
+            ..self.report
+        }
+    }
+
+    /// Takes a person of a frame. Cheap; [`Self::work`] does the rest.
+    pub fn take(&mut self, sight: &Sight) {
+        if self.frozen || !self.method.learns() {
+            return;
+        }
+        let passed = self
+            .seen_at
+            .map_or(Duration::ZERO, |last| sight.time.since(last));
+        self.seen_at = Some(sight.time);
+        if passed <= BRIDGE {
+            self.owe(STEPS_PER_S * passed.as_secs_f32());
+        }
+        if !is_plausible(sight) {
+            self.report.passed_over += 1;
+            return;
+        }
+        self.surroundings.take(sight);
+        self.keep_frame(sight);
+        if !self.method.echoes() {
+            return;
+        }
+        let Some(factory) = self.factory.apply(Some(&sight.features), None) else {
+            return;
+        };
+        let size_m = (1..JOINTS)
+            .map(|joint| (factory.joints_m[joint] - factory.joints_m[PARENTS[joint]]).length())
+            .sum();
+        let Self { clips, rng, .. } = self;
+        clips.take(
+            sight.time,
+            sight.id,
+            &sight.joints_camera_m,
+            size_m,
+            &sight.rays,
+            rng,
+        );
+    }
+
+    fn owe(&mut self, steps: f32) {
+        self.owed += steps;
+        let most = STEPS_PER_S * OWED_MAX_S;
+        if self.owed > most {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a few steps"
+            )]
+            let over = (self.owed - most).ceil() as u64;
+            self.report.let_go += over;
+            self.owed = most;
+        }
+    }
+
+    /// Every tenth of a second a real frame is kept; every fourth of them only the guard sees.
+    fn keep_frame(&mut self, sight: &Sight) {
+        if self
+            .kept_at
+            .is_some_and(|last| sight.time.since(last) < FRAME_EVERY)
+        {
+            return;
+        }
+        self.kept_at = Some(sight.time);
+        let root = sight.joints_camera_m[0];
+        let frame = Frame {
+            features: sight.features,
+            view: sight.view,
+            joints_m: sight
+                .joints_camera_m
+                .map(|joint| sight.view.rotation * (joint - root)),
+        };
+        let held = self.kept.is_multiple_of(4);
+        self.kept += 1;
+        let store = if held {
+            &mut self.held_frames
+        } else {
+            &mut self.frames
+        };
+        put(store, frame, &mut self.rng);
+    }
+
+    /// Does the next piece of what is owed, an echo or a step, at most a millisecond or two. False where
+    /// nothing is left to do.
+    pub fn work(&mut self) -> bool {
+        if self.frozen || self.owed < 1.0 {
+            return false;
+        }
+        if self.method.echoes() {
+            if self.clips.to_learn().is_empty() || self.clips.held_back().is_empty() {
+                self.owed = 0.0;
+                return false;
+            }
+            if self.samples.len() < SAMPLES_MIN || self.echoes_owed > 0 {
+                self.make_echo();
+                if self.samples.len() < SAMPLES_MIN {
+                    // Filling up costs what the echoes of steps would.
+                    self.owed -= 1.0 / 3.0;
+                }
+                self.echoes_owed = self.echoes_owed.saturating_sub(1);
+                return true;
+            }
+        } else if self.frames.len() < BATCH {
+            self.owed = 0.0;
+            return false;
+        }
+        self.step();
+        self.owed -= 1.0;
+        self.echoes_owed = ECHOES_A_STEP;
+        true
+    }
+
+    fn make_echo(&mut self) {
+        self.report.echoes += 1;
+        let held = self.report.echoes.is_multiple_of(HELD_EVERY)
+            || self.held.len() < guard::ECHOES_MIN && self.report.echoes.is_multiple_of(3);
+        let clips = if held {
+            self.clips.held_back()
+        } else {
+            self.clips.to_learn()
+        };
+        let clip = &clips[self.rng.usize(..clips.len())];
+        let site = self.surroundings.site();
+        let Some(sample) = self
+            .echoes
+            .make(clip, &site, &mut self.backbone, &mut self.rng)
+        else {
+            return;
+        };
+        let store = if held {
+            &mut self.held
+        } else {
+            &mut self.samples
+        };
+        put(store, sample, &mut self.rng);
+    }
+
+    fn step(&mut self) {
+        let mut taken = 0;
+        for _ in 0..BATCH {
+            let counts = match self.method {
+                Method::Replay | Method::Semantic => {
+                    let sample = &self.samples[self.rng.usize(..self.samples.len())];
+                    self.trainer.take_sample(sample);
+                    true
+                }
+                Method::Cycle | Method::Reprojection => {
+                    let frame = &self.frames[self.rng.usize(..self.frames.len())];
+                    let follow = self.method == Method::Cycle;
+                    self.trainer.take(&frame.features, |joints| {
+                        let mut gradient = refine::reprojection_gradient(joints, &frame.view)?;
+                        if follow {
+                            let (_, towards) = train::distance(joints, &frame.joints_m);
+                            for (sum, towards) in gradient.iter_mut().zip(towards) {
+                                *sum += towards;
+                            }
+                        }
+                        Some(gradient)
+                    })
+                }
+                Method::Off | Method::Latent => false,
+            };
+            taken += usize::from(counts);
+        }
+        self.trainer.step(taken);
+    }
+
+    /// The head to use from now on, where the guard has just decided for another.
+    pub fn decide(&mut self) -> Option<Arc<Head>> {
+        if self.frozen || self.trainer.steps() < self.judged + DECIDE_EVERY {
+            return None;
+        }
+        self.judged = self.trainer.steps();
+        let tag = HeadTag {
+            generation: self.report.generation + 1,
+            adapted: true,
+        };
+        let candidate = self.trainer.candidate(&self.factory, tag);
+        if !self.method.echoes() {
+            return Some(self.hand_out(candidate.into(), Mode::Adapted));
+        }
+        let frames = || self.held_frames.iter().map(|frame| &frame.features);
+        let finding = guard::judge(&self.factory, &candidate, &self.held, frames())?;
+        self.report.finding = Some(finding);
+        self.report.decisions[finding.verdict as usize] += 1;
+        match finding.verdict {
+            Verdict::Keep => {
+                self.refusals = 0;
+                Some(self.hand_out(candidate.into(), Mode::Adapted))
+            }
+            Verdict::Rest => {
+                self.refusals = 0;
+                self.use_factory(Mode::Resting)
+            }
+            Verdict::Refuse => {
+                self.refusals += 1;
+                if self.refusals >= REFUSALS_MAX {
+                    self.refusals = 0;
+                    self.report.softened += 1;
+                    self.trainer.return_by(0.5);
+                }
+                // What is in use is asked for the same evidence.
+                let holds = self.in_use.tag.adapted
+                    && guard::judge(&self.factory, &self.in_use, &self.held, frames())
+                        .is_some_and(|finding| finding.verdict == Verdict::Keep);
+                if holds {
+                    None
+                } else {
+                    self.use_factory(Mode::Learning)
+                }
+            }
+        }
+    }
+
+    /// Puts the factory's head in, where it is not.
+    fn use_factory(&mut self, mode: Mode) -> Option<Arc<Head>> {
+        self.report.mode = mode;
+        if !self.in_use.tag.adapted {
+            return None;
+        }
+        self.report.rolled_back += 1;
+        let mut head = Head::clone(&self.factory);
+        head.tag = HeadTag {
+            generation: self.report.generation + 1,
+            adapted: false,
+        };
+        Some(self.hand_out(head.into(), mode))
+    }
+
+    fn hand_out(&mut self, head: Arc<Head>, mode: Mode) -> Arc<Head> {
+        self.report.mode = mode;
+        self.report.generation = head.tag.generation;
+        self.earlier = Some(std::mem::replace(&mut self.in_use, Arc::clone(&head)));
+        head
+    }
+
+    /// Does what a peer asked for; gives the head to use where that changes.
+    pub fn obey(&mut self, command: Command) -> Option<Arc<Head>> {
+        match command {
+            Command::Freeze => {
+                self.frozen = true;
+                None
+            }
+            Command::Thaw => {
+                self.frozen = false;
+                None
+            }
+            Command::Reset => {
+                self.trainer.return_by(1.0);
+                self.clips.clear();
+                for store in [&mut self.samples, &mut self.held] {
+                    store.clear();
+                }
+                self.frames.clear();
+                self.held_frames.clear();
+                self.judged = 0;
+                self.refusals = 0;
+                self.use_factory(Mode::Waiting)
+            }
+            Command::RollBack => {
+                let mut head = Head::clone(self.earlier.as_ref()?);
+                head.tag.generation = self.report.generation + 1;
+                self.report.rolled_back += 1;
+                let mode = if head.tag.adapted {
+                    Mode::Adapted
+                } else {
+                    Mode::Learning
+                };
+                Some(self.hand_out(head.into(), mode))
+            }
+            // The thread writes; there is nothing to change here.
+            Command::Snapshot => None,
+        }
+    }
+
+    /// What is worth keeping over a restart; `None` before anything was learned.
+    pub fn state(&self) -> Option<State> {
+        (self.trainer.steps() > 0).then(|| State {
+            steps: self.trainer.steps(),
+            generation: self.report.generation,
+            mean: self.trainer.mean().into(),
+            up: self.surroundings.up().unwrap_or(Vec3::ZERO),
+            noise: self.surroundings.noise(),
+        })
+    }
+
+    /// Goes on from what was kept. Nothing of it is used before the guard has seen this site's
+    /// evidence for it.
+    pub fn resume(&mut self, state: &State) {
+        self.trainer.resume(&state.mean, state.steps);
+        self.report.generation = state.generation;
+        // The first decision comes as soon as there is evidence.
+        self.judged = state.steps.saturating_sub(DECIDE_EVERY);
+        self.surroundings.resume(state.up, state.noise);
+    }
+}
+
+/// Puts a value into a store, in the place of a random one where it is full.
+fn put<T>(store: &mut Vec<T>, value: T, rng: &mut fastrand::Rng) {
+    if store.len() < store.capacity() {
+        store.push(value);
+    } else {
+        let at = rng.usize(..store.len());
+        store[at] = value;
+    }
+}
+
+/// Whether enough is seen of the person, and the pose agrees with it.
+fn is_plausible(sight: &Sight) -> bool {
+    let (mut seen, mut miss) = (0, 0.0);
+    for (joint, keypoint) in SHARED {
+        let (at, ray) = (sight.joints_camera_m[joint], &sight.rays[keypoint]);
+        if !at.is_finite() || at.z < 0.1 {
+            return false;
+        }
+        if ray.is_present() {
+            seen += 1;
+            miss += (at.truncate() / at.z - ray.ray).length() / sight.view.scale;
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "twelve")]
+    let most = MISS_MAX * seen as f32;
+    seen >= SEEN_MIN && miss <= most
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::lift::window::RayKeypoint;
+    use crate::skeleton::{KEYPOINTS, keypoints_of};
+    use glam::Mat3;
+
+    /// Somebody standing 3 m before the camera, all keypoints seen.
+    pub(crate) fn sight(time: MonoNs, id: u32) -> Sight {
+        let joints = [
+            [0.0, 0.0, 0.0],
+            [-0.1, 0.0, 0.0],
+            [-0.1, 0.45, 0.0],
+            [-0.1, 0.87, 0.0],
+            [0.1, 0.0, 0.0],
+            [0.1, 0.45, 0.0],
+            [0.1, 0.87, 0.0],
+            [0.0, -0.25, 0.0],
+            [0.0, -0.5, 0.0],
+            [0.0, -0.6, -0.02],
+            [0.0, -0.71, -0.02],
+            [0.18, -0.48, 0.0],
+            [0.2, -0.2, 0.1],
+            [0.2, 0.05, 0.2],
+            [-0.18, -0.48, 0.0],
+            [-0.2, -0.2, 0.0],
+            [-0.2, 0.05, 0.0],
+        ];
+        let joints_camera_m = joints.map(|joint| Vec3::from(joint) + Vec3::new(0.0, 0.0, 3.0));
+        let (points, _) = keypoints_of(&joints_camera_m);
+        let rays = points.map(|point| RayKeypoint {
+            ray: point.truncate() / point.z,
+            confidence: 0.8,
+        });
+        Sight {
+            time,
+            id,
+            joints_camera_m,
+            rays,
+            features: [0.1; LIFT_FEATURES],
+            view: View {
+                rotation: Mat3::IDENTITY,
+                scale: 0.27,
+                newest: rays,
+            },
+            up: None,
+        }
+    }
+
+    #[test]
+    fn a_pose_that_misses_its_keypoints_or_of_which_little_is_seen_is_not_learned_from() {
+        let good = sight(MonoNs(1), 1);
+        assert!(is_plausible(&good));
+        let mut missed = good.clone();
+        for keypoint in &mut missed.rays[5..9] {
+            keypoint.ray.x += 0.2;
+        }
+        assert!(!is_plausible(&missed));
+        let mut little = good.clone();
+        for keypoint in &mut little.rays[8..] {
+            *keypoint = RayKeypoint::default();
+        }
+        assert!(!is_plausible(&little));
+        let mut none = good;
+        none.joints_camera_m[4].x = f32::NAN;
+        assert!(!is_plausible(&none));
+        assert_eq!(KEYPOINTS, none.rays.len());
+    }
+}

@@ -1,0 +1,182 @@
+//! What is known of the site without anybody saying so: how noisy keypoints are, and which way is up.
+
+use std::time::Duration;
+
+use glam::{Vec2, Vec3};
+
+use super::Sight;
+use super::echo::Site;
+use crate::clock::MonoNs;
+use crate::lift::window::RaySample;
+use crate::limits::RATE_HZ;
+use crate::skeleton::KEYPOINTS;
+
+/// Noise that is assumed before any is measured, and its bounds, shares of the person's larger side.
+const NOISE: f32 = 0.006;
+const NOISE_RANGE: (f32, f32) = (0.003, 0.02);
+
+/// Share of second differences of a keypoint below the one that the noise is taken from: the rest are motion.
+const NOISE_QUANTILE: f32 = 0.2;
+
+/// That quantile of the length of a second difference of noise of standard deviation 1 per axis:
+/// `sqrt(6) sqrt(-2 ln 0.8)`.
+const NOISE_AT_QUANTILE: f32 = 1.636;
+
+/// Memory of which way is up, poses.
+const UP_SPAN: f32 = 3000.0;
+
+/// Poses before the mean trunk says which way is up.
+const UP_MIN: f32 = 60.0;
+
+/// Share by which one second difference moves the quantile.
+const QUANTILE_RATE: f32 = 0.01;
+
+/// Bounds of the quantile: it must find back from anything.
+const QUANTILE_RANGE: (f32, f32) = (1e-4, 0.1);
+
+/// Follows one keypoint-noise quantile and which way is up.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// The wanted quantile of second differences.
+    quantile: f32,
+    trunk: Vec3,
+    trunks: f32,
+    mount_up: Option<Vec3>,
+    /// The last two sights of whom noise is measured on.
+    last: [Option<(MonoNs, RaySample)>; 2],
+    last_id: u32,
+}
+
+impl Surroundings {
+    pub(super) fn new() -> Self {
+        Self {
+            quantile: NOISE * NOISE_AT_QUANTILE,
+            trunk: Vec3::ZERO,
+            trunks: 0.0,
+            mount_up: None,
+            last: [None, None],
+            last_id: 0,
+        }
+    }
+
+    pub(super) fn noise(&self) -> f32 {
+        (self.quantile / NOISE_AT_QUANTILE).clamp(NOISE_RANGE.0, NOISE_RANGE.1)
+    }
+
+    /// Straight up: from the mount, else as trunks point on the mean; `None` where neither is known.
+    pub(super) fn up(&self) -> Option<Vec3> {
+        self.mount_up
+            .or_else(|| (self.trunks >= UP_MIN).then(|| self.trunk.normalize_or(Vec3::NEG_Y)))
+    }
+
+    pub(super) fn site(&self) -> Site {
+        Site {
+            up: self.up().unwrap_or(Vec3::NEG_Y),
+            noise: self.noise(),
+        }
+    }
+
+    pub(super) fn resume(&mut self, up: Vec3, noise: f32) {
+        if up.length_squared() > 0.25 {
+            (self.trunk, self.trunks) = (up, UP_MIN);
+        }
+        self.quantile = noise.clamp(NOISE_RANGE.0, NOISE_RANGE.1) * NOISE_AT_QUANTILE;
+    }
+
+    pub(super) fn take(&mut self, sight: &Sight) {
+        self.mount_up = sight.up;
+        let trunk = (sight.joints_camera_m[8] - sight.joints_camera_m[0]).normalize_or_zero();
+        self.trunks = (self.trunks + 1.0).min(UP_SPAN);
+        self.trunk += (trunk - self.trunk) / self.trunks;
+        if self.last_id != sight.id {
+            self.last = [None, None];
+            self.last_id = sight.id;
+        }
+        if let [Some((t1, newer)), Some((t2, older))] = &self.last {
+            let (step, step_before) = (sight.time.since(*t1), t1.since(*t2));
+            let period = Duration::from_secs(1) / RATE_HZ;
+            // Slower cameras see motion, faster ones see each other's noise.
+            let even = step.abs_diff(step_before) < period / 8 && step < 2 * period;
+            if even {
+                for keypoint in 0..KEYPOINTS {
+                    let rays = [&sight.rays, newer, older].map(|rays| &rays[keypoint]);
+                    if rays.iter().all(|ray| ray.is_present()) {
+                        let [now, before, earlier] = rays.map(|ray| ray.ray);
+                        let difference = (now - 2.0 * before + earlier) / (2.0 * sight.view.scale);
+                        follow(&mut self.quantile, difference);
+                    }
+                }
+            }
+        }
+        self.last = [Some((sight.time, sight.rays)), self.last[0].take()];
+    }
+}
+
+/// Moves the quantile towards where it leaves the wanted share of second differences below.
+fn follow(quantile: &mut f32, difference: Vec2) {
+    let below = if difference.length() < *quantile {
+        1.0
+    } else {
+        0.0
+    };
+    *quantile *= 1.0 + QUANTILE_RATE * (NOISE_QUANTILE - below);
+    *quantile = quantile.clamp(QUANTILE_RANGE.0, QUANTILE_RANGE.1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::tests::sight;
+
+    /// Somebody who stands before a camera that looks down by `down`, seen with noise.
+    fn watch(surroundings: &mut Surroundings, noise: f32, frames: u64, down: f32) {
+        let mut rng = fastrand::Rng::with_seed(4);
+        for frame in 0..frames {
+            let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
+            let mut sight = sight(time, 1);
+            let turn = glam::Mat3::from_rotation_x(-down);
+            sight.joints_camera_m = sight.joints_camera_m.map(|joint| turn * joint);
+            for keypoint in &mut sight.rays {
+                let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
+                keypoint.ray += 2.0 * sight.view.scale * noise * Vec2::new(normal(), normal());
+            }
+            surroundings.take(&sight);
+        }
+    }
+
+    #[test]
+    fn the_noise_of_keypoints_is_found() {
+        for noise in [0.004, 0.008, 0.015] {
+            let mut surroundings = Surroundings::new();
+            watch(&mut surroundings, noise, 600, 0.0);
+            let found = surroundings.noise();
+            assert!((found / noise - 1.0).abs() < 0.2, "{noise}: {found}");
+        }
+    }
+
+    #[test]
+    fn up_is_where_trunks_point_until_the_mount_is_known() {
+        let mut surroundings = Surroundings::new();
+        assert_eq!(surroundings.up(), None);
+        watch(&mut surroundings, 0.004, 100, 0.6);
+        let up = surroundings.up().unwrap();
+        assert!(
+            (up.z.abs() - 0.6_f32.sin()).abs() < 0.02 && up.y < 0.0,
+            "{up}"
+        );
+        let mut told = sight(MonoNs(100_000_000_000), 1);
+        told.up = Some(Vec3::NEG_Y);
+        surroundings.take(&told);
+        assert_eq!(surroundings.up(), Some(Vec3::NEG_Y));
+    }
+
+    #[test]
+    fn what_was_kept_is_gone_on_from_within_bounds() {
+        let mut surroundings = Surroundings::new();
+        surroundings.resume(Vec3::new(0.0, -0.8, -0.6), 7.0);
+        assert_eq!(surroundings.up(), Some(Vec3::new(0.0, -0.8, -0.6)));
+        assert!((surroundings.noise() - NOISE_RANGE.1).abs() < 1e-6);
+        surroundings.resume(Vec3::ZERO, 0.006);
+        assert!((surroundings.noise() - 0.006).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,270 @@
+//! What survives a restart: learned weights and what is known of the site. No poses, no motion.
+//!
+//! A safetensors file with `mean` `[WEIGHTS]` and `site` `[4]` (up, noise); its one metadata key says format, version,
+//! the networks it belongs to and a checksum. The file before is kept beside it as `.before`, so that there is a whole one
+//! whenever the power goes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use glam::Vec3;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::train::WEIGHTS;
+use crate::file;
+use crate::semantics::dictionary::hex;
+use crate::tensors::{self, TensorError};
+
+/// Name of the format in the file's metadata.
+const FORMAT: &str = "poised-adaptation";
+
+/// Version of the format written, and the only one read.
+const VERSION: u32 = 1;
+
+/// The one metadata key.
+const HEADER: &str = "poised";
+
+/// Largest file read, in bytes: four times what is written.
+const BYTES_MAX: u64 = 4 * 4 * WEIGHTS as u64;
+
+/// What can be wrong with a state.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The file cannot be read or written.
+    #[error("{path}: cannot be {what}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Read or written.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Larger than any state.
+    #[error("{0} bytes, a state has at most {BYTES_MAX}")]
+    TooLarge(u64),
+    /// Not a state, or one that is cut off.
+    #[error("not a state of adaptation: {0}")]
+    Format(String),
+    /// Another version of the format.
+    #[error("version {0} of the format, this program knows {VERSION}")]
+    Version(u32),
+    /// The bytes are not those that were written.
+    #[error("the checksum does not fit the contents: the file is damaged")]
+    Checksum,
+    /// Learned with other networks, so its numbers mean something else.
+    #[error("learned with other networks than those in use")]
+    Networks,
+    /// A tensor.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+    networks: String,
+    steps: u64,
+    generation: u32,
+    sha256: String,
+}
+
+/// What is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Steps taken.
+    pub steps: u64,
+    /// Heads handed out.
+    pub generation: u32,
+    /// Learned weights, `[WEIGHTS]`.
+    pub mean: Box<[f32]>,
+    /// Straight up, camera frame; zero where that is not known.
+    pub up: Vec3,
+    /// Noise of a keypoint, share of the person's larger side in the image.
+    pub noise: f32,
+}
+
+impl State {
+    /// The bytes of a file, for the networks of hash `networks`.
+    ///
+    /// # Panics
+    ///
+    /// There are not [`WEIGHTS`] weights.
+    pub fn to_bytes(&self, networks: &str) -> Vec<u8> {
+        let raw =
+            |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+        let mean = raw(&self.mean);
+        let site = raw(&[self.up.x, self.up.y, self.up.z, self.noise]);
+        let mut sum = Sha256::new();
+        sum.update(&mean);
+        sum.update(&site);
+        let header = Header {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            networks: networks.to_owned(),
+            steps: self.steps,
+            generation: self.generation,
+            sha256: hex(&sum.finalize()),
+        };
+        let header = serde_json::to_string(&header).expect("strings and numbers");
+        let view = |bytes, shape| {
+            TensorView::new(Dtype::F32, shape, bytes).expect("as many bytes as the shape says")
+        };
+        let views = [
+            ("mean", view(&mean, vec![WEIGHTS])),
+            ("site", view(&site, vec![4])),
+        ];
+        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
+        safetensors::serialize(views, Some(metadata)).expect("names and shapes are plain")
+    }
+
+    /// Reads the bytes of a file that was written for the networks of hash `networks`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn from_bytes(bytes: &[u8], networks: &str) -> Result<Self, StateError> {
+        let broken = |error: &dyn std::fmt::Display| StateError::Format(error.to_string());
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
+        let header = metadata.metadata().as_ref().and_then(|map| map.get(HEADER));
+        let header = header.ok_or_else(|| broken(&"no header"))?;
+        let header: Header = serde_json::from_str(header).map_err(|e| broken(&e))?;
+        if header.format != FORMAT {
+            return Err(broken(&format!("format {:?}", header.format)));
+        }
+        if header.version != VERSION {
+            return Err(StateError::Version(header.version));
+        }
+        let file = tensors::open(bytes)?;
+        let mut sum = Sha256::new();
+        for name in ["mean", "site"] {
+            let tensor = file.tensor(name).map_err(|e| broken(&e))?;
+            sum.update(tensor.data());
+        }
+        if hex(&sum.finalize()) != header.sha256 {
+            return Err(StateError::Checksum);
+        }
+        if header.networks != networks {
+            return Err(StateError::Networks);
+        }
+        let site = tensors::numbers(&file, "site", &[4])?;
+        Ok(Self {
+            steps: header.steps,
+            generation: header.generation,
+            mean: tensors::numbers(&file, "mean", &[WEIGHTS])?,
+            up: Vec3::from_slice(&site),
+            noise: site[3],
+        })
+    }
+
+    /// Writes the file; the one that was there becomes `.before`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written; there is still a whole one.
+    pub fn write(&self, path: &Path, networks: &str) -> Result<(), StateError> {
+        let failed = |source| StateError::File {
+            path: path.to_owned(),
+            what: "written",
+            source,
+        };
+        if path.exists() {
+            std::fs::rename(path, before(path)).map_err(failed)?;
+        }
+        file::replace(path, &self.to_bytes(networks)).map_err(failed)
+    }
+
+    /// Reads the newest whole file; `None` where there has never been one. What is wrong with a file
+    /// is told to `wrong`, and the one before it is tried.
+    pub fn read(
+        path: &Path,
+        networks: &str,
+        mut wrong: impl FnMut(&Path, &StateError),
+    ) -> Option<Self> {
+        for path in [path.to_owned(), before(path)] {
+            match Self::read_one(&path, networks) {
+                Ok(state) => return Some(state),
+                Err(StateError::File { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => wrong(&path, &error),
+            }
+        }
+        None
+    }
+
+    fn read_one(path: &Path, networks: &str) -> Result<Self, StateError> {
+        let bytes = file::read_bounded(path, BYTES_MAX)
+            .map_err(|source| StateError::File {
+                path: path.to_owned(),
+                what: "read",
+                source,
+            })?
+            .map_err(StateError::TooLarge)?;
+        Self::from_bytes(&bytes, networks)
+    }
+}
+
+/// Where the file before is kept.
+pub fn before(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".before");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(steps: u64) -> State {
+        State {
+            steps,
+            generation: 7,
+            mean: vec![1e-3; WEIGHTS].into(),
+            up: Vec3::new(0.1, -0.9, -0.2),
+            noise: 0.006,
+        }
+    }
+
+    fn wrong_with(bytes: &[u8]) -> String {
+        State::from_bytes(bytes, "abc").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_state_comes_back_as_it_was_and_the_one_before_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("front.adapted");
+        let nothing = |path: &Path, error: &StateError| panic!("{}: {error}", path.display());
+        assert_eq!(State::read(&path, "abc", nothing), None);
+        state(1).write(&path, "abc").unwrap();
+        state(2).write(&path, "abc").unwrap();
+        assert_eq!(State::read(&path, "abc", nothing), Some(state(2)));
+        std::fs::write(&path, &state(2).to_bytes("abc")[..1000]).unwrap();
+        let mut said = Vec::new();
+        let read = State::read(&path, "abc", |path, error| {
+            said.push(format!("{}: {error}", path.display()));
+        });
+        assert_eq!(read, Some(state(1)));
+        assert!(said[0].contains("front.adapted: not a state"), "{said:?}");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(State::read(&path, "abc", nothing), Some(state(1)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let good = state(1).to_bytes("abc");
+        assert!(wrong_with(b"nonsense").contains("not a state"));
+        assert!(wrong_with(&good[..good.len() - 4]).contains("not a state"));
+        let mut damaged = good.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert!(wrong_with(&damaged).contains("checksum"));
+        assert!(wrong_with(&state(1).to_bytes("other")).contains("other networks"));
+        let mut broken = state(1);
+        broken.mean[5] = f32::NAN;
+        assert!(wrong_with(&broken.to_bytes("abc")).contains("mean[5] = NaN"));
+    }
+}

@@ -1,0 +1,414 @@
+//! The step that changes final layers: gradient by hand, Adam, a pull to the factory's weights.
+//!
+//! ```text
+//! loss = mean over samples and joints of |joints(f) - truth|  +  PULL Σ (w - factory)²
+//! ```
+//!
+//! Only `lift` and `joints` of a [`Head`] learn; what it makes of the image, and its sigmas, stay
+//! the factory's. What is handed out lies half way between the factory's weights and the running mean
+//! of the learned ones: for layers this near each other that is the mean of the two poses, which
+//! held-out streams liked better than either alone.
+
+use glam::Vec3;
+
+use crate::lift::head::{HIDDEN, Head};
+use crate::limits::LIFT_FEATURES;
+use crate::pose::HeadTag;
+use crate::skeleton::JOINTS;
+use crate::sys::simd::{add_rows, rows_times};
+
+/// Length of Adam's step in a weight.
+const RATE: f32 = 3e-4;
+
+/// Adam's memory of the gradient and of its square.
+const MOMENTS: (f32, f32) = (0.9, 0.99);
+
+/// Weight of the squared way from the factory's weights, metres.
+const PULL: f32 = 1e-2;
+
+/// Memory of the running mean of the weights, steps.
+const MEAN_STEPS: f32 = 400.0;
+
+/// Share of the learned weights in those that are handed out; the factory has the rest.
+const SHARE: f32 = 0.5;
+
+/// Numbers of the joints layer's output.
+const OUTPUTS: usize = 3 * JOINTS;
+
+/// Where each tensor of the layers that learn stands in one row of numbers.
+const LIFT_BIAS: usize = HIDDEN * LIFT_FEATURES;
+const JOINTS_WEIGHT: usize = LIFT_BIAS + HIDDEN;
+const JOINTS_BIAS: usize = JOINTS_WEIGHT + OUTPUTS * HIDDEN;
+
+/// Weights that learn.
+pub const WEIGHTS: usize = JOINTS_BIAS + OUTPUTS;
+
+/// What the final layers are shown: features of the frozen backbone and where the joints are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The backbone's features.
+    pub features: [f32; LIFT_FEATURES],
+    /// Joints relative to joint 0, rotated frame, metres.
+    pub joints_m: [Vec3; JOINTS],
+}
+
+/// Final layers that learn.
+#[derive(Debug)]
+pub struct Trainer {
+    factory: Box<[f32]>,
+    weights: Box<[f32]>,
+    /// Running mean of the weights.
+    mean: Box<[f32]>,
+    gradient: Box<[f32]>,
+    first: Box<[f32]>,
+    second: Box<[f32]>,
+    steps: u64,
+}
+
+/// The weights that learn, in one row.
+fn row_of(head: &Head) -> Box<[f32]> {
+    let parts = [
+        &head.lift.weight,
+        &head.lift.bias,
+        &head.joints.weight,
+        &head.joints.bias,
+    ];
+    parts
+        .into_iter()
+        .flat_map(|part| part.iter().copied())
+        .collect()
+}
+
+fn zeros() -> Box<[f32]> {
+    vec![0.0; WEIGHTS].into()
+}
+
+impl Trainer {
+    /// Begins at the factory's weights.
+    ///
+    /// # Panics
+    ///
+    /// The head is of another shape than a head has.
+    pub fn new(factory: &Head) -> Self {
+        let row = row_of(factory);
+        assert_eq!(row.len(), WEIGHTS, "a head has one shape");
+        Self {
+            weights: row.clone(),
+            mean: row.clone(),
+            factory: row,
+            gradient: zeros(),
+            first: zeros(),
+            second: zeros(),
+            steps: 0,
+        }
+    }
+
+    /// Steps taken since the factory's weights.
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The running mean of the weights, `[WEIGHTS]`: what is kept over a restart.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// Goes on from weights that were kept.
+    ///
+    /// # Panics
+    ///
+    /// There are not [`WEIGHTS`].
+    pub fn resume(&mut self, mean: &[f32], steps: u64) {
+        self.mean.copy_from_slice(mean);
+        self.weights.copy_from_slice(mean);
+        self.forget_moments();
+        self.steps = steps;
+    }
+
+    /// Back to the factory's weights by `share` of the way; 1 is all of it.
+    pub fn return_by(&mut self, share: f32) {
+        for weights in [&mut self.weights, &mut self.mean] {
+            for (weight, factory) in weights.iter_mut().zip(&self.factory) {
+                *weight = (1.0 - share) * *weight + share * factory;
+            }
+        }
+        self.forget_moments();
+        if share >= 1.0 {
+            self.steps = 0;
+        }
+    }
+
+    fn forget_moments(&mut self) {
+        self.first.fill(0.0);
+        self.second.fill(0.0);
+    }
+
+    /// Adds one sample to the gradient of the next step. `gradient_of` gives the loss' gradient with
+    /// respect to the joints (relative to joint 0); where it gives `None` the sample is left out.
+    ///
+    /// Returns whether it counts.
+    pub fn take(
+        &mut self,
+        features: &[f32; LIFT_FEATURES],
+        gradient_of: impl FnOnce(&[Vec3; JOINTS]) -> Option<[Vec3; JOINTS]>,
+    ) -> bool {
+        let (lift_weight, rest) = self.weights.split_at(LIFT_BIAS);
+        let (lift_bias, rest) = rest.split_at(HIDDEN);
+        let (joints_weight, joints_bias) = rest.split_at(OUTPUTS * HIDDEN);
+        let mut hidden = [0.0; HIDDEN];
+        rows_times(lift_weight, features, lift_bias, &mut hidden);
+        // Before the rectifier: the larger of NaN and zero is zero.
+        if !hidden.iter().all(|value| value.is_finite()) {
+            return false;
+        }
+        let hidden = hidden.map(|value| value.max(0.0));
+        let mut joints = [0.0; OUTPUTS];
+        rows_times(joints_weight, &hidden, joints_bias, &mut joints);
+        let root = Vec3::from_slice(&joints[..3]);
+        let joints: [Vec3; JOINTS] =
+            std::array::from_fn(|joint| Vec3::from_slice(&joints[3 * joint..]) - root);
+        let Some(gradient) = gradient_of(&joints) else {
+            return false;
+        };
+        if !gradient.iter().all(|joint| joint.is_finite()) {
+            return false;
+        }
+
+        let mut of_outputs = [0.0; OUTPUTS];
+        for (numbers, joint) in of_outputs.as_chunks_mut::<3>().0.iter_mut().zip(&gradient) {
+            *numbers = joint.to_array();
+        }
+        // Joint 0 is taken off all others.
+        let root: Vec3 = gradient[1..].iter().sum();
+        of_outputs[..3].copy_from_slice(&(-root).to_array());
+        let mut of_hidden = [0.0; HIDDEN];
+        add_rows(joints_weight, &of_outputs, &mut of_hidden);
+        for (of_hidden, hidden) in of_hidden.iter_mut().zip(&hidden) {
+            if *hidden <= 0.0 {
+                *of_hidden = 0.0;
+            }
+        }
+        let (of_lift, rest) = self.gradient.split_at_mut(LIFT_BIAS);
+        let (of_lift_bias, rest) = rest.split_at_mut(HIDDEN);
+        let (of_joints, of_joints_bias) = rest.split_at_mut(OUTPUTS * HIDDEN);
+        add_outer(of_lift, &of_hidden, features);
+        add(of_lift_bias, &of_hidden);
+        add_outer(of_joints, &of_outputs, &hidden);
+        add(of_joints_bias, &of_outputs);
+        true
+    }
+
+    /// Adds one sample whose joints are known to the gradient of the next step; returns its mean error, metres.
+    pub fn take_sample(&mut self, sample: &Sample) -> f32 {
+        let mut error = 0.0;
+        self.take(&sample.features, |joints| {
+            let (mean, gradient) = distance(joints, &sample.joints_m);
+            error = mean;
+            Some(gradient)
+        });
+        error
+    }
+
+    /// Moves the weights by what `samples` samples said. Nothing moves where a number is not finite.
+    pub fn step(&mut self, samples: usize) {
+        if samples == 0 {
+            return;
+        }
+        self.steps += 1;
+        // The first steps of Adam after a restart have moments of their own; with the bias
+        // correction taken from all steps they are only shorter.
+        #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+        let (share, steps) = (1.0 / samples as f32, self.steps.min(10_000) as i32);
+        let (first_left, second_left) = (1.0 - MOMENTS.0.powi(steps), 1.0 - MOMENTS.1.powi(steps));
+        #[expect(clippy::cast_precision_loss, reason = "at most 10,000")]
+        let kept = (steps as f32 / (steps as f32 + 40.0)).min(1.0 - 1.0 / MEAN_STEPS);
+        let finite = self.gradient.iter().all(|g| g.is_finite());
+        let rows = self
+            .weights
+            .iter_mut()
+            .zip(&self.factory)
+            .zip(&mut self.mean)
+            .zip(&mut self.gradient)
+            .zip(&mut self.first)
+            .zip(&mut self.second);
+        for (((((weight, factory), mean), gradient), first), second) in rows {
+            let g = if finite {
+                share * *gradient + 2.0 * PULL * (*weight - factory)
+            } else {
+                0.0
+            };
+            *gradient = 0.0;
+            *first = MOMENTS.0 * *first + (1.0 - MOMENTS.0) * g;
+            *second = MOMENTS.1 * *second + (1.0 - MOMENTS.1) * g * g;
+            *weight -= RATE * (*first / first_left) / ((*second / second_left).sqrt() + 1e-8);
+            *mean += (1.0 - kept) * (*weight - *mean);
+        }
+    }
+
+    /// `factory` with what was learned: what may be handed out.
+    pub fn candidate(&self, factory: &Head, tag: HeadTag) -> Head {
+        let mixed: Vec<f32> = self
+            .factory
+            .iter()
+            .zip(&self.mean)
+            .map(|(factory, mean)| factory + SHARE * (mean - factory))
+            .collect();
+        let mut head = factory.clone();
+        head.lift.weight.copy_from_slice(&mixed[..LIFT_BIAS]);
+        head.lift
+            .bias
+            .copy_from_slice(&mixed[LIFT_BIAS..JOINTS_WEIGHT]);
+        head.joints
+            .weight
+            .copy_from_slice(&mixed[JOINTS_WEIGHT..JOINTS_BIAS]);
+        head.joints.bias.copy_from_slice(&mixed[JOINTS_BIAS..]);
+        head.tag = tag;
+        head
+    }
+}
+
+/// Mean distance of joints, and its gradient.
+pub fn distance(joints: &[Vec3; JOINTS], truth: &[Vec3; JOINTS]) -> (f32, [Vec3; JOINTS]) {
+    #[expect(clippy::cast_precision_loss, reason = "17")]
+    let share = 1.0 / JOINTS as f32;
+    let mut mean = 0.0;
+    let gradient = std::array::from_fn(|joint| {
+        let apart = joints[joint] - truth[joint];
+        mean += share * apart.length();
+        share * apart.normalize_or_zero()
+    });
+    (mean, gradient)
+}
+
+/// `matrix[r] += y[r] x`.
+fn add_outer(matrix: &mut [f32], y: &[f32], x: &[f32]) {
+    for (row, y) in matrix.chunks_exact_mut(x.len()).zip(y) {
+        if *y != 0.0 {
+            for (to, x) in row.iter_mut().zip(x) {
+                *to += y * x;
+            }
+        }
+    }
+}
+
+fn add(to: &mut [f32], numbers: &[f32]) {
+    for (to, number) in to.iter_mut().zip(numbers) {
+        *to += number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lift::head::tests::{file_of, random_tensors};
+
+    fn head() -> Head {
+        Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap()
+    }
+
+    fn sample(rng: &mut fastrand::Rng) -> Sample {
+        let mut joints_m: [Vec3; JOINTS] =
+            std::array::from_fn(|_| Vec3::new(rng.f32() - 0.5, rng.f32() - 0.5, rng.f32() - 0.5));
+        joints_m[0] = Vec3::ZERO;
+        Sample {
+            features: std::array::from_fn(|_| rng.f32() - 0.5),
+            joints_m,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "sixteen")]
+    fn error(head: &Head, samples: &[Sample]) -> f32 {
+        let errors = samples.iter().map(|sample| {
+            let joints = head.apply(Some(&sample.features), None).unwrap().joints_m;
+            distance(&joints, &sample.joints_m).0
+        });
+        errors.sum::<f32>() / samples.len() as f32
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_mean_distance() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let sample = sample(&mut rng);
+        let mut trainer = Trainer::new(&head());
+        trainer.take_sample(&sample);
+        let gradient = trainer.gradient.clone();
+        let loss = |trainer: &mut Trainer| f64::from(trainer.take_sample(&sample));
+        // One of each tensor, and of the root, which the others hang on.
+        for at in [
+            300,
+            LIFT_BIAS + 7,
+            JOINTS_WEIGHT + 1,
+            JOINTS_WEIGHT + 5_000,
+            JOINTS_BIAS + 1,
+            JOINTS_BIAS + 20,
+        ] {
+            let step = 2e-3;
+            let before = trainer.weights[at];
+            trainer.weights[at] = before + step;
+            let up = loss(&mut trainer);
+            trainer.weights[at] = before - step;
+            let down = loss(&mut trainer);
+            trainer.weights[at] = before;
+            let want = (up - down) / f64::from(2.0 * step);
+            let got = f64::from(gradient[at]);
+            assert!(
+                (want - got).abs() < 1e-3 * want.abs().max(0.05),
+                "{at}: {got}, want {want}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_learned_and_handed_out_half_way() {
+        let mut rng = fastrand::Rng::with_seed(2);
+        let samples: Vec<Sample> = (0..16).map(|_| sample(&mut rng)).collect();
+        let factory = head();
+        let mut trainer = Trainer::new(&factory);
+        let tag = HeadTag {
+            generation: 3,
+            adapted: true,
+        };
+        assert!(trainer.candidate(&factory, HeadTag::default()) == factory);
+        for _ in 0..200 {
+            for sample in &samples {
+                trainer.take_sample(sample);
+            }
+            trainer.step(samples.len());
+        }
+        let candidate = trainer.candidate(&factory, tag);
+        assert_eq!(candidate.tag, tag);
+        let (before, after) = (error(&factory, &samples), error(&candidate, &samples));
+        assert!(after < 0.8 * before, "{before} {after}");
+        trainer.return_by(1.0);
+        assert!(trainer.candidate(&factory, HeadTag::default()) == factory);
+        assert_eq!(trainer.steps(), 0);
+    }
+
+    #[test]
+    fn a_sample_that_is_no_number_moves_nothing() {
+        let factory = head();
+        let mut trainer = Trainer::new(&factory);
+        assert!(!trainer.take(&[0.1; LIFT_FEATURES], |_| None));
+        assert!(!trainer.take(&[f32::NAN; LIFT_FEATURES], |joints| Some(*joints)));
+        trainer.gradient[5] = f32::INFINITY;
+        trainer.step(1);
+        assert!(trainer.candidate(&factory, HeadTag::default()) == factory);
+    }
+
+    #[test]
+    fn what_was_kept_is_gone_on_from() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let factory = head();
+        let mut trainer = Trainer::new(&factory);
+        let sample = sample(&mut rng);
+        for _ in 0..20 {
+            trainer.take_sample(&sample);
+            trainer.step(1);
+        }
+        let kept = trainer.mean().to_vec();
+        let mut again = Trainer::new(&factory);
+        again.resume(&kept, trainer.steps());
+        let tag = HeadTag::default();
+        assert!(again.candidate(&factory, tag) == trainer.candidate(&factory, tag));
+    }
+}
