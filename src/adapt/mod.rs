@@ -13,10 +13,12 @@
 //! ([`thread`]) and `poised eval` drive the same one.
 
 pub mod clips;
+pub mod control;
 pub mod echo;
 pub mod guard;
 mod site;
 pub mod state;
+pub mod thread;
 
 pub mod train;
 
@@ -34,10 +36,10 @@ use crate::lift::head::Head;
 use crate::lift::input::View;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::refine;
-use crate::lift::window::{BRIDGE, RaySample};
+use crate::lift::window::{BRIDGE, RayKeypoint, RaySample};
 use crate::limits::LIFT_FEATURES;
 use crate::pose::HeadTag;
-use crate::skeleton::{JOINTS, PARENTS, SHARED};
+use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS, SHARED};
 
 use clips::Clips;
 use echo::Echoes;
@@ -109,7 +111,28 @@ pub enum Method {
     Semantic,
 }
 
+impl std::str::FromStr for Method {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.name() == name)
+            .ok_or_else(|| format!("must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
 impl Method {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Off,
+        Self::Latent,
+        Self::Reprojection,
+        Self::Cycle,
+        Self::Replay,
+        Self::Semantic,
+    ];
+
     /// Its name in configuration and messages.
     pub const fn name(self) -> &'static str {
         match self {
@@ -196,6 +219,23 @@ pub struct Sight {
 }
 
 impl Sight {
+    /// Of nobody: what a slot begins with.
+    pub fn nobody() -> Self {
+        Self {
+            time: MonoNs(0),
+            id: 0,
+            joints_camera_m: [Vec3::ZERO; JOINTS],
+            rays: [RayKeypoint::default(); KEYPOINTS],
+            features: [0.0; LIFT_FEATURES],
+            view: View {
+                rotation: glam::Mat3::IDENTITY,
+                scale: 0.0,
+                newest: [RayKeypoint::default(); KEYPOINTS],
+            },
+            up: None,
+        }
+    }
+
     /// Of an estimate as it is published, and the keypoints it was made of.
     pub fn of(
         time: MonoNs,
@@ -355,6 +395,11 @@ impl Adapter {
             report: Report::default(),
             rng: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// SHA-256 of the networks that what is learned belongs to.
+    pub fn networks(&self) -> &str {
+        self.backbone.id()
     }
 
     /// How it stands.
@@ -698,8 +743,7 @@ fn is_plausible(sight: &Sight) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::lift::window::RayKeypoint;
-    use crate::skeleton::{KEYPOINTS, keypoints_of};
+    use crate::skeleton::keypoints_of;
     use glam::Mat3;
 
     /// Somebody standing 3 m before the camera, all keypoints seen.

@@ -209,6 +209,27 @@ impl State {
     }
 }
 
+/// Removes what was kept, the file before as well.
+///
+/// # Errors
+///
+/// A file is there and stays.
+pub fn remove(path: &Path) -> Result<(), StateError> {
+    for path in [path.to_owned(), before(path)] {
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StateError::File {
+                    path,
+                    what: "removed",
+                    source,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Where the file before is kept.
 pub fn before(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use poised::adapt::Method;
 use poised::calibration::{Calibration, CalibrationConfig};
 use poised::capture::{Camera, CaptureError, Next, Severity, open_source};
 use poised::clock::Clock;
@@ -29,6 +30,9 @@ use super::report::{Report, Tally};
 
 /// Longest wait for a frame of a recording: a stream may pause.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Fixes what adaptation draws: a recording gives the same poses each time.
+const SEED: u64 = 1;
 
 /// Most damaged frames in a row before a recording is given up.
 const DAMAGED_MAX: u32 = 100;
@@ -61,6 +65,10 @@ pub struct Options {
     /// Record what would be published, without pictures, into this file (.poses).
     #[arg(long)]
     record: Option<PathBuf>,
+    /// How the final layers adapt while it plays: off, latent, 2d, cycle, replay or semantic, in place of what
+    /// the configuration says.
+    #[arg(long)]
+    adapt: Option<Method>,
     /// Name actions with this dictionary in place of the one that ships.
     #[arg(long)]
     dictionary: Option<PathBuf>,
@@ -82,6 +90,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let (mut camera, calibration) = open(&options.source, options.calibration.clone())?;
     let mode = camera.mode().clone();
     let mut estimator = Estimator::open(&config)?;
+    let mut adapter = estimator.adapter(SEED)?;
     let mut outputs = Outputs::open(options, mode.width_px, mode.height_px, &calibration)?;
 
     let timer = Clock::live();
@@ -101,6 +110,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
         counters.capture.frames.fetch_add(1, Ordering::Relaxed);
         counters.latency.add(timer.now().since(begun));
+        if let Some(adapter) = &mut adapter {
+            estimator.learn(adapter);
+        }
         tally.add(&sample);
         outputs.add(Some(&frame), &sample)?;
         progress.inc(1);
@@ -146,6 +158,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
     );
     let recording = Recording::read(Path::new(&options.source))?;
     let mut poser = Poser::open(config)?;
+    let mut adapter = poser.adapter(SEED)?;
     let (width_px, height_px) = recording.calibration.size_px();
     let mut outputs = Outputs::open(options, width_px, height_px, &recording.calibration)?;
     let timer = Clock::live();
@@ -169,6 +182,9 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
             &mut sample,
         );
         counters.latency.add(timer.now().since(begun));
+        if let Some(adapter) = &mut adapter {
+            poser.learn(adapter);
+        }
         tally.add(&sample);
         outputs.add(None, &sample)?;
     }
@@ -187,6 +203,9 @@ fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
     }
     if let Some(person) = &options.person {
         config.models.person.clone_from(person);
+    }
+    if let Some(method) = options.adapt {
+        config.adapt.method = method;
     }
     if options.dictionary.is_some() {
         config.semantics.dictionary.clone_from(&options.dictionary);

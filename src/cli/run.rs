@@ -9,6 +9,8 @@ use clap::Args;
 use log::{info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use poised::adapt::control::Control;
+use poised::adapt::thread::Worker;
 use poised::capture::paced::Paced;
 use poised::capture::synthetic::SyntheticCamera;
 use poised::capture::thread::{CameraState, Ended, RETRY_LONGEST, words};
@@ -98,8 +100,28 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         outlet.hear_hints(hints).map_err(StartError::from)?;
         info!("hints are taken on {}", settings.zenoh.key(name, "hint"));
     }
+    let seed = clock.now().0;
+    let mut worker = estimator
+        .adapter(seed)?
+        .map(|adapter| Worker::new(&settings.adapt, adapter, clock.now()));
+    if settings.adapt.control
+        && let Some(worker) = &mut worker
+    {
+        let control = Arc::<Control>::default();
+        outlet
+            .hear_control(Arc::clone(&control))
+            .map_err(StartError::from)?;
+        worker.obey(control);
+        info!(
+            "commands are taken on {}",
+            settings.zenoh.key(name, "control")
+        );
+    }
     let mut publisher = Publisher::new(&settings.publish, name, engine, clock, counters, outlet);
     publisher.follow(&running.publish);
+    if let Some(worker) = &worker {
+        publisher.tell_of(settings.adapt.method, worker.link());
+    }
     let Some(camera) = first_camera(&mut source, &mut publisher, &running)? else {
         publisher.leave();
         return Ok(());
@@ -129,6 +151,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             reopen: live.then_some(&mut reopen),
             calibration: &calibration,
             estimator,
+            worker,
             publisher,
             clock,
             counters,

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use glam::Vec3;
 
-use crate::adapt::{self, Adapter};
+use crate::adapt;
 use crate::calibration::Calibration;
 use crate::error::StartError;
 use crate::lift::Estimate;
@@ -270,7 +270,7 @@ fn one(
         sums.frames += 1;
         let stepped = step(&mut poser, &calibration, moment);
         if let Some(adapter) = &mut adapter {
-            learn(adapter, &mut poser);
+            poser.learn(adapter);
         }
         let Some((estimate, id)) = stepped else {
             last = [None, None];
@@ -285,17 +285,6 @@ fn one(
         ];
     }
     Ok(sums)
-}
-
-/// What the adapter's thread does between two frames of a device that is fast enough.
-fn learn(adapter: &mut Adapter, poser: &mut Poser) {
-    for sight in poser.sights() {
-        adapter.take(sight);
-    }
-    while adapter.work() {}
-    if let Some(head) = adapter.decide() {
-        drop(poser.replace_head(head));
-    }
 }
 
 /// A frame through everything behind the 2D networks.

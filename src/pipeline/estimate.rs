@@ -182,6 +182,17 @@ impl Poser {
         &self.sights
     }
 
+    /// Does what the adapter's thread does between two frames of a device that is fast enough: for recordings.
+    pub fn learn(&mut self, adapter: &mut Adapter) {
+        for sight in &self.sights {
+            adapter.take(sight);
+        }
+        while adapter.work() {}
+        if let Some(head) = adapter.decide() {
+            drop(self.replace_head(head));
+        }
+    }
+
     /// Puts other final layers in and hands the old ones back, so that the hot thread need not free them.
     #[must_use = "dropping the last handle frees memory"]
     pub fn replace_head(&mut self, head: Arc<Head>) -> Arc<Head> {
@@ -302,6 +313,23 @@ pub struct Estimator {
     people: PeopleNet,
     poser: Poser,
     detections: People,
+    beside: Option<Beside>,
+}
+
+/// Another way from the same people to poses, to compare with.
+struct Beside {
+    poser: Poser,
+    counters: Counters,
+    out: PoseSample,
+    tell: Box<dyn FnMut(&PoseSample) + Send>,
+}
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Beside")
+            .field("poser", &self.poser)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Estimator {
@@ -322,7 +350,19 @@ impl Estimator {
             people,
             poser: Poser::open(config)?,
             detections: People::new(),
+            beside: None,
         })
+    }
+
+    /// From now on makes poses another way as well, of the same people, and hands them to `tell`: to compare
+    /// with, not for the daemon.
+    pub fn compare_with(&mut self, poser: Poser, tell: impl FnMut(&PoseSample) + Send + 'static) {
+        self.beside = Some(Beside {
+            poser,
+            counters: Counters::default(),
+            out: PoseSample::default(),
+            tell: Box::new(tell),
+        });
     }
 
     /// Name of the engine that runs the networks.
@@ -333,6 +373,31 @@ impl Estimator {
     /// What tracking has counted.
     pub fn track_counters(&self) -> TrackCounters {
         self.poser.track_counters()
+    }
+
+    /// As [`Poser::adapter`].
+    ///
+    /// # Errors
+    ///
+    /// The engine has no room for another use of the backbone.
+    pub fn adapter(&self, seed: u64) -> Result<Option<Adapter>, StartError> {
+        self.poser.adapter(seed)
+    }
+
+    /// As [`Poser::sights`].
+    pub fn sights(&self) -> &[Sight] {
+        self.poser.sights()
+    }
+
+    /// As [`Poser::replace_head`].
+    #[must_use = "dropping the last handle frees memory"]
+    pub fn replace_head(&mut self, head: Arc<Head>) -> Arc<Head> {
+        self.poser.replace_head(head)
+    }
+
+    /// As [`Poser::learn`].
+    pub fn learn(&mut self, adapter: &mut Adapter) {
+        self.poser.learn(adapter);
     }
 
     /// From now on takes hints about what people do; gives where they have to arrive,
@@ -405,6 +470,27 @@ impl Estimator {
             out,
         );
         counters.estimated.add(1);
+        if let Some(beside) = &mut self.beside {
+            let Beside {
+                poser,
+                counters,
+                out: other,
+                tell,
+            } = beside;
+            other.frame_sequence = meta.sequence;
+            other.capture = meta.capture;
+            (other.width_px, other.height_px) = (meta.width_px, meta.height_px);
+            other.people.clear();
+            poser.step(
+                meta.capture,
+                camera,
+                &self.detections,
+                &mut watch,
+                counters,
+                other,
+            );
+            tell(other);
+        }
         Ok(())
     }
 }

@@ -4,10 +4,14 @@
 //!   capture ── newest frame ──▶ estimate ── poses ──▶ publish
 //!      ▲                          │  ▲                   │
 //!      └────────── free ◀─────────┘  └────── free ◀──────┘
+//!                                 │ ▲
+//!                          sights │ │ heads
+//!                                 ▼ │
+//!                                adapt
 //! ```
 //!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
-//! Stop is one flag. Capture leaves first, then estimate, then publish, so that
+//! Stop is one flag. Capture leaves first, then estimate, then publish and adapt, so that
 //! what was estimated is published; a frame that nobody has begun with is let go,
 //! because on a slow machine it would hold up the farewell.
 
@@ -16,6 +20,8 @@ use std::time::Duration;
 
 use super::estimate::Estimator;
 use super::slots::{Newest, Queued, Sender, Taker};
+use crate::adapt::Sight;
+use crate::adapt::thread::{Link, Worker};
 use crate::calibration::Calibration;
 use crate::capture::Camera;
 use crate::capture::thread::{self as capture_thread, Ended, Reopen, Shared};
@@ -23,7 +29,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Drop};
 use crate::error::StartError;
 use crate::frame::Frame;
-use crate::limits::{FRAME_SLOTS, POSE_SLOTS};
+use crate::limits::{FRAME_SLOTS, POSE_SLOTS, SIGHT_SLOTS};
 use crate::pose::PoseSample;
 use crate::publish::Publisher;
 use crate::sys::rt::spawn;
@@ -41,6 +47,8 @@ pub struct Parts<'a> {
     pub calibration: &'a Calibration,
     /// Frames to poses.
     pub estimator: Estimator,
+    /// Learns from poses, where that is wanted.
+    pub worker: Option<Worker>,
     /// Poses to Zenoh.
     pub publisher: Publisher<'a>,
     /// The time.
@@ -67,6 +75,7 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
         reopen,
         calibration,
         estimator,
+        worker,
         publisher,
         clock,
         counters,
@@ -79,6 +88,10 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
     let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
     let (filler, taker) = frames.split();
     let (sender, receiver) = poses.split();
+    let mut sights = Queued::<Sight, { SIGHT_SLOTS + 1 }>::new(Sight::nobody);
+    let (tell, told) = sights.split();
+    let link = worker.as_ref().map(Worker::link);
+    let learner = link.as_deref().map(|link| Learner { tell, link });
     let frames_ended = AtomicBool::new(false);
     let poses_ended = AtomicBool::new(false);
 
@@ -86,12 +99,17 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
         let failed = |name| move |source| StartError::Thread { name, source };
         let publish = spawn(scope, "publish", || publisher.run(receiver, &poses_ended))
             .map_err(failed("publish"))?;
+        let adapt = worker
+            .map(|worker| spawn(scope, "adapt", || worker.run(told, clock, &poses_ended)))
+            .transpose()
+            .map_err(failed("adapt"))?;
         let estimate = spawn(scope, "estimate", || {
             estimate_loop(
                 estimator,
                 calibration,
                 taker,
                 sender,
+                learner,
                 &Context {
                     clock,
                     counters,
@@ -118,6 +136,9 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
         let ended = capture.join().expect("a panic ends the process");
         estimate.join().expect("a panic ends the process");
         publish.join().expect("a panic ends the process");
+        if let Some(adapt) = adapt {
+            adapt.join().expect("a panic ends the process");
+        }
         Ok(ended)
     })
 }
@@ -130,12 +151,38 @@ struct Context<'a> {
     stop: &'a AtomicBool,
 }
 
+/// The estimate thread's side of the adapter.
+struct Learner<'a> {
+    tell: Sender<'a, Sight>,
+    link: &'a Link,
+}
+
+impl Learner<'_> {
+    /// Tells what was seen, and puts a head in that has come. Never waits.
+    fn tend(&mut self, estimator: &mut Estimator) {
+        for sight in estimator.sights() {
+            let Some(mut slot) = self.tell.free() else {
+                self.link.untold.fetch_add(1, Ordering::Relaxed);
+                break;
+            };
+            Sight::clone_from(&mut slot, sight);
+            self.tell.put(slot);
+        }
+        if let Some(head) = self.link.heads.take() {
+            let old = estimator.replace_head(head);
+            // The adapter frees it. Heads come many seconds apart, so the mailbox is empty.
+            let _ = self.link.retired.put(old);
+        }
+    }
+}
+
 /// The estimate thread: takes the newest frame, fills a pose sample, hands it on.
 fn estimate_loop(
     mut estimator: Estimator,
     calibration: &Calibration,
     mut frames: Taker<'_, Frame>,
     mut poses: Sender<'_, PoseSample>,
+    mut learner: Option<Learner<'_>>,
     context: &Context<'_>,
 ) {
     let Context {
@@ -167,6 +214,9 @@ fn estimate_loop(
                     counters.dropped(Drop::EstimateFailed, 1);
                 }
                 poses.put(sample);
+                if let Some(learner) = &mut learner {
+                    learner.tend(&mut estimator);
+                }
             }
         }
         frames.give_back(frame);

@@ -98,10 +98,10 @@ pub struct Health<'a> {
 }
 
 /// A CBOR encoder into a vector, whose writing cannot fail.
-struct Out(Encoder<Vec<u8>>);
+pub(super) struct Out(Encoder<Vec<u8>>);
 
 impl Out {
-    fn message(schema: &str, keys: u64) -> Self {
+    pub(super) fn message(schema: &str, keys: u64) -> Self {
         let mut out = Self(Encoder::new(Vec::with_capacity(1024)));
         out.map(keys).key("schema").text(schema);
         out
@@ -121,23 +121,23 @@ impl Out {
         self
     }
 
-    fn map(&mut self, keys: u64) -> &mut Self {
+    pub(super) fn map(&mut self, keys: u64) -> &mut Self {
         self.with(|cbor| cbor.map(keys))
     }
 
-    fn list(&mut self, entries: usize) -> &mut Self {
+    pub(super) fn list(&mut self, entries: usize) -> &mut Self {
         self.with(|cbor| cbor.array(entries as u64))
     }
 
-    fn key(&mut self, key: &str) -> &mut Self {
+    pub(super) fn key(&mut self, key: &str) -> &mut Self {
         self.with(|cbor| cbor.str(key))
     }
 
-    fn text(&mut self, text: &str) -> &mut Self {
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
         self.with(|cbor| cbor.str(text))
     }
 
-    fn uint(&mut self, number: u64) -> &mut Self {
+    pub(super) fn uint(&mut self, number: u64) -> &mut Self {
         self.with(|cbor| cbor.u64(number))
     }
 
@@ -146,14 +146,14 @@ impl Out {
         clippy::cast_possible_truncation,
         reason = "figures for people: 32 bits are plenty"
     )]
-    fn float(&mut self, number: impl Into<Option<f64>>) -> &mut Self {
+    pub(super) fn float(&mut self, number: impl Into<Option<f64>>) -> &mut Self {
         match number.into() {
             Some(number) => self.with(|cbor| cbor.f32(number as f32)),
             None => self.with(Encoder::null),
         }
     }
 
-    fn stamp(&mut self, stamp: &Stamp<'_>) -> &mut Self {
+    pub(super) fn stamp(&mut self, stamp: &Stamp<'_>) -> &mut Self {
         self.key("sequence").uint(stamp.sequence);
         self.key("camera").text(stamp.camera);
         self.key("clock").text(stamp.clock);
@@ -161,7 +161,7 @@ impl Out {
         self.key("unix_ns").uint(stamp.unix_ns(stamp.publish))
     }
 
-    fn done(self) -> Vec<u8> {
+    pub(super) fn done(self) -> Vec<u8> {
         self.0.into_writer()
     }
 }

@@ -10,6 +10,7 @@
 //! Once a second it says how the daemon is ([`health`]), and at once when
 //! something happens to the camera. What it counts is in [`Counters`].
 
+pub mod adaptation;
 pub mod health;
 pub mod json;
 mod outlet;
@@ -18,11 +19,14 @@ pub mod subscribe;
 pub mod wire;
 pub mod zenoh;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::adapt::thread::Link;
+use crate::adapt::{Method, Report};
 use crate::capture::thread::CameraState;
 use crate::clock::{Clock, MonoNs, unix_ns};
 use crate::config::{ConfigError, check};
@@ -113,6 +117,15 @@ pub struct Publisher<'a> {
     bad_at: Option<MonoNs>,
     announced: bool,
     changes: Option<&'a Mailbox<PublishConfig>>,
+    adaptation: Option<Adaptation>,
+}
+
+/// What the publisher says about learning.
+struct Adaptation {
+    method: Method,
+    link: Arc<Link>,
+    newest: Report,
+    sequence: u64,
 }
 
 impl<'a> Publisher<'a> {
@@ -152,6 +165,7 @@ impl<'a> Publisher<'a> {
             bad_at: None,
             announced: false,
             changes: None,
+            adaptation: None,
         };
         publisher.set_wall_time();
         publisher
@@ -182,6 +196,16 @@ impl<'a> Publisher<'a> {
     /// From now on takes over what is put into `changes`.
     pub const fn follow(&mut self, changes: &'a Mailbox<PublishConfig>) {
         self.changes = Some(changes);
+    }
+
+    /// From now on says on `/adaptation` how learning stands.
+    pub fn tell_of(&mut self, method: Method, link: Arc<Link>) {
+        self.adaptation = Some(Adaptation {
+            method,
+            link,
+            newest: Report::default(),
+            sequence: 0,
+        });
     }
 
     /// The calibration that `/calibration` answers with, where it was not known before.
@@ -254,6 +278,7 @@ impl<'a> Publisher<'a> {
             self.set_wall_time();
             self.outlet.tend(now);
             self.say_health(now);
+            self.say_adaptation(now);
         }
     }
 
@@ -327,6 +352,23 @@ impl<'a> Publisher<'a> {
         if let Err(error) = self.outlet.put_health(bytes) {
             log::debug!("health: {error}");
         }
+    }
+
+    fn say_adaptation(&mut self, now: MonoNs) {
+        let Some(mut adaptation) = self.adaptation.take() else {
+            return;
+        };
+        if let Some(report) = adaptation.link.reports.take() {
+            adaptation.newest = report;
+        }
+        let stamp = self.stamp(adaptation.sequence, now);
+        let untold = adaptation.link.untold.load(Ordering::Relaxed);
+        let bytes = adaptation::adaptation(&stamp, adaptation.method, &adaptation.newest, untold);
+        adaptation.sequence += 1;
+        if let Err(error) = self.outlet.put_adaptation(bytes) {
+            log::debug!("adaptation: {error}");
+        }
+        self.adaptation = Some(adaptation);
     }
 
     fn event(&mut self, event: Event, detail: Option<&str>) {

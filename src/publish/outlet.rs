@@ -11,9 +11,10 @@ use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::Queryable;
 use zenoh::{Session, Wait};
 
-use super::health;
 use super::wire::{CDDL, POSE_SCHEMA};
 use super::zenoh::{Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open};
+use super::{adaptation, health};
+use crate::adapt::control::Control;
 use crate::clock::MonoNs;
 use crate::semantics::hint::Hints;
 
@@ -39,6 +40,7 @@ pub struct Outlet {
     calibration: Last,
     last: Last,
     hints: Option<Arc<Hints>>,
+    control: Option<Arc<Control>>,
     line: Option<Line>,
     next_try: MonoNs,
     connected: usize,
@@ -49,12 +51,14 @@ struct Line {
     poses: Publisher<'static>,
     events: Publisher<'static>,
     health: Publisher<'static>,
+    adaptation: Publisher<'static>,
     listen: Vec<String>,
     connect: Vec<String>,
     // These end before the session does.
     _alive: LivelinessToken,
     _answers: [Queryable<()>; 5],
     hints: Option<Subscriber<()>>,
+    control: Option<Subscriber<()>>,
     session: Session,
 }
 
@@ -82,6 +86,7 @@ impl Outlet {
             calibration: Arc::new(Mutex::new(Some(documents.calibration.into()))),
             last: Last::default(),
             hints: None,
+            control: None,
             line: None,
             next_try: now.plus(RETRY),
             connected: 0,
@@ -124,20 +129,51 @@ impl Outlet {
         Ok(())
     }
 
+    /// From now on hands what comes in on `/control` to `control`.
+    ///
+    /// # Errors
+    ///
+    /// The session does not take the subscription.
+    pub fn hear_control(&mut self, control: Arc<Control>) -> Result<(), SessionError> {
+        self.control = Some(control);
+        if let Some(mut line) = self.line.take() {
+            line.control = self.listen_for_control(&line.session)?;
+            self.line = Some(line);
+        }
+        Ok(())
+    }
+
     fn listen_for_hints(&self, session: &Session) -> Result<Option<Subscriber<()>>, SessionError> {
-        let Some(hints) = self.hints.clone() else {
-            return Ok(None);
+        let hear =
+            |hints: Arc<Hints>| self.listen(session, "hint", move |bytes| hints.receive(bytes));
+        self.hints.clone().map(hear).transpose()
+    }
+
+    fn listen_for_control(
+        &self,
+        session: &Session,
+    ) -> Result<Option<Subscriber<()>>, SessionError> {
+        let hear = |control: Arc<Control>| {
+            self.listen(session, "control", move |bytes| control.receive(bytes))
         };
-        let key = self.key("hint")?;
-        let subscriber = session
+        self.control.clone().map(hear).transpose()
+    }
+
+    fn listen(
+        &self,
+        session: &Session,
+        leaf: &str,
+        receive: impl Fn(&[u8]) + Send + Sync + 'static,
+    ) -> Result<Subscriber<()>, SessionError> {
+        let key = self.key(leaf)?;
+        session
             .declare_subscriber(key.clone())
-            .callback(move |sample| hints.receive(&sample.payload().to_bytes()))
+            .callback(move |sample| receive(&sample.payload().to_bytes()))
             .wait()
             .map_err(|source| SessionError::Declare {
                 key: key.to_string(),
                 source,
-            })?;
-        Ok(Some(subscriber))
+            })
     }
 
     fn declare(&self, opened: Opened) -> Result<Line, SessionError> {
@@ -151,6 +187,12 @@ impl Outlet {
             self.publisher(&session, "events", health::EVENT_SCHEMA, Priority::DataHigh)?;
         let health =
             self.publisher(&session, "health", health::HEALTH_SCHEMA, Priority::DataLow)?;
+        let adaptation = self.publisher(
+            &session,
+            "adaptation",
+            adaptation::ADAPTATION_SCHEMA,
+            Priority::DataLow,
+        )?;
         let fixed = |payload: Vec<u8>| {
             let payload = ZBytes::from(payload);
             move || Some(payload.clone())
@@ -188,11 +230,13 @@ impl Outlet {
             poses,
             events,
             health,
+            adaptation,
             listen,
             connect,
             _alive: alive,
             _answers: answers,
             hints: self.listen_for_hints(&session)?,
+            control: self.listen_for_control(&session)?,
             session,
         })
     }
@@ -329,6 +373,15 @@ impl Outlet {
     /// [`SessionError::NoSession`] or [`SessionError::Put`].
     pub fn put_health(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
         put(&self.line()?.health, bytes.into())
+    }
+
+    /// Publishes an adaptation message.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSession`] or [`SessionError::Put`].
+    pub fn put_adaptation(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
+        put(&self.line()?.adaptation, bytes.into())
     }
 
     fn line(&self) -> Result<&Line, SessionError> {

@@ -1,0 +1,192 @@
+//! The adapter's thread: takes sights, works as long as its share of a core lasts, hands heads over.
+//!
+//! ```text
+//!   estimate ── sights ──▶ Worker ── heads ──▶ estimate
+//!                            ▲ │
+//!      Zenoh ── commands ────┘ └── report ──▶ publish
+//! ```
+//!
+//! Nobody waits for it: sights that find no room are left out, a head is taken when the estimate
+//! thread looks, and steps that do not fit into the budget are let go.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::control::Control;
+use super::state::State;
+use super::{AdaptConfig, Adapter, Command, Mode, Report, Sight};
+use crate::clock::{Clock, MonoNs};
+use crate::lift::head::Head;
+use crate::pipeline::mailbox::{Mailbox, Put};
+use crate::pipeline::slots::Receiver;
+use crate::sys::rt::thread_cpu_ns;
+
+/// Longest sleep of the thread; a sight wakes it earlier.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// Most of the budget that is saved up, seconds of processor time: a decision of the guard.
+const SAVED_MAX_S: f32 = 0.05;
+
+/// Time between two writings of what was learned.
+const WRITE_EVERY: Duration = Duration::from_mins(1);
+
+/// What the thread and the others hand each other.
+#[derive(Debug, Default)]
+pub struct Link {
+    /// Heads for the estimate thread.
+    pub heads: Mailbox<Arc<Head>>,
+    /// Heads that the estimate thread no longer needs: freed here, not there.
+    pub retired: Mailbox<Arc<Head>>,
+    /// How it stands, for the publisher.
+    pub reports: Mailbox<Report>,
+    /// People of frames that found no room.
+    pub untold: AtomicU64,
+}
+
+/// The adapter and what it needs on the device.
+#[derive(Debug)]
+pub struct Worker {
+    adapter: Adapter,
+    core_share: f32,
+    path: Option<PathBuf>,
+    link: Arc<Link>,
+    control: Option<Arc<Control>>,
+    /// A head that found the mailbox taken.
+    pending: Option<Arc<Head>>,
+    /// Generation that was written last, and when.
+    written: (u32, MonoNs),
+    mode: Mode,
+}
+
+impl Worker {
+    /// Takes up what was kept at `config.state`. A file that is broken or belongs to other networks is
+    /// named in the log and left where it is; learning then begins anew.
+    pub fn new(config: &AdaptConfig, mut adapter: Adapter, now: MonoNs) -> Self {
+        if let Some(path) = &config.state {
+            let wrong = |path: &std::path::Path, error: &super::state::StateError| {
+                log::warn!("{}: {error}; going on without it", path.display());
+            };
+            if let Some(state) = State::read(path, adapter.networks(), wrong) {
+                log::info!("{}: going on from {} steps", path.display(), state.steps);
+                adapter.resume(&state);
+            }
+        }
+        let report = adapter.report();
+        Self {
+            adapter,
+            core_share: config.core_share,
+            path: config.state.clone(),
+            link: Arc::default(),
+            control: None,
+            pending: None,
+            written: (report.generation, now),
+            mode: report.mode,
+        }
+    }
+
+    /// What others hold of it.
+    pub fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
+    }
+
+    /// From now on does what comes in on `control`.
+    pub fn obey(&mut self, control: Arc<Control>) {
+        self.control = Some(control);
+    }
+
+    /// Learns until `ended` is set, then writes what was learned.
+    pub fn run(mut self, mut sights: Receiver<'_, Sight>, clock: &Clock, ended: &AtomicBool) {
+        let mut budget_s = SAVED_MAX_S;
+        let mut last = clock.now();
+        loop {
+            let ending = ended.load(Ordering::Acquire);
+            while let Some(sight) = sights.take() {
+                self.adapter.take(&sight);
+                sights.give_back(sight);
+            }
+            let now = clock.now();
+            budget_s =
+                (budget_s + self.core_share * now.since(last).as_secs_f32()).min(SAVED_MAX_S);
+            last = now;
+            budget_s -= self.work(budget_s);
+            self.tend(now);
+            if ending {
+                self.write(now);
+                return;
+            }
+            sights.wait(WAIT);
+        }
+    }
+
+    /// Works while `budget_s` lasts; gives the processor time that it took, seconds.
+    fn work(&mut self, budget_s: f32) -> f32 {
+        let begun = thread_cpu_ns();
+        #[expect(clippy::cast_precision_loss, reason = "a few milliseconds")]
+        let spent_s = || (thread_cpu_ns() - begun) as f32 * 1e-9;
+        while spent_s() < budget_s && self.adapter.work() {}
+        if let Some(head) = self.adapter.decide() {
+            self.hand_over(head);
+        }
+        spent_s()
+    }
+
+    fn hand_over(&mut self, head: Arc<Head>) {
+        match self.link.heads.put(head) {
+            Put::Stored => self.pending = None,
+            Put::Replaced(_) => self.pending = None,
+            Put::Busy(head) => self.pending = Some(head),
+        }
+    }
+
+    /// Commands, what is to be handed over again, what is to be said and written.
+    fn tend(&mut self, now: MonoNs) {
+        if let Some(head) = self.pending.take() {
+            self.hand_over(head);
+        }
+        drop(self.link.retired.take());
+        if let Some(command) = self.control.as_ref().and_then(|control| control.take()) {
+            log::info!("adaptation: {}", command.name());
+            if let Some(head) = self.adapter.obey(command) {
+                self.hand_over(head);
+            }
+            if matches!(command, Command::Snapshot | Command::Reset) {
+                self.write(now);
+            }
+        }
+        let report = self.adapter.report();
+        if report.mode != self.mode {
+            self.mode = report.mode;
+            match report.finding {
+                Some(found) => log::info!(
+                    "adaptation: {}, generation {}; error on echoes {:.0} mm, the factory's {:.0} mm",
+                    report.mode.name(),
+                    report.generation,
+                    1e3 * found.candidate_m,
+                    1e3 * found.factory_m
+                ),
+                None => log::info!("adaptation: {}", report.mode.name()),
+            }
+        }
+        // Where the publisher is just taking, the next one will do.
+        let _ = self.link.reports.put(report);
+        let due = now.since(self.written.1) >= WRITE_EVERY;
+        if due && report.generation != self.written.0 {
+            self.write(now);
+        }
+    }
+
+    fn write(&mut self, now: MonoNs) {
+        self.written = (self.adapter.report().generation, now);
+        let Some(path) = &self.path else { return };
+        let result = match self.adapter.state() {
+            Some(state) => state.write(path, self.adapter.networks()),
+            // Reset: what was kept is not to come back.
+            None => super::state::remove(path),
+        };
+        if let Err(error) = result {
+            log::error!("{error}: what was learned is not kept");
+        }
+    }
+}

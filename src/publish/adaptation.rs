@@ -1,0 +1,50 @@
+//! `adaptation/v1`: how learning on the device stands, once a second where something learns.
+
+use super::health::Out;
+use super::wire::Stamp;
+use crate::adapt::{Method, Report};
+
+/// Value of `schema` in an adaptation message.
+pub const ADAPTATION_SCHEMA: &str = "adaptation/v1";
+
+/// An adaptation message. `untold` counts people that the adapter had no room for.
+pub fn adaptation(stamp: &Stamp<'_>, method: Method, report: &Report, untold: u64) -> Vec<u8> {
+    let mut out = Out::message(ADAPTATION_SCHEMA, 19);
+    out.stamp(stamp);
+    out.key("method").text(method.name());
+    out.key("mode").text(report.mode.name());
+    out.key("generation").uint(report.generation.into());
+    out.key("steps").uint(report.steps);
+    out.key("echoes").uint(report.echoes);
+    out.key("clips").map(2);
+    for (name, clips) in ["learned_from", "held_back"].into_iter().zip(report.clips) {
+        out.key(name).uint(clips as u64);
+    }
+    out.key("passed_over").uint(report.passed_over);
+    out.key("let_go").uint(report.let_go + untold);
+    out.key("noise").float(f64::from(report.noise));
+    out.key("decisions").map(3);
+    for (name, count) in ["kept", "rest", "refused"]
+        .into_iter()
+        .zip(report.decisions)
+    {
+        out.key(name).uint(count);
+    }
+    out.key("softened").uint(report.softened);
+    out.key("rolled_back").uint(report.rolled_back);
+    out.key("newest");
+    match report.finding {
+        None => out.float(None),
+        Some(found) => {
+            out.map(5);
+            out.key("verdict").text(found.verdict.name());
+            out.key("factory_mm")
+                .float(1e3 * f64::from(found.factory_m));
+            out.key("learned_mm")
+                .float(1e3 * f64::from(found.candidate_m));
+            out.key("bones").float(f64::from(found.bones));
+            out.key("way_mm").float(1e3 * f64::from(found.way_m))
+        }
+    };
+    out.done()
+}
