@@ -98,6 +98,7 @@ fn estimate(step: u16, rays: &RaySample, hidden: &[usize]) -> Estimate {
         states,
         view: build_input(&samples, &mut input).expect("somebody is seen"),
         features: [0.0; LIFT_FEATURES],
+        image_part: [0.0; poised::lift::head::HIDDEN],
         head: HeadTag::default(),
     }
 }

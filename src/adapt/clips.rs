@@ -8,8 +8,10 @@
 
 use glam::Vec3;
 
+use super::Sight;
 use crate::clock::MonoNs;
-use crate::lift::window::{BRIDGE, RaySample};
+use crate::lift::head::HIDDEN;
+use crate::lift::window::BRIDGE;
 use crate::limits::{LIFT_SAMPLES, RATE_HZ};
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINTS, PARENTS};
 
@@ -43,8 +45,14 @@ pub struct Shown {
     pub confidences: [f32; KEYPOINTS],
 }
 
-/// A stretch of motion at [`RATE_HZ`].
-pub type Clip = [Shown; CLIP_SAMPLES];
+/// A stretch of motion of one person at [`RATE_HZ`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clip {
+    /// Poses, oldest first.
+    pub shown: [Shown; CLIP_SAMPLES],
+    /// What the image added to the hidden layer for this person, on the mean ([`crate::lift::head::Head::image_part`]).
+    pub image_part: [f32; HIDDEN],
+}
 
 /// Somebody whose clip is being filled.
 #[derive(Debug)]
@@ -58,6 +66,8 @@ struct Track {
     bones_m: [f32; JOINTS],
     /// Sum of the bones as the factory's head has them.
     size_m: f32,
+    /// What the image adds, on the mean.
+    image_part: [f32; HIDDEN],
     frames: f32,
 }
 
@@ -111,26 +121,19 @@ impl Clips {
         self.taken = 0;
     }
 
-    /// Takes a pose of one person, camera frame, metres, the sum of the bones as the factory's head has
-    /// them, and the keypoints of which all that was made. `rng` says which clip a full store lets go of.
-    pub fn take(
-        &mut self,
-        time: MonoNs,
-        id: u32,
-        joints_camera_m: &[Vec3; JOINTS],
-        size_m: f32,
-        rays: &RaySample,
-        rng: &mut fastrand::Rng,
-    ) {
+    /// Takes a person of a frame, and the sum of the bones as the factory's head has them. `rng` says which clip
+    /// a full store lets go of.
+    pub fn take(&mut self, sight: &Sight, size_m: f32, rng: &mut fastrand::Rng) {
+        let (time, id) = (sight.time, sight.id);
         let shown = Shown {
-            joints_camera_m: *joints_camera_m,
-            confidences: rays.map(|keypoint| keypoint.confidence),
+            joints_camera_m: sight.joints_camera_m,
+            confidences: sight.rays.map(|keypoint| keypoint.confidence),
         };
         let Some(place) = self.track(time, id, &shown) else {
             return;
         };
         let track = &mut self.tracks[place];
-        track.follow_body(joints_camera_m, size_m);
+        track.follow_body(sight, size_m);
         track.fill(time, &shown);
         if track.samples.len() < CLIP_SAMPLES {
             return;
@@ -162,6 +165,7 @@ impl Clips {
             samples: Vec::with_capacity(CLIP_SAMPLES),
             bones_m: [0.0; JOINTS],
             size_m: 0.0,
+            image_part: [0.0; HIDDEN],
             frames: 0.0,
         };
         let Some(place) = place else {
@@ -198,8 +202,12 @@ impl Track {
         self.shown = *shown;
     }
 
-    fn follow_body(&mut self, joints_m: &[Vec3; JOINTS], size_m: f32) {
+    fn follow_body(&mut self, sight: &Sight, size_m: f32) {
         self.frames = (self.frames + 1.0).min(BONE_SPAN);
+        for (mean, part) in self.image_part.iter_mut().zip(&sight.image_part) {
+            *mean += (part - *mean) / self.frames;
+        }
+        let joints_m = &sight.joints_camera_m;
         self.size_m += (size_m - self.size_m) / self.frames;
         for (joint, usual) in self.bones_m.iter_mut().enumerate() {
             let length = (joints_m[joint] - joints_m[PARENTS[joint]]).length();
@@ -215,9 +223,12 @@ impl Track {
 
     /// The full clip, smooth and with bones of one length; the next one begins after it.
     fn finish(&mut self) -> Clip {
-        let mut clip: Clip = [NOBODY; CLIP_SAMPLES];
+        let mut clip = Clip {
+            shown: [NOBODY; CLIP_SAMPLES],
+            image_part: self.image_part,
+        };
         let scale = self.scale();
-        for (at, out) in clip.iter_mut().enumerate() {
+        for (at, out) in clip.shown.iter_mut().enumerate() {
             *out = self.samples[at];
             let joints = smoothed(&self.samples, at);
             out.joints_camera_m = joints;
@@ -285,7 +296,7 @@ fn smoothed(samples: &[Shown], at: usize) -> [Vec3; JOINTS] {
 )]
 mod tests {
     use super::*;
-    use crate::lift::window::RayKeypoint;
+    use crate::adapt::tests::sight;
     use std::time::Duration;
 
     fn pose(at_s: f32) -> [Vec3; JOINTS] {
@@ -298,26 +309,14 @@ mod tests {
             .sum()
     }
 
-    fn rays(confidence: f32) -> RaySample {
-        [RayKeypoint {
-            ray: glam::Vec2::ZERO,
-            confidence,
-        }; KEYPOINTS]
-    }
-
     fn walk(clips: &mut Clips, id: u32, from_s: f32, seconds: f32, rate_hz: f32) {
         let mut rng = fastrand::Rng::with_seed(1);
         for frame in 0..(seconds * rate_hz) as usize {
             let at_s = from_s + frame as f32 / rate_hz;
             let time = MonoNs(1_000_000_000).plus(Duration::from_secs_f32(at_s));
-            clips.take(
-                time,
-                id,
-                &pose(at_s),
-                size(&pose(0.0)),
-                &rays(0.8),
-                &mut rng,
-            );
+            let mut sight = sight(time, id);
+            sight.joints_camera_m = pose(at_s);
+            clips.take(&sight, size(&pose(0.0)), &mut rng);
         }
     }
 
@@ -328,7 +327,7 @@ mod tests {
             walk(&mut clips, 1, 0.0, 8.0, rate_hz);
             assert_eq!(clips.held_back().len(), 1, "{rate_hz}");
             assert!((2..=3).contains(&clips.to_learn().len()), "{rate_hz}");
-            let clip = &clips.to_learn()[0];
+            let clip = &clips.to_learn()[0].shown;
             let step = (clip[30].joints_camera_m[0] - clip[20].joints_camera_m[0]).x;
             assert!((step - 10.0 / 30.0).abs() < 0.01, "{rate_hz}: {step}");
             assert!(clip.iter().all(|shown| shown.confidences[0] > 0.7));
@@ -362,9 +361,11 @@ mod tests {
             let scale = 1.0 + 0.1 * rng.f32();
             let time = MonoNs(1_000_000_000).plus(Duration::from_millis(33) * frame);
             let joints = pose(0.0).map(|joint| scale * joint);
-            clips.take(time, 1, &joints, size(&pose(0.0)), &rays(0.8), &mut rng);
+            let mut sight = sight(time, 1);
+            sight.joints_camera_m = joints;
+            clips.take(&sight, size(&pose(0.0)), &mut rng);
         }
-        let clip = &clips.held_back()[0];
+        let clip = &clips.held_back()[0].shown;
         let bone = |shown: &Shown| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();
         for shown in clip {
             assert!((bone(shown) - bone(&clip[0])).abs() < 1e-4);

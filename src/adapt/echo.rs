@@ -70,10 +70,10 @@ impl Echoes {
         let newest = rng.usize(LIFT_SAMPLES - 1..CLIP_SAMPLES);
         let angle = (rng.f32() - 0.5) * std::f32::consts::TAU;
         let turn = Mat3::from_quat(Quat::from_axis_angle(site.up, angle));
-        let pivot = clip[newest].joints_camera_m[0];
+        let pivot = clip.shown[newest].joints_camera_m[0];
         let mirrored = rng.bool();
         let mut truth = [Vec3::ZERO; JOINTS];
-        let shown = &clip[newest + 1 - LIFT_SAMPLES..=newest];
+        let shown = &clip.shown[newest + 1 - LIFT_SAMPLES..=newest];
         for (out, shown) in self.samples.iter_mut().zip(shown) {
             let Shown {
                 mut joints_camera_m,
@@ -95,10 +95,11 @@ impl Echoes {
         let mut features = [0.0; LIFT_FEATURES];
         backbone.run_into(&self.input, &mut features).ok()?;
         let joints_m = truth.map(|joint| view.rotation * (joint - truth[0]));
-        features
-            .iter()
-            .all(|f| f.is_finite())
-            .then_some(Sample { features, joints_m })
+        features.iter().all(|f| f.is_finite()).then_some(Sample {
+            features,
+            image_part: clip.image_part,
+            joints_m,
+        })
     }
 }
 
@@ -150,6 +151,7 @@ fn normals(rng: &mut fastrand::Rng) -> Vec2 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lift::head::HIDDEN;
 
     const UP: Vec3 = Vec3::NEG_Y;
 
@@ -175,13 +177,14 @@ mod tests {
         ];
         let mut confidences = [0.8; KEYPOINTS];
         confidences[15] = 0.0;
-        Box::new(
-            [Shown {
+        Box::new(Clip {
+            shown: [Shown {
                 joints_camera_m: joints
                     .map(|joint| Vec3::from(joint) + Vec3::new(0.2, 0.0, depth_m)),
                 confidences,
             }; CLIP_SAMPLES],
-        )
+            image_part: [0.0; HIDDEN],
+        })
     }
 
     /// Features that are the newest sample's numbers.

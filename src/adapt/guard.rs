@@ -13,7 +13,7 @@
 use glam::Vec3;
 
 use super::train::{Sample, distance};
-use crate::lift::head::Head;
+use crate::lift::head::{HIDDEN, Head};
 use crate::limits::LIFT_FEATURES;
 use crate::skeleton::{JOINTS, PARENTS};
 
@@ -72,22 +72,25 @@ impl Verdict {
     }
 }
 
+/// Features of a real frame, and what its image adds to the hidden layer.
+pub type Shown<'a> = (&'a [f32; LIFT_FEATURES], &'a [f32; HIDDEN]);
+
 /// Judges `candidate` by echoes and by features of real frames, both held back. `None` while there are too few.
 pub fn judge<'a>(
     factory: &Head,
     candidate: &Head,
     echoes: &[Sample],
-    frames: impl Iterator<Item = &'a [f32; LIFT_FEATURES]>,
+    frames: impl Iterator<Item = Shown<'a>>,
 ) -> Option<Finding> {
     if echoes.len() < ECHOES_MIN {
         return None;
     }
     let mean = |head: &Head| {
         let errors = echoes.iter().map(|echo| {
-            head.apply(Some(&echo.features), None)
-                .map_or(f32::INFINITY, |out| {
-                    distance(&out.joints_m, &echo.joints_m).0
-                })
+            let hidden = head.hidden_of(&echo.features, &echo.image_part);
+            hidden.map_or(f32::INFINITY, |hidden| {
+                distance(&head.joints_of(&hidden), &echo.joints_m).0
+            })
         });
         #[expect(clippy::cast_precision_loss, reason = "hundreds")]
         let count = echoes.len() as f32;
@@ -95,9 +98,9 @@ pub fn judge<'a>(
     };
     let (mut ours, mut theirs) = (Wavering::default(), Wavering::default());
     let (mut way_m, mut count) = (0.0, 0.0);
-    for features in frames {
-        let before = factory.apply(Some(features), None)?.joints_m;
-        let after = candidate.apply(Some(features), None)?.joints_m;
+    for (features, image_part) in frames {
+        let before = factory.joints_of(&factory.hidden_of(features, image_part)?);
+        let after = candidate.joints_of(&candidate.hidden_of(features, image_part)?);
         theirs.take(&before);
         ours.take(&after);
         way_m += distance(&after, &before).0;
@@ -160,13 +163,20 @@ impl Wavering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lift::head::HIDDEN;
     use crate::lift::head::tests::{file_of, random_tensors};
 
     struct Case {
         factory: Head,
         echoes: Vec<Sample>,
         frames: Vec<[f32; LIFT_FEATURES]>,
+    }
+
+    impl Case {
+        fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+            self.frames
+                .iter()
+                .map(|features| (features, &[0.0; HIDDEN]))
+        }
     }
 
     /// Echoes that the factory gets wrong by `error_m` along x.
@@ -188,7 +198,11 @@ mod tests {
                 for joint in &mut joints_m[1..] {
                     joint.x += error_m;
                 }
-                Sample { features, joints_m }
+                Sample {
+                    features,
+                    image_part: [0.0; HIDDEN],
+                    joints_m,
+                }
             })
             .collect();
         Case {
@@ -208,7 +222,7 @@ mod tests {
     }
 
     fn verdict(case: &Case, candidate: &Head) -> Verdict {
-        judge(&case.factory, candidate, &case.echoes, case.frames.iter())
+        judge(&case.factory, candidate, &case.echoes, case.shown())
             .unwrap()
             .verdict
     }
@@ -244,7 +258,7 @@ mod tests {
         for weight in &mut candidate.joints.weight[3 * HIDDEN..] {
             *weight += 0.08 * (rng.f32() - 0.5);
         }
-        let found = judge(&case.factory, &candidate, &case.echoes, case.frames.iter()).unwrap();
+        let found = judge(&case.factory, &candidate, &case.echoes, case.shown()).unwrap();
         assert!(found.bones > BONES_MAX, "{found:?}");
         assert_eq!(found.verdict, Verdict::Refuse);
     }
@@ -256,10 +270,10 @@ mod tests {
             &case.factory,
             &case.factory,
             &case.echoes[1..],
-            case.frames.iter(),
+            case.shown(),
         );
         assert_eq!(none, None);
-        let few = case.frames.iter().skip(1);
+        let few = case.shown().skip(1);
         assert_eq!(judge(&case.factory, &case.factory, &case.echoes, few), None);
     }
 }

@@ -32,7 +32,7 @@ use serde::Deserialize;
 use crate::clock::MonoNs;
 use crate::config::{ConfigError, check};
 use crate::lift::Estimate;
-use crate::lift::head::Head;
+use crate::lift::head::{HIDDEN, Head};
 use crate::lift::input::View;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::refine;
@@ -90,6 +90,10 @@ const MISS_MAX: f32 = 0.08;
 
 /// Keypoints that must be seen for a pose to be learned from, of twelve.
 const SEEN_MIN: usize = 6;
+
+/// The mean of what a pose may be has shorter bones than any of them. What the factory's head gives is
+/// such a mean; this much larger are the people it looks at.
+const UNSHRUNK: f32 = 1.02;
 
 /// How the final layers adapt.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -212,6 +216,8 @@ pub struct Sight {
     pub rays: RaySample,
     /// The backbone's features.
     pub features: [f32; LIFT_FEATURES],
+    /// What the image adds to the final layers ([`Head::image_part`]).
+    pub image_part: [f32; HIDDEN],
     /// How the input looked at the person.
     pub view: View,
     /// Straight up in the camera frame, where the mount is known.
@@ -227,6 +233,7 @@ impl Sight {
             joints_camera_m: [Vec3::ZERO; JOINTS],
             rays: [RayKeypoint::default(); KEYPOINTS],
             features: [0.0; LIFT_FEATURES],
+            image_part: [0.0; HIDDEN],
             view: View {
                 rotation: glam::Mat3::IDENTITY,
                 scale: 0.0,
@@ -251,6 +258,7 @@ impl Sight {
             joints_camera_m: std::array::from_fn(|joint| estimate.joint_camera_m(joint) / factor),
             rays: *rays,
             features: estimate.features,
+            image_part: estimate.image_part,
             view: estimate.view,
             up,
         }
@@ -261,6 +269,7 @@ impl Sight {
 #[derive(Clone, Debug)]
 struct Frame {
     features: [f32; LIFT_FEATURES],
+    image_part: [f32; HIDDEN],
     view: View,
     /// Joints in the rotated frame around the pelvis, metres.
     joints_m: [Vec3; JOINTS],
@@ -438,21 +447,14 @@ impl Adapter {
         if !self.method.echoes() {
             return;
         }
-        let Some(factory) = self.factory.apply(Some(&sight.features), None) else {
+        let Some(hidden) = self.factory.hidden_of(&sight.features, &sight.image_part) else {
             return;
         };
-        let size_m = (1..JOINTS)
-            .map(|joint| (factory.joints_m[joint] - factory.joints_m[PARENTS[joint]]).length())
-            .sum();
+        let joints_m = self.factory.joints_of(&hidden);
+        let bones = (1..JOINTS).map(|joint| (joints_m[joint] - joints_m[PARENTS[joint]]).length());
+        let size_m = UNSHRUNK * bones.sum::<f32>();
         let Self { clips, rng, .. } = self;
-        clips.take(
-            sight.time,
-            sight.id,
-            &sight.joints_camera_m,
-            size_m,
-            &sight.rays,
-            rng,
-        );
+        clips.take(sight, size_m, rng);
     }
 
     fn owe(&mut self, steps: f32) {
@@ -482,6 +484,7 @@ impl Adapter {
         let root = sight.joints_camera_m[0];
         let frame = Frame {
             features: sight.features,
+            image_part: sight.image_part,
             view: sight.view,
             joints_m: sight
                 .joints_camera_m
@@ -564,16 +567,17 @@ impl Adapter {
                 Method::Cycle | Method::Reprojection => {
                     let frame = &self.frames[self.rng.usize(..self.frames.len())];
                     let follow = self.method == Method::Cycle;
-                    self.trainer.take(&frame.features, |joints| {
-                        let mut gradient = refine::reprojection_gradient(joints, &frame.view)?;
-                        if follow {
-                            let (_, towards) = train::distance(joints, &frame.joints_m);
-                            for (sum, towards) in gradient.iter_mut().zip(towards) {
-                                *sum += towards;
+                    self.trainer
+                        .take(&frame.features, &frame.image_part, |joints| {
+                            let mut gradient = refine::reprojection_gradient(joints, &frame.view)?;
+                            if follow {
+                                let (_, towards) = train::distance(joints, &frame.joints_m);
+                                for (sum, towards) in gradient.iter_mut().zip(towards) {
+                                    *sum += towards;
+                                }
                             }
-                        }
-                        Some(gradient)
-                    })
+                            Some(gradient)
+                        })
                 }
                 Method::Off | Method::Latent => false,
             };
@@ -596,7 +600,10 @@ impl Adapter {
         if !self.method.echoes() {
             return Some(self.hand_out(candidate.into(), Mode::Adapted));
         }
-        let frames = || self.held_frames.iter().map(|frame| &frame.features);
+        let frames = || {
+            let held = self.held_frames.iter();
+            held.map(|frame| (&frame.features, &frame.image_part))
+        };
         let finding = guard::judge(&self.factory, &candidate, &self.held, frames())?;
         self.report.finding = Some(finding);
         self.report.decisions[finding.verdict as usize] += 1;
@@ -779,6 +786,7 @@ pub(crate) mod tests {
             joints_camera_m,
             rays,
             features: [0.1; LIFT_FEATURES],
+            image_part: [0.0; HIDDEN],
             view: View {
                 rotation: Mat3::IDENTITY,
                 scale: 0.27,

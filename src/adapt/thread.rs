@@ -134,8 +134,7 @@ impl Worker {
 
     fn hand_over(&mut self, head: Arc<Head>) {
         match self.link.heads.put(head) {
-            Put::Stored => self.pending = None,
-            Put::Replaced(_) => self.pending = None,
+            Put::Stored | Put::Replaced(_) => self.pending = None,
             Put::Busy(head) => self.pending = Some(head),
         }
     }

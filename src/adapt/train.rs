@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Only `lift` and `joints` of a [`Head`] learn; what it makes of the image, and its sigmas, stay
-//! the factory's. What is handed out lies half way between the factory's weights and the running mean
+//! the factory's. An echo has no image: it is shown with what the image added for that person on the
+//! mean, so that what the image says beyond that is neither learned nor lost. What is handed out lies half way between the factory's weights and the running mean
 //! of the learned ones: for layers this near each other that is the mean of the two poses, which
 //! held-out streams liked better than either alone.
 
@@ -48,6 +49,8 @@ pub const WEIGHTS: usize = JOINTS_BIAS + OUTPUTS;
 pub struct Sample {
     /// The backbone's features.
     pub features: [f32; LIFT_FEATURES],
+    /// What the image adds to the hidden layer: of an echo, what it added on the mean.
+    pub image_part: [f32; HIDDEN],
     /// Joints relative to joint 0, rotated frame, metres.
     pub joints_m: [Vec3; JOINTS],
 }
@@ -150,6 +153,7 @@ impl Trainer {
     pub fn take(
         &mut self,
         features: &[f32; LIFT_FEATURES],
+        image_part: &[f32; HIDDEN],
         gradient_of: impl FnOnce(&[Vec3; JOINTS]) -> Option<[Vec3; JOINTS]>,
     ) -> bool {
         let (lift_weight, rest) = self.weights.split_at(LIFT_BIAS);
@@ -157,6 +161,7 @@ impl Trainer {
         let (joints_weight, joints_bias) = rest.split_at(OUTPUTS * HIDDEN);
         let mut hidden = [0.0; HIDDEN];
         rows_times(lift_weight, features, lift_bias, &mut hidden);
+        add(&mut hidden, image_part);
         // Before the rectifier: the larger of NaN and zero is zero.
         if !hidden.iter().all(|value| value.is_finite()) {
             return false;
@@ -201,7 +206,7 @@ impl Trainer {
     /// Adds one sample whose joints are known to the gradient of the next step; returns its mean error, metres.
     pub fn take_sample(&mut self, sample: &Sample) -> f32 {
         let mut error = 0.0;
-        self.take(&sample.features, |joints| {
+        self.take(&sample.features, &sample.image_part, |joints| {
             let (mean, gradient) = distance(joints, &sample.joints_m);
             error = mean;
             Some(gradient)
@@ -312,6 +317,7 @@ mod tests {
         joints_m[0] = Vec3::ZERO;
         Sample {
             features: std::array::from_fn(|_| rng.f32() - 0.5),
+            image_part: [0.0; HIDDEN],
             joints_m,
         }
     }
@@ -388,8 +394,12 @@ mod tests {
     fn a_sample_that_is_no_number_moves_nothing() {
         let factory = head();
         let mut trainer = Trainer::new(&factory);
-        assert!(!trainer.take(&[0.1; LIFT_FEATURES], |_| None));
-        assert!(!trainer.take(&[f32::NAN; LIFT_FEATURES], |joints| Some(*joints)));
+        assert!(!trainer.take(&[0.1; LIFT_FEATURES], &[0.0; HIDDEN], |_| None));
+        assert!(
+            !trainer.take(&[f32::NAN; LIFT_FEATURES], &[0.0; HIDDEN], |joints| Some(
+                *joints
+            ))
+        );
         trainer.gradient[5] = f32::INFINITY;
         trainer.step(1);
         assert!(trainer.candidate(&factory, HeadTag::default()) == factory);

@@ -140,6 +140,31 @@ impl Head {
         self.output_of(&hidden)
     }
 
+    /// What the image adds to the hidden layer; zeros where there is none, or where this head has not learned from it.
+    pub fn image_part(&self, image_features: Option<&[f32; IMAGE_FEATURES]>) -> [f32; HIDDEN] {
+        let mut part = [0.0; HIDDEN];
+        if let Some((image, features)) = self.image.as_ref().zip(image_features) {
+            image.add_to(features, &mut part);
+        }
+        part
+    }
+
+    /// The hidden layer before the rectifier, of the backbone's features and of what the image adds
+    /// ([`Self::image_part`]). `None` where a number is not finite.
+    pub fn hidden_of(
+        &self,
+        features: &[f32; LIFT_FEATURES],
+        image_part: &[f32; HIDDEN],
+    ) -> Option<[f32; HIDDEN]> {
+        let mut hidden = *image_part;
+        self.lift.add_to(features, &mut hidden);
+        // Before the rectifier: the larger of NaN and zero is zero.
+        hidden
+            .iter()
+            .all(|value| value.is_finite())
+            .then_some(hidden)
+    }
+
     /// Fills the hidden layer as it is before the rectifier. False where nothing is left to go
     /// by, or where a number is not finite.
     pub fn hidden_into(

@@ -197,6 +197,8 @@ pub struct Estimate {
     pub view: View,
     /// The backbone's features.
     pub features: [f32; LIFT_FEATURES],
+    /// What the image adds to the final layers ([`Head::image_part`]).
+    pub image_part: [f32; HIDDEN],
     /// Which final layers made it.
     pub head: HeadTag,
 }
@@ -317,11 +319,11 @@ impl<B: Backbone> Lifter<B> {
             .features
             .as_ref()
             .filter(|_| self.config.image_features);
-        let mut hidden = [0.0; HIDDEN];
         let head = &self.head;
-        if !head.hidden_into(Some(&features), image_features, &mut hidden) {
-            return Err(NoPose::NotFinite);
-        }
+        let image_part = head.image_part(image_features);
+        let hidden = head
+            .hidden_of(&features, &image_part)
+            .ok_or(NoPose::NotFinite)?;
         let mut output = head.output_of(&hidden).ok_or(NoPose::NotFinite)?;
         if self.config.refine
             && let Some(joints_m) = refine::refine(
@@ -364,6 +366,7 @@ impl<B: Backbone> Lifter<B> {
             size: Size::default(),
             view,
             features,
+            image_part,
             head: self.head.tag,
         };
         if let Some(mount) = calibration.mount() {

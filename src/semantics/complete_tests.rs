@@ -201,6 +201,7 @@ fn estimate_of(step: &Step) -> Estimate {
         }),
         view: crate::lift::input::build_input(&samples, &mut input).unwrap(),
         features: [0.0; crate::limits::LIFT_FEATURES],
+        image_part: [0.0; crate::lift::head::HIDDEN],
         head: crate::pose::HeadTag::default(),
     }
 }
