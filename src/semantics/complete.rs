@@ -131,6 +131,7 @@ struct Constants {
     gate_low: f32,
     gate_high: f32,
     sigma_factor: f32,
+    ramp_steps: f32,
 }
 
 impl Constants {
@@ -161,6 +162,7 @@ impl Constants {
             ("repeated", self.repeated, 1.0, 100.0),
             ("gate_high", self.gate_high, self.gate_low + 1e-3, 1e6),
             ("sigma_factor", self.sigma_factor, 0.1, 10.0),
+            ("ramp_steps", self.ramp_steps, 1.0, 1000.0),
         ] {
             if !(min..=max).contains(&value) {
                 return Err(format!(
@@ -602,6 +604,7 @@ impl Completer {
             gauss.as_ref(),
             &net,
             memory.gate,
+            &ramps(&self.net.constants, memory),
         );
         for joint in 0..JOINTS {
             if now.seen[joint] {
@@ -977,6 +980,15 @@ fn weight(constants: &Constants, prior: &Prior, joint: usize, own: Option<f32>) 
     1.0 / (sigma * sigma * constants.repeated + prior.noise(joint))
 }
 
+/// Share of each joint's completion, from how long it has been unseen: of a joint that was there a
+/// moment ago the lifter knows more than anybody.
+fn ramps(constants: &Constants, memory: &Memory) -> [f32; JOINTS] {
+    #[expect(clippy::cast_precision_loss, reason = "steps of four seconds at most")]
+    memory
+        .away
+        .map(|away| (away as f32 / constants.ramp_steps).min(1.0))
+}
+
 /// The weighed mean of the opinions, and the variance of their mixture.
 fn blend(
     constants: &Constants,
@@ -984,19 +996,21 @@ fn blend(
     gauss: Option<&Opinion>,
     net: &Opinion,
     gate: f32,
+    ramps: &[f32; JOINTS],
 ) -> Opinion {
     let dictionary = if gauss.is_some() {
         constants.gauss_weight * gate
     } else {
         0.0
     };
-    let parts = [
-        (1.0 - dictionary - constants.net_weight, lifter),
-        (dictionary, gauss.unwrap_or(lifter)),
-        (constants.net_weight, net),
-    ];
     let mut out = *lifter;
-    for joint in 0..JOINTS {
+    for (joint, ramp) in ramps.iter().enumerate() {
+        let (dictionary, network) = (ramp * dictionary, ramp * constants.net_weight);
+        let parts = [
+            (1.0 - dictionary - network, lifter),
+            (dictionary, gauss.unwrap_or(lifter)),
+            (network, net),
+        ];
         let place: Vec3 = parts
             .iter()
             .map(|(weight, opinion)| *weight * opinion.joints_m[joint])

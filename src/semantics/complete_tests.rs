@@ -166,7 +166,15 @@ fn every_part_gives_what_its_training_code_gives() {
             joints_m: now.joints,
             variances: now.sigmas.map(|s| s * s),
         };
-        let all = blend(&completer.net.constants, &lifter, Some(&gauss), &net, open);
+        let whole = [1.0; JOINTS];
+        let all = blend(
+            &completer.net.constants,
+            &lifter,
+            Some(&gauss),
+            &net,
+            open,
+            &whole,
+        );
         near(
             "pose",
             flat(&all.joints_m),
@@ -302,6 +310,28 @@ fn a_slow_camera_and_a_quick_one_keep_the_steps_of_the_network() {
         2.0,
     );
     assert_eq!(memory.steps, 1, "after a long gap somebody is begun anew");
+}
+
+#[test]
+fn of_a_joint_that_was_just_seen_the_lifter_has_most_to_say() {
+    let golden = Golden::read();
+    let completer = completer(&golden);
+    let constants = &completer.net.constants;
+    let mut memory = completer.memory();
+    memory.away = [0; JOINTS];
+    memory.away[3] = 1;
+    memory.away[6] = constants.away_steps;
+    let ramps = ramps(constants, &memory);
+    assert!((ramps[3] - 1.0 / constants.ramp_steps).abs() < 1e-6);
+    assert!((ramps[6] - 1.0).abs() < 1e-6);
+    let at = |x: f32| Opinion {
+        joints_m: [Vec3::X * x; JOINTS],
+        variances: [1e-4; JOINTS],
+    };
+    let all = blend(constants, &at(0.0), Some(&at(1.0)), &at(1.0), 1.0, &ramps);
+    let whole = constants.gauss_weight + constants.net_weight;
+    assert!((all.joints_m[3].x - whole / constants.ramp_steps).abs() < 1e-6);
+    assert!((all.joints_m[6].x - whole).abs() < 1e-6);
 }
 
 #[test]

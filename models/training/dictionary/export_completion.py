@@ -40,7 +40,7 @@ def constants() -> dict[str, object]:
         "sigma_min_m": SIGMA_MIN, "sigma_max_m": SIGMA_MAX,
         "times": gaussian.TIMES, "seen_sigma": gaussian.SEEN_SIGMA, "repeated": gaussian.REPEATED,
         "candidates": gaussian.CANDIDATES, "gauss_weight": blend.GAUSS_WEIGHT, "net_weight": blend.NET_WEIGHT,
-        "gate_low": blend.GATE_LOW, "gate_high": blend.GATE_HIGH, "sigma_factor": blend.SIGMA_FACTOR,
+        "gate_low": blend.GATE_LOW, "gate_high": blend.GATE_HIGH, "sigma_factor": blend.SIGMA_FACTOR, "ramp_steps": blend.RAMP_STEPS,
     }  # fmt: skip
 
 
