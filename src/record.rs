@@ -254,6 +254,11 @@ impl Recorder {
         Ok(true)
     }
 
+    /// Frames that went in.
+    pub const fn frames(&self) -> u64 {
+        self.sequence
+    }
+
     /// Writes what is still held back.
     ///
     /// # Errors

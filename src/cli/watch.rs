@@ -1,20 +1,25 @@
-//! `poised watch`: a live table of what comes over Zenoh.
+//! `poised watch`: a live table of what comes over Zenoh, and a recording of it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
+use poised::calibration::Calibration;
 use poised::error::StartError;
 use poised::pose::JointState;
 use poised::publish::ZenohConfig;
 use poised::publish::json::to_json;
 use poised::publish::read::PoseMessage;
 use poised::publish::subscribe::{Received, Subscription, all_poses};
+use poised::record::Recorder;
 use poised::settings::Settings;
 use poised::skeleton::JOINTS;
 
@@ -36,15 +41,65 @@ pub struct Options {
     #[arg(short, long)]
     config: Option<PathBuf>,
     /// Print each message, of any kind, as one JSON object a line with its key.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "record")]
     json: bool,
+    /// Record what comes (.poses), for `replay` and `dictionary teach`. Of several cameras the first
+    /// that is heard is recorded.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+/// A recording of one camera. What it needs to know of the lens it asks the publisher for.
+struct Recording {
+    path: PathBuf,
+    /// The camera's key and its file, from its first message on.
+    of: Option<(String, Recorder)>,
+}
+
+impl Recording {
+    fn add(
+        &mut self,
+        subscription: &Subscription,
+        key: &str,
+        message: &PoseMessage,
+    ) -> anyhow::Result<()> {
+        if self.of.is_none() {
+            let place = key.strip_suffix("/poses").unwrap_or(key);
+            let asked = format!("{place}/calibration");
+            let bytes = subscription
+                .ask(&asked)
+                .map_err(StartError::from)?
+                .with_context(|| format!("{asked}: no answer, and a recording needs the lens"))?;
+            let text = String::from_utf8(bytes).with_context(|| asked.clone())?;
+            let lens = Calibration::from_toml(&text, asked.as_ref()).map_err(StartError::from)?;
+            let recorder = Recorder::create(&self.path, &lens)?;
+            log::info!("recording {key} to {}", self.path.display());
+            self.of = Some((key.to_owned(), recorder));
+        }
+        if let Some((own, recorder)) = &mut self.of
+            && own == key
+        {
+            recorder.add(&message.sample)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        let Some((key, recorder)) = self.of else {
+            anyhow::bail!("nothing came, so {} was not written", self.path.display());
+        };
+        let frames = recorder.frames();
+        recorder.finish()?;
+        println!("{}: {frames} frames of {key}", self.path.display());
+        Ok(())
+    }
 }
 
 /// Subscribes and shows a table until interrupted.
 ///
 /// # Errors
 ///
-/// The key expression is none, or the session does not open.
+/// The key expression is none, the session does not open, or the recording cannot be made.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut config = match &options.config {
         Some(file) => Settings::read(file).map_err(StartError::from)?.zenoh,
@@ -57,15 +112,23 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         return print_json(&config, options);
     }
     let (send, receive) = mpsc::channel::<Received>();
-    let _subscription = Subscription::open(&config, &options.keys, move |received| {
+    let subscription = Subscription::open(&config, &options.keys, move |received| {
         // The other end is gone only when this command ends.
         let _ = send.send(received);
     })
     .map_err(StartError::from)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let mut recording = options
+        .record
+        .clone()
+        .map(|path| Recording { path, of: None });
     let terminal = std::io::stdout().is_terminal();
     let mut newest: BTreeMap<String, PoseMessage> = BTreeMap::new();
     let mut seen = 0;
-    while options.messages.is_none_or(|most| seen < most) {
+    while options.messages.is_none_or(|most| seen < most) && !stop.load(Ordering::Acquire) {
         let Ok(first) = receive.recv_timeout(DRAW_EVERY) else {
             if newest.is_empty() && terminal {
                 print!("\rwaiting for {} ", options.keys);
@@ -77,6 +140,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             seen += 1;
             match received.message {
                 Ok(message) => {
+                    if let Some(recording) = &mut recording {
+                        recording.add(&subscription, &received.key, &message)?;
+                    }
                     newest.insert(received.key, message);
                 }
                 Err(error) => log::warn!("{}: {error}", received.key),
@@ -91,7 +157,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         std::io::stdout().flush()?;
         std::thread::sleep(DRAW_EVERY);
     }
-    Ok(())
+    recording.map_or(Ok(()), Recording::finish)
 }
 
 /// Prints messages as they come.

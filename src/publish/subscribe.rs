@@ -1,11 +1,16 @@
 //! A subscriber for poses: what `watch` and `demo` use, and what any reader in Rust may.
 
+use std::time::Duration;
+
 use zenoh::pubsub::Subscriber;
 use zenoh::{Session, Wait};
 
 use super::read::{PoseMessage, decode};
 use super::wire::WireError;
 use super::zenoh::{ROOT, Role, SessionError, ZenohConfig, connections, open};
+
+/// Longest wait for the answer to a question.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Poses of every camera of every device of every site.
 pub fn all_poses() -> String {
@@ -75,6 +80,29 @@ impl Subscription {
             _subscriber: subscriber,
             session,
         })
+    }
+
+    /// Asks for what a publisher tells when asked (`/calibration`, `/config`, ..): the first answer, or
+    /// `None` where none comes in time.
+    ///
+    /// # Errors
+    ///
+    /// The session is closed or `key` is none.
+    pub fn ask(&self, key: &str) -> Result<Option<Vec<u8>>, SessionError> {
+        let replies = self
+            .session
+            .get(key)
+            .timeout(ANSWER_WITHIN)
+            .wait()
+            .map_err(|source| SessionError::Declare {
+                key: key.to_owned(),
+                source,
+            })?;
+        let answer = |reply: zenoh::query::Reply| {
+            let sample = reply.into_result().ok()?;
+            Some(sample.payload().to_bytes().into_owned())
+        };
+        Ok(replies.into_iter().find_map(answer))
     }
 
     /// Sessions connected with; 0 while nobody answers.

@@ -1,5 +1,5 @@
 //! CBOR values, and checking them against the part of CDDL (RFC 8610) that
-//! `docs/pose.cddl` uses: maps with bare keys and `* tstr => type`, lists of
+//! `docs/pose.cddl` uses: maps with bare keys, `? key` and `* tstr => type`, lists of
 //! fixed, counted and open length, choices, groups in brackets, texts, whole
 //! numbers, ranges and the prelude's names. What it does not know it refuses loudly, so
 //! a schema that grows past it fails the tests.
@@ -127,8 +127,8 @@ enum Rule {
     Choice(Vec<Rule>),
     /// Entries with how often each stands there.
     List(Vec<(usize, usize, Rule)>),
-    /// Keys with their types, and the type of all other keys.
-    Map(Vec<(String, Rule)>, Option<Box<Rule>>),
+    /// Keys, whether they may be left out, their types; and the type of all other keys.
+    Map(Vec<(String, bool, Rule)>, Option<Box<Rule>>),
 }
 
 /// A schema that has been read.
@@ -223,15 +223,15 @@ impl Schema {
 
     fn map_fits(
         &self,
-        keys: &[(String, Rule)],
+        keys: &[(String, bool, Rule)],
         others: Option<&Rule>,
         value: &Value,
     ) -> Result<(), String> {
         let Value::Map(pairs) = value else {
             return Err(format!(": {value:?} is no map"));
         };
-        for (key, _) in keys {
-            if !pairs.iter().any(|(got, _)| got == key) {
+        for (key, optional, _) in keys {
+            if !optional && !pairs.iter().any(|(got, _)| got == key) {
                 return Err(format!(".{key}: missing"));
             }
         }
@@ -239,8 +239,8 @@ impl Schema {
             if pairs[..index].iter().any(|(before, _)| before == key) {
                 return Err(format!(".{key}: stands there twice"));
             }
-            let rule = keys.iter().find(|(name, _)| name == key);
-            let Some(rule) = rule.map(|(_, rule)| rule).or(others) else {
+            let rule = keys.iter().find(|(name, ..)| name == key);
+            let Some(rule) = rule.map(|(.., rule)| rule).or(others) else {
                 return Err(format!(".{key}: not in the schema"));
             };
             self.fits(rule, value)
@@ -273,7 +273,7 @@ fn tokens(cddl: &str) -> Vec<String> {
             }
             '.' if left.next_if_eq(&'.').is_some() => found.push("..".into()),
             '=' if left.next_if_eq(&'>').is_some() => found.push("=>".into()),
-            '=' | '/' | '{' | '}' | '[' | ']' | '(' | ')' | ',' | ':' | '*' => {
+            '=' | '/' | '{' | '}' | '[' | ']' | '(' | ')' | ',' | ':' | '*' | '?' => {
                 found.push(next.into());
             }
             _ if next.is_whitespace() => {}
@@ -352,9 +352,10 @@ fn map(tokens: &mut Tokens) -> Rule {
             expect(tokens, "=>");
             others = Some(Box::new(choice(tokens)));
         } else {
+            let optional = next_is(tokens, "?");
             let key = tokens.next().expect("a key");
             expect(tokens, ":");
-            keys.push((key, choice(tokens)));
+            keys.push((key, optional, choice(tokens)));
         }
         next_is(tokens, ",");
     }

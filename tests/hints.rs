@@ -1,0 +1,280 @@
+//! Hints, and recordings of what is published: the built daemon over real Zenoh on the loopback.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+mod cddl;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cddl::Schema;
+use minicbor::Encoder;
+use zenoh::{Session, Wait};
+
+use poised::clock::Clock;
+use poised::pose::{Action, ActionSource};
+use poised::publish::ZenohConfig;
+use poised::publish::subscribe::{Received, Subscription};
+use poised::publish::wire::CDDL;
+use poised::record::Recording;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_poised");
+
+/// Longest wait for anything, on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn poised(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(arguments)
+        .current_dir(root())
+        .env("POISED_MODELS", root().join("models"))
+        .env_remove("RUST_LOG");
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8([&output.stdout[..], &output.stderr[..]].concat()).unwrap()
+}
+
+/// A daemon that films a drawn figure; it does not outlive the test.
+struct Daemon {
+    child: Child,
+    address: String,
+    key: String,
+    _folder: tempfile::TempDir,
+}
+
+impl std::ops::Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Daemon {
+    fn start(device: &str, more: &str) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let address = format!("tcp/127.0.0.1:{port}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("poised.toml");
+        let text = format!(
+            "[camera]\nname = \"front\"\n[camera.synthetic]\nwidth_px = 320\nheight_px = 240\n\
+             [zenoh]\nsite = \"test\"\ndevice = \"{device}\"\nlisten = [\"{address}\"]\n{more}"
+        );
+        std::fs::write(&path, text).unwrap();
+        let child = poised(&["run", "-c", path.to_str().unwrap()])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            address,
+            key: format!("poised/test/{device}/front"),
+            _folder: folder,
+        }
+    }
+
+    fn session(&self) -> Session {
+        let mut config = zenoh::Config::default();
+        let endpoints = format!("[{:?}]", self.address);
+        config
+            .insert_json5("connect/endpoints", &endpoints)
+            .unwrap();
+        config.insert_json5("listen/endpoints", "[]").unwrap();
+        config
+            .insert_json5("scouting/multicast/enabled", "false")
+            .unwrap();
+        zenoh::open(config).wait().unwrap()
+    }
+}
+
+/// What the newest pose says that the one person does; outer `None` before there is one.
+type Newest = Arc<Mutex<Option<Option<Action>>>>;
+
+fn follow(daemon: &Daemon) -> (Subscription, Newest) {
+    let config = ZenohConfig {
+        connect: vec![daemon.address.clone()],
+        ..ZenohConfig::default()
+    };
+    let newest = Newest::default();
+    let into = Arc::clone(&newest);
+    let keys = format!("{}/poses", daemon.key);
+    let subscription = Subscription::open(&config, &keys, move |received: Received| {
+        if let Some(person) = received.message.unwrap().sample.people.first() {
+            *into.lock().unwrap() = Some(person.action.clone());
+        }
+    });
+    (subscription.unwrap(), newest)
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let clock = Clock::live();
+    let started = clock.now();
+    while clock.now().since(started) < PATIENCE {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("not within {PATIENCE:?}: {what}");
+}
+
+fn hint(label: &str, for_s: f64) -> Vec<u8> {
+    let mut cbor = Encoder::new(Vec::new());
+    cbor.map(2).unwrap();
+    cbor.str("label").unwrap().str(label).unwrap();
+    cbor.str("for_s").unwrap().f64(for_s).unwrap();
+    cbor.into_writer()
+}
+
+fn hinted(newest: &Newest) -> Option<String> {
+    let newest = newest.lock().unwrap();
+    let action = newest.as_ref()?.as_ref()?;
+    (action.source == ActionSource::Hint).then(|| action.label.as_str().to_owned())
+}
+
+#[test]
+fn a_hint_is_the_label_while_it_is_fresh_and_a_bad_one_changes_nothing() {
+    let schema = Schema::read(CDDL);
+    schema.check("hint", &hint("squat", 2.0)).unwrap();
+    assert!(
+        schema
+            .check("hint", &[0xa0])
+            .unwrap_err()
+            .contains("missing")
+    );
+
+    let daemon = Daemon::start("hints", "[semantics]\nhints = true\n");
+    let (_subscription, newest) = follow(&daemon);
+    eventually("a person", || newest.lock().unwrap().is_some());
+    let session = daemon.session();
+    let key = format!("{}/hint", daemon.key);
+    let send = |bytes: Vec<u8>| session.put(&key, bytes).wait().unwrap();
+
+    // A peer that has just come may not be heard at once.
+    eventually("the hint is the label", || {
+        send(hint("climb a ladder", 1.5));
+        hinted(&newest).as_deref() == Some("climb a ladder")
+    });
+    send(b"\xff".to_vec());
+    send(hint("no such thing", 30.0));
+    send(hint("squat", -1.0));
+    std::thread::sleep(Duration::from_millis(300));
+    let now = hinted(&newest);
+    assert!(
+        now.is_none() || now.as_deref() == Some("climb a ladder"),
+        "{now:?}"
+    );
+    eventually("it has run out", || hinted(&newest).is_none());
+    send(hint("squat", 20.0));
+    eventually("the next one counts", || {
+        hinted(&newest).as_deref() == Some("squat")
+    });
+}
+
+#[test]
+fn without_leave_a_hint_is_not_heard() {
+    let daemon = Daemon::start("no-hints", "");
+    let (_subscription, newest) = follow(&daemon);
+    eventually("a person", || newest.lock().unwrap().is_some());
+    let session = daemon.session();
+    let key = format!("{}/hint", daemon.key);
+    for _ in 0..20 {
+        session.put(&key, hint("squat", 30.0)).wait().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(hinted(&newest), None);
+    }
+}
+
+#[test]
+fn what_is_watched_is_recorded_with_its_lens_and_can_be_taught() {
+    let daemon = Daemon::start("watched", "");
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.poses");
+    let watched = poised(&[
+        "watch",
+        &format!("{}/poses", daemon.key),
+        "--connect",
+        &daemon.address,
+        "--messages",
+        "150",
+        "--record",
+        clip.to_str().unwrap(),
+    ])
+    .output()
+    .unwrap();
+    assert!(watched.status.success(), "{}", said(&watched));
+    let recording = Recording::read(&clip).unwrap();
+    assert!(
+        recording.samples.len() >= 150,
+        "{}",
+        recording.samples.len()
+    );
+    assert_eq!(recording.calibration.size_px(), (320, 240));
+    let times: Vec<_> = recording.samples.iter().map(|s| s.capture).collect();
+    assert!(times.is_sorted());
+
+    let own: PathBuf = folder.path().join("own.dictionary");
+    std::fs::copy(root().join("models/dictionary/actions.dictionary"), &own).unwrap();
+    let teach = poised(&[
+        "dictionary",
+        "--dictionary",
+        own.to_str().unwrap(),
+        "teach",
+        "--name",
+        "the drawn one",
+        clip.to_str().unwrap(),
+    ])
+    .output()
+    .unwrap();
+    assert!(teach.status.success(), "{}", said(&teach));
+    let show = poised(&[
+        "dictionary",
+        "--dictionary",
+        own.to_str().unwrap(),
+        "show",
+        "the drawn one",
+    ])
+    .output()
+    .unwrap();
+    assert!(said(&show).contains("taught"), "{}", said(&show));
+}
+
+#[test]
+fn a_watch_that_hears_nothing_writes_no_recording_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.poses");
+    let mut child = poised(&["watch", "poised/nobody/*/*/poses", "--record"])
+        .arg(&clip)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let stopped = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(stopped.unwrap().success());
+    let clock = Clock::live();
+    let started = clock.now();
+    while child.try_wait().unwrap().is_none() {
+        if clock.now().since(started) > PATIENCE {
+            child.kill().unwrap();
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    assert!(said(&output).contains("nothing came"), "{}", said(&output));
+    assert!(!clip.exists());
+}
