@@ -1,4 +1,4 @@
-//! `poised dictionary build|show|query|teach|remove`: the motion-text dictionary.
+//! `poised dictionary build|record|show|query|teach|remove`: the motion-text dictionary.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use serde::Serialize;
 use poised::clock::Clock;
 use poised::counters::Counters;
 use poised::error::StartError;
-use poised::eval::motion;
+use poised::eval::scenario::Scenario;
+use poised::eval::{motion, recordings};
 use poised::frame::Frame;
 use poised::pipeline::estimate::{EstimateConfig, Estimator, ModelsConfig, Poser};
 use poised::pose::PoseSample;
@@ -66,6 +67,24 @@ enum What {
         #[arg(short, long)]
         output: PathBuf,
     },
+    /// Record labelled motion as simulated cameras see it (.poses), for `teach`, `query` and `replay`.
+    Record {
+        /// Index of labelled motion.
+        #[arg(long)]
+        motions: PathBuf,
+        /// Scenarios (docs/accuracy.md); by default the unshifted one of those that ship.
+        #[arg(long)]
+        scenarios: Option<PathBuf>,
+        /// Only motions that carry this action; may be given several times.
+        #[arg(long)]
+        action: Vec<String>,
+        /// Fixes all that is drawn.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The folder to write into: a file for each motion and scenario.
+        #[arg(short, long)]
+        output: PathBuf,
+    },
     /// List the entries, or one with its neighbours.
     Show {
         /// An entry.
@@ -105,6 +124,20 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             leave_out,
             output,
         } => run_build(options, motions, phrases.as_deref(), leave_out, output),
+        What::Record {
+            motions,
+            scenarios,
+            action,
+            seed,
+            output,
+        } => run_record(
+            options,
+            motions,
+            scenarios.as_deref(),
+            action,
+            *seed,
+            output,
+        ),
         What::Show { phrase } => {
             let (_, dictionary) = options.open()?;
             match phrase {
@@ -190,6 +223,39 @@ fn run_build(
         dictionary.entries().len(),
         seen.count(),
         motions.len(),
+    );
+    Ok(())
+}
+
+fn run_record(
+    options: &Options,
+    index: &Path,
+    scenarios: Option<&Path>,
+    actions: &[String],
+    seed: u64,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let mut views = Scenario::read(scenarios).map_err(StartError::from)?;
+    if scenarios.is_none() {
+        views.truncate(1);
+    }
+    let mut motions = motion::read(index)?;
+    if !actions.is_empty() {
+        motions.retain(|motion| motion.actions.iter().any(|action| actions.contains(action)));
+    }
+    anyhow::ensure!(!motions.is_empty(), "no motion carries any of {actions:?}");
+    std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+    let progress = progress(motions.len() as u64, options.json);
+    let mut files = 0;
+    for motion in &motions {
+        files += recordings::record(motion, &views, seed, folder)?.len();
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    println!(
+        "{}: {files} recordings of {} motions",
+        folder.display(),
+        motions.len()
     );
     Ok(())
 }

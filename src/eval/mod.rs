@@ -13,6 +13,7 @@
 
 pub mod metrics;
 pub mod motion;
+pub mod recordings;
 pub mod scenario;
 pub mod simulate;
 pub mod table;
