@@ -32,6 +32,14 @@ struct PersonLine<'a> {
     states: Vec<u8>,
     /// Column, row, confidence.
     keypoints_px: Vec<[f32; 3]>,
+    action: Option<ActionLine<'a>>,
+}
+
+/// What a person is taken to be doing.
+#[derive(Serialize)]
+struct ActionLine<'a> {
+    label: &'a str,
+    probability: f32,
 }
 
 impl PosesFile {
@@ -87,5 +95,9 @@ fn person_line(person: &PersonPose) -> PersonLine<'_> {
             .iter()
             .map(|k| [k.x_px, k.y_px, k.confidence])
             .collect(),
+        action: person.action.as_ref().map(|action| ActionLine {
+            label: action.label.as_str(),
+            probability: action.probability,
+        }),
     }
 }
