@@ -35,6 +35,9 @@ FRAMES_MIN = 75
 """Shortest clip: two seconds and a half at 30 frames a second."""
 VISIBLE = re.compile("somebody is seen for|nobody is seen|no two seconds")
 """What the program says of a clip in which too little of the person is in the picture."""
+LONG = 3.0
+"""A clip so many times as long as the median of its action shows much else (labels cover whole trials): nobody teaches
+from it."""
 MOST = 23
 """Most clips of an action."""
 ENTER = 0.4
@@ -77,7 +80,9 @@ def main() -> None:
     chosen: dict[str, dict[str, Any]] = {}
     of_action: dict[str, list[str]] = {}
     for action in KEPT_OUT:
-        mine = first_of_everybody([row for row in rows if action in row["actions"]])[:MOST]
+        mine = [row for row in rows if action in row["actions"]]
+        long = LONG * np.median([row["frames"] for row in mine])
+        mine = first_of_everybody([row for row in mine if row["frames"] <= long])[:MOST]
         if len(mine) >= CLIPS + 3:
             of_action[action] = [row["id"] for row in mine]
             chosen |= {row["id"]: row for row in mine}
