@@ -34,7 +34,7 @@ impl Newest {
         let subscriber = session
             .declare_subscriber(key.to_owned())
             .callback(move |sample| {
-                *into.lock().unwrap() = Some(sample.payload().to_bytes().to_vec())
+                *into.lock().unwrap() = Some(sample.payload().to_bytes().to_vec());
             })
             .wait()
             .unwrap();

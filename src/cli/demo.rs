@@ -100,36 +100,24 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         estimate.models.directory.clone_from(models);
     }
     let mut estimator = Estimator::open(&estimate)?;
-    let factory_poses = Arc::<Mutex<Vec<PoseSample>>>::default();
-    estimator.compare_with(Poser::open(&as_shipped(&estimate))?, {
-        let poses = Arc::clone(&factory_poses);
-        move |sample| {
-            poses
-                .lock()
-                .expect("nobody panics with it")
-                .push(sample.clone())
-        }
-    });
+    let factory_poses = compare_with_shipped(&mut estimator, &estimate)?;
     let engine = estimator.engine();
     let calibration = calibration_of(&config)?;
     let clock = Arc::new(Clock::live());
     let counters = Counters::default();
 
     let zenoh = ZenohConfig::default();
+    let scenario = &options.scenario;
     let documents = Documents {
-        config: format!(
-            "# poised demo\n[camera.synthetic]\nscenario = \"{}\"\n",
-            options.scenario
-        ),
+        config: format!("# poised demo\n[camera.synthetic]\nscenario = \"{scenario}\"\n"),
         calibration: calibration.to_toml(),
     };
     let outlet = Outlet::open(&zenoh, CAMERA, documents, clock.now()).map_err(StartError::from)?;
     let (subscription, receive) = subscribe(&zenoh, &outlet, &clock)?;
     let publish = PublishConfig::default();
     let mut publisher = Publisher::new(&publish, CAMERA, engine, &clock, &counters, outlet);
-    let worker = estimator
-        .adapter(options.seed)?
-        .map(|adapter| Worker::new(&estimate.adapt, adapter, clock.now()));
+    let adapter = estimator.adapter(options.seed)?;
+    let worker = adapter.map(|adapter| Worker::new(&estimate.adapt, adapter, clock.now()));
     if let Some(worker) = &worker {
         publisher.tell_of(estimate.adapt.method, worker.link());
     }
@@ -220,11 +208,23 @@ fn subscribe(
     Ok((subscription, receive))
 }
 
-/// The networks as they ship: nothing refined, nothing learned.
-fn as_shipped(config: &EstimateConfig) -> EstimateConfig {
-    let mut config = config.clone();
-    config.adapt.method = Method::Off;
-    config
+/// Poses of the networks as they ship, not yet compared, oldest first.
+type FactoryPoses = Arc<Mutex<Vec<PoseSample>>>;
+
+/// Makes poses beside with the networks as they ship: nothing refined, nothing learned.
+fn compare_with_shipped(
+    estimator: &mut Estimator,
+    config: &EstimateConfig,
+) -> Result<FactoryPoses, StartError> {
+    let mut shipped = config.clone();
+    shipped.adapt.method = Method::Off;
+    let poses = FactoryPoses::default();
+    let into = Arc::clone(&poses);
+    estimator.compare_with(Poser::open(&shipped)?, move |sample| {
+        let mut poses = into.lock().expect("nobody panics with it");
+        poses.push(sample.clone());
+    });
+    Ok(poses)
 }
 
 /// The drawn camera's lens, which is known.
@@ -266,7 +266,7 @@ struct Judge {
     /// Of the networks as they ship, on the same frames and joints.
     factory_pa_mpjpe: Mean,
     /// Their poses, not yet compared.
-    factory_poses: Arc<Mutex<Vec<PoseSample>>>,
+    factory_poses: FactoryPoses,
     age_ms: f32,
     people: usize,
     /// What the first person is doing.
@@ -292,10 +292,7 @@ impl Mean {
 }
 
 impl Judge {
-    fn new(
-        config: &SyntheticConfig,
-        factory_poses: Arc<Mutex<Vec<PoseSample>>>,
-    ) -> Result<Self, StartError> {
+    fn new(config: &SyntheticConfig, factory_poses: FactoryPoses) -> Result<Self, StartError> {
         Ok(Self {
             scene: Scene::new(config)?,
             rate_hz: config.rate_hz.into(),

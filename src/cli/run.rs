@@ -94,29 +94,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let mut outlet =
         Outlet::open(&settings.zenoh, name, documents, clock.now()).map_err(StartError::from)?;
-    if settings.semantics.hints
-        && let Some(hints) = estimator.hear_hints(clock)
-    {
-        outlet.hear_hints(hints).map_err(StartError::from)?;
-        info!("hints are taken on {}", settings.zenoh.key(name, "hint"));
-    }
-    let seed = clock.now().0;
-    let mut worker = estimator
-        .adapter(seed)?
-        .map(|adapter| Worker::new(&settings.adapt, adapter, clock.now()));
-    if settings.adapt.control
-        && let Some(worker) = &mut worker
-    {
-        let control = Arc::<Control>::default();
-        outlet
-            .hear_control(Arc::clone(&control))
-            .map_err(StartError::from)?;
-        worker.obey(control);
-        info!(
-            "commands are taken on {}",
-            settings.zenoh.key(name, "control")
-        );
-    }
+    let worker = worker_of(&settings, &estimator, clock)?;
+    let worker = listen(&settings, &mut estimator, worker, &mut outlet, clock)?;
     let mut publisher = Publisher::new(&settings.publish, name, engine, clock, counters, outlet);
     publisher.follow(&running.publish);
     if let Some(worker) = &worker {
@@ -168,6 +147,45 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Ended::Failed(error) => Err(error.into()),
         Ended::Stopped | Ended::Over => Ok(()),
     }
+}
+
+/// What learns, where the configuration wants that.
+fn worker_of(
+    settings: &Settings,
+    estimator: &Estimator,
+    clock: &Clock,
+) -> Result<Option<Worker>, StartError> {
+    let now = clock.now();
+    let adapter = estimator.adapter(now.0)?;
+    Ok(adapter.map(|adapter| Worker::new(&settings.adapt, adapter, now)))
+}
+
+/// Takes what peers send, where the configuration allows it: hints and commands.
+fn listen(
+    settings: &Settings,
+    estimator: &mut Estimator,
+    worker: Option<Worker>,
+    outlet: &mut Outlet,
+    clock: &Arc<Clock>,
+) -> Result<Option<Worker>, StartError> {
+    let name = settings.camera.name.as_str();
+    if settings.semantics.hints
+        && let Some(hints) = estimator.hear_hints(clock)
+    {
+        outlet.hear_hints(hints)?;
+        info!("hints are taken on {}", settings.zenoh.key(name, "hint"));
+    }
+    let Some(mut worker) = worker else {
+        return Ok(None);
+    };
+    if settings.adapt.control {
+        let control = Arc::<Control>::default();
+        outlet.hear_control(Arc::clone(&control))?;
+        worker.obey(control);
+        let key = settings.zenoh.key(name, "control");
+        info!("commands are taken on {key}");
+    }
+    Ok(Some(worker))
 }
 
 /// The one source of frames that the configuration names.
