@@ -1,0 +1,150 @@
+//! Milliseconds of adapting, processor time of one core: a frame refined, an echo made, a step of 32 samples, a decision
+//! of the guard.
+//!
+//! `./dev bench --bench adapt`; `benches/adapt_torch.py` takes the same step in `PyTorch`.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use glam::Vec3;
+use poised::adapt::clips::{CLIP_SAMPLES, Clip, Shown};
+use poised::adapt::echo::{Echoes, Site};
+use poised::adapt::guard;
+use poised::adapt::train::{Sample, Trainer};
+use poised::lift::head::{HIDDEN, Head};
+use poised::lift::input::View;
+use poised::lift::model::{NetworkBackbone, open};
+use poised::lift::refine::{Detector, Memory, refine};
+use poised::lift::window::RayKeypoint;
+use poised::pose::HeadTag;
+use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
+use poised::sys::rt::thread_cpu_ns;
+
+/// A standing pose, metres, pelvis at the origin, y down.
+const STANDING: [[f32; 3]; JOINTS] = [
+    [0.0, 0.0, 0.0],
+    [-0.12, 0.0, 0.0],
+    [-0.12, 0.42, 0.02],
+    [-0.12, 0.84, 0.05],
+    [0.12, 0.0, 0.0],
+    [0.12, 0.42, 0.02],
+    [0.12, 0.84, 0.05],
+    [0.0, -0.25, 0.0],
+    [0.0, -0.5, 0.0],
+    [0.0, -0.6, -0.02],
+    [0.0, -0.7, -0.03],
+    [0.18, -0.48, 0.0],
+    [0.22, -0.2, 0.0],
+    [0.24, 0.05, -0.05],
+    [-0.18, -0.48, 0.0],
+    [-0.22, -0.2, 0.0],
+    [-0.24, 0.05, -0.05],
+];
+
+/// Samples in a step, as [`poised::adapt`] takes them.
+const BATCH: usize = 32;
+
+fn clip() -> Clip {
+    let shown = Shown {
+        joints_camera_m: STANDING.map(|joint| Vec3::from_array(joint) + Vec3::new(0.1, 0.0, 3.0)),
+        confidences: [0.9; KEYPOINTS],
+    };
+    Clip {
+        shown: [shown; CLIP_SAMPLES],
+        image_part: [0.0; HIDDEN],
+    }
+}
+
+fn lifter() -> (NetworkBackbone, Head) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/lifter");
+    open(&folder).expect("the networks that ship")
+}
+
+/// Processor time of `count` times `work`: what a busy machine does not bend.
+fn processor_time(count: u64, mut work: impl FnMut()) -> Duration {
+    let begun = thread_cpu_ns();
+    for _ in 0..count {
+        work();
+    }
+    Duration::from_nanos(thread_cpu_ns() - begun)
+}
+
+fn adapt(bench: &mut Criterion) {
+    let (mut backbone, head) = lifter();
+    let (clip, mut echoes, mut rng) = (clip(), Echoes::default(), fastrand::Rng::with_seed(1));
+    let site = Site {
+        up: Vec3::NEG_Y,
+        noise: 0.006,
+    };
+    let mut make = || {
+        let made = echoes.make(&clip, &site, &mut backbone, &mut rng);
+        made.expect("somebody 3 m away is seen from all around")
+    };
+    let samples: Vec<Sample> = (0..2 * guard::ECHOES_MIN).map(|_| make()).collect();
+    bench.bench_function("make an echo", |b| {
+        b.iter_custom(|count| processor_time(count, || drop(black_box(make()))));
+    });
+    let mut trainer = Trainer::new(&head);
+    let mut step = || {
+        for sample in &samples[..BATCH] {
+            trainer.take_sample(sample);
+        }
+        trainer.step(BATCH);
+    };
+    bench.bench_function("a step of 32", |b| {
+        b.iter_custom(|count| processor_time(count, &mut step));
+    });
+    let candidate = trainer.candidate(&head, HeadTag::default());
+    let frames = || {
+        samples
+            .iter()
+            .map(|sample| (&sample.features, &sample.image_part))
+    };
+    bench.bench_function("a decision", |b| {
+        b.iter_custom(|count| {
+            processor_time(count, || {
+                black_box(guard::judge(&head, &candidate, &samples, frames()));
+            })
+        });
+    });
+    refined(bench, &head, &samples[0]);
+}
+
+fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
+    let hidden = head.hidden_of(&sample.features, &sample.image_part);
+    let hidden = hidden.expect("finite");
+    let joints_m = head.joints_of(&hidden);
+    let (points, _) = keypoints_of(
+        &sample
+            .joints_m
+            .map(|joint| joint + Vec3::new(0.0, 0.0, 3.0)),
+    );
+    let view = View {
+        rotation: glam::Mat3::IDENTITY,
+        scale: 0.27,
+        newest: points.map(|point| RayKeypoint {
+            ray: point.truncate() / point.z,
+            confidence: 0.9,
+        }),
+    };
+    let (mut memory, mut detector) = (Memory::default(), Detector::default());
+    bench.bench_function("refine a frame", |b| {
+        b.iter_custom(|count| {
+            processor_time(count, || {
+                black_box(refine(
+                    head,
+                    &hidden,
+                    &joints_m,
+                    &view,
+                    &mut memory,
+                    &mut detector,
+                ));
+            })
+        });
+    });
+}
+
+criterion_group!(benches, adapt);
+criterion_main!(benches);
