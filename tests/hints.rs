@@ -3,15 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 mod cddl;
+mod daemon;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cddl::Schema;
+use daemon::{Daemon, PATIENCE, eventually, poised, root};
 use minicbor::Encoder;
-use zenoh::{Session, Wait};
+use zenoh::Wait;
 
 use poised::clock::Clock;
 use poised::pose::{Action, ActionSource};
@@ -20,81 +22,8 @@ use poised::publish::subscribe::{Received, Subscription};
 use poised::publish::wire::CDDL;
 use poised::record::Recording;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_poised");
-
-/// Longest wait for anything, on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn poised(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(arguments)
-        .current_dir(root())
-        .env("POISED_MODELS", root().join("models"))
-        .env_remove("RUST_LOG");
-    command
-}
-
 fn said(output: &Output) -> String {
     String::from_utf8([&output.stdout[..], &output.stderr[..]].concat()).unwrap()
-}
-
-/// A daemon that films a drawn figure; it does not outlive the test.
-struct Daemon {
-    child: Child,
-    address: String,
-    key: String,
-    _folder: tempfile::TempDir,
-}
-
-impl std::ops::Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Daemon {
-    fn start(device: &str, more: &str) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let address = format!("tcp/127.0.0.1:{port}");
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("poised.toml");
-        let text = format!(
-            "[camera]\nname = \"front\"\n[camera.synthetic]\nwidth_px = 320\nheight_px = 240\n\
-             [zenoh]\nsite = \"test\"\ndevice = \"{device}\"\nlisten = [\"{address}\"]\n{more}"
-        );
-        std::fs::write(&path, text).unwrap();
-        let child = poised(&["run", "-c", path.to_str().unwrap()])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            address,
-            key: format!("poised/test/{device}/front"),
-            _folder: folder,
-        }
-    }
-
-    fn session(&self) -> Session {
-        let mut config = zenoh::Config::default();
-        let endpoints = format!("[{:?}]", self.address);
-        config
-            .insert_json5("connect/endpoints", &endpoints)
-            .unwrap();
-        config.insert_json5("listen/endpoints", "[]").unwrap();
-        config
-            .insert_json5("scouting/multicast/enabled", "false")
-            .unwrap();
-        zenoh::open(config).wait().unwrap()
-    }
 }
 
 /// What the newest pose says that the one person does; outer `None` before there is one.
@@ -114,18 +43,6 @@ fn follow(daemon: &Daemon) -> (Subscription, Newest) {
         }
     });
     (subscription.unwrap(), newest)
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let clock = Clock::live();
-    let started = clock.now();
-    while clock.now().since(started) < PATIENCE {
-        if condition() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("not within {PATIENCE:?}: {what}");
 }
 
 fn hint(label: &str, for_s: f64) -> Vec<u8> {

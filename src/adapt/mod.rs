@@ -7,7 +7,7 @@
 //!
 //! Replay, and supervised: what people did here is shown to the network again, from other sides,
 //! through this camera, with its noise and gaps, and the final layers learn from the joints that these
-//! keypoints were made of. No label is needed and none is guessed. ADR 0009 says what was tried before.
+//! keypoints were made of. No label is needed and none is guessed. ADR 0010 says what was tried.
 //!
 //! [`Adapter`] is a value that is told of poses and asked to work, step by step: the daemon's thread
 //! ([`thread`]) and `poised eval` drive the same one.
