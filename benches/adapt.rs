@@ -84,7 +84,11 @@ fn adapt(bench: &mut Criterion) {
     };
     let samples: Vec<Sample> = (0..2 * guard::ECHOES_MIN).map(|_| make()).collect();
     bench.bench_function("make an echo", |b| {
-        b.iter_custom(|count| processor_time(count, || drop(black_box(make()))));
+        b.iter_custom(|count| {
+            processor_time(count, || {
+                black_box(make());
+            })
+        });
     });
     let mut trainer = Trainer::new(&head);
     let mut step = || {
