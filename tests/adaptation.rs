@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 mod cddl;
+#[path = "common/daemon.rs"]
 mod daemon;
 
 use std::path::Path;
