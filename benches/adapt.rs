@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use glam::Vec3;
+use glam::{Vec2, Vec3};
 use poised::adapt::clips::{CLIP_SAMPLES, Clip, Shown};
 use poised::adapt::echo::{Echoes, Site};
 use poised::adapt::guard;
@@ -77,6 +77,7 @@ fn adapt(bench: &mut Criterion) {
     let site = Site {
         up: Vec3::NEG_Y,
         noise: 0.006,
+        offsets: [Vec2::ZERO; KEYPOINTS],
     };
     let mut make = || {
         let made = echoes.make(&clip, &site, &mut backbone, &mut rng);

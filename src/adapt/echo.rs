@@ -39,6 +39,8 @@ pub struct Site {
     pub up: Vec3,
     /// Standard deviation of a keypoint, share of the person's larger side in the image.
     pub noise: f32,
+    /// Where keypoints always are beside their joints, half sizes of the person.
+    pub offsets: [Vec2; KEYPOINTS],
 }
 
 /// Makes echoes. Holds the room that one needs.
@@ -89,7 +91,7 @@ impl Echoes {
             {
                 return None;
             }
-            *out = seen(&truth, &confidences, site.noise, rng);
+            *out = seen(&truth, &confidences, site, rng);
         }
         let view = build_input(&self.samples, &mut self.input)?;
         let mut features = [0.0; LIFT_FEATURES];
@@ -117,14 +119,15 @@ fn mirror(joints_m: &mut [Vec3; JOINTS], confidences: &mut [f32; KEYPOINTS], x_m
 fn seen(
     joints: &[Vec3; JOINTS],
     confidences: &[f32; KEYPOINTS],
-    noise: f32,
+    site: &Site,
     rng: &mut fastrand::Rng,
 ) -> RaySample {
     let (points, turned_away) = keypoints_of(joints);
     let rays = points.map(|point| point.truncate() / point.z.max(NEAREST_M));
     let low = rays.iter().copied().fold(Vec2::INFINITY, Vec2::min);
     let high = rays.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
-    let sigma = noise * (high - low).max_element();
+    let side = (high - low).max_element();
+    let sigma = site.noise * side;
     std::array::from_fn(|keypoint| {
         let confidence = match keypoint {
             FACE.. => confidences[keypoint],
@@ -136,7 +139,7 @@ fn seen(
         }
         let tail = if rng.f32() < TAIL_SHARE { TAIL } else { 1.0 };
         RayKeypoint {
-            ray: rays[keypoint] + sigma * tail * normals(rng),
+            ray: rays[keypoint] + sigma * tail * normals(rng) + 0.5 * side * site.offsets[keypoint],
             confidence,
         }
     })
@@ -153,7 +156,13 @@ mod tests {
     use super::*;
     use crate::lift::head::HIDDEN;
 
-    const UP: Vec3 = Vec3::NEG_Y;
+    fn site(noise: f32) -> Site {
+        Site {
+            up: Vec3::NEG_Y,
+            noise,
+            offsets: [Vec2::ZERO; KEYPOINTS],
+        }
+    }
 
     fn clip(depth_m: f32) -> Box<Clip> {
         let joints = [
@@ -199,7 +208,7 @@ mod tests {
     fn an_echo_has_the_clips_body_gaps_and_keypoints_that_belong_to_its_joints() {
         let mut echoes = Echoes::default();
         let mut rng = fastrand::Rng::with_seed(1);
-        let site = Site { up: UP, noise: 0.0 };
+        let site = site(0.0);
         let clip = clip(3.0);
         let mut depths = Vec::new();
         for _ in 0..20 {
@@ -233,7 +242,7 @@ mod tests {
         let mut make = |noise| {
             let mut rng = fastrand::Rng::with_seed(7);
             echoes
-                .make(&clip, &Site { up: UP, noise }, &mut newest, &mut rng)
+                .make(&clip, &site(noise), &mut newest, &mut rng)
                 .unwrap()
         };
         let (calm, noisy) = (make(0.0), make(0.01));
@@ -248,7 +257,7 @@ mod tests {
     #[test]
     fn nobody_is_put_into_the_camera() {
         let mut rng = fastrand::Rng::with_seed(1);
-        let site = Site { up: UP, noise: 0.0 };
+        let site = site(0.0);
         assert_eq!(
             Echoes::default().make(&clip(0.3), &site, &mut newest, &mut rng),
             None

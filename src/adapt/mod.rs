@@ -67,20 +67,20 @@ const FRAMES: usize = 512;
 const FRAME_EVERY: Duration = Duration::from_millis(100);
 
 /// Echoes made for one step.
-const ECHOES_A_STEP: u32 = 2;
+const ECHOES_A_STEP: u32 = 1;
 
 /// Samples in a step.
 const BATCH: usize = 32;
 
-/// Steps for a second in which somebody is seen. With the echoes they take 4 % of a core of
+/// Steps for a second in which somebody is seen. With the echoes they take 3.5 % of a core of
 /// the machine in docs/performance.md.
-const STEPS_PER_S: f32 = 16.0;
+const STEPS_PER_S: f32 = 48.0;
 
 /// Most seconds of work that may be owed: what is older is let go.
 const OWED_MAX_S: f32 = 1.0;
 
 /// Steps between two decisions of the guard.
-const DECIDE_EVERY: u64 = 120;
+const DECIDE_EVERY: u64 = 240;
 
 /// Refusals in a row after which half of what was learned is given up.
 const REFUSALS_MAX: u32 = 3;

@@ -1,4 +1,5 @@
-//! What is known of the site without anybody saying so: how noisy keypoints are, and which way is up.
+//! What is known of the site without anybody saying so: how noisy keypoints are, where they are wrong in the same
+//! way all the time, and which way is up.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::echo::Site;
 use crate::clock::MonoNs;
 use crate::lift::window::RaySample;
 use crate::limits::RATE_HZ;
-use crate::skeleton::KEYPOINTS;
+use crate::skeleton::{KEYPOINTS, keypoints_of};
 
 /// Noise that is assumed before any is measured, and its bounds, shares of the person's larger side.
 const NOISE: f32 = 0.006;
@@ -28,6 +29,18 @@ const UP_SPAN: f32 = 3000.0;
 /// Poses before the mean trunk says which way is up.
 const UP_MIN: f32 = 60.0;
 
+/// Share of the offsets that echoes have: half of them is the lifter's own doing.
+const OFFSET_SHARE: f32 = 0.6;
+
+/// Observations over which offsets are averaged at most: half a minute.
+const OFFSET_SPAN: f32 = 1000.0;
+
+/// Largest offset that counts, half sizes: beyond, a keypoint is simply wrong.
+const OFFSET_MAX: f32 = 0.2;
+
+/// Nearest depth divided by, metres.
+const DEPTH_MIN_M: f32 = 0.2;
+
 /// Share by which one second difference moves the quantile.
 const QUANTILE_RATE: f32 = 0.01;
 
@@ -45,6 +58,9 @@ pub(super) struct Surroundings {
     /// The last two sights of whom noise is measured on.
     last: [Option<(MonoNs, RaySample)>; 2],
     last_id: u32,
+    /// Mean way from each keypoint's place by the pose to where it is seen, half sizes of the person.
+    offsets: [Vec2; KEYPOINTS],
+    offset_counts: [f32; KEYPOINTS],
 }
 
 impl Surroundings {
@@ -56,6 +72,23 @@ impl Surroundings {
             mount_up: None,
             last: [None, None],
             last_id: 0,
+            offsets: [Vec2::ZERO; KEYPOINTS],
+            offset_counts: [0.0; KEYPOINTS],
+        }
+    }
+
+    fn follow_offsets(&mut self, sight: &Sight) {
+        let (points, _) = keypoints_of(&sight.joints_camera_m);
+        for (keypoint, at) in points.into_iter().enumerate() {
+            let seen = &sight.rays[keypoint];
+            if !seen.is_present() || at.z < DEPTH_MIN_M {
+                continue;
+            }
+            let most = Vec2::splat(OFFSET_MAX);
+            let offset = (seen.ray - at.truncate() / at.z) / sight.view.scale;
+            self.offset_counts[keypoint] = (self.offset_counts[keypoint] + 1.0).min(OFFSET_SPAN);
+            self.offsets[keypoint] +=
+                (offset.clamp(-most, most) - self.offsets[keypoint]) / self.offset_counts[keypoint];
         }
     }
 
@@ -73,6 +106,7 @@ impl Surroundings {
         Site {
             up: self.up().unwrap_or(Vec3::NEG_Y),
             noise: self.noise(),
+            offsets: self.offsets.map(|offset| OFFSET_SHARE * offset),
         }
     }
 
@@ -88,6 +122,7 @@ impl Surroundings {
         let trunk = (sight.joints_camera_m[8] - sight.joints_camera_m[0]).normalize_or_zero();
         self.trunks = (self.trunks + 1.0).min(UP_SPAN);
         self.trunk += (trunk - self.trunk) / self.trunks;
+        self.follow_offsets(sight);
         if self.last_id != sight.id {
             self.last = [None, None];
             self.last_id = sight.id;
@@ -152,6 +187,22 @@ mod tests {
             let found = surroundings.noise();
             assert!((found / noise - 1.0).abs() < 0.2, "{noise}: {found}");
         }
+    }
+
+    #[test]
+    fn keypoints_that_are_always_beside_their_joints_are_found() {
+        let mut surroundings = Surroundings::new();
+        for frame in 0..50 {
+            let mut sight = sight(MonoNs(1_000_000_000 + 33_333_333 * frame), 1);
+            sight.rays[11].ray.x += 0.05 * sight.view.scale;
+            surroundings.take(&sight);
+        }
+        let offsets = surroundings.site().offsets;
+        assert!(
+            (offsets[11].x - OFFSET_SHARE * 0.05).abs() < 1e-4,
+            "{offsets:?}"
+        );
+        assert!(offsets[12].length() < 1e-4, "{offsets:?}");
     }
 
     #[test]
