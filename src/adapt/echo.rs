@@ -126,8 +126,8 @@ fn seen(
     let rays = points.map(|point| point.truncate() / point.z.max(NEAREST_M));
     let low = rays.iter().copied().fold(Vec2::INFINITY, Vec2::min);
     let high = rays.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
-    let side = (high - low).max_element();
-    let sigma = site.noise * side;
+    let larger_side = (high - low).max_element();
+    let sigma = site.noise * larger_side;
     std::array::from_fn(|keypoint| {
         let confidence = match keypoint {
             FACE.. => confidences[keypoint],
@@ -139,7 +139,9 @@ fn seen(
         }
         let tail = if rng.f32() < TAIL_SHARE { TAIL } else { 1.0 };
         RayKeypoint {
-            ray: rays[keypoint] + sigma * tail * normals(rng) + 0.5 * side * site.offsets[keypoint],
+            ray: rays[keypoint]
+                + sigma * tail * normals(rng)
+                + 0.5 * larger_side * site.offsets[keypoint],
             confidence,
         }
     })
