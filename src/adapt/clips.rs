@@ -18,7 +18,7 @@ use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINTS, PARENTS};
 /// Samples of a clip, 1.8 s: twice what the lifter looks at.
 pub const CLIP_SAMPLES: usize = 2 * LIFT_SAMPLES;
 
-/// Clips kept: nearly four minutes of one person, 1.3 MB.
+/// Clips kept: nearly four minutes of one person, 2.0 MB.
 pub const CLIPS_MAX: usize = 128;
 
 /// Every so many-th clip is held back from learning, for the guard.

@@ -48,7 +48,7 @@ use site::Surroundings;
 use state::State;
 use train::{Sample, Trainer};
 
-/// Samples kept to learn from: 2.3 MB.
+/// Samples kept to learn from: 3.5 MB.
 const SAMPLES: usize = 1536;
 
 /// Samples before learning begins.
