@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,11 @@ def main() -> None:
         if len(mine) >= CLIPS + 3:
             of_action[action] = [row["id"] for row in mine]
             chosen |= {row["id"]: row for row in mine}
-    strange = [r for r in rows if r["split"] == "val" or r["subject"] in HELD_OUT or (r["source"] == "hdm05" and r["row"] % 4 == 0)]
+    strange = [
+        r
+        for r in rows
+        if r["split"] == "val" or r["subject"] in HELD_OUT or (r["source"] == "hdm05" and r["row"] % 4 == 0)
+    ]
     chosen |= {row["id"]: row for row in strange}
     (a.work / "index.json").write_text(json.dumps(list(chosen.values())))
     base = a.work / "without.dictionary"
@@ -96,21 +99,36 @@ def main() -> None:
     models = ["--models", a.models]
     train = a.motion / "index_train.json"
     # HDM05 is measured on only.
-    print(run(a.poised, "dictionary", *models, "build", "--motions", train, *more, *out, "--leave-out", "hdm05", "-o", base))
+    print(
+        run(
+            a.poised,
+            "dictionary",
+            *models,
+            "build",
+            "--motions",
+            train,
+            *more,
+            *out,
+            "--leave-out",
+            "hdm05",
+            "-o",
+            base,
+        )
+    )
     clips = a.work / "clips"
     print(run(a.poised, "dictionary", *models, "record", "--motions", a.work / "index.json", "-o", clips))
 
-    def query(item: tuple[Path, str]) -> list[dict[str, Any]] | None:
-        dictionary, motion = item
+    def query(dictionary: Path, motion: str) -> list[dict[str, Any]]:
         clip = clips / f"{motion}.easy.poses"
         done = subprocess.run(
             [str(w) for w in (a.poised, "dictionary", *models, "--dictionary", dictionary, "--json", "query", clip)],
             capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode == 0:
-            return json.loads(done.stdout)
+            windows: list[dict[str, Any]] = json.loads(done.stdout)
+            return windows
         if VISIBLE.search(done.stderr):
-            return None
+            return []
         sys.exit(f"{clip}: {done.stderr}")
 
     table = []
@@ -119,17 +137,18 @@ def main() -> None:
         shutil.copyfile(base, own)
         # The dictionary may know the words already; they are made way for the taught entry.
         run(a.poised, "dictionary", *models, "--dictionary", own, "remove", action)
-        ids = [motion for motion in ids if query((base, motion))]  # those in which enough of the person is seen
+        ids = [motion for motion in ids if query(base, motion)]  # those in which enough of the person is seen
         if len(ids) < CLIPS + 3:
             continue
         taught = [clips / f"{motion}.easy.poses" for motion in ids[:CLIPS]]
         run(a.poised, "dictionary", *models, "--dictionary", own, "teach", "--name", action, *taught)
         others = [row["id"] for row in chosen.values() if action not in row["actions"]]
-        with ThreadPoolExecutor(1) as pool:
-            found = list(pool.map(query, [(own, motion) for motion in [*ids[CLIPS:], *others]]))
+        found = [query(own, motion) for motion in [*ids[CLIPS:], *others]]
 
         def share(windows: list[dict[str, Any]], first: bool, action: str = action) -> float:
-            hits = [w["best"][0]["label"] == action and (not first or w["best"][0]["probability"] >= ENTER) for w in windows]
+            hits = [
+                w["best"][0]["label"] == action and (not first or w["best"][0]["probability"] >= ENTER) for w in windows
+            ]
             return float(np.mean(hits)) if hits else 0.0
 
         mine, other = (

@@ -73,7 +73,9 @@ def main() -> None:
     last = np.concatenate([s.starts[1:] + o for s, o in zip(sets, offset[:-1], strict=True)])
     features = np.concatenate([s.features for s in sets])
     seen = np.concatenate([s.seen[:, 1:] for s in sets])
-    goal = np.concatenate([np.einsum("tac,tjc->tja", s.turns, at_lifters_size(s)[:, 1:] - s.lifted[:, 1:]) for s in sets])
+    goal = np.concatenate(
+        [np.einsum("tac,tjc->tja", s.turns, at_lifters_size(s)[:, 1:] - s.lifted[:, 1:]) for s in sets]
+    )
     lags = np.array(LAGS)
     sets.clear()
     model = Completion()
