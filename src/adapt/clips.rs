@@ -80,6 +80,20 @@ pub struct Clips {
     taken: u64,
 }
 
+impl Clip {
+    /// Numbers that stand for nothing, to fill room with.
+    const fn nothing() -> Self {
+        let nobody = Shown {
+            joints_camera_m: [Vec3::NAN; JOINTS],
+            confidences: [f32::NAN; KEYPOINTS],
+        };
+        Self {
+            shown: [nobody; CLIP_SAMPLES],
+            image_part: [f32::NAN; HIDDEN],
+        }
+    }
+}
+
 const NOBODY: Shown = Shown {
     joints_camera_m: [Vec3::ZERO; JOINTS],
     confidences: [0.0; KEYPOINTS],
@@ -97,8 +111,8 @@ impl Clips {
         let held = CLIPS_MAX / 4;
         Self {
             tracks: Vec::with_capacity(crate::limits::TRACKS_MAX),
-            learn: Vec::with_capacity(CLIPS_MAX - held),
-            held: Vec::with_capacity(held),
+            learn: super::touched(CLIPS_MAX - held, &Clip::nothing()),
+            held: super::touched(held, &Clip::nothing()),
             taken: 0,
         }
     }

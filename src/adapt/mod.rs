@@ -26,17 +26,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glam::Vec3;
+use glam::{Mat3, Vec2, Vec3};
 use serde::Deserialize;
 
 use crate::clock::MonoNs;
 use crate::config::{ConfigError, check};
-use crate::lift::Estimate;
 use crate::lift::head::{HIDDEN, Head};
-use crate::lift::input::View;
+use crate::lift::input::{LIFT_INPUT, View};
 use crate::lift::model::NetworkBackbone;
 use crate::lift::refine;
 use crate::lift::window::{BRIDGE, RayKeypoint, RaySample};
+use crate::lift::{Backbone, Estimate};
 use crate::limits::LIFT_FEATURES;
 use crate::pose::HeadTag;
 use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS, SHARED};
@@ -235,7 +235,7 @@ impl Sight {
             features: [0.0; LIFT_FEATURES],
             image_part: [0.0; HIDDEN],
             view: View {
-                rotation: glam::Mat3::IDENTITY,
+                rotation: Mat3::IDENTITY,
                 scale: 0.0,
                 newest: [RayKeypoint::default(); KEYPOINTS],
             },
@@ -273,6 +273,26 @@ struct Frame {
     view: View,
     /// Joints in the rotated frame around the pelvis, metres.
     joints_m: [Vec3; JOINTS],
+}
+
+impl Frame {
+    /// Numbers that stand for nothing, to fill room with.
+    const fn nothing() -> Self {
+        const NAN_RAYS: RaySample = [RayKeypoint {
+            ray: Vec2::NAN,
+            confidence: f32::NAN,
+        }; KEYPOINTS];
+        Self {
+            features: [f32::NAN; LIFT_FEATURES],
+            image_part: [f32::NAN; HIDDEN],
+            view: View {
+                rotation: Mat3::NAN,
+                scale: f32::NAN,
+                newest: NAN_RAYS,
+            },
+            joints_m: [Vec3::NAN; JOINTS],
+        }
+    }
 }
 
 /// What adaptation is doing.
@@ -378,7 +398,17 @@ pub struct Adapter {
 
 impl Adapter {
     /// One that has seen nobody. `backbone` is its own use of the network that the lifter runs.
-    pub fn new(method: Method, backbone: NetworkBackbone, factory: Arc<Head>, seed: u64) -> Self {
+    ///
+    /// All memory it will ever need is asked for and touched here, so that the process does not grow for
+    /// minutes.
+    pub fn new(
+        method: Method,
+        mut backbone: NetworkBackbone,
+        factory: Arc<Head>,
+        seed: u64,
+    ) -> Self {
+        // What comes of it is of no interest: the engine has its room then.
+        let _ = backbone.run_into(&[0.0; LIFT_INPUT], &mut [0.0; LIFT_FEATURES]);
         Self {
             method,
             backbone,
@@ -388,10 +418,10 @@ impl Adapter {
             clips: Clips::new(),
             echoes: Echoes::default(),
             surroundings: Surroundings::new(),
-            samples: Vec::with_capacity(SAMPLES),
-            held: Vec::with_capacity(HELD),
-            frames: Vec::with_capacity(FRAMES),
-            held_frames: Vec::with_capacity(FRAMES),
+            samples: touched(SAMPLES, &Sample::nothing()),
+            held: touched(HELD, &Sample::nothing()),
+            frames: touched(FRAMES, &Frame::nothing()),
+            held_frames: touched(FRAMES, &Frame::nothing()),
             kept_at: None,
             kept: 0,
             seen_at: None,
@@ -719,6 +749,13 @@ impl Adapter {
     }
 }
 
+/// An empty store whose room has been written to once: memory that is only asked for is not there yet.
+fn touched<T: Clone>(room: usize, filler: &T) -> Vec<T> {
+    let mut store = vec![filler.clone(); room];
+    store.clear();
+    store
+}
+
 /// Puts a value into a store, in the place of a random one where it is full.
 fn put<T>(store: &mut Vec<T>, value: T, rng: &mut fastrand::Rng) {
     if store.len() < store.capacity() {
@@ -751,7 +788,6 @@ fn is_plausible(sight: &Sight) -> bool {
 pub(crate) mod tests {
     use super::*;
     use crate::skeleton::keypoints_of;
-    use glam::Mat3;
 
     /// Somebody standing 3 m before the camera, all keypoints seen.
     pub(crate) fn sight(time: MonoNs, id: u32) -> Sight {

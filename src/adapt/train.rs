@@ -55,6 +55,17 @@ pub struct Sample {
     pub joints_m: [Vec3; JOINTS],
 }
 
+impl Sample {
+    /// Numbers that stand for nothing, to fill room with.
+    pub const fn nothing() -> Self {
+        Self {
+            features: [f32::NAN; LIFT_FEATURES],
+            image_part: [f32::NAN; HIDDEN],
+            joints_m: [Vec3::NAN; JOINTS],
+        }
+    }
+}
+
 /// Final layers that learn.
 #[derive(Debug)]
 pub struct Trainer {
@@ -83,7 +94,10 @@ fn row_of(head: &Head) -> Box<[f32]> {
 }
 
 fn zeros() -> Box<[f32]> {
-    vec![0.0; WEIGHTS].into()
+    // Memory that is zero from the start is not there before it is written to.
+    let mut row: Box<[f32]> = vec![1.0; WEIGHTS].into();
+    row.fill(0.0);
+    row
 }
 
 impl Trainer {

@@ -20,6 +20,7 @@ pub mod table;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use glam::Vec3;
 
@@ -30,7 +31,7 @@ use crate::lift::Estimate;
 use crate::pipeline::estimate::{EstimateConfig, Poser};
 use crate::pose::{JointState, People};
 use crate::skeleton::JOINTS;
-use crate::sys::rt::spawn;
+use crate::sys::rt::{spawn, thread_cpu_ns};
 use crate::track::smooth::OneEuroConfig;
 
 use metrics::{RADIUS_90, accel_mm, angle_deg, mpjpe_mm, pa_mpjpe_mm, symmetry_mm};
@@ -260,6 +261,7 @@ fn one(
     for sums in &mut sums {
         sums.motions = 1;
     }
+    let mut learning_ns = 0;
     let mut last: [Option<([Vec3; JOINTS], [Vec3; JOINTS])>; 2] = [None, None];
     let mut motion = 0;
     for moment in &stream.moments {
@@ -271,7 +273,9 @@ fn one(
         sums.frames += 1;
         let stepped = step(&mut poser, &calibration, moment);
         if let Some(adapter) = &mut adapter {
+            let begun = thread_cpu_ns();
             poser.learn(adapter);
+            learning_ns += thread_cpu_ns() - begun;
         }
         let Some((estimate, id)) = stepped else {
             last = [None, None];
@@ -279,13 +283,28 @@ fn one(
         };
         let mut score = score(&estimate, moment, &last);
         score.named = named(&poser, id, motions[motion]);
-        sums.take(&score);
+        sums.take(&score, minute_of(stream, moment));
         last = [
             Some((estimate.relative_camera_m, moment.joints_camera_m)),
             last[0].take(),
         ];
     }
+    if adapter.is_some()
+        && let (Some(first), [begin, .., end]) = (sums.first_mut(), &stream.moments[..])
+    {
+        let processor = Duration::from_nanos(learning_ns).as_secs_f64();
+        first.learned(processor, end.time.seconds_after(begin.time));
+    }
     Ok(sums)
+}
+
+/// Which minute of its stream a frame is in.
+fn minute_of(stream: &Stream, moment: &Moment) -> usize {
+    let begin = stream
+        .moments
+        .first()
+        .map_or(moment.time, |first| first.time);
+    usize::try_from(moment.time.since(begin).as_secs() / 60).unwrap_or(0)
 }
 
 /// A frame through everything behind the 2D networks.

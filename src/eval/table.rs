@@ -93,6 +93,10 @@ pub struct Sums {
     top1: Mean,
     top5: Mean,
     harm: Option<Harm>,
+    /// PA-MPJPE of each minute of a stream.
+    minutes: Vec<Mean>,
+    /// Processor time of learning, and the time of the streams in which it learned, seconds.
+    learning: [f64; 2],
 }
 
 /// Share by which the PA-MPJPE of a motion must exceed that of the factory head before the
@@ -107,8 +111,12 @@ struct Harm {
 }
 
 impl Sums {
-    /// Takes one frame in.
-    pub fn take(&mut self, score: &Score) {
+    /// Takes one frame in, of minute `minute` of its stream.
+    pub fn take(&mut self, score: &Score, minute: usize) {
+        if self.minutes.len() <= minute {
+            self.minutes.resize(minute + 1, Mean::default());
+        }
+        self.minutes[minute].take_some(score.pa_mpjpe_mm);
         self.mpjpe.take(score.mpjpe_mm);
         self.pa_mpjpe.take_some(score.pa_mpjpe_mm);
         for error in &score.hidden_mm {
@@ -132,6 +140,12 @@ impl Sums {
             self.top1.take(f64::from(u8::from(first)));
             self.top5.take(f64::from(u8::from(five)));
         }
+    }
+
+    /// Notes how much processor time learning took in how much time of a stream, seconds.
+    pub fn learned(&mut self, processor_s: f64, stream_s: f64) {
+        self.learning[0] += processor_s;
+        self.learning[1] += stream_s;
     }
 
     /// Notes whether this motion came out worse than `factory` did.
@@ -161,6 +175,15 @@ impl Sums {
         self.completed_within.add(other.completed_within);
         self.top1.add(other.top1);
         self.top5.add(other.top5);
+        if self.minutes.len() < other.minutes.len() {
+            self.minutes.resize(other.minutes.len(), Mean::default());
+        }
+        for (minute, other) in self.minutes.iter_mut().zip(&other.minutes) {
+            minute.add(*other);
+        }
+        for (sum, other) in self.learning.iter_mut().zip(other.learning) {
+            *sum += other;
+        }
         if let Some(theirs) = other.harm {
             let harm = self.harm.get_or_insert_default();
             harm.motions += theirs.motions;
@@ -189,7 +212,9 @@ impl Sums {
             coverage90: self.within.value(),
             label_top1: self.top1.value(),
             label_top5: self.top5.value(),
-            adapt_ms_per_s: None,
+            adapt_ms_per_s: (self.learning[1] > 0.0)
+                .then(|| hundredths(1e3 * self.learning[0] / self.learning[1])),
+            pa_mpjpe_by_minute_mm: self.minutes.iter().map(|minute| minute.value()).collect(),
             harmed: self.harm.map(|harm| harm.motions),
             worst_harm_mm: self.harm.map(|harm| hundredths(harm.worst_mm)),
             estimated_share: (estimated * 1e4).round() / 1e4,
@@ -230,8 +255,11 @@ pub struct Row {
     pub label_top1: Option<f64>,
     /// Share of frames whose label is among the best five.
     pub label_top5: Option<f64>,
-    /// Milliseconds of adaptation a second.
+    /// Processor time of learning on the device, milliseconds a second of the stream. The one figure
+    /// that is not the same each time.
     pub adapt_ms_per_s: Option<f64>,
+    /// PA-MPJPE of the frames of each minute of the streams, millimetres; null where a minute has none.
+    pub pa_mpjpe_by_minute_mm: Vec<Option<f64>>,
     /// Motions whose PA-MPJPE is more than 2 % above that of `factory`, where that was run too.
     pub harmed: Option<u64>,
     /// By how much the worst of them, millimetres.
@@ -301,11 +329,14 @@ mod tests {
             ..Sums::default()
         };
         for _ in 0..frames {
-            sums.take(&Score {
-                mpjpe_mm,
-                within: 8,
-                ..Score::default()
-            });
+            sums.take(
+                &Score {
+                    mpjpe_mm,
+                    within: 8,
+                    ..Score::default()
+                },
+                0,
+            );
         }
         sums
     }
