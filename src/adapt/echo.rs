@@ -156,6 +156,8 @@ fn normals(rng: &mut fastrand::Rng) -> Vec2 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapt::tests::sight;
+    use crate::clock::MonoNs;
     use crate::lift::head::HIDDEN;
 
     fn site(noise: f32) -> Site {
@@ -166,32 +168,14 @@ mod tests {
         }
     }
 
+    /// Somebody standing at a depth, the left ankle hidden.
     fn clip(depth_m: f32) -> Box<Clip> {
-        let joints = [
-            [0.0, 0.0, 0.0],
-            [-0.1, 0.0, 0.0],
-            [-0.1, 0.45, 0.0],
-            [-0.1, 0.87, 0.0],
-            [0.1, 0.0, 0.0],
-            [0.1, 0.45, 0.0],
-            [0.1, 0.87, 0.0],
-            [0.0, -0.25, 0.0],
-            [0.0, -0.5, 0.0],
-            [0.0, -0.6, -0.02],
-            [0.0, -0.71, -0.02],
-            [0.18, -0.48, 0.0],
-            [0.2, -0.2, 0.1],
-            [0.2, 0.05, 0.2],
-            [-0.18, -0.48, 0.0],
-            [-0.2, -0.2, 0.0],
-            [-0.2, 0.05, 0.0],
-        ];
+        let standing = sight(MonoNs(1), 1).joints_camera_m;
         let mut confidences = [0.8; KEYPOINTS];
         confidences[15] = 0.0;
         Box::new(Clip {
             shown: [Shown {
-                joints_camera_m: joints
-                    .map(|joint| Vec3::from(joint) + Vec3::new(0.2, 0.0, depth_m)),
+                joints_camera_m: standing.map(|joint| joint + Vec3::new(0.2, 0.0, depth_m - 3.0)),
                 confidences,
             }; CLIP_SAMPLES],
             image_part: [0.0; HIDDEN],
