@@ -33,7 +33,7 @@ SEEN_SHARE = 0.15
 """A person of whom less than this share of the box is drawn has no box."""
 
 
-def library(studio: Studio, folder: Path, count: int) -> None:
+def cutouts(studio: Studio, folder: Path, count: int) -> None:
     """Cut-outs of people [count,192,144,4] u8, colour not premultiplied."""
     out = np.zeros((count, H, W, 4), np.uint8)
     for k in range(count):
@@ -49,7 +49,7 @@ def library(studio: Studio, folder: Path, count: int) -> None:
         out[k] = np.concatenate([np.clip(rgb, 0, 1) * 255, a[..., None] * 255], 2).astype(np.uint8)
         if k % 500 == 0:
             print(k, flush=True)
-    np.save(folder / "library.npy", out)
+    np.save(folder / "cutouts.npy", out)
 
 
 class Drawn:
@@ -216,7 +216,7 @@ class Scenes:
 
 
 def main() -> None:
-    """Renders the library of cut-outs."""
+    """Renders the cut-outs."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("data", type=Path)
     p.add_argument("out", type=Path)
@@ -225,7 +225,7 @@ def main() -> None:
     a = p.parse_args()
     cv2.setNumThreads(1)
     a.out.mkdir(parents=True, exist_ok=True)
-    library(Studio(a.data, a.seed, SOURCES), a.out, a.count)
+    cutouts(Studio(a.data, a.seed, SOURCES), a.out, a.count)
 
 
 if __name__ == "__main__":

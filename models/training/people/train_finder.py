@@ -17,7 +17,7 @@ from scenes import Drawn, Scenes
 
 BATCH = 32
 HELD_CUTOUTS, HELD_FRAMES = 200, 160
-"""At the front of the library and of the drawn frames; neither looks nor rooms are trained on."""
+"""At the front of the cut-outs and of the drawn frames; neither looks nor rooms are trained on."""
 FIRST = 150
 """Batches composed before the first is used again: few of them would be learnt by heart."""
 POOL = 300
@@ -47,7 +47,7 @@ def losses(net: Finder, t: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--library", type=Path, required=True)
+    p.add_argument("--cutouts", type=Path, required=True)
     p.add_argument("--drawn", type=Path, help="folder written by draw_people")
     p.add_argument("--minutes", type=float, required=True)
     p.add_argument("--out", type=Path, required=True)
@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(1)
-    cut = np.load(a.library / "library.npy", mmap_mode="r")
+    cut = np.load(a.cutouts / "cutouts.npy", mmap_mode="r")
     drawn = Drawn(a.drawn) if a.drawn else None
     frames = len(drawn.people) if drawn else 0
     scenes = Scenes(cut[HELD_CUTOUTS:], a.seed, drawn, range(HELD_FRAMES, frames))
