@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 mod cddl;
+#[path = "common/daemon.rs"]
+mod daemon;
 mod samples;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cddl::{Schema, Value};
+use daemon::{eventually, session};
 use poised::capture::thread::CameraState;
 use poised::clock::{Clock, MonoNs};
 use poised::counters::{Counters, Drop};
@@ -43,30 +46,6 @@ fn outlet(config: &ZenohConfig) -> Outlet {
         calibration: "fx = 600.0\n".into(),
     };
     Outlet::open(config, "front", documents, Clock::live().now()).unwrap()
-}
-
-/// A plain Zenoh session that knows nothing of ours but where `outlet` listens.
-fn reader(outlet: &Outlet) -> Session {
-    let mut config = zenoh::Config::default();
-    let endpoints = format!("{:?}", outlet.endpoints());
-    config
-        .insert_json5("connect/endpoints", &endpoints)
-        .unwrap();
-    config.insert_json5("listen/endpoints", "[]").unwrap();
-    config
-        .insert_json5("scouting/multicast/enabled", "false")
-        .unwrap();
-    zenoh::open(config).wait().unwrap()
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..1_500 {
-        if condition() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("not within 15 s: {what}");
 }
 
 type Inbox<T> = Arc<Mutex<Vec<T>>>;
@@ -121,7 +100,7 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
     let config = device("poses");
     let outlet = outlet(&config);
     let (subscription, poses) = subscribe(&towards(&outlet), &all_poses());
-    let plain = reader(&outlet);
+    let plain = session(outlet.endpoints());
     let healths = collect(&plain, config.key("front", "health"));
     let events = collect(&plain, config.key("front", "events"));
     eventually("both are connected", || outlet.peers() == 2);
@@ -219,7 +198,7 @@ fn ask(session: &Session, key: &str) -> Vec<Result<(Vec<u8>, String), String>> {
 fn config_calibration_schema_names_and_last_pose_are_answered() {
     let config = device("answers");
     let outlet = outlet(&config);
-    let session = reader(&outlet);
+    let session = session(outlet.endpoints());
     eventually("the reader is connected", || outlet.peers() == 1);
     let ask = |leaf: &str| {
         let mut answers = ask(&session, &config.key("front", leaf));
@@ -263,7 +242,7 @@ fn config_calibration_schema_names_and_last_pose_are_answered() {
 fn the_alive_token_comes_and_goes_with_the_outlet() {
     let config = device("alive");
     let outlet = outlet(&config);
-    let session = reader(&outlet);
+    let session = session(outlet.endpoints());
     let kinds = Inbox::default();
     let into = Arc::clone(&kinds);
     session
@@ -445,7 +424,7 @@ fn putting_never_waits_for_anybody() {
 fn what_happens_to_the_camera_is_an_event_once() {
     let config = device("camera");
     let outlet = outlet(&config);
-    let session = reader(&outlet);
+    let session = session(outlet.endpoints());
     let events = collect(&session, config.key("front", "events"));
     let healths = collect(&session, config.key("front", "health"));
     eventually("the reader is connected", || outlet.peers() == 1);

@@ -90,17 +90,21 @@ impl Daemon {
 
     /// A session connected with it.
     pub fn session(&self) -> Session {
-        let mut config = zenoh::Config::default();
-        let endpoints = format!("[{:?}]", self.address);
-        config
-            .insert_json5("connect/endpoints", &endpoints)
-            .unwrap();
-        config.insert_json5("listen/endpoints", "[]").unwrap();
-        config
-            .insert_json5("scouting/multicast/enabled", "false")
-            .unwrap();
-        zenoh::open(config).wait().unwrap()
+        session(std::slice::from_ref(&self.address))
     }
+}
+
+/// A plain session that knows nothing but where to connect.
+pub fn session(endpoints: &[String]) -> Session {
+    let mut config = zenoh::Config::default();
+    for (key, value) in [
+        ("connect/endpoints", format!("{endpoints:?}").as_str()),
+        ("listen/endpoints", "[]"),
+        ("scouting/multicast/enabled", "false"),
+    ] {
+        config.insert_json5(key, value).unwrap();
+    }
+    zenoh::open(config).wait().unwrap()
 }
 
 /// Waits until something is so.
