@@ -114,24 +114,24 @@ fn device(folder: &Path) -> ZenohConfig {
     }
 }
 
-/// The device of the example and where it listens; `None`, with the reason printed, where no certificates can be
-/// made.
-fn secured(folder: &Path) -> Option<(ZenohConfig, String)> {
-    if let Err(reason) = certificates(folder) {
-        println!("skipped: {reason}");
-        return None;
-    }
+/// The device of the example and where it listens; the reason where no certificates can be made.
+fn secured(folder: &Path) -> Result<(ZenohConfig, String), String> {
+    certificates(folder)?;
     let config = device(folder);
     let endpoint = config.listen.as_ref().unwrap()[0].clone();
-    Some((config, endpoint))
+    Ok((config, endpoint))
 }
 
 #[test]
 fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let Some((config, endpoint)) = secured(folder) else {
-        return;
+    let (config, endpoint) = match secured(folder) {
+        Ok(secured) => secured,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
     };
     let clock = Clock::live();
     let counters = Counters::default();
@@ -205,8 +205,12 @@ fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
 fn only_the_kiosk_may_send_hints_and_control() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let Some((config, endpoint)) = secured(folder) else {
-        return;
+    let (config, endpoint) = match secured(folder) {
+        Ok(secured) => secured,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
     };
     let clock = Arc::new(Clock::live());
     let mut outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
