@@ -15,7 +15,7 @@ use cddl::{Schema, Value};
 use daemon::{eventually, session};
 use poised::capture::thread::CameraState;
 use poised::clock::{Clock, MonoNs};
-use poised::counters::{Counters, Drop};
+use poised::counters::{Counters, Drop, Level};
 use poised::limits::POSE_SLOTS;
 use poised::pipeline::slots::Queued;
 use poised::pose::PoseSample;
@@ -112,6 +112,7 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
     let counters = Counters::default();
     let publishing = publisher(&clock, &counters, outlet);
     let mut slots = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(two_people);
+    counters.set_load(Level::Saving, 1.25);
     let (mut sender, receiver) = slots.split();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -173,6 +174,8 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
     assert_eq!(*health.at("people"), Value::Uint(2));
     assert_eq!(*health.at("peers"), Value::Uint(2));
     assert_eq!(*health.at("late"), Value::Uint(0));
+    assert_eq!(*health.at("load").at("level"), Value::Text("saving".into()));
+    assert_eq!(*health.at("load").at("busy"), Value::F32(1.25));
     assert_eq!(*health.at("camera_state"), Value::Text("opening".into()));
     plain.close().wait().unwrap();
 }

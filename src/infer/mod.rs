@@ -19,5 +19,5 @@ pub mod tract;
 mod vision;
 
 pub use network::{InferError, Input, Network, TensorSpec};
-pub use people::{Lap, PeopleNet, PeopleSettings, Seen};
+pub use people::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
 pub use vision::{Verified, VerifyRow, VisionNet, verify};

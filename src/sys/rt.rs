@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "clock_gettime, statvfs and adjtimex have no safe wrapper in the standard library"
+    reason = "clock_gettime, setpriority, statvfs and adjtimex have no safe wrapper in the standard library"
 )]
 
 use std::ffi::CString;
@@ -33,6 +33,22 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     let status = unsafe { libc::clock_gettime(clock, &raw mut now) };
     debug_assert_eq!(status, 0, "every Linux has this clock");
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Gives the calling thread the lowest priority: on a machine with too much to do it gets what the others leave.
+///
+/// # Errors
+///
+/// The system does not allow it; the thread goes on as it was.
+pub fn stand_back() -> io::Result<()> {
+    const LOWEST: libc::c_int = 19;
+    // SAFETY: three integers; nought means the calling thread, and no memory of ours is touched.
+    let status = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) };
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Starts a named thread in a scope.

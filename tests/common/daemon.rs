@@ -55,6 +55,11 @@ impl Daemon {
 
     /// The same in a folder that is there already.
     pub fn start_in(folder: tempfile::TempDir, device: &str, more: &str) -> Self {
+        Self::filming("", folder, device, more)
+    }
+
+    /// The same before another scene: lines of `[camera.synthetic]`.
+    pub fn filming(scene: &str, folder: tempfile::TempDir, device: &str, more: &str) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -62,7 +67,7 @@ impl Daemon {
         let path: PathBuf = folder.path().join("poised.toml");
         let more = more.replace("$FOLDER", folder.path().to_str().unwrap());
         let text = format!(
-            "[camera]\nname = \"front\"\n[camera.synthetic]\nwidth_px = 320\nheight_px = 240\n\
+            "[camera]\nname = \"front\"\n[camera.synthetic]\nwidth_px = 320\nheight_px = 240\n{scene}\
              [zenoh]\nsite = \"test\"\ndevice = \"{device}\"\nlisten = [\"{address}\"]\n{more}"
         );
         std::fs::write(&path, text).unwrap();
