@@ -5,6 +5,7 @@
     reason = "what a command was asked for goes to standard output"
 )]
 
+mod bench;
 mod check;
 mod demo;
 mod dictionary;
@@ -49,6 +50,8 @@ enum Command {
     Eval(eval::Options),
     /// Build, show, query or teach the dictionary of actions.
     Dictionary(dictionary::Options),
+    /// Measure what a frame costs on this machine.
+    Bench(bench::Options),
     /// List or verify the installed networks.
     Models(models::Options),
     /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
@@ -67,6 +70,7 @@ impl Command {
         matches!(
             self,
             Self::Check(_)
+                | Self::Bench(_)
                 | Self::Eval(_)
                 | Self::Dictionary(_)
                 | Self::Models(_)
@@ -103,6 +107,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Replay(options) => replay::run(&options),
         Command::Eval(options) => eval::run(&options),
         Command::Dictionary(options) => dictionary::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Models(options) => models::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Watch(options) => watch::run(&options),
