@@ -76,7 +76,7 @@ pub enum ClipsError {
         /// The clip.
         clip: String,
         /// Which value, and its range.
-        source: ConfigError,
+        source: Box<ConfigError>,
     },
     /// A tensor is missing, of another shape, or holds a number that is not finite.
     #[error("{path}")]
@@ -313,7 +313,7 @@ pub fn parse_index(text: &[u8], path: &Path) -> Result<Vec<Entry>, ClipsError> {
             calibration: calibration.map_err(|source| ClipsError::Camera {
                 path: path.to_owned(),
                 clip: row.id.clone(),
-                source,
+                source: source.into(),
             })?,
             id: row.id,
             group: row.group,
