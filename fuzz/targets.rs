@@ -108,8 +108,9 @@ pub fn clip(bytes: &[u8]) -> bool {
         for detection in frame.detections() {
             assert!(detection.bounds.area().is_finite());
         }
-        let joints = frame.people.iter().flat_map(|p| p.truth.joints_camera_m);
-        assert!(joints.into_iter().all(|joint| joint.is_finite()));
+        for joint in frame.people.iter().flat_map(|p| p.truth.joints_camera_m) {
+            assert!(joint.is_finite(), "{joint}");
+        }
     }
     true
 }

@@ -20,10 +20,14 @@ const RATE_HZ: f64 = 30.0;
 
 /// People before a drawn camera: joints of each frame in the camera frame.
 fn walkers(people: usize) -> Vec<Vec<[Vec3; JOINTS]>> {
+    drawn(people, Scenario::Exercise, FRAMES)
+}
+
+fn drawn(people: usize, scenario: Scenario, frames: usize) -> Vec<Vec<[Vec3; JOINTS]>> {
     (0..people)
         .map(|person| {
             let scene = Scene::new(&SyntheticConfig {
-                scenario: Scenario::Exercise,
+                scenario,
                 seed: 7 + person as u64,
                 people: Some(1),
                 ..SyntheticConfig::default()
@@ -31,7 +35,7 @@ fn walkers(people: usize) -> Vec<Vec<[Vec3; JOINTS]>> {
             .unwrap();
             #[expect(clippy::cast_precision_loss, reason = "a few people, a few frames")]
             let aside = Vec3::X * (1.6 * person as f32 - 0.8);
-            (0..FRAMES)
+            (0..frames)
                 .map(|frame| {
                     #[expect(clippy::cast_precision_loss, reason = "a few frames")]
                     let pose = scene.pose_at(0, frame as f64 / RATE_HZ);
@@ -68,7 +72,8 @@ fn folder(
     let add = |out: &mut Vec<u8>, numbers: &[f32]| {
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     };
-    for frame in 0..FRAMES {
+    let frames = walkers[0].len();
+    for frame in 0..frames {
         for (person, poses) in walkers.iter().enumerate() {
             let (mut points, mut places) = (projected(&poses[frame]), poses[frame]);
             let mut flags = [1; JOINTS];
@@ -76,7 +81,9 @@ fn folder(
             for point in points {
                 add(&mut keypoints, &[point.x_px, point.y_px, point.confidence]);
             }
-            places.iter().for_each(|p| add(&mut joints, &p.to_array()));
+            for place in places {
+                add(&mut joints, &place.to_array());
+            }
             known.extend(flags);
         }
     }
@@ -85,13 +92,13 @@ fn folder(
     let tensors = [
         (
             "keypoints",
-            view(Dtype::F32, &[FRAMES, people, KEYPOINTS, 3], &keypoints),
+            view(Dtype::F32, &[frames, people, KEYPOINTS, 3], &keypoints),
         ),
         (
             "joints",
-            view(Dtype::F32, &[FRAMES, people, JOINTS, 3], &joints),
+            view(Dtype::F32, &[frames, people, JOINTS, 3], &joints),
         ),
-        ("known", view(Dtype::U8, &[FRAMES, people, JOINTS], &known)),
+        ("known", view(Dtype::U8, &[frames, people, JOINTS], &known)),
     ];
     let bytes = safetensors::serialize(tensors, None).unwrap();
     std::fs::write(folder.path().join("a.safetensors"), bytes).unwrap();
@@ -140,7 +147,7 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
     config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
     config.adapt.method = poised::adapt::Method::Latent;
     config.semantics.enabled = false;
-    let mut poser = Poser::open(&config).unwrap();
+    let mut way = Poser::open(&config).unwrap();
     poses
         .iter()
         .zip(0_u32..)
@@ -162,10 +169,10 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
             )]
             let time = 1_000_000_000 + (f64::from(frame) / RATE_HZ * 1e9) as u64;
             let time = poised::clock::MonoNs(time);
-            if poser.track(time, &people).is_empty() {
+            if way.track(time, &people).is_empty() {
                 return None;
             }
-            let estimate = poser.lift(time, &camera(), 0)?;
+            let estimate = way.lift(time, &camera(), 0)?;
             Some(estimate.relative_camera_m)
         })
         .collect()
@@ -243,7 +250,9 @@ fn two_people_are_each_compared_with_themselves_and_who_is_not_found_is_counted(
 
     let missed = folder(&both, |frame, person, points, _, _| {
         if person == 1 && frame >= FRAMES / 2 {
-            points.iter_mut().for_each(|point| point.confidence = 0.0);
+            for point in points {
+                point.confidence = 0.0;
+            }
         }
     });
     let table = self::table(missed.path(), &[]);
@@ -252,6 +261,58 @@ fn two_people_are_each_compared_with_themselves_and_who_is_not_found_is_counted(
         .unwrap();
     // Of 120, a quarter is missed and each person's first frame has no id yet.
     assert!((share - 88.0 / 120.0).abs() < 1e-3, "{share}");
+}
+
+#[test]
+fn labels_that_are_told_come_as_hints_and_are_the_same_each_time() {
+    let squats = drawn(1, Scenario::Squat, 150);
+    let folder = folder(&squats, |frame, _, points, _, _| {
+        // Legs that something hides after two seconds: there is something to complete.
+        for point in &mut points[13..] {
+            point.confidence = if frame < 60 { 1.0 } else { 0.0 };
+        }
+    });
+    let index = folder.path().join("index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    let with = |actions: &str| {
+        let named = text.replacen('{', &format!("{{\"actions\": {actions}, "), 1);
+        std::fs::write(&index, named).unwrap();
+        table(
+            folder.path(),
+            &[
+                "--methods",
+                "semantic,semantic:true,semantic:shuffled,semantic:none",
+            ],
+        )
+    };
+    let columns = ["mpjpe_mm", "mpjpe_hidden_mm", "completed_mm"];
+    let figures = |table: &Value, method: &str| {
+        columns.map(|column| row(table, "drawn", method)[column].clone())
+    };
+    let told = with("[\"squat\"]");
+    assert_ne!(
+        figures(&told, "semantic:none"),
+        figures(&told, "semantic:true")
+    );
+    assert_eq!(
+        figures(&told, "semantic:shuffled"),
+        figures(&told, "semantic"),
+        "there is no other label to be wrong with"
+    );
+    assert!(row(&told, "drawn", "semantic:none")["label_top1"].is_null());
+    assert!(row(&told, "drawn", "semantic:true")["label_top1"].is_f64());
+    for method in ["semantic:true", "semantic:none"] {
+        assert_eq!(
+            figures(&with("[\"squat\"]"), method),
+            figures(&told, method)
+        );
+    }
+    let unknown = with("[\"fold a map\"]");
+    assert_eq!(
+        figures(&unknown, "semantic:true"),
+        figures(&unknown, "semantic"),
+        "nothing is told that the dictionary does not know"
+    );
 }
 
 #[test]

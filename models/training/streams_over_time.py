@@ -7,7 +7,8 @@
 The first command takes an index of motions (docs/motion-format.md) and makes one in which everybody is
 one `subject`, in random order: one visitor after the other before the same camera. Its `file`s lie
 beside the index, so it must be written there too. The third draws PA-MPJPE by minute of the stream
-(`pa_mpjpe_by_minute_mm`) for each method, over all frames of a scenario.
+(`pa_mpjpe_by_minute_mm`) for each method, over all frames of a scenario. What people do differs from minute
+to minute and takes all curves up and down together; the ratio shows what a method does.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ STYLES = {
     "semantic": ("#2ca02c", "-"),
 }
 """Colour and line of each method, told apart without colour as well."""
-COLUMNS = 3
-"""Panels in a row."""
+SCENARIOS = ["easy", "highcam", "bias", "mix", "all"]
+"""Columns of the picture, unless others are asked for; `all` is over every scenario of the table."""
 
 
 class Curve(NamedTuple):
@@ -47,45 +48,48 @@ def one_site(index: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
 
 
 def curves(table: dict[str, Any]) -> list[Curve]:
-    """The curves of what `poised eval --json` printed, without the rows over several scenarios."""
-    rows = [row for row in table["rows"] if row["scenario"] not in ("all", "hard")]
-    return [Curve(row["scenario"], row["method"], row["pa_mpjpe_by_minute_mm"]) for row in rows]
+    """The curves of what `poised eval --json` printed."""
+    return [Curve(row["scenario"], row["method"], row["pa_mpjpe_by_minute_mm"]) for row in table["rows"]]
+
+
+def heights(curve: Curve) -> list[float]:
+    """The curve without its last minute, a part of one, whose few frames would look like an event."""
+    minutes = curve.minutes[:-1] if len(curve.minutes) > 1 else curve.minutes
+    return [float("nan") if value is None else value for value in minutes]
 
 
 def draw(found: list[Curve], scenarios: list[str], out: Path) -> None:
-    """Draws a panel for each scenario; without `scenarios`, all of them."""
+    """Draws a column for each scenario: millimetres above, the ratio to `factory` below."""
     import matplotlib
 
     matplotlib.use("Agg")
     # The same bytes for the same table.
-    matplotlib.rcParams["svg.hashsalt"] = "streams"
+    matplotlib.rcParams.update({"svg.hashsalt": "streams", "svg.fonttype": "none"})
     import matplotlib.pyplot as plt
 
-    names = scenarios or list(dict.fromkeys(curve.scenario for curve in found))
-    across = min(COLUMNS, len(names))
-    down = -(-len(names) // across)
-    figure, axes = plt.subplots(down, across, figsize=(3.4 * across, 2.4 * down), squeeze=False, sharex=True)
-    for axis in axes.flat[len(names) :]:
-        axis.set_visible(False)
-    for axis, name in zip(axes.flat, names, strict=False):
-        for curve in (curve for curve in found if curve.scenario == name):
-            colour, line = STYLES.get(curve.method, ("#000000", ":"))
-            # The last minute is a part of one; its few frames would look like an event.
-            minutes = curve.minutes[:-1] if len(curve.minutes) > 1 else curve.minutes
-            heights = [float("nan") if value is None else value for value in minutes]
-            centres = [minute + 0.5 for minute in range(len(heights))]
-            axis.plot(centres, heights, color=colour, linestyle=line, linewidth=1.4, label=curve.method)
-        axis.set_title(name, fontsize=9)
-        axis.set_ylim(bottom=0)
+    size = (2.5 * len(scenarios), 4.6)
+    figure, axes = plt.subplots(2, len(scenarios), figsize=size, squeeze=False, sharex=True, sharey="row")
+    for (above, below), name in zip(axes.T, scenarios, strict=True):
+        shown = {curve.method: heights(curve) for curve in found if curve.scenario == name}
+        if "factory" not in shown:
+            raise SystemExit(f"no scenario {name} with the method factory in the table")
+        for method, minutes in shown.items():
+            colour, line = STYLES.get(method, ("#000000", ":"))
+            centres = [minute + 0.5 for minute in range(len(minutes))]
+            ratios = [own / base for own, base in zip(minutes, shown["factory"], strict=True)]
+            for axis, values in ((above, minutes), (below, ratios)):
+                axis.plot(centres, values, color=colour, linestyle=line, linewidth=1.4, label=method)
+        above.set_title(name, fontsize=9)
+        below.set_xlabel("minute of the stream", fontsize=8)
+    for axis in axes.flat:
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
-    for axis in axes[-1]:
-        axis.set_xlabel("minute of the stream", fontsize=8)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("PA-MPJPE, mm", fontsize=8)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].set_ylabel("PA-MPJPE, mm", fontsize=8)
+    axes[1, 0].set_ylabel("ratio to factory", fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncol=len(labels), fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.96))
+    figure.tight_layout(rect=(0, 0, 1, 0.95))
     figure.savefig(out, dpi=110, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 
@@ -97,7 +101,7 @@ def main() -> None:
     index.add_argument("--seed", type=int, default=1, help="fixes the order")
     picture = commands.add_parser("draw", help="error over time as a picture")
     picture.add_argument("table", type=Path, help="what `poised eval --json` printed")
-    picture.add_argument("--scenarios", nargs="*", default=[], help="these only, in this order")
+    picture.add_argument("--scenarios", nargs="+", default=SCENARIOS, help="columns, in this order")
     picture.add_argument("--out", type=Path, required=True, help="picture to write; .svg or .png")
     options = parser.parse_args()
     if options.command == "index":

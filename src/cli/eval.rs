@@ -24,7 +24,8 @@ pub struct Options {
     /// Scenarios in place of those that ship.
     #[arg(long, conflicts_with = "clips")]
     scenarios: Option<PathBuf>,
-    /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all.
+    /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all of these;
+    /// semantic:true, semantic:shuffled, semantic:none to compare labels.
     #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
     /// Fixes all that is drawn.
@@ -128,7 +129,8 @@ fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
                 return Err(ConfigError::Value {
                     key: "--methods",
                     value: name.clone(),
-                    want: "factory, 2d, cycle, latent, floor, complete, replay, semantic or all",
+                    want: "factory, 2d, cycle, latent, floor, complete, replay, semantic, \
+                           semantic:true, semantic:shuffled, semantic:none or all",
                 });
             }
         };
@@ -165,7 +167,7 @@ fn print_table(table: &Table) {
     }
     println!();
     println!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
+        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
         "scenario",
         "method",
         "MPJPE",
@@ -190,7 +192,7 @@ fn line(row: &Row) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
     let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
     format!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
+        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
         row.scenario,
         row.method,
         number(row.mpjpe_mm),

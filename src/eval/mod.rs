@@ -65,10 +65,23 @@ pub enum Method {
     Replay,
     /// All of it: `replay` and `complete`. What the daemon does without further words.
     Semantic,
+    /// The same, told what is done as a kiosk would tell it, in hints: the recorded action.
+    SemanticTrue,
+    /// The same, told an action of another motion.
+    SemanticShuffled,
+    /// `semantic` without the dictionary's entries: no label, hidden joints completed without one.
+    SemanticNone,
 }
 
 impl Method {
-    /// All of them.
+    /// Those that compare labels: true, of another motion, and none. `semantic` finds its own.
+    pub const LABELS: [Self; 3] = [
+        Self::SemanticTrue,
+        Self::SemanticShuffled,
+        Self::SemanticNone,
+    ];
+
+    /// All others.
     pub const ALL: [Self; 8] = [
         Self::Factory,
         Self::Reprojection,
@@ -91,12 +104,16 @@ impl Method {
             Self::Cycle => "cycle",
             Self::Replay => "replay",
             Self::Semantic => "semantic",
+            Self::SemanticTrue => "semantic:true",
+            Self::SemanticShuffled => "semantic:shuffled",
+            Self::SemanticNone => "semantic:none",
         }
     }
 
     /// The method of a name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        let all = Self::ALL.into_iter().chain(Self::LABELS);
+        all.into_iter().find(|method| method.name() == name)
     }
 }
 
@@ -240,8 +257,16 @@ fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, Start
     }
     let mut way = Way::open(&plan.config, method, plan.seed)?;
     let mut sums = Sums::of_one();
+    let own = (entry.id.as_str(), entry.actions.as_slice());
+    let hint = way.told(method, plan.seed, own, || {
+        let others = plan.clips.iter();
+        others.flat_map(|other| &other.entry.actions)
+    });
     let mut past = [Past::default(); PEOPLE_MAX];
     for frame in frames {
+        if let Some(label) = hint {
+            way.tell(frame.time, label);
+        }
         let mut followed = way.frame(frame.time, &calibration, &frame.detections());
         let mut found: [Option<Followed>; PEOPLE_MAX] = std::array::from_fn(|_| None);
         while let Some(person) = followed.pop() {
@@ -331,6 +356,13 @@ fn one(
         calibration = calibration.with_mount(stream.measured)?;
     }
     let mut way = Way::open(&plan.config, method, plan.seed)?;
+    let told = motions.iter().map(|motion| {
+        let own = (motion.id.as_str(), motion.actions.as_slice());
+        way.told(method, plan.seed, own, || {
+            plan.motions.iter().flat_map(|other| &other.actions)
+        })
+    });
+    let hints: Vec<Option<&str>> = told.collect();
     let mut sums = vec![Sums::of_one(); motions.len()];
     let mut past = Past::default();
     let mut motion = 0;
@@ -341,6 +373,9 @@ fn one(
         }
         let sums = &mut sums[motion];
         sums.frames += 1;
+        if let Some(label) = hints[motion] {
+            way.tell(moment.time, label);
+        }
         let people = moment.seen.iter().cloned().collect();
         let followed = way.frame(moment.time, &calibration, &people);
         let Some((estimate, id)) = followed

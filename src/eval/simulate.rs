@@ -336,7 +336,7 @@ fn normal(rng: &mut Rng) -> f32 {
 }
 
 /// FNV-1a, 64 bits: the same on every machine, unlike the standard library's.
-fn hash(text: &str) -> u64 {
+pub(super) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -1,16 +1,22 @@
 //! One way from keypoints to poses: the daemon's poser with what a method sets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
+use minicbor::Encoder;
+
 use super::Method;
+use super::simulate::hash;
 use crate::adapt::{self, Adapter};
 use crate::calibration::Calibration;
-use crate::clock::MonoNs;
+use crate::clock::{Clock, MonoNs};
 use crate::error::StartError;
 use crate::lift::Estimate;
 use crate::limits::PEOPLE_MAX;
 use crate::pipeline::estimate::{EstimateConfig, Poser};
 use crate::pose::{BoxPx, People};
+use crate::semantics::hint::Hints;
 use crate::sys::rt::thread_cpu_ns;
 use crate::track::smooth::OneEuroConfig;
 
@@ -21,6 +27,13 @@ const FACTORY_SMOOTHING: OneEuroConfig = OneEuroConfig {
     cutoff_per_speed: 10.0,
     speed_cutoff_hz: 1.0,
 };
+
+/// How often a hint is said again.
+const HINT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long each hint holds, seconds: until the next, and not into the next motion, which comes
+/// four seconds later.
+const HINT_FOR_S: f64 = 1.5;
 
 /// Somebody who was followed in a frame.
 #[derive(Debug)]
@@ -38,6 +51,10 @@ pub(super) struct Way {
     poser: Poser,
     adapter: Option<Adapter>,
     learning_ns: u64,
+    hints: Option<Arc<Hints>>,
+    /// Stands at the newest frame; hints hold from there.
+    clock: Arc<Clock>,
+    next_hint: MonoNs,
 }
 
 impl Way {
@@ -54,19 +71,76 @@ impl Way {
             Method::Reprojection => adapt::Method::Reprojection,
             Method::Cycle => adapt::Method::Cycle,
             Method::Replay => adapt::Method::Replay,
-            Method::Semantic => adapt::Method::Semantic,
+            Method::Semantic
+            | Method::SemanticTrue
+            | Method::SemanticShuffled
+            | Method::SemanticNone => adapt::Method::Semantic,
         };
         if method == Method::Factory {
             config.lift.smooth_joints = FACTORY_SMOOTHING;
         }
-        config.semantics.enabled = matches!(method, Method::Complete | Method::Semantic);
-        let poser = Poser::open(&config)?;
+        config.semantics.enabled =
+            method == Method::Complete || config.adapt.method == adapt::Method::Semantic;
+        config.semantics.labels = method != Method::SemanticNone;
+        let mut poser = Poser::open(&config)?;
         let adapter = poser.adapter(seed)?;
+        let clock = Arc::new(Clock::standing(MonoNs(0)));
+        let hints = matches!(method, Method::SemanticTrue | Method::SemanticShuffled)
+            .then(|| poser.hear_hints(&clock))
+            .flatten();
         Ok(Self {
             poser,
             adapter,
             learning_ns: 0,
+            hints,
+            clock,
+            next_hint: MonoNs(0),
         })
+    }
+
+    /// What a motion (its name and actions) is called in hints: one of its actions, or of those of
+    /// `others` one that it is not. `None` where nothing is said, or no action is in the dictionary.
+    pub(super) fn told<'a, I: Iterator<Item = &'a String>>(
+        &self,
+        method: Method,
+        seed: u64,
+        (id, actions): (&str, &'a [String]),
+        others: impl FnOnce() -> I,
+    ) -> Option<&'a str> {
+        let entries = self.poser.semantics()?.dictionary().entries();
+        let known = |phrase: &&String| {
+            let entry = entries.iter().find(|entry| entry.phrase == **phrase);
+            entry.is_some_and(|entry| entry.windows > 0)
+        };
+        let own = actions.iter().find(known)?;
+        match method {
+            Method::SemanticTrue => Some(own),
+            Method::SemanticShuffled => {
+                let wrong = others().filter(|phrase| !actions.contains(phrase));
+                let wrong: Vec<&String> = wrong.filter(known).collect();
+                let mut rng = Rng::with_seed(seed ^ hash(id));
+                rng.choice(wrong).map(String::as_str)
+            }
+            _ => None,
+        }
+    }
+
+    /// Says what somebody does at `time`, as it comes over Zenoh; once a second is enough.
+    pub(super) fn tell(&mut self, time: MonoNs, label: &str) {
+        let Some(hints) = &self.hints else {
+            return;
+        };
+        if time < self.next_hint && time.plus(HINT_EVERY) >= self.next_hint {
+            return;
+        }
+        self.clock.set(time);
+        self.next_hint = time.plus(HINT_EVERY);
+        let mut cbor = Encoder::new(Vec::new());
+        let written = cbor
+            .map(2)
+            .and_then(|cbor| cbor.str("label")?.str(label)?.str("for_s")?.f64(HINT_FOR_S));
+        debug_assert!(written.is_ok(), "there is room in memory");
+        hints.receive(&cbor.into_writer());
     }
 
     /// A frame through everything behind the 2D networks, and what the adapter does after it.

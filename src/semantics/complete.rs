@@ -383,6 +383,8 @@ pub struct Memory {
     candidates: [usize; CANDIDATES_MAX],
     found: usize,
     gate: f32,
+    /// The entry that a hint names; no other is looked at while it holds.
+    lead: Option<usize>,
     search: Search,
 }
 
@@ -419,6 +421,7 @@ impl Memory {
             candidates: [0; CANDIDATES_MAX],
             found: 0,
             gate: 0.0,
+            lead: None,
             search: Search {
                 look: Look::new(blocks(rank)),
                 next: None,
@@ -441,6 +444,7 @@ impl Memory {
         self.codes.fill([0.0; CODE]);
         self.found = 0;
         self.gate = 0.0;
+        self.lead = None;
         self.search.next = None;
     }
 }
@@ -453,6 +457,8 @@ pub struct Completer {
     all: Gaussian,
     /// One for each entry with motion.
     entries: Vec<Gaussian>,
+    /// Which of them is that of an entry of the dictionary.
+    places: Vec<Option<usize>>,
     /// Basis at the numbers that are looked at, a row of lanes for each.
     looked_basis: Box<[Lane]>,
     /// Weight of a looked-at number whose joint is seen.
@@ -496,11 +502,16 @@ pub struct Opinion {
 impl Completer {
     /// One for the entries of a dictionary.
     pub fn new(net: CompletionNet, prior: Prior, dictionary: &Dictionary) -> Self {
-        let statistics = (0..dictionary.entries().len()).filter_map(|at| dictionary.statistics(at));
-        let entries = statistics
-            .map(|(mean, factor)| Gaussian::new(mean, factor))
-            .collect();
-        Self::of(net, prior, entries)
+        let (mut entries, mut places) = (Vec::new(), Vec::new());
+        for at in 0..dictionary.entries().len() {
+            let statistics = dictionary.statistics(at);
+            places.push(statistics.map(|_| entries.len()));
+            entries.extend(statistics.map(|(mean, factor)| Gaussian::new(mean, factor)));
+        }
+        Self {
+            places,
+            ..Self::of(net, prior, entries)
+        }
     }
 
     fn of(net: CompletionNet, prior: Prior, entries: Vec<Gaussian>) -> Self {
@@ -554,6 +565,7 @@ impl Completer {
             },
             net,
             prior,
+            places: (0..entries.len()).map(Some).collect(),
             entries,
             looked_basis,
             seen_weights,
@@ -565,6 +577,20 @@ impl Completer {
     /// Room for one person.
     pub fn memory(&self) -> Memory {
         Memory::new(self.prior.rank())
+    }
+
+    /// Says which entry of the dictionary somebody outside names, `None` while nobody does: that
+    /// entry alone is asked then, and has a say where it explains much better than any motion does.
+    /// An entry without motion has nothing to say of joints.
+    pub fn lead(&self, memory: &mut Memory, entry: Option<usize>) {
+        let lead = entry.and_then(|entry| self.places.get(entry).copied().flatten());
+        if lead != memory.lead {
+            // What was found was found for another.
+            memory.lead = lead;
+            memory.search.next = None;
+            memory.found = 0;
+            memory.gate = 0.0;
+        }
     }
 
     /// Takes the lifter's pose of a person at `time` and fills in the joints that are not
@@ -897,6 +923,17 @@ impl Completer {
             }
             return;
         };
+        if let Some(lead) = memory.lead {
+            let Scratch { matrix, points, .. } = &mut self.scratch;
+            let look = &memory.search.look;
+            let found = evidence(&self.entries[lead], look, matrix, &mut points[0]);
+            memory.search.next = None;
+            memory.candidates[0] = lead;
+            memory.found = usize::from(found.is_some());
+            let margin = found.map_or(f32::NEG_INFINITY, |found| found - memory.search.all);
+            memory.gate = gate(&self.net.constants, margin);
+            return;
+        }
         let newest = ring(memory.steps - 1, MOTION_SAMPLES);
         let hidden = memory.window[newest].seen.contains(&false);
         let stride = if hidden { SEARCH_STEP } else { IDLE_STEP };

@@ -278,6 +278,41 @@ fn hidden_joints_are_completed_seen_ones_are_left_alone_and_long_unseen_ones_go(
 }
 
 #[test]
+fn an_entry_that_a_hint_names_is_asked_alone_and_only_where_it_explains() {
+    let golden = Golden::read();
+    let mut completer = completer(&golden);
+    let mut memory = completer.memory();
+    let stored = steps(&golden, 0);
+    let mut time = 0;
+    let mut run = |memory: &mut Memory, lead: Option<usize>| {
+        for step in stored.iter().cycle().take(90) {
+            completer.lead(memory, lead);
+            let mut estimate = estimate_of(step);
+            completer.step(memory, at_step(time), &step.rays, &mut estimate, 2.0);
+            time += 1;
+        }
+    };
+    run(&mut memory, None);
+    let (best, own_gate) = (memory.candidates[0], memory.gate);
+    assert!(memory.found > 1, "without a hint there are several");
+    let mut gates = Vec::new();
+    for lead in 0..3 {
+        run(&mut memory, Some(lead));
+        assert_eq!((memory.found, memory.candidates[0]), (1, lead));
+        gates.push(memory.gate);
+    }
+    let most = gates.iter().copied().fold(0.0, f32::max);
+    assert!(
+        gates[best] >= most && (most - own_gate).abs() < 0.2,
+        "the entry that explains best has most to say: {gates:?}, {own_gate} of {best}"
+    );
+    // One that the dictionary does not have leads nobody.
+    run(&mut memory, Some(9999));
+    assert_eq!(memory.lead, None);
+    assert!(memory.found > 1);
+}
+
+#[test]
 fn a_slow_camera_and_a_quick_one_keep_the_steps_of_the_network() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
