@@ -12,5 +12,5 @@ collect_ignore_glob = [
 
 
 def pytest_report_header() -> str:
-    said = "without PyTorch: models/training is left out, but for datasets" if NO_TORCH else "with PyTorch"
+    said = "without PyTorch: tests of the training are left out" if NO_TORCH else "with PyTorch"
     return f"{said}; without h5py, safetensors and scipy: datasets are left out" if NO_READERS else said

@@ -93,6 +93,8 @@ def fitted(points_m: Floats, pixels: Floats, size: tuple[int, int], path: Path) 
     A pinhole by linear least squares; where that leaves more than LENS_FROM_PX, with k1, k2, p1, p2 of
     the lens by Gauss and Newton from there.
     """
+    if not (np.isfinite(points_m).all() and np.isfinite(pixels).all() and (points_m[:, 2] > 0).all()):
+        raise ConvertError(f"{path}: annot2 or annot3 is not finite, or a joint lies behind the camera")
     rays = points_m[:, :2] / points_m[:, 2:]
     pinhole = [np.linalg.lstsq(np.stack([rays[:, a], np.ones(len(rays))], 1), pixels[:, a])[0] for a in (0, 1)]
     guess = np.array([pinhole[0][0], pinhole[1][0], pinhole[0][1], pinhole[1][1], 0.0, 0.0, 0.0, 0.0])
@@ -110,6 +112,8 @@ def fitted(points_m: Floats, pixels: Floats, size: tuple[int, int], path: Path) 
     if residual(guess) > LENS_FROM_PX:
         for _ in range(LENS_STEPS):
             now = misses(guess)
+            if not np.isfinite(now).all():
+                break
             steps = np.where(np.arange(8) < 4, 1e-3, 1e-6)
             slopes = np.stack([(misses(guess + step) - now) / step.sum() for step in np.diag(steps)], axis=1)
             guess = guess - np.linalg.lstsq(slopes, now)[0]

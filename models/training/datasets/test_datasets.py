@@ -251,6 +251,12 @@ def test_3dhp_keypoints_that_belong_to_other_joints_are_refused(tmp_path: Path) 
         mpi_inf_3dhp.convert(tmp_path, "test", [], 25.0, tmp_path / "clips")
 
 
+def test_3dhp_joints_behind_the_camera_are_refused(tmp_path: Path) -> None:
+    points = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 2.0]])
+    with pytest.raises(ConvertError, match="behind the camera"):
+        mpi_inf_3dhp.fitted(points, np.zeros((2, 2)), (64, 64), tmp_path)
+
+
 def write_3dhp_train(root: Path) -> None:
     camera = Camera(2048, 2048, 1497.5, 1498.5, 1024.7, 1051.4)
     joints = arranged({**mpi_inf_3dhp.TRAIN_PLACES, "pelvis": 4}, 28)
