@@ -66,6 +66,10 @@ const IDLE_STEP: usize = 2;
 /// Added to ln sigma, so that it lies near zero.
 const SIGMA_SHIFT: f32 = 3.0;
 
+/// What a hint is worth, in natural units of evidence: the odds of somebody who is right
+/// nineteen times of twenty, about one of a hundred entries: ln(19 * 99).
+const HINT_NATS: f32 = 7.54;
+
 /// Shortest spine or hip line that still gives a direction, metres.
 const AXIS_MIN_M: f32 = 1e-3;
 
@@ -383,7 +387,7 @@ pub struct Memory {
     candidates: [usize; CANDIDATES_MAX],
     found: usize,
     gate: f32,
-    /// The entry that a hint names; no other is looked at while it holds.
+    /// The entry that a hint names, while it holds.
     lead: Option<usize>,
     search: Search,
 }
@@ -396,6 +400,8 @@ struct Search {
     next: Option<usize>,
     best: [(f32, usize); CANDIDATES_MAX],
     all: f32,
+    /// The largest evidence, whatever was hinted.
+    highest: f32,
 }
 
 impl Memory {
@@ -427,6 +433,7 @@ impl Memory {
                 next: None,
                 best: [(f32::NEG_INFINITY, 0); CANDIDATES_MAX],
                 all: 0.0,
+                highest: f32::NEG_INFINITY,
             },
         }
     }
@@ -580,17 +587,10 @@ impl Completer {
     }
 
     /// Says which entry of the dictionary somebody outside names, `None` while nobody does: that
-    /// entry alone is asked then, and has a say where it explains much better than any motion does.
-    /// An entry without motion has nothing to say of joints.
+    /// entry is taken for likelier by `HINT_NATS`, and what is seen still has the last word. An
+    /// entry without motion has nothing to say of joints.
     pub fn lead(&self, memory: &mut Memory, entry: Option<usize>) {
-        let lead = entry.and_then(|entry| self.places.get(entry).copied().flatten());
-        if lead != memory.lead {
-            // What was found was found for another.
-            memory.lead = lead;
-            memory.search.next = None;
-            memory.found = 0;
-            memory.gate = 0.0;
-        }
+        memory.lead = entry.and_then(|entry| self.places.get(entry).copied().flatten());
     }
 
     /// Takes the lifter's pose of a person at `time` and fills in the joints that are not
@@ -750,7 +750,7 @@ impl Completer {
         );
         let body = self.look(memory, &mut look);
         let candidates = &memory.candidates[..memory.found];
-        let opinion = self.condition(&look, &body, candidates, seen);
+        let opinion = self.condition(&look, &body, candidates, memory.lead, seen);
         self.scratch.look = look;
         opinion
     }
@@ -842,16 +842,17 @@ impl Completer {
         look: &Look,
         body: &BodyFrame,
         which: &[usize],
+        lead: Option<usize>,
         seen: &[bool; JOINTS],
     ) -> Option<Opinion> {
         let mut evidences = [f32::NEG_INFINITY; CANDIDATES_MAX];
-        for (place, entry) in which.iter().enumerate() {
-            let entry = &self.entries[*entry];
+        for (place, at) in which.iter().enumerate() {
+            let entry = &self.entries[*at];
             let (factor, point) = (
                 &mut self.scratch.factors[place],
                 &mut self.scratch.points[place],
             );
-            evidences[place] = evidence(entry, look, factor, point)?;
+            evidences[place] = evidence(entry, look, factor, point)? + favour(lead, *at);
             solve_upper(factor, point);
         }
         let best = (0..which.len()).max_by(|a, b| evidences[*a].total_cmp(&evidences[*b]))?;
@@ -918,22 +919,12 @@ impl Completer {
                 if let Some(all) = all {
                     memory.search.all = all;
                     memory.search.best = [(f32::NEG_INFINITY, 0); CANDIDATES_MAX];
+                    memory.search.highest = f32::NEG_INFINITY;
                     memory.search.next = Some(0);
                 }
             }
             return;
         };
-        if let Some(lead) = memory.lead {
-            let Scratch { matrix, points, .. } = &mut self.scratch;
-            let look = &memory.search.look;
-            let found = evidence(&self.entries[lead], look, matrix, &mut points[0]);
-            memory.search.next = None;
-            memory.candidates[0] = lead;
-            memory.found = usize::from(found.is_some());
-            let margin = found.map_or(f32::NEG_INFINITY, |found| found - memory.search.all);
-            memory.gate = gate(&self.net.constants, margin);
-            return;
-        }
         let newest = ring(memory.steps - 1, MOTION_SAMPLES);
         let hidden = memory.window[newest].seen.contains(&false);
         let stride = if hidden { SEARCH_STEP } else { IDLE_STEP };
@@ -942,9 +933,11 @@ impl Completer {
         for entry in next..end {
             let Scratch { matrix, points, .. } = &mut self.scratch;
             let found = evidence(&self.entries[entry], &search.look, matrix, &mut points[0]);
-            let Some(mut better) = found.map(|evidence| (evidence, entry)) else {
+            let Some(found) = found else {
                 continue;
             };
+            search.highest = search.highest.max(found);
+            let mut better = (found + favour(memory.lead, entry), entry);
             for place in &mut search.best {
                 if better.0 > place.0 {
                     std::mem::swap(place, &mut better);
@@ -964,8 +957,13 @@ impl Completer {
             memory.candidates[memory.found] = *entry;
             memory.found += 1;
         }
-        memory.gate = gate(constants, search.best[0].0 - search.all);
+        memory.gate = gate(constants, search.highest - search.all);
     }
+}
+
+/// What a hint adds to the evidence of the entry it names.
+fn favour(lead: Option<usize>, entry: usize) -> f32 {
+    if lead == Some(entry) { HINT_NATS } else { 0.0 }
 }
 
 /// Share of the dictionary's weight, from how much better the best entry explains a
