@@ -125,7 +125,7 @@ fn drawn_frames_give_the_poses_of_this_machine() {
 }
 
 /// Sums come in another order on another processor.
-const APART_MAX_M: f64 = 0.002;
+const APART_MAX_M: f64 = 0.000_1;
 
 #[test]
 fn the_daemon_publishes_poses_and_leaves_on_sigterm() {

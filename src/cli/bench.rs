@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use poised::capture::synthetic::{SyntheticCamera, SyntheticConfig};
+use poised::capture::synthetic::{Scenario, SyntheticCamera, SyntheticConfig};
 use poised::capture::{Camera, Next};
 use poised::clock::Clock;
 use poised::config::{ConfigError, check};
@@ -174,6 +174,11 @@ fn measure(
         height_px,
         rate_hz: RATE_HZ,
         people: Some(people),
+        scenario: if people == 1 {
+            Scenario::Default
+        } else {
+            Scenario::Crowd
+        },
         ..SyntheticConfig::default()
     };
     let seconds = if learns {
