@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "clips")]
     scenarios: Option<PathBuf>,
     /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all of these;
-    /// semantic:true, semantic:shuffled, semantic:none to compare labels.
+    /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none to compare labels.
     #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
     /// Fixes all that is drawn.
@@ -130,7 +130,7 @@ fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
                     key: "--methods",
                     value: name.clone(),
                     want: "factory, 2d, cycle, latent, floor, complete, replay, semantic, \
-                           semantic:true, semantic:shuffled, semantic:none or all",
+                           semantic:floor, semantic:true, semantic:shuffled, semantic:none or all",
                 });
             }
         };

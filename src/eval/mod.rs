@@ -65,7 +65,9 @@ pub enum Method {
     Replay,
     /// All of it: `replay` and `complete`. What the daemon does without further words.
     Semantic,
-    /// The same, told what is done as a kiosk would tell it, in hints: the recorded action.
+    /// The same, the camera's mount known as in `floor`.
+    SemanticFloor,
+    /// `semantic`, told what is done as a kiosk would tell it, in hints: the recorded action.
     SemanticTrue,
     /// The same, told an action of another motion.
     SemanticShuffled,
@@ -74,8 +76,10 @@ pub enum Method {
 }
 
 impl Method {
-    /// Those that compare labels: true, of another motion, and none. `semantic` finds its own.
-    pub const LABELS: [Self; 3] = [
+    /// Variants of `semantic`, which are not in `all`: with a mount; with labels that are true, of another motion, and
+    /// none, where `semantic` finds its own.
+    pub const VARIANTS: [Self; 4] = [
+        Self::SemanticFloor,
         Self::SemanticTrue,
         Self::SemanticShuffled,
         Self::SemanticNone,
@@ -104,15 +108,21 @@ impl Method {
             Self::Cycle => "cycle",
             Self::Replay => "replay",
             Self::Semantic => "semantic",
+            Self::SemanticFloor => "semantic:floor",
             Self::SemanticTrue => "semantic:true",
             Self::SemanticShuffled => "semantic:shuffled",
             Self::SemanticNone => "semantic:none",
         }
     }
 
+    /// Whether it is told how the camera hangs.
+    const fn knows_mount(self) -> bool {
+        matches!(self, Self::Floor | Self::SemanticFloor)
+    }
+
     /// The method of a name.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all = Self::ALL.into_iter().chain(Self::LABELS);
+        let all = Self::ALL.into_iter().chain(Self::VARIANTS);
         all.into_iter().find(|method| method.name() == name)
     }
 }
@@ -249,10 +259,10 @@ pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sum
 fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, StartError> {
     let Clip { entry, frames } = clip;
     let mut calibration = entry.calibration.clone();
-    if method == Method::Floor && calibration.mount().is_none() {
+    if method.knows_mount() && calibration.mount().is_none() {
         return Ok(Sums::default());
     }
-    if method != Method::Floor {
+    if !method.knows_mount() {
         calibration = calibration.without_mount();
     }
     let mut way = Way::open(&plan.config, method, plan.seed)?;
@@ -352,7 +362,7 @@ fn one(
     motions: &[&Motion],
 ) -> Result<Vec<Sums>, StartError> {
     let mut calibration = stream.calibration.clone();
-    if method == Method::Floor {
+    if method.knows_mount() {
         calibration = calibration.with_mount(stream.measured)?;
     }
     let mut way = Way::open(&plan.config, method, plan.seed)?;

@@ -72,6 +72,7 @@ impl Way {
             Method::Cycle => adapt::Method::Cycle,
             Method::Replay => adapt::Method::Replay,
             Method::Semantic
+            | Method::SemanticFloor
             | Method::SemanticTrue
             | Method::SemanticShuffled
             | Method::SemanticNone => adapt::Method::Semantic,
