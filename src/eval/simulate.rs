@@ -191,7 +191,7 @@ fn resampled(motion: &Motion, rate_hz: Option<f64>) -> Vec<[Vec3; JOINTS]> {
 }
 
 /// Another body doing the same: bones keep their directions and get other lengths;
-/// the way through the room shrinks with the body.
+/// the way through the room shrinks with the body, and what stands or lies on the floor still does.
 fn rebuilt(pose: &[Vec3; JOINTS], scenario: &Scenario) -> [Vec3; JOINTS] {
     let mut out = [pose[0] * scenario.stature; JOINTS];
     for joint in 1..JOINTS {
@@ -204,7 +204,13 @@ fn rebuilt(pose: &[Vec3; JOINTS], scenario: &Scenario) -> [Vec3; JOINTS] {
         let parent = PARENTS[joint];
         out[joint] = out[parent] + (pose[joint] - pose[parent]) * scenario.stature * part;
     }
-    out
+    let lowest = |body: &[Vec3; JOINTS]| {
+        body.iter()
+            .map(|joint| joint.y)
+            .fold(f32::INFINITY, f32::min)
+    };
+    let floats = lowest(&out) - scenario.stature * lowest(pose);
+    out.map(|joint| joint - Vec3::new(0.0, floats, 0.0))
 }
 
 /// The bodies in the camera frame: a turn for each motion, the person's start at
@@ -476,6 +482,24 @@ mod tests {
         assert!((leg - 0.7 * 0.45).abs() < 1e-4);
         let head = (pose[10] - pose[9]).length();
         assert!((head - 0.7 * 1.3 * 0.115).abs() < 1e-4);
+    }
+
+    #[test]
+    fn whoever_has_shorter_legs_stands_lower_and_not_in_the_air() {
+        let lowest = |body: [Vec3; JOINTS]| {
+            body.map(|joint| joint.y)
+                .into_iter()
+                .fold(f32::INFINITY, f32::min)
+        };
+        let child = rebuilt(
+            &standing(),
+            &scenario(|s| {
+                s.stature = 0.7;
+                s.legs = 0.8;
+            }),
+        );
+        assert!((lowest(child) - 0.7 * lowest(standing())).abs() < 1e-4);
+        assert!(child[0].y < 0.7 * standing()[0].y - 0.05);
     }
 
     #[test]
