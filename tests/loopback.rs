@@ -387,7 +387,7 @@ fn two_daemons_of_one_machine_are_found_by_a_subscriber_without_configuration() 
 /// The publisher of a device whose networks no engine runs.
 fn publisher<'a>(clock: &'a Clock, counters: &'a Counters, outlet: Outlet) -> Publisher<'a> {
     let config = PublishConfig::default();
-    Publisher::new(&config, "front", "none", clock, counters, outlet)
+    Publisher::new(&config, "front", Arc::default(), clock, counters, outlet)
 }
 
 /// Runs `work` with a publisher on a standing clock and gives what it counted.
