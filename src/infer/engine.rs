@@ -88,6 +88,9 @@ pub const ONNXRUNTIME: &str = "onnxruntime";
 /// Name of the engine that is TensorRT.
 pub const TENSORRT: &str = "tensorrt";
 
+/// What the reason begins with where the configuration left no choice.
+const BY_NAME: &str = "asked for by name; ";
+
 /// Why an engine that was asked for by name is not to be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -108,6 +111,16 @@ pub enum EngineError {
         /// What is not there.
         lack: Lack,
     },
+}
+
+impl EngineError {
+    /// What is not there, without who asked for it.
+    fn why(&self) -> &str {
+        match self {
+            Self::NotBuilt { .. } => "not in this build",
+            Self::Missing { lack, .. } => &lack.why,
+        }
+    }
 }
 
 /// What an engine of this build misses on this machine.
@@ -168,47 +181,39 @@ impl Engine {
     /// [`EngineError`] where one was asked for by name that this build or this machine does not have.
     pub fn open(config: &InferenceConfig) -> Result<Self, EngineError> {
         match config.engine {
-            Choice::Tract => Ok(Self::of_cpu(Cpu::Tract, "asked for by name".into(), false)),
-            Choice::Onnxruntime => match open_onnxruntime(config) {
-                Some(Ok((cpu, found))) => {
-                    let reason = format!("asked for by name; {found}");
-                    Ok(Self::of_cpu(cpu, reason, false))
-                }
-                Some(Err(lack)) => Err(missing(ONNXRUNTIME, lack)),
-                None => Err(not_built(ONNXRUNTIME)),
-            },
-            Choice::Tensorrt => Self::open_tensorrt(config, false, "asked for by name"),
+            Choice::Tract => Ok(Self::of_cpu(
+                Cpu::Tract,
+                format!("{BY_NAME}always in"),
+                false,
+            )),
+            Choice::Onnxruntime => {
+                let (cpu, found) = open_onnxruntime(config)?;
+                Ok(Self::of_cpu(cpu, format!("{BY_NAME}{found}"), false))
+            }
+            Choice::Tensorrt => Self::open_tensorrt(config, false, BY_NAME),
             Choice::Auto => Ok(Self::best(config)),
         }
     }
 
     /// The CPU engine that is always in.
     pub fn tract() -> Self {
-        Self::of_cpu(Cpu::Tract, "asked for by name".into(), false)
+        Self::of_cpu(Cpu::Tract, format!("{BY_NAME}always in"), false)
     }
 
     /// The best of what is there, with the reasons why it is not a better one.
     fn best(config: &InferenceConfig) -> Self {
-        let mut reasons = Vec::new();
-        match Self::open_tensorrt(config, true, "auto") {
+        let lack = match Self::open_tensorrt(config, true, "auto; ") {
             Ok(engine) => return engine,
-            Err(EngineError::Missing { lack, .. }) => {
-                reasons.push(format!("no {TENSORRT}: {}", lack.why));
-            }
-            Err(EngineError::NotBuilt { .. }) => {
-                reasons.push(format!("no {TENSORRT}: not in this build"));
-            }
-        }
+            Err(error) => format!("no {TENSORRT}: {}", error.why()),
+        };
         match open_onnxruntime(config) {
-            Some(Ok((cpu, found))) => {
-                reasons.insert(0, format!("auto; {found}"));
-                return Self::of_cpu(cpu, reasons.join("; "), true);
+            Ok((cpu, found)) => Self::of_cpu(cpu, format!("auto; {found}; {lack}"), true),
+            Err(error) => {
+                let why = error.why();
+                let reason = format!("auto; {lack}; no {ONNXRUNTIME}: {why}");
+                Self::of_cpu(Cpu::Tract, reason, true)
             }
-            Some(Err(lack)) => reasons.push(format!("no {ONNXRUNTIME}: {}", lack.why)),
-            None => reasons.push(format!("no {ONNXRUNTIME}: not in this build")),
         }
-        reasons.insert(0, "auto".to_owned());
-        Self::of_cpu(Cpu::Tract, reasons.join("; "), true)
     }
 
     fn of_cpu(cpu: Cpu, reason: String, may_fall_back: bool) -> Self {
@@ -231,11 +236,8 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let runtime = tensorrt::Runtime::open(config).map_err(|lack| missing(TENSORRT, lack))?;
         // Serves while an engine is being built.
-        let cpu = match open_onnxruntime(config) {
-            Some(Ok((cpu, _))) => cpu,
-            _ => Cpu::Tract,
-        };
-        let reason = format!("{asked}; {}", runtime.words());
+        let cpu = open_onnxruntime(config).map_or(Cpu::Tract, |(cpu, _)| cpu);
+        let reason = format!("{asked}{}", runtime.words());
         let mut engine = Self::of_cpu(cpu, String::new(), may_fall_back);
         engine.status = Arc::new(EngineStatus::new(TENSORRT, reason));
         engine.gpu = Some(runtime);
@@ -354,51 +356,51 @@ impl Cpu {
 
 /// How every engine stands on this machine, the best first.
 pub fn standings(config: &InferenceConfig) -> Vec<Standing> {
-    vec![
-        Standing {
-            engine: TENSORRT,
-            found: found_tensorrt(config),
-        },
-        Standing {
-            engine: ONNXRUNTIME,
-            found: open_onnxruntime(config).map(|opened| opened.map(|(_, found)| found)),
-        },
-        Standing {
-            engine: tract::ENGINE,
-            found: Some(Ok("always in".to_owned())),
-        },
+    [
+        (TENSORRT, Choice::Tensorrt),
+        (ONNXRUNTIME, Choice::Onnxruntime),
+        (tract::ENGINE, Choice::Tract),
     ]
+    .into_iter()
+    .map(|(engine, choice)| {
+        let config = InferenceConfig {
+            engine: choice,
+            ..config.clone()
+        };
+        let found = match Engine::open(&config) {
+            Ok(engine) => {
+                let status = engine.status();
+                let reason = status.reason();
+                Some(Ok(reason.trim_start_matches(BY_NAME).to_owned()))
+            }
+            Err(EngineError::Missing { lack, .. }) => Some(Err(lack)),
+            Err(EngineError::NotBuilt { .. }) => None,
+        };
+        Standing { engine, found }
+    })
+    .collect()
 }
 
-#[cfg(feature = "tensorrt")]
-fn found_tensorrt(config: &InferenceConfig) -> Option<Result<String, Lack>> {
-    Some(tensorrt::Runtime::open(config).map(|runtime| runtime.words()))
-}
-
-#[cfg(not(feature = "tensorrt"))]
-const fn found_tensorrt(_: &InferenceConfig) -> Option<Result<String, Lack>> {
-    None
-}
-
-/// ONNX Runtime with a word on what was found; `None` where this build does not have it.
+/// ONNX Runtime with a word on what was found.
 #[cfg(feature = "onnxruntime")]
-fn open_onnxruntime(config: &InferenceConfig) -> Option<Result<(Cpu, String), Lack>> {
-    let opened = onnxruntime::Runtime::open(config.onnxruntime.as_deref());
-    Some(opened.map(|runtime| {
-        let found = runtime.words();
-        (Cpu::Onnxruntime(runtime), found)
-    }))
+fn open_onnxruntime(config: &InferenceConfig) -> Result<(Cpu, String), EngineError> {
+    let runtime = onnxruntime::Runtime::open(config.onnxruntime.as_deref())
+        .map_err(|lack| missing(ONNXRUNTIME, lack))?;
+    let found = runtime.words();
+    Ok((Cpu::Onnxruntime(runtime), found))
 }
 
 #[cfg(not(feature = "onnxruntime"))]
-const fn open_onnxruntime(_: &InferenceConfig) -> Option<Result<(Cpu, String), Lack>> {
-    None
+const fn open_onnxruntime(_: &InferenceConfig) -> Result<(Cpu, String), EngineError> {
+    Err(not_built(ONNXRUNTIME))
 }
 
+#[cfg(any(feature = "onnxruntime", feature = "tensorrt"))]
 const fn missing(engine: &'static str, lack: Lack) -> EngineError {
     EngineError::Missing { engine, lack }
 }
 
+#[cfg(not(all(feature = "onnxruntime", feature = "tensorrt")))]
 const fn not_built(engine: &'static str) -> EngineError {
     EngineError::NotBuilt { engine }
 }

@@ -242,7 +242,7 @@ pub fn open(core: &CStr, parser: &CStr, cuda: &CStr) -> Result<String, Failure> 
     let mut message = Message::empty();
     // SAFETY: texts end with a zero byte, `version` and `message` are as large as the shim asks for, and all outlive
     // the call; `forward_log` does not unwind and lives for ever.
-    let code = unsafe {
+    let status = unsafe {
         trt_open(
             core.as_ptr(),
             parser.as_ptr(),
@@ -252,7 +252,7 @@ pub fn open(core: &CStr, parser: &CStr, cuda: &CStr) -> Result<String, Failure> 
             &raw mut message,
         )
     };
-    message.result(code)?;
+    message.result(status)?;
     Ok(text_of(&version))
 }
 
@@ -284,8 +284,8 @@ pub fn gpu() -> Result<Gpu, Failure> {
     };
     let mut message = Message::empty();
     // SAFETY: both are valid for writing and outlive the call.
-    let code = unsafe { trt_gpu(&raw mut info, &raw mut message) };
-    message.result(code)?;
+    let status = unsafe { trt_gpu(&raw mut info, &raw mut message) };
+    message.result(status)?;
     Ok(Gpu {
         name: text_of(&info.name),
         capability: (info.capability_major, info.capability_minor),
@@ -350,7 +350,7 @@ impl Plan {
         let mut plan = std::ptr::null_mut();
         let mut message = Message::empty();
         // SAFETY: all pointers are valid during the call and of the lengths given; the shim keeps none of them.
-        let code = unsafe {
+        let status = unsafe {
             trt_build(
                 onnx.as_ptr().cast(),
                 onnx.len(),
@@ -359,7 +359,7 @@ impl Plan {
                 &raw mut message,
             )
         };
-        message.result(code)?;
+        message.result(status)?;
         NonNull::new(plan).map(Self).ok_or_else(nothing)
     }
 
@@ -405,7 +405,7 @@ impl LoadedEngine {
         let mut engine = std::ptr::null_mut();
         let mut message = Message::empty();
         // SAFETY: the plan is readable for its length; the others are valid for writing.
-        let code = unsafe {
+        let status = unsafe {
             trt_engine_load(
                 plan.as_ptr().cast(),
                 plan.len(),
@@ -413,7 +413,7 @@ impl LoadedEngine {
                 &raw mut message,
             )
         };
-        message.result(code)?;
+        message.result(status)?;
         NonNull::new(engine).map(Self).ok_or_else(nothing)
     }
 }
@@ -480,8 +480,8 @@ impl ExecutionState {
         let mut state = std::ptr::null_mut();
         let mut message = Message::empty();
         // SAFETY: the engine is alive; the others are valid for writing.
-        let code = unsafe { trt_state_new(engine.0.as_ptr(), &raw mut state, &raw mut message) };
-        message.result(code)?;
+        let status = unsafe { trt_state_new(engine.0.as_ptr(), &raw mut state, &raw mut message) };
+        message.result(status)?;
         let mut made = Self {
             raw: NonNull::new(state).ok_or_else(nothing)?,
             buffers: Vec::new(),
@@ -498,11 +498,12 @@ impl ExecutionState {
         if first.is_null() {
             return Err(nothing());
         }
+        let count = usize::try_from(count).unwrap_or(0);
+        // SAFETY: `first` begins `count` tensors that live as long as the engine, and are not written to once a state
+        // has been made.
+        let tensors = unsafe { std::slice::from_raw_parts(first, count) };
         let mut buffers = Vec::new();
-        for at in 0..count {
-            // SAFETY: `first` begins `count` tensors that live as long as the engine; another state that is being
-            // made meanwhile writes the same values.
-            let tensor = unsafe { &*first.offset(at as isize) };
+        for (at, tensor) in (0..).zip(tensors) {
             // SAFETY: the state is alive; the shim checks the number.
             let start = unsafe { trt_state_buffer(self.raw.as_ptr(), at) };
             let rank = usize::try_from(tensor.rank).unwrap_or(0).min(RANK_MAX);

@@ -24,7 +24,7 @@ use crate::models::{Element, Folder, ModelError, Precision};
 use ffi::{ExecutionState, Failure, Gpu, LoadedEngine, Numbers, Plan, Status};
 
 /// NVIDIA's driver, by the name that every system has for it.
-const DRIVER: &str = "libcuda.so.1";
+const DRIVER: &std::ffi::CStr = c"libcuda.so.1";
 
 /// The opened libraries and the GPU.
 #[derive(Clone, Debug)]
@@ -56,12 +56,10 @@ pub enum Loaded {
 pub fn open_libraries(folder: Option<&Path>) -> Result<String, Failure> {
     let (core, parser) = ffi::libraries();
     let place = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
-    // A folder of its own for the driver is for tests: the real one comes with the system.
-    let driver = std::env::var_os("POISED_LIBCUDA").map_or_else(|| DRIVER.into(), PathBuf::from);
     ffi::open(
         &ffi::c_path(&place(core))?,
         &ffi::c_path(&place(parser))?,
-        &ffi::c_path(&driver)?,
+        DRIVER,
     )
 }
 
@@ -126,19 +124,19 @@ impl Runtime {
     /// `model.toml` says.
     pub fn load(&self, folder: &Folder) -> Result<Loaded, ModelError> {
         let description = &folder.description;
-        let (path, onnx, precision) = match folder.network_in(self.precision)? {
-            Some((path, onnx)) => (path, onnx, self.precision),
-            None => {
-                log::info!(
-                    "{}: has no {} network: {} it is",
-                    folder.path.display(),
-                    self.precision.name(),
-                    Precision::Fp32.name()
-                );
-                let path = folder.network_path();
-                (path, folder.network.clone(), Precision::Fp32)
-            }
-        };
+        let (path, onnx, precision) =
+            if let Some((path, onnx)) = folder.network_in(self.precision)? {
+                (path, onnx, self.precision)
+            } else {
+                let place = folder.path.display();
+                let (wanted, instead) = (self.precision.name(), Precision::Fp32.name());
+                log::info!("{place}: has no {wanted} network: {instead} it is");
+                (
+                    folder.network_path(),
+                    folder.network.clone(),
+                    Precision::Fp32,
+                )
+            };
         let part = description.kind.part();
         let wanted = Wanted {
             path,

@@ -373,6 +373,7 @@ struct trt_engine {
     std::unique_ptr<nvinfer1::IRuntime> runtime;
     std::unique_ptr<nvinfer1::ICudaEngine> engine;
     std::vector<trt_tensor> tensors;
+    bool settled = false; // every size is known, and nothing is written any more
 };
 
 namespace {
@@ -465,6 +466,9 @@ const char *settle(nvinfer1::IExecutionContext &context, trt_engine &engine) {
             return "the input's shape is refused";
         }
     }
+    if (engine.settled) {
+        return nullptr;
+    }
     for (trt_tensor &tensor : engine.tensors) {
         const nvinfer1::Dims dims = context.getTensorShape(tensor.name);
         if (dims.nbDims != tensor.rank) {
@@ -479,6 +483,7 @@ const char *settle(nvinfer1::IExecutionContext &context, trt_engine &engine) {
             tensor.bytes *= static_cast<uint64_t>(dims.d[i]);
         }
     }
+    engine.settled = true;
     return nullptr;
 }
 

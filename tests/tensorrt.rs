@@ -1,0 +1,422 @@
+//! The GPU engine on a machine without a GPU: clear refusals, and what NVIDIA's own parser and builder say.
+//!
+//! The first half needs no file of NVIDIA's but the headers: libraries are missing, of another version, or fakes of
+//! `tests/tensorrt`, and the shim is compiled once more, under the address sanitizer. The second half runs where this
+//! is built for TensorRT for RTX, whose builder needs no GPU, and `POISED_TENSORRT_LIBRARIES` names the folder of its
+//! libraries (`./dev rtx`). Nothing here has ever run a network on a GPU.
+
+#![cfg(feature = "tensorrt")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::print_stdout,
+    reason = "tests say what they built and how long it took"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use poised::clock::Clock;
+use poised::infer::tensorrt::ffi::{self, Status};
+use poised::infer::tensorrt::{build_plan, open_libraries};
+use poised::models::{Folder, Precision, list};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a compiler and gives what it made.
+fn compiled(compiler: &str, folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
+    let out = folder.join(name);
+    let output = Command::new(compiler)
+        .args(["-Wall", "-Wextra", "-Werror", "-g", "-o"])
+        .arg(&out)
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{compiler} {name}: {said}");
+    out
+}
+
+/// A library that says it is TensorRT of this version.
+fn fake_tensorrt(folder: &Path, name: &str, (major, minor): (u32, u32)) -> PathBuf {
+    let version = [format!("-DMAJOR={major}"), format!("-DMINOR={minor}")];
+    let source = "tests/tensorrt/fake_tensorrt.c";
+    compiled(
+        "cc",
+        folder,
+        name,
+        &["-shared", "-fPIC", &version[0], &version[1], source],
+    )
+}
+
+fn fake_cuda(folder: &Path) -> PathBuf {
+    let source = "tests/tensorrt/fake_cuda.c";
+    compiled("cc", folder, "libcuda.so.1", &["-shared", "-fPIC", source])
+}
+
+/// The version of NVIDIA's headers.
+fn headers() -> (u32, u32) {
+    let (major, minor) = ffi::headers().split_once('.').unwrap();
+    (major.parse().unwrap(), minor.parse().unwrap())
+}
+
+/// The driver that asks the shim for everything, under the address sanitizer.
+fn refusals(folder: &Path) -> PathBuf {
+    let shim = "src/infer/tensorrt";
+    let include = format!("-I{shim}/include");
+    let own = format!("-I{shim}");
+    let sanitize = "-fsanitize=address,undefined";
+    let headers = env!("POISED_TENSORRT_HEADERS");
+    let driver = compiled(
+        "cc",
+        folder,
+        "refusals.o",
+        &[sanitize, &own, "-c", "tests/tensorrt/refusals.c"],
+    );
+    let source = format!("{shim}/shim.cpp");
+    compiled(
+        "c++",
+        folder,
+        "refusals",
+        &[
+            sanitize,
+            "-std=c++17",
+            &include,
+            &own,
+            "-isystem",
+            headers,
+            &source,
+            driver.to_str().unwrap(),
+            "-ldl",
+        ],
+    )
+}
+
+/// What the shim answers with these libraries, as lines; it must end well and the sanitizer say nothing.
+fn answers(refusals: &Path, libraries: [&Path; 3], environment: &[(&str, &str)]) -> String {
+    let output = Command::new(refusals)
+        .args(libraries)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{libraries:?}: {said}");
+    assert!(!said.contains("runtime error"), "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("null is null: 1"), "{text}");
+    text
+}
+
+#[test]
+fn what_is_missing_wrong_or_wild_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let refusals = refusals(folder);
+    let (major, minor) = headers();
+    let library = fake_tensorrt(folder, "libfake.so", (major, minor));
+    let cuda = fake_cuda(folder);
+    let nowhere = Path::new("/nowhere/lib.so");
+    let ask = |libraries, environment: &[(&str, &str)]| answers(&refusals, libraries, environment);
+
+    let text = ask([nowhere, nowhere, nowhere], &[]);
+    assert!(
+        text.contains("open: 1 /nowhere/lib.so: cannot open"),
+        "{text}"
+    );
+    // A library of something else.
+    let text = ask([&cuda, &cuda, &cuda], &[]);
+    assert!(
+        text.contains("open: 1 ") && text.contains("is no library of"),
+        "{text}"
+    );
+    // No driver.
+    let text = ask([&library, &library, nowhere], &[]);
+    assert!(
+        text.contains("gpu: 3 libcuda.so.1 cannot be opened"),
+        "{text}"
+    );
+    // A driver of something else.
+    let text = ask([&library, &library, &library], &[]);
+    assert!(
+        text.contains("gpu: 3 libcuda.so.1 lacks a function"),
+        "{text}"
+    );
+
+    let fake = [&*library, &library, &cuda];
+    for (how, want) in [
+        ("init", "gpu: 4 cuInit: error 100"),
+        ("count", "gpu: 4 the driver is there, but no GPU"),
+        ("context", "gpu: 4 cuDevicePrimaryCtxRetain: error 2"),
+    ] {
+        let text = ask(fake, &[("FAKE_CUDA", how)]);
+        assert!(text.contains(want), "{text}");
+        assert!(
+            text.contains("load: 4 "),
+            "without a GPU nothing is loaded: {text}"
+        );
+    }
+
+    for how in ["null", "wild", "odd"] {
+        let text = ask(fake, &[("FAKE_TENSORRT", how)]);
+        assert!(text.contains("found: Fake 8.7"), "{text}");
+        assert!(text.contains("build: 7 no builder"), "{how}: {text}");
+        assert!(text.contains("load: 9 no runtime"), "{how}: {text}");
+    }
+    if ffi::product() == "TensorRT" {
+        // The fake calls TensorRT's logger by its place in the table of functions, which is elsewhere in RTX.
+        let text = ask(fake, &[("FAKE_TENSORRT", "logged")]);
+        let want = "load: 9 no runtime: CUDA initialization failure with error: 35";
+        assert!(text.contains(want), "{text}");
+    }
+}
+
+#[test]
+fn a_library_of_another_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let refusals = refusals(folder);
+    let cuda = fake_cuda(folder);
+    let (major, minor) = headers();
+    let rtx = ffi::product() != "TensorRT";
+    for (version, fits) in [
+        ((major - 1, 99), false),
+        ((major, minor - 1), false),
+        ((major, minor), true),
+        ((major, minor + 1), !rtx),
+        ((major + 1, minor), false),
+    ] {
+        let name = format!("lib{}.{}.so", version.0, version.1);
+        let library = fake_tensorrt(folder, &name, version);
+        let text = answers(&refusals, [&library, &library, &cuda], &[]);
+        if fits {
+            assert!(text.contains("open: 0"), "{version:?}: {text}");
+        } else {
+            let want = format!(
+                " is version {}.{}, this program was built for ",
+                version.0, version.1
+            );
+            assert!(text.contains("open: 2 ") && text.contains(&want), "{text}");
+        }
+    }
+}
+
+/// The program itself, with libraries of its own in the loader's path.
+fn poised(libraries: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_poised"))
+        .args(arguments)
+        .env("LD_LIBRARY_PATH", libraries)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+#[test]
+fn the_program_starts_without_cuda_and_says_what_is_missing() {
+    let empty = tempfile::tempdir().unwrap();
+    let (good, text) = poised(
+        empty.path(),
+        &["demo", "--seconds", "1", "--engine", "tensorrt"],
+    );
+    assert!(!good);
+    let (core, _) = ffi::libraries();
+    assert!(text.contains("inference.engine = \"tensorrt\": "), "{text}");
+    assert!(
+        text.contains(core) && text.contains("inference.tensorrt"),
+        "{text}"
+    );
+
+    let (good, text) = poised(empty.path(), &["engine", "build"]);
+    assert!(!good && text.contains(core), "{text}");
+
+    let cache = empty.path().join("engines");
+    let cache = cache.to_str().unwrap();
+    let (good, text) = poised(empty.path(), &["engine", "list", "--cache", cache]);
+    assert!(good && text.contains("no engines in"), "{text}");
+}
+
+#[test]
+fn the_program_takes_the_cpu_where_the_gpus_library_is_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (core, parser) = ffi::libraries();
+    let (major, minor) = headers();
+    fake_tensorrt(folder, core, (major, minor));
+    fake_tensorrt(folder, parser, (major, minor));
+    fake_cuda(folder);
+    // The GPU is there, so `auto` takes it; its library can neither load nor build, so every network stays on the CPU.
+    let config = folder.join("poised.toml");
+    let cache = folder.join("engines");
+    let text = format!("[inference]\ncache = {cache:?}\n");
+    std::fs::write(&config, text).unwrap();
+    let (good, text) = poised(folder, &["check", config.to_str().unwrap()]);
+    assert!(good, "{text}");
+    assert!(text.contains("on Fake, 8.7"), "{text}");
+    assert!(
+        text.contains("network: person loads and runs in tract"),
+        "{text}"
+    );
+    assert!(text.contains("to be built at the first start"), "{text}");
+
+    let config = config.to_str().unwrap();
+    let (good, text) = poised(folder, &["engine", "build", "--config", config]);
+    assert!(!good && text.contains("no builder"), "{text}");
+}
+
+/// The folder of NVIDIA's libraries for RTX, where this is built for them.
+fn rtx() -> Option<PathBuf> {
+    let folder = std::env::var_os("POISED_TENSORRT_LIBRARIES").map(PathBuf::from);
+    match folder {
+        Some(folder) if ffi::product() == "TensorRT for RTX" => {
+            println!(
+                "{} {}",
+                ffi::product(),
+                open_libraries(Some(&folder)).unwrap()
+            );
+            Some(folder)
+        }
+        _ => {
+            println!(
+                "skipped: not built for TensorRT for RTX, or POISED_TENSORRT_LIBRARIES not set (./dev rtx)"
+            );
+            None
+        }
+    }
+}
+
+/// Builds a network and gives the bytes of the engine.
+fn built(onnx: &[u8], shape: &[usize]) -> Result<usize, ffi::Failure> {
+    build_plan(onnx, shape, &mut |_| true).map(|plan| plan.bytes().len())
+}
+
+fn small(name: &str) -> Vec<u8> {
+    std::fs::read(root().join("tests/onnx").join(name)).unwrap()
+}
+
+#[test]
+fn every_network_is_parsed_and_built_by_nvidias_builder() {
+    if rtx().is_none() {
+        return;
+    }
+    // `./dev rtx` puts copies of the folders there, with the networks for fp16.
+    let models = std::env::var_os("POISED_TENSORRT_MODELS")
+        .map_or_else(|| root().join("models"), PathBuf::from);
+    let clock = Clock::live();
+    let mut count = 0;
+    for row in list(&models).unwrap() {
+        let folder = Folder::open(&row.folder).unwrap();
+        for precision in [Precision::Fp32, Precision::Fp16, Precision::Int8] {
+            let Some((_, onnx)) = folder.network_in(precision).unwrap() else {
+                continue;
+            };
+            let begun = clock.now();
+            let mut steps = 0;
+            let tell = &mut |_: poised::infer::relay::Progress<'_>| {
+                steps += 1;
+                true
+            };
+            let plan = build_plan(&onnx, &folder.description.input.shape, tell).unwrap();
+            println!(
+                "{} {}: {} bytes of ONNX, engine of {} bytes in {:.2} s, {steps} steps told",
+                folder.description.name,
+                precision.name(),
+                onnx.len(),
+                plan.bytes().len(),
+                clock.now().seconds_after(begun),
+            );
+            assert!(steps > 0);
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "{count} networks");
+}
+
+#[test]
+fn networks_brought_along_are_built_too() {
+    if rtx().is_none() {
+        return;
+    }
+    for (name, shape) in [
+        ("person.onnx", &[1, 3, 192, 144][..]),
+        ("finder.onnx", &[1, 3, 192, 192]),
+        ("simcc.onnx", &[1, 3, 64, 48]),
+        ("movenet.onnx", &[1, 32, 32, 3]),
+        ("yolo.onnx", &[1, 3, 64, 64]),
+        ("lifter.onnx", &[1, 27, 17, 4]),
+        ("symmetric.onnx", &[1, 3, 8, 8]),
+    ] {
+        let bytes = built(&small(name), shape).unwrap_or_else(|why| panic!("{name}: {why:?}"));
+        println!("{name}: engine of {bytes} bytes");
+    }
+}
+
+#[test]
+fn a_build_stops_when_asked_to() {
+    if rtx().is_none() {
+        return;
+    }
+    let folder = Folder::open(&root().join("models/person")).unwrap();
+    let mut steps = 0;
+    let failure = build_plan(
+        &folder.network,
+        &folder.description.input.shape,
+        &mut |progress| {
+            steps += 1;
+            assert!((0.0..=1.0).contains(&progress.done), "{progress:?}");
+            steps < 40
+        },
+    )
+    .err()
+    .unwrap();
+    assert_eq!(failure.status, Status::Cancelled);
+    assert!(steps >= 40, "{steps}");
+}
+
+#[test]
+fn what_cannot_be_built_is_refused_in_one_line() {
+    if rtx().is_none() {
+        return;
+    }
+    let whole = small("person.onnx");
+    let shape = [1, 3, 192, 144];
+    for (what, onnx, shape, status) in [
+        (
+            "half a file",
+            &whole[..whole.len() / 2],
+            &shape[..],
+            Status::Parse,
+        ),
+        ("no network", b"not onnx", &shape, Status::Parse),
+        (
+            "an unknown operator",
+            &small("unknown.onnx"),
+            &[1, 32, 32, 3],
+            Status::Parse,
+        ),
+        ("another shape", &whole, &[1, 3, 64, 64], Status::Parse),
+        (
+            "a zero point",
+            &small("asymmetric.onnx"),
+            &[1, 3, 8, 8],
+            Status::Parse,
+        ),
+    ] {
+        let failure = built(onnx, shape).unwrap_err();
+        println!("{what}: {}", failure.text);
+        assert_eq!(failure.status, status, "{what}: {failure:?}");
+        assert!(
+            !failure.text.is_empty() && !failure.text.contains('\n'),
+            "{what}"
+        );
+    }
+    // Without a GPU an engine is built but not loaded: it is refused, and nothing crashes.
+    if let Err(lack) = ffi::gpu() {
+        let plan = build_plan(&whole, &shape, &mut |_| true).unwrap();
+        let failure = ffi::LoadedEngine::load(plan.bytes()).err().unwrap();
+        assert_eq!(failure, lack);
+    }
+}
