@@ -3,6 +3,9 @@
 //!
 //! `./dev bench --bench adapt`; `benches/adapt_torch.py` takes the same step in `PyTorch`.
 
+#[path = "common/standing.rs"]
+mod standing;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
@@ -20,29 +23,9 @@ use poised::lift::model::{NetworkBackbone, open};
 use poised::lift::refine::{Detector, Memory, refine};
 use poised::lift::window::RayKeypoint;
 use poised::pose::HeadTag;
-use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
+use poised::skeleton::{KEYPOINTS, keypoints_of};
 use poised::sys::rt::thread_cpu_ns;
-
-/// A standing pose, metres, pelvis at the origin, y down.
-const STANDING: [[f32; 3]; JOINTS] = [
-    [0.0, 0.0, 0.0],
-    [-0.12, 0.0, 0.0],
-    [-0.12, 0.42, 0.02],
-    [-0.12, 0.84, 0.05],
-    [0.12, 0.0, 0.0],
-    [0.12, 0.42, 0.02],
-    [0.12, 0.84, 0.05],
-    [0.0, -0.25, 0.0],
-    [0.0, -0.5, 0.0],
-    [0.0, -0.6, -0.02],
-    [0.0, -0.7, -0.03],
-    [0.18, -0.48, 0.0],
-    [0.22, -0.2, 0.0],
-    [0.24, 0.05, -0.05],
-    [-0.18, -0.48, 0.0],
-    [-0.22, -0.2, 0.0],
-    [-0.24, 0.05, -0.05],
-];
+use standing::STANDING;
 
 /// Samples in a step, as [`poised::adapt`] takes them.
 const BATCH: usize = 32;

@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --bench semantics`; `benches/semantics_torch.py` runs the same encoders in `PyTorch`.
 
+#[path = "common/standing.rs"]
+mod standing;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,27 +23,7 @@ use poised::semantics::encoder::JointSamples;
 use poised::semantics::{DICTIONARY_FILE, open, open_completer};
 use poised::skeleton::{JOINTS, KEYPOINTS};
 use poised::sys::rt::thread_cpu_ns;
-
-/// A standing pose, metres, pelvis at the origin, y down.
-const STANDING: [[f32; 3]; JOINTS] = [
-    [0.0, 0.0, 0.0],
-    [-0.12, 0.0, 0.0],
-    [-0.12, 0.42, 0.02],
-    [-0.12, 0.84, 0.05],
-    [0.12, 0.0, 0.0],
-    [0.12, 0.42, 0.02],
-    [0.12, 0.84, 0.05],
-    [0.0, -0.25, 0.0],
-    [0.0, -0.5, 0.0],
-    [0.0, -0.6, -0.02],
-    [0.0, -0.7, -0.03],
-    [0.18, -0.48, 0.0],
-    [0.22, -0.2, 0.0],
-    [0.24, 0.05, -0.05],
-    [-0.18, -0.48, 0.0],
-    [-0.22, -0.2, 0.0],
-    [-0.24, 0.05, -0.05],
-];
+use standing::STANDING;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/dictionary")

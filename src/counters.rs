@@ -4,7 +4,7 @@
 //! Only atomics, so any thread may count without waiting and any may read.
 //! Counts only grow; whoever wants a rate subtracts two readings.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::capture::thread::CaptureCounters;
@@ -131,6 +131,33 @@ impl Timed {
     }
 }
 
+/// How much is left out on a machine that cannot keep up ([`crate::pipeline::load`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Level {
+    /// Nothing.
+    #[default]
+    Full,
+    /// The finder looks less often.
+    Saving,
+    /// And people are looked at in turn.
+    Turns,
+}
+
+impl Level {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Saving, Self::Turns];
+
+    /// Its word in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Saving => "saving",
+            Self::Turns => "turns",
+        }
+    }
+}
+
 /// What all threads count.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -151,6 +178,8 @@ pub struct Counters {
     drops: [Count; Drop::ALL.len()],
     timed: [Histogram; Timed::ALL.len()],
     people: AtomicU32,
+    level: AtomicU8,
+    busy_permille: AtomicU32,
     newest_capture_ns: AtomicU64,
 }
 
@@ -205,6 +234,25 @@ impl Counters {
         let people = u32::try_from(people).unwrap_or(u32::MAX);
         self.people.store(people, Ordering::Relaxed);
         self.newest_capture_ns.store(capture.0, Ordering::Relaxed);
+    }
+
+    /// Says how much the machine has to do.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a few at most; casts saturate"
+    )]
+    pub fn set_load(&self, level: Level, busy: f32) {
+        self.level.store(level as u8, Ordering::Relaxed);
+        let permille = (1e3 * busy) as u32;
+        self.busy_permille.store(permille, Ordering::Relaxed);
+    }
+
+    /// How much is left out, and which share of the time between two frames of the camera a frame takes.
+    pub fn load(&self) -> (Level, f64) {
+        let level = self.level.load(Ordering::Relaxed);
+        let busy = f64::from(self.busy_permille.load(Ordering::Relaxed)) * 1e-3;
+        (Level::ALL[usize::from(level)], busy)
     }
 
     /// People in the newest pose.

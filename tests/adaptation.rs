@@ -168,7 +168,7 @@ fn whoever_pulls_the_plug_finds_a_whole_generation() {
     let path = folder.path().join("front.adapted");
     state(1).write(&path, "networks").unwrap();
     let mut rng = fastrand::Rng::with_seed(1);
-    let (mut before, mut broken) = (0, 0);
+    let (mut before, mut broken, mut written) = (0, 0, 0);
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_writer_for_the_test_of_power_cuts"])
@@ -185,7 +185,12 @@ fn whoever_pulls_the_plug_finds_a_whole_generation() {
         let fill = found.steps as f32;
         assert!(found.mean.iter().all(|v| v.to_bits() == fill.to_bits()));
         before += u64::from(!path.exists());
+        written += u64::from(found.steps > 1);
     }
     println!("{KILLS} kills: {before} between two files, {broken} broken files");
+    assert!(
+        written > KILLS / 2,
+        "only {written} of {KILLS} writers lived long enough to write"
+    );
     assert_eq!(broken, 0, "a file that has its name is whole");
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
+#[path = "common/daemon.rs"]
+mod daemon;
+
 #[path = "common/data.rs"]
 mod data;
 
@@ -10,32 +13,17 @@ mod rtsp;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use daemon::poised;
 use serde_json::Value;
 
 use poised::clock::Clock;
 use poised::publish::ZenohConfig;
 use poised::publish::subscribe::{Received, Subscription};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_poised");
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn poised(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(arguments)
-        .current_dir(root())
-        .env("POISED_MODELS", root().join("models"))
-        .env_remove("RUST_LOG");
-    command
-}
 
 fn output(arguments: &[&str]) -> Output {
     poised(arguments).output().unwrap()
@@ -409,4 +397,18 @@ fn the_doctor_says_how_each_part_stands() {
         assert!(parts.contains(part), "{part} in {parts:?}");
     }
     assert!(output.status.success());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_without_a_word() {
+    let mut child = poised(&["dictionary", "show"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success(), "it was cut off");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.is_empty(), "{words}");
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 mod cddl;
+#[path = "common/daemon.rs"]
+mod daemon;
 mod samples;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cddl::{Schema, Value};
+use daemon::{eventually, session};
 use poised::capture::thread::CameraState;
 use poised::clock::{Clock, MonoNs};
-use poised::counters::{Counters, Drop};
+use poised::counters::{Counters, Drop, Level};
+use poised::infer::EngineStatus;
+use poised::infer::status::Building;
 use poised::limits::POSE_SLOTS;
 use poised::pipeline::slots::Queued;
 use poised::pose::PoseSample;
@@ -43,30 +48,6 @@ fn outlet(config: &ZenohConfig) -> Outlet {
         calibration: "fx = 600.0\n".into(),
     };
     Outlet::open(config, "front", documents, Clock::live().now()).unwrap()
-}
-
-/// A plain Zenoh session that knows nothing of ours but where `outlet` listens.
-fn reader(outlet: &Outlet) -> Session {
-    let mut config = zenoh::Config::default();
-    let endpoints = format!("{:?}", outlet.endpoints());
-    config
-        .insert_json5("connect/endpoints", &endpoints)
-        .unwrap();
-    config.insert_json5("listen/endpoints", "[]").unwrap();
-    config
-        .insert_json5("scouting/multicast/enabled", "false")
-        .unwrap();
-    zenoh::open(config).wait().unwrap()
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..1_500 {
-        if condition() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("not within 15 s: {what}");
 }
 
 type Inbox<T> = Arc<Mutex<Vec<T>>>;
@@ -121,7 +102,7 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
     let config = device("poses");
     let outlet = outlet(&config);
     let (subscription, poses) = subscribe(&towards(&outlet), &all_poses());
-    let plain = reader(&outlet);
+    let plain = session(outlet.endpoints());
     let healths = collect(&plain, config.key("front", "health"));
     let events = collect(&plain, config.key("front", "events"));
     eventually("both are connected", || outlet.peers() == 2);
@@ -133,6 +114,7 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
     let counters = Counters::default();
     let publishing = publisher(&clock, &counters, outlet);
     let mut slots = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(two_people);
+    counters.set_load(Level::Saving, 1.25);
     let (mut sender, receiver) = slots.split();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -194,6 +176,8 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
     assert_eq!(*health.at("people"), Value::Uint(2));
     assert_eq!(*health.at("peers"), Value::Uint(2));
     assert_eq!(*health.at("late"), Value::Uint(0));
+    assert_eq!(*health.at("load").at("level"), Value::Text("saving".into()));
+    assert_eq!(*health.at("load").at("busy"), Value::F32(1.25));
     assert_eq!(*health.at("camera_state"), Value::Text("opening".into()));
     plain.close().wait().unwrap();
 }
@@ -219,7 +203,7 @@ fn ask(session: &Session, key: &str) -> Vec<Result<(Vec<u8>, String), String>> {
 fn config_calibration_schema_names_and_last_pose_are_answered() {
     let config = device("answers");
     let outlet = outlet(&config);
-    let session = reader(&outlet);
+    let session = session(outlet.endpoints());
     eventually("the reader is connected", || outlet.peers() == 1);
     let ask = |leaf: &str| {
         let mut answers = ask(&session, &config.key("front", leaf));
@@ -263,7 +247,7 @@ fn config_calibration_schema_names_and_last_pose_are_answered() {
 fn the_alive_token_comes_and_goes_with_the_outlet() {
     let config = device("alive");
     let outlet = outlet(&config);
-    let session = reader(&outlet);
+    let session = session(outlet.endpoints());
     let kinds = Inbox::default();
     let into = Arc::clone(&kinds);
     session
@@ -390,6 +374,51 @@ fn publisher<'a>(clock: &'a Clock, counters: &'a Counters, outlet: Outlet) -> Pu
     Publisher::new(&config, "front", Arc::default(), clock, counters, outlet)
 }
 
+#[test]
+fn health_says_which_engine_runs_what_and_what_is_being_built() {
+    let config = device("engine");
+    let outlet = outlet(&config);
+    let session = session(outlet.endpoints());
+    let healths = collect(&session, config.key("front", "health"));
+    eventually("the reader is connected", || outlet.peers() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let engine = Arc::new(EngineStatus::new("tensorrt", "auto; on a GPU".into()));
+    engine.runs("finder", "tensorrt");
+    engine.runs("person", "tract");
+    engine.set_building(Some(Building {
+        network: "person",
+        phase: "layers".into(),
+        done: 0.5,
+        waiting: 1,
+    }));
+    let clock = Clock::standing(MonoNs(0));
+    let counters = Counters::default();
+    let publish = PublishConfig::default();
+    let publishing = Publisher::new(&publish, "front", engine, &clock, &counters, outlet);
+    let mut slots = Queued::<PoseSample, 2>::new(PoseSample::default);
+    let (_sender, receiver) = slots.split();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        rt::spawn(scope, "publish", move || publishing.run(receiver, stop)).unwrap();
+        clock.set(MonoNs(1_000_000_000));
+        eventually("a health", || !healths.lock().unwrap().is_empty());
+        stop.store(true, Ordering::Release);
+    });
+    let bytes = healths.lock().unwrap()[0].clone();
+    Schema::read(CDDL).check("health", &bytes).unwrap();
+    let mut health = Value::of(&bytes);
+    let text = |text: &str| Value::Text(text.into());
+    assert_eq!(*health.at("engine"), text("tract"));
+    assert_eq!(*health.at("engine_reason"), text("auto; on a GPU"));
+    assert_eq!(*health.at("networks").at("finder"), text("tensorrt"));
+    let mut build = health.at("engine_build").clone();
+    assert_eq!(*build.at("network"), text("person"));
+    assert_eq!(*build.at("phase"), text("layers"));
+    assert_eq!(*build.at("done"), Value::F32(0.5));
+    assert_eq!(*build.at("waiting"), Value::Uint(1));
+}
+
 /// Runs `work` with a publisher on a standing clock and gives what it counted.
 fn with_publisher(name: &str, work: impl FnOnce(&mut Publisher<'_>, &Clock)) -> Counters {
     let clock = Clock::standing(MonoNs(1_000_000_000));
@@ -445,7 +474,7 @@ fn putting_never_waits_for_anybody() {
 fn what_happens_to_the_camera_is_an_event_once() {
     let config = device("camera");
     let outlet = outlet(&config);
-    let session = reader(&outlet);
+    let session = session(outlet.endpoints());
     let events = collect(&session, config.key("front", "events"));
     let healths = collect(&session, config.key("front", "health"));
     eventually("the reader is connected", || outlet.peers() == 1);

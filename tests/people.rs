@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use poised::calibration::{Calibration, Distortion, Origin};
 use poised::clock::MonoNs;
 use poised::frame::{Frame, FrameMeta, PixelFormat};
-use poised::infer::{Engine, InferError, Lap, PeopleNet, PeopleSettings, Seen};
+use poised::infer::{Engine, InferError, Lap, PeopleNet, PeopleSettings, Seen, Spare};
 use poised::pose::{BoxPx, People};
+use poised::track::{TrackConfig, TrackedPeople, Tracker};
 use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
 
 const WIDTH: usize = 384;
@@ -198,6 +199,47 @@ fn no_more_people_than_asked_for() {
         .validate()
         .is_err()
     );
+}
+
+#[test]
+fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
+    let mut net = top_down(PeopleSettings::default());
+    net.spare(Spare {
+        finder: true,
+        looks: 2,
+    });
+    let mut tracker = Tracker::new(TrackConfig::default());
+    let (mut people, mut known) = (People::new(), TrackedPeople::new());
+    let mut seen_at = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+    let mut finder_ran = Vec::new();
+    for step in 0..60_u16 {
+        let x = usize::from(step) / 2;
+        let places = [
+            (50 + x, 70),
+            (150 + x, 70),
+            (250 + x, 70),
+            (100, 214),
+            (300, 214),
+        ];
+        let seen = net.step(&frame(&places), &camera(), &mut people).unwrap();
+        assert_eq!((seen.regions, seen.waiting, seen.let_go), (5, 3, 0));
+        if seen.finder_ran {
+            finder_ran.push(step);
+        }
+        let time = MonoNs(u64::from(step) * 33_333_333);
+        tracker.update_partly(time, &people, &mut known);
+        for person in &known {
+            let id = usize::try_from(person.id).unwrap();
+            assert!(id <= 5, "step {step}: nobody new has come");
+            seen_at[id - 1].push(step);
+        }
+    }
+    assert_eq!(finder_ran, [0, 30], "a third as often");
+    for (id, steps) in (1..).zip(seen_at) {
+        let longest = steps.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(longest <= Some(3), "{id} waited {longest:?} frames");
+        assert!(steps.len() >= 18, "{id} was seen {} times", steps.len());
+    }
 }
 
 #[test]
@@ -432,7 +474,8 @@ fn movenet_sees_the_labelled_person() {
                 Seen {
                     finder_ran: false,
                     regions: 1,
-                    let_go: 0
+                    let_go: 0,
+                    waiting: 0,
                 },
                 1
             )

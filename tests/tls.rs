@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use poised::adapt::control::Control;
 use poised::clock::Clock;
 use poised::counters::Counters;
 use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
@@ -113,16 +114,25 @@ fn device(folder: &Path) -> ZenohConfig {
     }
 }
 
+/// The device of the example and where it listens; the reason where no certificates can be made.
+fn secured(folder: &Path) -> Result<(ZenohConfig, String), String> {
+    certificates(folder)?;
+    let config = device(folder);
+    let endpoint = config.listen.as_ref().unwrap()[0].clone();
+    Ok((config, endpoint))
+}
+
 #[test]
 fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    if let Err(reason) = certificates(folder) {
-        eprintln!("skipped: {reason}");
-        return;
-    }
-    let config = device(folder);
-    let endpoint = config.listen.as_ref().unwrap()[0].clone();
+    let (config, endpoint) = match secured(folder) {
+        Ok(secured) => secured,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
     let clock = Clock::live();
     let counters = Counters::default();
     let outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
@@ -199,19 +209,22 @@ fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
 }
 
 #[test]
-fn only_the_kiosk_may_send_hints() {
+fn only_the_kiosk_may_send_hints_and_control() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    if let Err(reason) = certificates(folder) {
-        eprintln!("skipped: {reason}");
-        return;
-    }
-    let config = device(folder);
-    let endpoint = config.listen.as_ref().unwrap()[0].clone();
+    let (config, endpoint) = match secured(folder) {
+        Ok(secured) => secured,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
     let clock = Arc::new(Clock::live());
     let mut outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
     let hints = Arc::new(Hints::new(vec!["squat".into()], Arc::clone(&clock)));
     outlet.hear_hints(Arc::clone(&hints)).unwrap();
+    let control = Arc::new(Control::default());
+    outlet.hear_control(Arc::clone(&control)).unwrap();
     let hint = [
         &[0xA2, 0x65][..],
         b"label",
@@ -222,14 +235,15 @@ fn only_the_kiosk_may_send_hints() {
         &[0x02],
     ]
     .concat();
+    let freeze = [&[0xA1, 0x67][..], b"command", &[0x66], b"freeze"].concat();
 
     let say = |name: &str| {
         let session = reader(folder, &endpoint, name).unwrap();
         for _ in 0..10 {
-            session
-                .put("poised/clinic/kiosk-3/front/hint", hint.clone())
-                .wait()
-                .unwrap();
+            for (leaf, bytes) in [("hint", &hint), ("control", &freeze)] {
+                let key = format!("poised/clinic/kiosk-3/front/{leaf}");
+                session.put(key, bytes.clone()).wait().unwrap();
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
         session.close().wait().unwrap();
@@ -245,7 +259,9 @@ fn only_the_kiosk_may_send_hints() {
         (0, 0),
         "neither taken nor refused: not heard"
     );
+    assert_eq!((control.take(), control.refused()), (None, 0));
     say("kiosk");
     assert!(hints.counts().0 > 0, "{:?}", hints.counts());
     assert_eq!(hints.take().unwrap().entry, 0);
+    assert_eq!(control.take(), Some(poised::adapt::Command::Freeze));
 }

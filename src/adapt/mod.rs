@@ -504,10 +504,9 @@ impl Adapter {
 
     /// Every tenth of a second a real frame is kept; every fourth of them only the guard sees.
     fn keep_frame(&mut self, sight: &Sight) {
-        if self
-            .kept_at
-            .is_some_and(|last| sight.time.since(last) < FRAME_EVERY)
-        {
+        // A clock that was set back must not keep frames out until it has caught up.
+        let soon = |last: MonoNs| sight.time >= last && sight.time.since(last) < FRAME_EVERY;
+        if self.kept_at.is_some_and(soon) {
             return;
         }
         self.kept_at = Some(sight.time);
@@ -555,6 +554,9 @@ impl Adapter {
             return false;
         }
         self.step();
+        if self.report.mode == Mode::Waiting {
+            self.report.mode = Mode::Learning;
+        }
         self.owed -= 1.0;
         self.echoes_owed = ECHOES_A_STEP;
         true
@@ -709,7 +711,11 @@ impl Adapter {
                 self.held_frames.clear();
                 self.judged = 0;
                 self.refusals = 0;
-                self.use_factory(Mode::Waiting)
+                self.report.finding = None;
+                let head = self.use_factory(Mode::Waiting);
+                // What is forgotten cannot be rolled back to.
+                self.earlier = None;
+                head
             }
             Command::RollBack => {
                 let mut head = Head::clone(self.earlier.as_ref()?);
@@ -743,8 +749,7 @@ impl Adapter {
     pub fn resume(&mut self, state: &State) {
         self.trainer.resume(&state.mean, state.steps);
         self.report.generation = state.generation;
-        // The first decision comes as soon as there is evidence.
-        self.judged = state.steps.saturating_sub(DECIDE_EVERY);
+        self.judged = state.steps;
         self.surroundings.resume(state.up, state.noise);
     }
 }

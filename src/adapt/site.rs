@@ -29,7 +29,8 @@ const UP_SPAN: f32 = 3000.0;
 /// Poses before the mean trunk says which way is up.
 const UP_MIN: f32 = 60.0;
 
-/// Share of the offsets that echoes have: half of them is the lifter's own doing.
+/// Share of the offsets that echoes have. What the poses miss is partly the network's bias and partly the
+/// lifter's own doing; none and all were tried as well (docs/accuracy.md).
 const OFFSET_SHARE: f32 = 0.6;
 
 /// Observations over which offsets are averaged at most: half a minute.

@@ -21,7 +21,7 @@ use crate::clock::{Clock, MonoNs};
 use crate::lift::head::Head;
 use crate::pipeline::mailbox::{Mailbox, Put};
 use crate::pipeline::slots::Receiver;
-use crate::sys::rt::thread_cpu_ns;
+use crate::sys::rt::{stand_back, thread_cpu_ns};
 
 /// Longest sleep of the thread; a sight wakes it earlier.
 const WAIT: Duration = Duration::from_millis(20);
@@ -98,6 +98,9 @@ impl Worker {
 
     /// Learns until `ended` is set, then writes what was learned.
     pub fn run(mut self, mut sights: Receiver<'_, Sight>, clock: &Clock, ended: &AtomicBool) {
+        if let Err(error) = stand_back() {
+            log::debug!("learning keeps its priority: {error}");
+        }
         let mut budget_s = SAVED_MAX_S;
         let mut last = clock.now();
         loop {

@@ -23,6 +23,7 @@ mod service;
 mod watch;
 
 use clap::{Parser, Subcommand};
+use poised::sys::pipe;
 
 /// Where a person's joints are: camera frames in, metric 3D poses out over Zenoh.
 #[derive(Debug, Parser)]
@@ -62,6 +63,22 @@ enum Command {
     Man(man::Options),
 }
 
+impl Command {
+    /// Whether it only prints, so that it may end with whoever reads it. The others hold sessions, films and
+    /// files that want a farewell.
+    const fn only_prints(&self) -> bool {
+        matches!(
+            self,
+            Self::Check(_)
+                | Self::Eval(_)
+                | Self::Dictionary(_)
+                | Self::Models(_)
+                | Self::Doctor(_)
+                | Self::Man(_)
+        )
+    }
+}
+
 impl Arguments {
     /// The log level asked for on the command line.
     pub const fn log_level(&self) -> ::log::LevelFilter {
@@ -79,6 +96,9 @@ impl Arguments {
 ///
 /// Whatever kept the command from doing it; [`exit::code`] maps it to an exit code.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.command.only_prints() {
+        pipe::end_with_the_reader();
+    }
     match arguments.command {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),

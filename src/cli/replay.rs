@@ -25,6 +25,7 @@ use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser};
 use poised::pose::PoseSample;
 use poised::record::{self, Recorder, Recording};
 use poised::settings::Settings;
+use poised::sys::rt::process_cpu_ns;
 
 use super::poses::PosesFile;
 use super::report::{Report, Tally};
@@ -103,7 +104,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut frame = Frame::with_room(mode.width_px, mode.height_px);
     let mut sample = PoseSample::default();
     let mut tally = Tally::default();
-    let started = timer.now();
+    let (started, cpu_ns) = (timer.now(), process_cpu_ns());
     while options.frames.is_none_or(|most| tally.frames() < most) {
         if !next_frame(camera.as_mut(), &mut frame, &counters)? {
             break;
@@ -124,7 +125,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let elapsed = timer.now().since(started);
     progress.finish_and_clear();
     outputs.finish()?;
-    let report = Report::of(&tally, &counters, estimator.engine(), elapsed);
+    let report = Report::of(&tally, &counters, estimator.engine(), elapsed).with_cpu_since(cpu_ns);
     report.print(options.json)
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use poised::counters::{Counters, Timed};
 use poised::pose::PoseSample;
-use poised::sys::rt::resident_bytes;
+use poised::sys::rt::{process_cpu_ns, resident_bytes};
 
 /// Figures of a run. What does not apply is left out.
 #[derive(Debug, Default, Serialize)]
@@ -22,6 +22,9 @@ pub struct Report {
     pub people: u32,
     /// Frames passed over because a newer one was there.
     pub dropped: u64,
+    /// Processor milliseconds a frame, all threads of this process, loading left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<f64>,
     /// Resident memory at the end, megabytes (10^6).
     pub rss_mb: f64,
     /// Mean milliseconds a frame in each stage.
@@ -109,6 +112,14 @@ impl Tally {
 }
 
 impl Report {
+    /// With the processor time since `begun_ns`, a reading of [`process_cpu_ns`].
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub fn with_cpu_since(mut self, begun_ns: u64) -> Self {
+        let spent_ms = (process_cpu_ns() - begun_ns) as f64 * 1e-6;
+        self.cpu_ms = Some(round(spent_ms / self.frames.max(1) as f64));
+        self
+    }
+
     /// The figures of a run that took `elapsed`.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn of(tally: &Tally, counters: &Counters, engine: &'static str, elapsed: Duration) -> Self {
@@ -178,6 +189,9 @@ impl Report {
             .map(|(name, ms)| format!("{name} {ms} ms"))
             .collect();
         println!("a frame: {}", stages.join(", "));
+        if let Some(cpu) = self.cpu_ms {
+            println!("{cpu} ms of processor time a frame, all threads");
+        }
         if let (Some(published), Some(received)) = (self.published, self.received) {
             println!("{published} messages published, {received} received");
         }

@@ -29,6 +29,6 @@ mod vision;
 
 pub use engine::{Engine, EngineError, InferenceConfig};
 pub use network::{InferError, Input, Network, TensorSpec};
-pub use people::{Lap, PeopleNet, PeopleSettings, Seen};
+pub use people::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
 pub use status::EngineStatus;
 pub use vision::{Verified, VerifyRow, VisionNet, verify};

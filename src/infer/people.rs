@@ -17,7 +17,7 @@ use super::decode::{Found, FoundBox, Placed};
 use super::engine::Engine;
 use super::network::InferError;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
-use super::regions::{Region, Regions, UNCONFIRMED_MAX, box_of, join};
+use super::regions::{Region, Regions, UNCONFIRMED_MAX, box_of, in_turn, join};
 use super::vision::VisionNet;
 use crate::calibration::Calibration;
 use crate::config::{ConfigError, check};
@@ -32,6 +32,9 @@ use crate::track::similarity;
 /// newcomer waits at most a third of a second at 30 Hz, and the finder costs a
 /// tenth of its time per frame.
 pub const FINDER_EVERY: u32 = 10;
+
+/// How many times fewer looks the finder takes where it is spared: a newcomer waits a second at 30 Hz.
+const SPARED: u32 = 3;
 
 /// Two detections whose keypoints are more alike than this are one person.
 const SAME_POSE: f32 = 0.7;
@@ -102,6 +105,25 @@ pub enum Lap {
     Decode,
 }
 
+/// What is left out of frames on a machine that cannot keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spare {
+    /// Whether the finder looks a third as often.
+    pub finder: bool,
+    /// Most people looked at in one frame; the others wait for their turn.
+    pub looks: usize,
+}
+
+/// Nothing is left out.
+impl Default for Spare {
+    fn default() -> Self {
+        Self {
+            finder: false,
+            looks: PEOPLE_MAX,
+        }
+    }
+}
+
 /// What one frame came to, beside the people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -111,6 +133,8 @@ pub struct Seen {
     pub regions: usize,
     /// Boxes let go: nobody there, the same person twice, or outside the lens.
     pub let_go: usize,
+    /// Boxes whose turn comes in a later frame ([`Spare::looks`]).
+    pub waiting: usize,
 }
 
 /// A frame to its people. Owns its networks, buffers and what it remembers of
@@ -120,6 +144,7 @@ pub struct PeopleNet {
     finder: Option<VisionNet>,
     person: VisionNet,
     settings: PeopleSettings,
+    spare: Spare,
     preprocess: Preprocess,
     grid: LensGrid,
     /// People of the frame before, where the next frame is to be searched for them.
@@ -179,6 +204,7 @@ impl PeopleNet {
             finder,
             person,
             settings,
+            spare: Spare::default(),
             followed: Regions::new(),
             size_px: (0, 0),
             expected: 0,
@@ -191,6 +217,11 @@ impl PeopleNet {
     /// Name of the engine that runs the person network.
     pub fn engine(&self) -> &'static str {
         self.person.engine()
+    }
+
+    /// From now on leaves this out.
+    pub fn spare(&mut self, spare: Spare) {
+        self.spare = spare;
     }
 
     /// Forgets everybody, as after a camera was opened anew.
@@ -282,6 +313,7 @@ impl PeopleNet {
             finder_ran: false,
             regions: self.found.len(),
             let_go: self.found.len() - people.len(),
+            waiting: 0,
         })
     }
 
@@ -296,7 +328,14 @@ impl PeopleNet {
         let finder_ran = self.find(frame, &mut regions, lap)?;
         regions.truncate(self.settings.people_max);
         let mut next = Regions::new();
-        for region in &regions {
+        let turn = in_turn(&regions, self.spare.looks);
+        let mut waiting = 0;
+        for (region, turn) in regions.iter().zip(turn) {
+            if !turn {
+                waiting += 1;
+                let _ = next.push(region.left_waiting());
+                continue;
+            }
             if let Some(person) = self.look(frame, camera, region, lap)?
                 && (region.unconfirmed <= UNCONFIRMED_MAX || person.score >= SURE)
                 && !people.iter().any(|other| is_same(other, &person))
@@ -317,7 +356,8 @@ impl PeopleNet {
         Ok(Seen {
             finder_ran,
             regions: regions.len(),
-            let_go: regions.len() - people.len(),
+            let_go: regions.len() - waiting - people.len(),
+            waiting,
         })
     }
 
@@ -329,7 +369,8 @@ impl PeopleNet {
         lap: &mut dyn FnMut(Lap),
     ) -> Result<bool, InferError> {
         let lost = regions.len() < self.expected;
-        let due = self.frames_since_finder >= self.settings.finder_every_frames - 1;
+        let factor = if self.spare.finder { SPARED } else { 1 };
+        let due = self.frames_since_finder >= factor * self.settings.finder_every_frames - 1;
         self.frames_since_finder = self.frames_since_finder.saturating_add(1);
         if !(regions.is_empty() || lost || due) {
             return Ok(false);

@@ -36,6 +36,10 @@ const GROWTH_MAX: f32 = 0.2;
 /// visible to be followed on. It misses people who lie or are half hidden.
 pub const UNCONFIRMED_MAX: u8 = 1;
 
+/// Looks after which somebody waits for a turn as all others do: until then the tracker may not have
+/// given an id.
+const FAMILIAR: u8 = 3;
+
 /// A place to look at in the next frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Region {
@@ -47,6 +51,10 @@ pub struct Region {
     pub velocity: (f32, f32),
     /// Looks of the finder in a row that passed over this person.
     pub unconfirmed: u8,
+    /// Frames in a row in which this person was not looked at ([`in_turn`]).
+    pub waited: u8,
+    /// Looks at this person, up to [`FAMILIAR`].
+    pub looks: u8,
 }
 
 /// Regions of one frame.
@@ -78,6 +86,7 @@ impl Region {
     /// grown by half of it, since people also stop.
     pub fn after(bounds: &BoxPx, before: &Region) -> Self {
         let ((x, y), (old_x, old_y)) = (bounds.centre(), before.bounds.centre());
+        let frames = before.frames();
         let room = grown(
             &before.expected(),
             GROWTH_MAX * before.bounds.width().max(before.bounds.height()),
@@ -91,20 +100,38 @@ impl Region {
         let side = bounds.width().max(bounds.height());
         // A jump of half a person is a new crop, not a movement.
         let velocity = (
-            (x - old_x).clamp(-0.25 * side, 0.25 * side),
-            (y - old_y).clamp(-0.25 * side, 0.25 * side),
+            (x - old_x).clamp(-0.25 * side, 0.25 * side) / frames,
+            (y - old_y).clamp(-0.25 * side, 0.25 * side) / frames,
         );
         Self {
             bounds: *bounds,
             score: 1.0,
             velocity,
             unconfirmed: before.unconfirmed,
+            waited: 0,
+            looks: FAMILIAR.min(before.looks + 1),
+        }
+    }
+
+    /// Frames since the last look at this person.
+    fn frames(&self) -> f32 {
+        1.0 + f32::from(self.waited)
+    }
+
+    /// The region of somebody who has to wait for another frame.
+    pub fn left_waiting(&self) -> Self {
+        Self {
+            waited: self.waited.saturating_add(1),
+            ..*self
         }
     }
 
     /// Where to look for this person now.
     pub fn expected(&self) -> BoxPx {
-        let (dx, dy) = self.velocity;
+        let (dx, dy) = (
+            self.velocity.0 * self.frames(),
+            self.velocity.1 * self.frames(),
+        );
         let (grow_x, grow_y) = (0.5 * dx.abs(), 0.5 * dy.abs());
         BoxPx {
             left: self.bounds.left + dx - grow_x,
@@ -113,6 +140,20 @@ impl Region {
             bottom: self.bounds.bottom + dy + grow_y,
         }
     }
+}
+
+/// Whose turn it is, where only `looks` of the regions can be looked at: who is new, then who has waited longest.
+pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
+    let mut order: Vec<usize, PEOPLE_MAX> = (0..regions.len()).collect();
+    order.sort_unstable_by_key(|&place| {
+        let region = &regions[place];
+        (region.looks == FAMILIAR, u8::MAX - region.waited, place)
+    });
+    let mut turn = [false; PEOPLE_MAX];
+    for &place in order.iter().take(looks) {
+        turn[place] = true;
+    }
+    turn
 }
 
 /// Joins what the finder found to the people followed: a box on a followed
@@ -149,6 +190,8 @@ pub fn join(regions: &mut Regions, found: impl Iterator<Item = (BoxPx, f32)>) {
                 score,
                 velocity: (0.0, 0.0),
                 unconfirmed: 0,
+                waited: 0,
+                looks: 0,
             };
             // Full: the people already followed come first.
             let _ = regions.push(fresh);
@@ -218,10 +261,8 @@ mod tests {
     #[test]
     fn a_region_goes_on_with_the_movement() {
         let before = Region {
-            bounds: bounds(100.0, 50.0, 40.0, 100.0),
-            score: 1.0,
             velocity: (0.0, 0.0),
-            unconfirmed: 0,
+            ..followed(bounds(100.0, 50.0, 40.0, 100.0))
         };
         let region = Region::after(&bounds(110.0, 50.0, 40.0, 100.0), &before);
         assert_eq!(region.velocity, (10.0, 0.0));
@@ -234,12 +275,7 @@ mod tests {
     fn the_finder_steadies_whom_we_follow_and_adds_whom_we_do_not() {
         let mut regions = Regions::new();
         regions
-            .push(Region {
-                bounds: bounds(100.0, 100.0, 100.0, 200.0),
-                score: 1.0,
-                velocity: (3.0, 0.0),
-                unconfirmed: 0,
-            })
+            .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
             .unwrap();
         let found = [
             (bounds(110.0, 100.0, 100.0, 220.0), 0.9),
@@ -262,7 +298,50 @@ mod tests {
             score: 1.0,
             velocity: (3.0, 0.0),
             unconfirmed: 0,
+            waited: 0,
+            looks: FAMILIAR,
         }
+    }
+
+    #[test]
+    fn everybody_has_a_turn_and_who_is_new_comes_first() {
+        let mut regions: Regions = (0_u8..7)
+            .map(|i| followed(bounds(f32::from(i) * 200.0, 50.0, 80.0, 200.0)))
+            .collect();
+        regions[6].looks = 0;
+        let mut looked = [0; PEOPLE_MAX];
+        for _ in 0..6 {
+            let turn = in_turn(&regions, 3);
+            assert_eq!(turn.iter().filter(|turn| **turn).count(), 3);
+            for (place, turn) in turn.into_iter().enumerate().take(7) {
+                let region = regions[place];
+                regions[place] = if turn {
+                    looked[place] += 1;
+                    Region::after(&region.bounds.clone(), &region)
+                } else {
+                    region.left_waiting()
+                };
+            }
+            assert!(regions.iter().all(|region| region.waited <= 2));
+        }
+        assert_eq!(looked[..7], [3, 3, 2, 2, 2, 2, 4]);
+        // With room for all nobody waits.
+        assert_eq!(in_turn(&regions, PEOPLE_MAX)[..7], [true; 7]);
+    }
+
+    #[test]
+    fn whoever_waits_is_looked_for_where_the_movement_leads() {
+        let still = Region {
+            velocity: (0.0, 0.0),
+            ..followed(bounds(100.0, 50.0, 40.0, 100.0))
+        };
+        let moving = Region::after(&bounds(104.0, 50.0, 40.0, 100.0), &still);
+        assert_eq!(moving.velocity, (4.0, 0.0));
+        let waited = moving.left_waiting().left_waiting();
+        assert_eq!(waited.expected(), bounds(110.0, 50.0, 52.0, 100.0));
+        // Three frames later it is seen twelve pixels on: as fast as before.
+        let after = Region::after(&bounds(116.0, 50.0, 40.0, 100.0), &waited);
+        assert_eq!((after.velocity, after.waited), ((4.0, 0.0), 0));
     }
 
     #[test]

@@ -22,7 +22,9 @@ use crate::clock::{Clock, MonoNs};
 use crate::counters::{Counters, Drop, Timed};
 use crate::error::StartError;
 use crate::frame::Frame;
-use crate::infer::{Engine, InferError, InferenceConfig, Lap, PeopleNet, PeopleSettings};
+use crate::infer::{
+    Engine, InferError, InferenceConfig, Lap, PeopleNet, PeopleSettings, Seen, Spare,
+};
 use crate::lift::head::Head;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::window::rays_of;
@@ -239,21 +241,28 @@ impl Poser {
         out.people.clear();
         let people = people_of(recorded);
         let mut watch = Stopwatch::start(timer);
-        self.step(recorded.capture, camera, &people, &mut watch, counters, out);
+        let seen = (&people, true);
+        self.step(recorded.capture, camera, seen, &mut watch, counters, out);
         counters.estimated.add(1);
     }
 
-    /// Takes the people of the frame of `time` and adds their poses to `out`.
+    /// Takes the people of the frame of `time`, and whether everybody was looked at, and adds their poses to `out`.
     fn step(
         &mut self,
         time: MonoNs,
         camera: &Calibration,
-        detections: &People,
+        (detections, whole): (&People, bool),
         watch: &mut Stopwatch<'_>,
         counters: &Counters,
         out: &mut PoseSample,
     ) {
-        self.track(time, detections);
+        if whole {
+            self.tracker.update(time, detections, &mut self.tracked);
+        } else {
+            self.tracker
+                .update_partly(time, detections, &mut self.tracked);
+        }
+        self.begin_frame(time);
         counters.timed(Timed::Track).add(watch.lap());
         let (mut lift, mut name) = (Duration::ZERO, Duration::ZERO);
         for place in 0..self.tracked.len() {
@@ -281,11 +290,15 @@ impl Poser {
     /// Follows the people of the frame of `time`.
     pub fn track(&mut self, time: MonoNs, detections: &People) -> &TrackedPeople {
         self.tracker.update(time, detections, &mut self.tracked);
+        self.begin_frame(time);
+        &self.tracked
+    }
+
+    fn begin_frame(&mut self, time: MonoNs) {
         if let Some(semantics) = &mut self.semantics {
             semantics.begin_frame(time);
         }
         self.sights.clear();
-        &self.tracked
     }
 
     /// Lifts the person at `place` of those who were tracked in the frame of `time`.
@@ -439,6 +452,11 @@ impl Estimator {
         Some(hints)
     }
 
+    /// From now on leaves this out of frames.
+    pub fn spare(&mut self, spare: Spare) {
+        self.people.spare(spare);
+    }
+
     /// Forgets where people were, as after the camera was opened anew. Ids stay given.
     pub fn reset(&mut self) {
         self.people.reset();
@@ -449,7 +467,7 @@ impl Estimator {
         &self.detections
     }
 
-    /// Takes a frame and fills `out`. `timer` only measures how long the parts
+    /// Takes a frame, fills `out` and says what was looked at. `timer` only measures how long the parts
     /// take; it has no say in the result.
     ///
     /// # Errors
@@ -462,7 +480,7 @@ impl Estimator {
         timer: &Clock,
         counters: &Counters,
         out: &mut PoseSample,
-    ) -> Result<(), InferError> {
+    ) -> Result<Seen, InferError> {
         let meta = &frame.meta;
         out.frame_sequence = meta.sequence;
         out.capture = meta.capture;
@@ -472,7 +490,8 @@ impl Estimator {
 
         let mut watch = Stopwatch::start(timer);
         let (mut find, mut keypoints) = (None, Duration::ZERO);
-        self.people
+        let seen = self
+            .people
             .step_timed(frame, camera, &mut self.detections, &mut |lap| {
                 let took = watch.lap();
                 match lap {
@@ -489,14 +508,9 @@ impl Estimator {
             .timed(Timed::Keypoints)
             .add(keypoints + watch.lap());
 
-        self.poser.step(
-            meta.capture,
-            camera,
-            &self.detections,
-            &mut watch,
-            counters,
-            out,
-        );
+        let people = (&self.detections, seen.waiting == 0);
+        self.poser
+            .step(meta.capture, camera, people, &mut watch, counters, out);
         counters.estimated.add(1);
         if let Some(beside) = &mut self.beside {
             let Beside {
@@ -509,17 +523,10 @@ impl Estimator {
             other.capture = meta.capture;
             (other.width_px, other.height_px) = (meta.width_px, meta.height_px);
             other.people.clear();
-            poser.step(
-                meta.capture,
-                camera,
-                &self.detections,
-                &mut watch,
-                counters,
-                other,
-            );
+            poser.step(meta.capture, camera, people, &mut watch, counters, other);
             tell(other);
         }
-        Ok(())
+        Ok(seen)
     }
 }
 

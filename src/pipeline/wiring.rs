@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::estimate::Estimator;
+use super::load::{Load, Work};
 use super::slots::{Newest, Queued, Sender, Taker};
 use crate::adapt::Sight;
 use crate::adapt::thread::{Link, Worker};
@@ -203,6 +204,7 @@ fn estimate_loop(
     let Context {
         clock, counters, ..
     } = *context;
+    let mut load = Load::default();
     loop {
         counters.estimate_beats.add(1);
         if context.stop.load(Ordering::Acquire) {
@@ -222,11 +224,18 @@ fn estimate_loop(
         match poses.free() {
             None => counters.dropped(Drop::PublisherFull, 1),
             Some(mut sample) => {
-                if estimator
-                    .step(&frame, calibration, clock, counters, &mut sample)
-                    .is_err()
-                {
-                    counters.dropped(Drop::EstimateFailed, 1);
+                let begun = clock.now();
+                match estimator.step(&frame, calibration, clock, counters, &mut sample) {
+                    Ok(seen) => {
+                        let work = Work {
+                            took: clock.now().since(begun),
+                            looks: seen.regions - seen.waiting,
+                            waiting: seen.waiting,
+                        };
+                        estimator.spare(load.take(&frame.meta, work));
+                        counters.set_load(load.level(), load.busy());
+                    }
+                    Err(_) => counters.dropped(Drop::EstimateFailed, 1),
                 }
                 poses.put(sample);
                 if let Some(learner) = &mut learner {

@@ -192,7 +192,7 @@ pub fn health(
     let newest = counters.newest_capture();
     let stages = ["captured", "estimated", "published"];
 
-    let mut out = Out::message(HEALTH_SCHEMA, 22);
+    let mut out = Out::message(HEALTH_SCHEMA, 23);
     out.stamp(stamp);
     out.key("uptime_s").float(uptime_s);
     out.key("interval_s").float(seconds);
@@ -227,6 +227,9 @@ pub fn health(
             (CameraState::Opening, _) => "opening",
             (CameraState::Lost, _) => "lost",
         });
+    let (level, busy) = counters.load();
+    out.key("load").map(2);
+    out.key("level").text(level.name()).key("busy").float(busy);
     put_engine(&mut out, health.engine);
     match health.rss_bytes {
         Some(bytes) => out.key("rss_bytes").uint(bytes),

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "clock_gettime, statvfs and adjtimex have no safe wrapper in the standard library"
+    reason = "clock_gettime, setpriority, statvfs and adjtimex have no safe wrapper in the standard library"
 )]
 
 use std::ffi::CString;
@@ -23,6 +23,11 @@ pub fn thread_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// Processor time of the whole process in nanoseconds, all threads together.
+pub fn process_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
@@ -33,6 +38,22 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     let status = unsafe { libc::clock_gettime(clock, &raw mut now) };
     debug_assert_eq!(status, 0, "every Linux has this clock");
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Gives the calling thread the lowest priority: on a machine with too much to do it gets what the others leave.
+///
+/// # Errors
+///
+/// The system does not allow it; the thread goes on as it was.
+pub fn stand_back() -> io::Result<()> {
+    const LOWEST: libc::c_int = 19;
+    // SAFETY: three integers; nought means the calling thread, and no memory of ours is touched.
+    let status = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) };
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Starts a named thread in a scope.

@@ -189,6 +189,16 @@ impl Tracker {
     /// that have an id. A frame whose time does not lie after the previous one's
     /// gives nobody and is counted.
     pub fn update(&mut self, time: MonoNs, people: &People, tracked: &mut TrackedPeople) {
+        self.step(time, people, true, tracked);
+    }
+
+    /// As [`Tracker::update`], of a frame in which not everybody was looked at: that somebody without
+    /// an id is not in it says nothing.
+    pub fn update_partly(&mut self, time: MonoNs, people: &People, tracked: &mut TrackedPeople) {
+        self.step(time, people, false, tracked);
+    }
+
+    fn step(&mut self, time: MonoNs, people: &People, whole: bool, tracked: &mut TrackedPeople) {
         tracked.clear();
         if let Some(last) = self.last {
             if last.since(time) >= OTHER_CLOCK {
@@ -208,7 +218,7 @@ impl Tracker {
         for place in assigned.iter().flatten() {
             seen[*place] = true;
         }
-        self.let_go(time, seen);
+        self.let_go(time, seen, whole);
         for (detection, place) in detections.iter().zip(assigned) {
             let place = place.unwrap_or_else(|| self.new_place(time, &seen));
             seen[place] = true;
@@ -255,11 +265,11 @@ impl Tracker {
         similarities
     }
 
-    /// Ends tracks that were not seen: at once before they have an id, else after `keep_s`.
-    fn let_go(&mut self, time: MonoNs, seen: [bool; TRACKS_MAX]) {
+    /// Ends tracks that were not seen: after `keep_s`; before they have an id with the first whole frame.
+    fn let_go(&mut self, time: MonoNs, seen: [bool; TRACKS_MAX], whole: bool) {
         for (slot, seen) in self.tracks.iter_mut().zip(seen) {
             let ends = slot.as_ref().is_some_and(|track| {
-                track.id.is_none() || seconds(time, track.seen) > self.config.keep_s
+                whole && track.id.is_none() || seconds(time, track.seen) > self.config.keep_s
             });
             if !seen && ends {
                 *slot = None;

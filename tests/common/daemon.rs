@@ -55,6 +55,11 @@ impl Daemon {
 
     /// The same in a folder that is there already.
     pub fn start_in(folder: tempfile::TempDir, device: &str, more: &str) -> Self {
+        Self::filming("", folder, device, more)
+    }
+
+    /// The same before another scene: lines of `[camera.synthetic]`.
+    pub fn filming(scene: &str, folder: tempfile::TempDir, device: &str, more: &str) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -62,7 +67,7 @@ impl Daemon {
         let path: PathBuf = folder.path().join("poised.toml");
         let more = more.replace("$FOLDER", folder.path().to_str().unwrap());
         let text = format!(
-            "[camera]\nname = \"front\"\n[camera.synthetic]\nwidth_px = 320\nheight_px = 240\n\
+            "[camera]\nname = \"front\"\n[camera.synthetic]\nwidth_px = 320\nheight_px = 240\n{scene}\
              [zenoh]\nsite = \"test\"\ndevice = \"{device}\"\nlisten = [\"{address}\"]\n{more}"
         );
         std::fs::write(&path, text).unwrap();
@@ -90,17 +95,21 @@ impl Daemon {
 
     /// A session connected with it.
     pub fn session(&self) -> Session {
-        let mut config = zenoh::Config::default();
-        let endpoints = format!("[{:?}]", self.address);
-        config
-            .insert_json5("connect/endpoints", &endpoints)
-            .unwrap();
-        config.insert_json5("listen/endpoints", "[]").unwrap();
-        config
-            .insert_json5("scouting/multicast/enabled", "false")
-            .unwrap();
-        zenoh::open(config).wait().unwrap()
+        session(std::slice::from_ref(&self.address))
     }
+}
+
+/// A plain session that knows nothing but where to connect.
+pub fn session(endpoints: &[String]) -> Session {
+    let mut config = zenoh::Config::default();
+    for (key, value) in [
+        ("connect/endpoints", format!("{endpoints:?}").as_str()),
+        ("listen/endpoints", "[]"),
+        ("scouting/multicast/enabled", "false"),
+    ] {
+        config.insert_json5(key, value).unwrap();
+    }
+    zenoh::open(config).wait().unwrap()
 }
 
 /// Waits until something is so.
