@@ -80,14 +80,14 @@ impl Runtime {
             return Err(format!("{} is not version 1", path.display()));
         };
         let mut kept = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
-        let environment = match &*kept {
-            Some(environment) => environment.clone(),
-            None => {
-                let named = builder.with_name("poised").with_telemetry(false);
-                let made = named.build().map_err(|error| one_line(&error))?;
-                kept.insert(made).clone()
-            }
+        let environment = if let Some(environment) = &*kept {
+            environment.clone()
+        } else {
+            let named = builder.with_name("poised").with_telemetry(false);
+            let made = named.build().map_err(|error| one_line(&error))?;
+            kept.insert(made).clone()
         };
+        drop(kept);
         Ok(Self {
             environment,
             minor,
