@@ -1,7 +1,7 @@
 /* A driver without a GPU behind it, for tests: libcuda.so.1 as far as the shim uses it.
  *
- * FAKE_CUDA says how it fails: "init" (cuInit), "count" (no device), "context"; else it has one GPU, whose memory is
- * the processor's. */
+ * FAKE_CUDA says how it fails: "init" (cuInit), "count" (no device), "context"; else it has one GPU, which shares the
+ * processor's memory as a Jetson's does, but for "integrated". */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +38,8 @@ int cuDeviceGetName(char *name, int bytes, int device) {
 
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
-    *value = attribute == 75 ? 8 : attribute == 76 ? 7 : 1;
+    /* 75 and 76: compute capability; 18: shares the processor's memory. */
+    *value = attribute == 75 ? 8 : attribute == 76 ? 7 : !fails("integrated");
     return 0;
 }
 
