@@ -390,9 +390,8 @@ fn in_a_process_with_pretended_libraries() {
         "tract",
         "serves while the engine is built"
     );
-    let image: Vec<f32> = (0_u16..)
-        .map(|at| f32::from(at % 251))
-        .take(3 * 192 * 144)
+    let image: Vec<f32> = (0..3 * 192 * 144_u32)
+        .map(|at| f32::from(u8::try_from(at % 251).unwrap()))
         .collect();
     let outputs = network.outputs().iter();
     let mut out: Vec<Vec<f32>> = outputs.map(|spec| vec![0.0; spec.count()]).collect();
