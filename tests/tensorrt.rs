@@ -216,6 +216,50 @@ fn the_whole_way_through_the_shim_leaks_and_oversteps_nothing() {
 }
 
 #[test]
+fn the_whole_way_through_the_shim_on_an_emulated_arm64() {
+    const TOOLS: [&str; 3] = [
+        "aarch64-linux-gnu-gcc",
+        "aarch64-linux-gnu-g++",
+        "qemu-aarch64-static",
+    ];
+    let there = |tool: &&str| Command::new(tool).arg("--version").output().is_ok();
+    if !TOOLS.iter().all(there) {
+        println!("skipped: {TOOLS:?} are wanted");
+        return;
+    }
+    let [cc, cxx, emulator] = TOOLS;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (shim, headers) = ("src/infer/tensorrt", env!("POISED_TENSORRT_HEADERS"));
+    let (own, include) = (format!("-I{shim}"), format!("-I{shim}/include"));
+    let source = format!("{shim}/shim.cpp");
+    let driver = compiled(cc, folder, "runs.o", &[&own, "-c", "tests/tensorrt/runs.c"]);
+    let driver = driver.to_str().unwrap();
+    let arguments = ["-std=c++17", &include, &own, "-isystem", headers];
+    let runs = [&arguments[..], &[&source, driver, "-ldl"]].concat();
+    let runs = compiled(cxx, folder, "runs", &runs);
+    let pretend = ["-shared", "-fPIC", "tests/tensorrt/pretend_tensorrt.cpp"];
+    let pretend = [&arguments[..], &pretend].concat();
+    let library = compiled(cxx, folder, "libpretend.so", &pretend);
+    let cuda = ["-shared", "-fPIC", "tests/tensorrt/fake_cuda.c"];
+    let cuda = compiled(cc, folder, "libcuda.so.1", &cuda);
+    for how in ["", "integrated"] {
+        let output = Command::new(emulator)
+            .args(["-L", "/usr/aarch64-linux-gnu"])
+            .args([&runs, &library, &library, &cuda])
+            .env("FAKE_CUDA", how)
+            .env("PRETEND_NETWORKS", "8=x u8 in 1,12;y f32 out 1,20")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("all well"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_library_of_another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

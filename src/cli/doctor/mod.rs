@@ -281,6 +281,23 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "tensorrt"))]
+    fn an_engine_that_the_machine_has_and_the_build_has_not_is_a_lack() {
+        let config = InferenceConfig::default();
+        let said = |version| -> Vec<String> {
+            let findings = engines(&config, version);
+            findings.iter().map(Finding::to_string).collect()
+        };
+        let lines = said(Some("10.3.0")).join("\n");
+        assert!(
+            lines.contains("LACKING  engine   TensorRT 10.3.0"),
+            "{lines}"
+        );
+        assert!(lines.contains("--features tensorrt"), "{lines}");
+        assert!(!said(None).join("\n").contains("LACKING"));
+    }
+
+    #[test]
     fn a_wrong_configuration_is_said_and_the_rest_is_looked_at() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("poised.toml");
