@@ -75,7 +75,7 @@ impl Runtime {
                 path.display()
             ));
         }
-        let builder = ort::init_from(path).map_err(|error| one_line(&error))?;
+        let builder = ort::init_from(path).map_err(|error| words(&error))?;
         let Some(minor) = probed else {
             return Err(format!("{} is not version 1", path.display()));
         };
@@ -117,6 +117,16 @@ impl Runtime {
         };
         Ok(Box::new(Arc::new(plan).state()?))
     }
+}
+
+/// What the system's loader or the crate says of a library.
+fn words(error: &ort::LoadDynamicError) -> String {
+    if let ort::LoadDynamicError::Dlopen { error, .. } = error
+        && let Some(source) = std::error::Error::source(error)
+    {
+        return one_line(&source);
+    }
+    one_line(error)
 }
 
 /// A network, read-only.
