@@ -169,6 +169,12 @@ fn build(
     cache: &Cache,
     tell: &mut dyn FnMut(Progress<'_>) -> bool,
 ) -> Result<Box<dyn Network>, BuildError> {
+    // The same network may be loaded twice before the first of them is built.
+    if let Ok(plan) = cache.read(key)
+        && let Ok(network) = wanted.load(&plan)
+    {
+        return Ok(network);
+    }
     let plan = build_plan(onnx, &wanted.inputs[0].shape, tell).map_err(|failure| match failure
         .status
     {
