@@ -63,6 +63,8 @@ struct There {
     engine: Engine,
     name: String,
     tolerance: f32,
+    /// Where it keeps what it builds.
+    _cache: tempfile::TempDir,
 }
 
 impl There {
@@ -92,8 +94,8 @@ impl There {
 fn engines() -> Vec<There> {
     let needed = std::env::var("POISED_NEED_ENGINE").unwrap_or_default();
     let mut there = Vec::new();
-    let cache = tempfile::tempdir().unwrap();
     for row in ROWS {
+        let cache = tempfile::tempdir().unwrap();
         let name = format!("{:?} {}", row.choice, row.precision.name()).to_lowercase();
         let config = InferenceConfig {
             engine: row.choice,
@@ -106,6 +108,7 @@ fn engines() -> Vec<There> {
                 engine,
                 name,
                 tolerance: row.tolerance,
+                _cache: cache,
             }),
             Err(error) => {
                 assert!(!name.starts_with(&needed) || needed.is_empty(), "{error}");

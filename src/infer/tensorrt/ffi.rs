@@ -308,8 +308,8 @@ extern "C" fn forward_progress(
 ) -> i32 {
     // Unwinding into C++ would end the process; a teller that panics stops the build.
     let go_on = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: `context` is the Teller that `build` borrows for as long as the build runs; TensorRT tells one step
-        // at a time, and the shim does not go on before this returns.
+        // SAFETY: `context` is the Teller that `build` borrows for as long as the build runs; the shim calls once at a
+        // time, whichever thread TensorRT tells it from.
         let teller = unsafe { &mut *context.cast::<Teller<'_>>() };
         // SAFETY: the shim calls with a text that ends with a zero byte and lives during the call.
         let phase = unsafe { CStr::from_ptr(phase) }.to_string_lossy();

@@ -138,12 +138,15 @@ class Progress final : public nvinfer1::IProgressMonitor {
             done = done_;
             steps = steps_;
         }
+        // The builder tells from several threads at once; whoever listens hears one after the other.
+        std::lock_guard<std::mutex> lock(telling_);
         if (options_.progress && !options_.progress(options_.context, phase ? phase : "", done, steps)) {
             cancelled = true;
         }
     }
 
     const trt_build_options &options_;
+    std::mutex telling_;
     std::mutex mutex_;
     char outermost_[64] = "";
     int32_t done_ = 0;

@@ -62,7 +62,7 @@ typedef struct {
 } trt_tensor;
 
 /* Told what the builder is at, and that `done` of `steps` of the whole are done. Return 0 to cancel. Comes from any
- * thread, and must not unwind. */
+ * thread, one call after the other, and must not unwind. */
 typedef int32_t (*trt_progress)(void *context, const char *phase, int32_t done, int32_t steps);
 
 typedef struct {
