@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use poised::calibration::{ros_yaml, toml_file};
 use poised::capture::convert::{jpeg_into, jpeg_size};
 use poised::capture::files::png_into;
+use poised::eval::clips;
 use poised::lift::head::Head;
 use poised::limits::LIFT_FEATURES;
 use poised::models::Description;
@@ -90,6 +91,28 @@ pub fn dictionary(bytes: &[u8]) -> bool {
 /// Whatever is called a recording.
 pub fn recording(bytes: &[u8]) -> bool {
     Recording::from_bytes(bytes, Path::new("fuzz.poses")).is_ok()
+}
+
+/// Whatever is called an index of recorded clips.
+pub fn clips_index(text: &str) -> bool {
+    clips::parse_index(text.as_bytes(), Path::new("fuzz/index.json")).is_ok()
+}
+
+/// Whatever is called a recorded clip; and one that is read has finite numbers, and
+/// detections no larger than the pixels it may have.
+pub fn clip(bytes: &[u8]) -> bool {
+    let Ok(frames) = clips::parse_clip(bytes, 30.0, Path::new("fuzz.safetensors")) else {
+        return false;
+    };
+    for frame in &frames {
+        for detection in frame.detections() {
+            assert!(detection.bounds.area().is_finite());
+        }
+        for joint in frame.people.iter().flat_map(|p| p.truth.joints_camera_m) {
+            assert!(joint.is_finite(), "{joint}");
+        }
+    }
+    true
 }
 
 /// Whatever a camera or a folder calls a JPEG or a PNG; and one that decodes has

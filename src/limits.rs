@@ -105,6 +105,18 @@ pub const ENGINE_HEADER_BYTES_MAX: usize = 4096;
 /// megabytes; a Jetson shares this memory with the processor.
 pub const GPU_WORKSPACE_BYTES: u64 = 256 << 20;
 
+/// Clips of one index: a data set has hundreds.
+pub const CLIPS_MAX: usize = 4096;
+
+/// Largest index of clips read, in bytes: the most clips of 2 kB each.
+pub const CLIPS_INDEX_BYTES_MAX: u64 = 8 << 20;
+
+/// Longest clip, in seconds: single precision still tells times a quarter of a millisecond apart.
+pub const CLIP_S_MAX: f64 = 3600.0;
+
+/// Largest file of a clip read, in bytes: an hour of eight people at 30 Hz is 382 MB.
+pub const CLIP_FILE_BYTES_MAX: u64 = 512 << 20;
+
 const _: () = assert!(
     FRAME_SLOTS >= 3,
     "capture and estimate each hold one, one waits"

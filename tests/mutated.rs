@@ -288,6 +288,50 @@ fn a_changed_recording_is_read_or_refused() {
 }
 
 #[test]
+fn a_changed_index_of_clips_is_read_or_refused() {
+    let index = r#"[{"id": "a", "group": "g", "subject": "s", "file": "a.safetensors", "fps": 29.97,
+        "keypoints": "detected", "convention": "SMPL", "actions": ["walk"],
+        "camera": {"width_px": 640, "height_px": 480,
+        "intrinsics": {"fx_px": 500.0, "fy_px": 501.0, "cx_px": 319.5, "cy_px": 239.5},
+        "distortion": {"model": "plumb_bob", "k1": -0.2, "k2": 0.03, "p1": 0.0, "p2": 0.0, "k3": 0.0},
+        "mount": {"height_m": 2.0, "down_deg": 20.0, "roll_deg": 1.5}}},
+        {"id": "b", "group": "h", "subject": "s", "file": "b.safetensors", "fps": 30,
+        "keypoints": "projected", "convention": "ours", "camera": {"width_px": 64, "height_px": 48,
+        "intrinsics": {"fx_px": 90, "fy_px": 90, "cx_px": 31.5, "cy_px": 23.5},
+        "distortion": {"model": "none"}}}]"#;
+    mutate(&[index.into()], 10_000, true, text(targets::clips_index));
+}
+
+#[test]
+fn a_changed_clip_is_read_or_refused() {
+    use safetensors::{Dtype, tensor::TensorView};
+    let floats = |count: usize| -> Vec<u8> { 0.75_f32.to_le_bytes().repeat(count) };
+    let (keypoints, joints) = (floats(3 * 2 * 17 * 3), floats(3 * 2 * 17 * 3));
+    let times: Vec<u8> = [0.0_f32, 0.03, 0.07]
+        .iter()
+        .flat_map(|time| time.to_le_bytes())
+        .collect();
+    let ones = vec![1; 3 * 2 * 17];
+    let view = |dtype, shape: &[usize], data| TensorView::new(dtype, shape.to_vec(), data).unwrap();
+    let tensors = [
+        ("keypoints", view(Dtype::F32, &[3, 2, 17, 3], &keypoints)),
+        ("joints", view(Dtype::F32, &[3, 2, 17, 3], &joints)),
+        ("known", view(Dtype::U8, &[3, 2, 17], &ones)),
+        ("visible", view(Dtype::U8, &[3, 2, 17], &ones)),
+        ("time_s", view(Dtype::F32, &[3], &times)),
+    ];
+    let whole = safetensors::serialize(tensors, None).unwrap();
+    for end in 0..whole.len() {
+        assert!(
+            !targets::clip(&whole[..end]),
+            "{end} of {} bytes",
+            whole.len()
+        );
+    }
+    mutate(&[whole], 5_000, false, targets::clip);
+}
+
+#[test]
 fn a_changed_image_decodes_whole_or_is_refused() {
     let mut png = Vec::new();
     let mut encoder = png::Encoder::new(&mut png, 64, 64);

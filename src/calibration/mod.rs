@@ -236,6 +236,13 @@ impl Calibration {
         Ok(self)
     }
 
+    /// The same camera, hanging nobody knows how.
+    #[must_use]
+    pub fn without_mount(mut self) -> Self {
+        self.mount = None;
+        self
+    }
+
     /// How the camera hangs, where that is known.
     pub fn mount(&self) -> Option<&Mount> {
         self.mount.as_ref()

@@ -256,7 +256,7 @@ fn compare_with_shipped(
 }
 
 /// The drawn camera's lens, which is known.
-fn calibration_of(config: &SyntheticConfig) -> Result<Calibration, StartError> {
+pub fn calibration_of(config: &SyntheticConfig) -> Result<Calibration, StartError> {
     let scene = Scene::new(config)?;
     let lens = scene.intrinsics();
     Ok(Calibration::new(

@@ -1,7 +1,7 @@
 //! `poised eval`: the accuracy table.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,24 +10,28 @@ use poised::config::ConfigError;
 use poised::error::StartError;
 use poised::eval::scenario::Scenario;
 use poised::eval::table::{Row, Table};
-use poised::eval::{self, Method, Plan, motion};
+use poised::eval::{self, ClipsPlan, Method, Plan, clips, motion};
 use poised::pipeline::estimate::EstimateConfig;
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// Index of labelled motion; docs/motion-format.md describes it.
+    #[arg(long, required_unless_present = "clips", conflicts_with = "clips")]
+    motions: Option<PathBuf>,
+    /// Folder of recorded clips, in place of motion and simulation; docs/clips-format.md describes it.
     #[arg(long)]
-    motions: PathBuf,
+    clips: Option<PathBuf>,
     /// Scenarios in place of those that ship.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "clips")]
     scenarios: Option<PathBuf>,
-    /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all.
+    /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all of these;
+    /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none to compare labels.
     #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
     /// Fixes all that is drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Take every n-th motion only.
+    /// Take every n-th motion or clip only.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
     /// Where the networks are.
@@ -49,8 +53,29 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(directory) = &options.models {
         config.models.directory.clone_from(directory);
     }
+    let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
+    let table = match (&options.motions, &options.clips) {
+        (_, Some(folder)) => of_clips(options, folder, config, methods.clone(), &names)?,
+        (Some(index), None) => of_motions(options, index, config, methods.clone(), &names)?,
+        (None, None) => unreachable!("the arguments ask for one of them"),
+    };
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&table)?);
+    } else {
+        print_table(&table);
+    }
+    Ok(())
+}
+
+fn of_motions(
+    options: &Options,
+    index: &Path,
+    config: EstimateConfig,
+    methods: Vec<Method>,
+    names: &[&str],
+) -> anyhow::Result<Table> {
     let scenarios = Scenario::read(options.scenarios.as_deref()).map_err(StartError::from)?;
-    let motions = motion::read(&options.motions)?
+    let motions = motion::read(index)?
         .into_iter()
         .step_by(options.every as usize)
         .collect();
@@ -64,14 +89,33 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let progress = progress(plan.streams() as u64, options.json);
     let sums = eval::run(&plan, || progress.inc(1))?;
     progress.finish_and_clear();
-    let names: Vec<&str> = plan.methods.iter().map(|method| method.name()).collect();
-    let table = Table::of(options.seed, &names, &plan.scenarios, &sums);
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&table)?);
-    } else {
-        print_table(&table);
-    }
-    Ok(())
+    Ok(Table::of(
+        options.seed,
+        names,
+        &plan.scenarios,
+        plan.motions.len() as u64,
+        &sums,
+    ))
+}
+
+fn of_clips(
+    options: &Options,
+    folder: &Path,
+    config: EstimateConfig,
+    methods: Vec<Method>,
+    names: &[&str],
+) -> anyhow::Result<Table> {
+    let clips = clips::read(folder, options.every as usize)?;
+    let plan = ClipsPlan {
+        config,
+        methods,
+        clips,
+        seed: options.seed,
+    };
+    let progress = progress(plan.clips.len() as u64, options.json);
+    let sums = eval::run_clips(&plan, || progress.inc(1))?;
+    progress.finish_and_clear();
+    Ok(Table::of_clips(options.seed, names, &plan.clips, &sums))
 }
 
 /// The methods of the names given, each once.
@@ -85,7 +129,8 @@ fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
                 return Err(ConfigError::Value {
                     key: "--methods",
                     value: name.clone(),
-                    want: "factory, latent, floor, complete or all",
+                    want: "factory, 2d, cycle, latent, floor, complete, replay, semantic, \
+                           semantic:floor, semantic:true, semantic:shuffled, semantic:none or all",
                 });
             }
         };
@@ -107,12 +152,22 @@ fn progress(length: u64, json: bool) -> ProgressBar {
 }
 
 fn print_table(table: &Table) {
+    let what = if table.keypoints.is_empty() {
+        "motions"
+    } else {
+        "clips"
+    };
     println!(
-        "{} motions, {} frames, seed {}; millimetres\n",
+        "{} {what}, {} frames, seed {}; millimetres",
         table.motions, table.frames, table.seed
     );
+    for (group, sources) in &table.keypoints {
+        let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
+        println!("{group}: keypoints {}", names.join(", "));
+    }
+    println!();
     println!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
+        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
         "scenario",
         "method",
         "MPJPE",
@@ -137,7 +192,7 @@ fn line(row: &Row) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
     let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
     format!(
-        "{:<10} {:<9} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
+        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
         row.scenario,
         row.method,
         number(row.mpjpe_mm),

@@ -23,7 +23,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
                 _ => CONFIG,
             };
         }
-        if cause.is::<poised::eval::motion::MotionError>() {
+        if cause.is::<poised::eval::motion::MotionError>()
+            || cause.is::<poised::eval::clips::ClipsError>()
+        {
             return NO_INPUT;
         }
         if cause.is::<poised::capture::CaptureError>() {

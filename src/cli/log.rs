@@ -11,8 +11,11 @@ use log::{Level, LevelFilter};
 /// journal's business there.
 pub fn start(level: LevelFilter) {
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    // Zenoh's orchestrator warns of peers that are not there yet, which is nothing to worry about.
     let filter = env_logger::Env::default().default_filter_or(match level {
-        LevelFilter::Info => "info,zenoh=warn,tract_core=warn",
+        LevelFilter::Info => {
+            "info,zenoh=warn,zenoh::net::runtime::orchestrator=error,tract_core=warn"
+        }
         LevelFilter::Debug => "info,poised=debug",
         _ => "debug,poised=trace",
     });

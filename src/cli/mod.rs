@@ -5,6 +5,7 @@
     reason = "what a command was asked for goes to standard output"
 )]
 
+mod bench;
 mod check;
 mod demo;
 mod dictionary;
@@ -50,6 +51,8 @@ enum Command {
     Eval(eval::Options),
     /// Build, show, query or teach the dictionary of actions.
     Dictionary(dictionary::Options),
+    /// Measure what a frame costs on this machine.
+    Bench(bench::Options),
     /// List or verify the installed networks.
     Models(models::Options),
     /// Build, list or remove the engines that are kept for a GPU.
@@ -70,6 +73,7 @@ impl Command {
         matches!(
             self,
             Self::Check(_)
+                | Self::Bench(_)
                 | Self::Eval(_)
                 | Self::Dictionary(_)
                 | Self::Models(_)
@@ -106,6 +110,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Replay(options) => replay::run(&options),
         Command::Eval(options) => eval::run(&options),
         Command::Dictionary(options) => dictionary::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Models(options) => models::run(&options),
         Command::Engine(options) => engine::run(&options),
         Command::Doctor(options) => doctor::run(&options),

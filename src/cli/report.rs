@@ -137,13 +137,7 @@ impl Report {
             people: u32::try_from(tally.people_most).unwrap_or(u32::MAX),
             dropped: counters.drops_total(),
             rss_mb: round(resident_bytes().unwrap_or_default() as f64 * 1e-6),
-            stages_ms: Timed::ALL
-                .iter()
-                .filter_map(|part| {
-                    let reading = counters.timed(*part).read();
-                    (reading.count() > 0).then(|| (part.name(), round(reading.total_ms() / frames)))
-                })
-                .collect(),
+            stages_ms: stages_ms(counters, frames),
             engine,
             frames_with_people: tally.with_people,
             tracks: tally.ids.len() as u64,
@@ -200,6 +194,15 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Mean milliseconds a frame in each stage that took part.
+pub fn stages_ms(counters: &Counters, frames: f64) -> BTreeMap<&'static str, f64> {
+    let took = |part: &Timed| {
+        let reading = counters.timed(*part).read();
+        (reading.count() > 0).then(|| (part.name(), round(reading.total_ms() / frames)))
+    };
+    Timed::ALL.iter().filter_map(took).collect()
 }
 
 /// Three digits after the point: what these figures are good for.

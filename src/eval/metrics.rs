@@ -21,6 +21,15 @@ const ANGLES: [(usize, usize, usize); 8] = [
     (11, 8, 12),
 ];
 
+/// The joints that are known.
+pub fn kept(joints: &[Vec3; JOINTS], known: &[bool; JOINTS]) -> heapless::Vec<Vec3, JOINTS> {
+    let pairs = joints.iter().zip(known);
+    pairs
+        .filter(|(_, known)| **known)
+        .map(|(j, _)| *j)
+        .collect()
+}
+
 /// Mean joint error after both roots were moved to the origin (MPJPE, "protocol 1").
 pub fn mpjpe_mm(estimate: &[Vec3], root: Vec3, truth: &[Vec3], true_root: Vec3) -> f64 {
     mean(
@@ -103,14 +112,20 @@ impl Similarity {
 }
 
 /// Mean absolute difference of joint angles, degrees: knees, elbows, hips, shoulders.
-/// An angle at a bone without length is none and is left out; `None` where all are.
-pub fn angle_deg(estimate: &[Vec3; JOINTS], truth: &[Vec3; JOINTS]) -> Option<f64> {
+/// An angle at a bone without length, or of a joint that is not known, is none and is left
+/// out; `None` where all are.
+pub fn angle_deg(
+    estimate: &[Vec3; JOINTS],
+    truth: &[Vec3; JOINTS],
+    known: &[bool; JOINTS],
+) -> Option<f64> {
     let angle = |pose: &[Vec3; JOINTS], (at, a, b): (usize, usize, usize)| {
         f64::from((pose[a] - pose[at]).angle_between(pose[b] - pose[at])).to_degrees()
     };
     mean(
         ANGLES
             .iter()
+            .filter(|(at, a, b)| known[*at] && known[*a] && known[*b])
             .map(|which| (angle(estimate, *which) - angle(truth, *which)).abs())
             .filter(|difference| difference.is_finite()),
     )
@@ -128,14 +143,19 @@ pub fn symmetry_mm(pose: &[Vec3; JOINTS]) -> f64 {
 }
 
 /// Mean difference of the joints' accelerations, millimetres per frame squared:
-/// second differences over three frames in a row, roots at the origin.
-pub fn accel_mm(estimate: [&[Vec3; JOINTS]; 3], truth: [&[Vec3; JOINTS]; 3]) -> f64 {
+/// second differences over three frames in a row, roots at the origin, of the joints
+/// that are `known` in all three. `None` where none is.
+pub fn accel_mm(
+    estimate: [&[Vec3; JOINTS]; 3],
+    truth: [&[Vec3; JOINTS]; 3],
+    known: &[bool; JOINTS],
+) -> Option<f64> {
     let second = |p: [&[Vec3; JOINTS]; 3], j: usize| {
         let at = |k: usize| p[k][j] - p[k][0];
         at(2) - 2.0 * at(1) + at(0)
     };
-    mean((1..JOINTS).map(|j| f64::from((second(estimate, j) - second(truth, j)).length()) * MM))
-        .unwrap_or_default()
+    let joints = (1..JOINTS).filter(|j| known[*j]);
+    mean(joints.map(|j| f64::from((second(estimate, j) - second(truth, j)).length()) * MM))
 }
 
 /// Radius in units of the per-axis standard deviation that holds 90 % of a
@@ -160,6 +180,8 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: [bool; JOINTS] = [true; JOINTS];
 
     fn pose() -> [Vec3; JOINTS] {
         std::array::from_fn(|j| {
@@ -218,18 +240,33 @@ mod tests {
         let still = pose();
         let mut jump = still;
         jump[4].z += 0.016;
-        assert!(accel_mm([&still; 3], [&still; 3]) < 1e-6);
-        let error = accel_mm([&still, &jump, &still], [&still; 3]);
+        assert!(accel_mm([&still; 3], [&still; 3], &ALL).unwrap() < 1e-6);
+        let error = accel_mm([&still, &jump, &still], [&still; 3], &ALL).unwrap();
         assert!((error - 2.0).abs() < 1e-3, "{error}");
     }
 
     #[test]
     fn a_bent_knee_is_seen_in_the_angles() {
         let truth = pose();
-        assert!(angle_deg(&truth, &truth).unwrap() < 1e-3);
+        assert!(angle_deg(&truth, &truth, &ALL).unwrap() < 1e-3);
         let mut bent = truth;
         bent[3] = bent[2] + Vec3::new(0.0, 0.0, 0.4);
-        assert!(angle_deg(&bent, &truth).unwrap() > 0.5);
+        assert!(angle_deg(&bent, &truth, &ALL).unwrap() > 0.5);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_compared() {
+        let truth = pose();
+        let mut known = ALL;
+        known[3] = false;
+        let mut off = truth;
+        off[3] += Vec3::splat(9.0);
+        assert!(angle_deg(&off, &truth, &known).unwrap() < 1e-3);
+        assert!(accel_mm([&truth, &off, &truth], [&truth; 3], &known).unwrap() < 1e-6);
+        let (own, other) = (kept(&off, &known), kept(&truth, &known));
+        assert_eq!(own.len(), JOINTS - 1);
+        assert!(pa_mpjpe_mm(&own, &other).unwrap() < 0.01);
+        assert_eq!(accel_mm([&truth; 3], [&truth; 3], &[false; JOINTS]), None);
     }
 
     #[test]
@@ -238,10 +275,10 @@ mod tests {
         let point = [Vec3::ONE; JOINTS];
         assert_eq!(pa_mpjpe_mm(&point, &truth), None);
         assert_eq!(pa_mpjpe_mm(&truth, &point), None);
-        assert_eq!(angle_deg(&point, &truth), None);
+        assert_eq!(angle_deg(&point, &truth, &ALL), None);
         // One bone without length spoils only the angles it takes part in.
         let mut short = truth;
         short[3] = short[2];
-        assert!(angle_deg(&short, &truth).unwrap() < 1e-3);
+        assert!(angle_deg(&short, &truth, &ALL).unwrap() < 1e-3);
     }
 }

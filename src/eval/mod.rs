@@ -6,50 +6,44 @@
 //!  motions of a person ─▶ simulate (scenario) ─▶ Poser (tracks, lifter, meaning) ─▶ metrics ─▶ rows
 //! ```
 //!
+//! Recorded clips ([`clips`]) take the place of motions and simulation where there are any: keypoints
+//! of real images, joints that were measured.
+//!
 //! A person's motions come one after the other at one site, as a device would see
 //! them; what is learned in one is there in the next.
 //!
 //! `docs/accuracy.md` says what each column is.
 
+pub mod clips;
 pub mod metrics;
 pub mod motion;
 pub mod recordings;
 pub mod scenario;
+pub mod score;
 pub mod simulate;
 pub mod table;
 
+mod way;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use glam::Vec3;
-
-use crate::adapt;
-use crate::calibration::Calibration;
+use crate::clock::MonoNs;
 use crate::error::StartError;
-use crate::lift::Estimate;
-use crate::pipeline::estimate::{EstimateConfig, Poser};
-use crate::pose::{JointState, People};
-use crate::skeleton::JOINTS;
-use crate::sys::rt::{spawn, thread_cpu_ns};
-use crate::track::smooth::OneEuroConfig;
+use crate::limits::PEOPLE_MAX;
+use crate::pipeline::estimate::EstimateConfig;
+use crate::sys::rt::spawn;
 
-use metrics::{RADIUS_90, accel_mm, angle_deg, mpjpe_mm, pa_mpjpe_mm, symmetry_mm};
+use clips::Clip;
 use motion::Motion;
 use scenario::Scenario;
-use simulate::{Moment, Stream, stream};
-use table::{Score, Sums};
+use score::Past;
+use simulate::{Stream, stream};
+use table::Sums;
+use way::{Followed, Way};
 
 /// Threads that share people and scenarios. Two: what the smallest device has.
 const THREADS: usize = 2;
-
-/// The smoothing that goes with the lifter's own output. The refined output is less steady and is
-/// smoothed more; with the factory's filter its acceleration error would be 14 % larger.
-const FACTORY_SMOOTHING: OneEuroConfig = OneEuroConfig {
-    min_cutoff_hz: 3.0,
-    cutoff_per_speed: 10.0,
-    speed_cutoff_hz: 1.0,
-};
 
 /// A way from keypoints to poses, a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +65,27 @@ pub enum Method {
     Replay,
     /// All of it: `replay` and `complete`. What the daemon does without further words.
     Semantic,
+    /// The same, the camera's mount known as in `floor`.
+    SemanticFloor,
+    /// `semantic`, told what is done as a kiosk would tell it, in hints: the recorded action.
+    SemanticTrue,
+    /// The same, told an action of another motion.
+    SemanticShuffled,
+    /// `semantic` without the dictionary's entries: no label, hidden joints completed without one.
+    SemanticNone,
 }
 
 impl Method {
-    /// All of them.
+    /// Variants of `semantic`, which are not in `all`: with a mount; with labels that are true, of another motion, and
+    /// none, where `semantic` finds its own.
+    pub const VARIANTS: [Self; 4] = [
+        Self::SemanticFloor,
+        Self::SemanticTrue,
+        Self::SemanticShuffled,
+        Self::SemanticNone,
+    ];
+
+    /// All others.
     pub const ALL: [Self; 8] = [
         Self::Factory,
         Self::Reprojection,
@@ -97,12 +108,22 @@ impl Method {
             Self::Cycle => "cycle",
             Self::Replay => "replay",
             Self::Semantic => "semantic",
+            Self::SemanticFloor => "semantic:floor",
+            Self::SemanticTrue => "semantic:true",
+            Self::SemanticShuffled => "semantic:shuffled",
+            Self::SemanticNone => "semantic:none",
         }
+    }
+
+    /// Whether it is told how the camera hangs.
+    const fn knows_mount(self) -> bool {
+        matches!(self, Self::Floor | Self::SemanticFloor)
     }
 
     /// The method of a name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        let all = Self::ALL.into_iter().chain(Self::VARIANTS);
+        all.into_iter().find(|method| method.name() == name)
     }
 }
 
@@ -178,54 +199,157 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
         person.motions.iter().map(|m| m.joints_world_m.len()).sum()
     };
     jobs.sort_by_key(|(person, _)| std::cmp::Reverse(frames(person)));
-    let next = AtomicUsize::new(0);
-    let work = || {
+    let results = in_parallel(&jobs, |(person, scenario)| {
+        let view = &plan.scenarios[*scenario];
+        let stream = stream(view, person.name, &person.motions, plan.seed)?;
         let mut results = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((person, scenario)) = jobs.get(at) else {
-                return Ok::<_, StartError>(results);
-            };
-            let view = &plan.scenarios[*scenario];
-            let stream = stream(view, person.name, &person.motions, plan.seed)?;
-            for (method, way) in plan.methods.iter().enumerate() {
-                let sums = one(plan, *way, &stream, &person.motions)?;
-                for (place, sums) in person.places.iter().zip(sums) {
-                    results.push(([method, *scenario, *place], sums));
-                }
+        for (method, way) in plan.methods.iter().enumerate() {
+            let sums = one(plan, *way, &stream, &person.motions)?;
+            for (place, sums) in person.places.iter().zip(sums) {
+                results.push(([method, *scenario, *place], sums));
             }
-            done();
         }
+        done();
+        Ok(results)
+    })?;
+    let results = results.into_iter().flatten().collect();
+    Ok(totals(&plan.methods, plan.scenarios.len(), &results))
+}
+
+/// What to evaluate on recorded clips.
+#[derive(Clone, Debug)]
+pub struct ClipsPlan {
+    /// Networks and settings.
+    pub config: EstimateConfig,
+    /// The ways.
+    pub methods: Vec<Method>,
+    /// The clips.
+    pub clips: Vec<Clip>,
+    /// Fixes what learning draws.
+    pub seed: u64,
+}
+
+/// Sums of each group for each method, groups in the order of [`clips::groups`]. Each clip is
+/// begun anew: nothing that is learned in one is there in the next.
+///
+/// `done` is called after each clip, from any thread.
+///
+/// # Errors
+///
+/// The lifter or the dictionary does not open, or a thread does not start.
+pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartError> {
+    let groups = clips::groups(&plan.clips);
+    let mut jobs: Vec<(usize, &Clip)> = plan.clips.iter().enumerate().collect();
+    jobs.sort_by_key(|(_, clip)| std::cmp::Reverse(clip.frames.len()));
+    let results = in_parallel(&jobs, |(place, clip)| {
+        let group = groups.iter().position(|name| *name == clip.entry.group);
+        let mut results = Vec::new();
+        for (method, way) in plan.methods.iter().enumerate() {
+            let sums = one_clip(plan, *way, clip)?;
+            results.push(([method, group.unwrap_or(0), *place], sums));
+        }
+        done();
+        Ok(results)
+    })?;
+    let results = results.into_iter().flatten().collect();
+    Ok(totals(&plan.methods, groups.len(), &results))
+}
+
+/// One clip, one way. `floor` has nothing to say of a camera that hangs nobody knows how.
+fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, StartError> {
+    let Clip { entry, frames } = clip;
+    let mut calibration = entry.calibration.clone();
+    if method.knows_mount() && calibration.mount().is_none() {
+        return Ok(Sums::default());
+    }
+    if !method.knows_mount() {
+        calibration = calibration.without_mount();
+    }
+    let mut way = Way::open(&plan.config, method, plan.seed)?;
+    let mut sums = Sums::of_one();
+    let own = (entry.id.as_str(), entry.actions.as_slice());
+    let hint = way.told(method, plan.seed, own, || {
+        let others = plan.clips.iter();
+        others.flat_map(|other| &other.entry.actions)
+    });
+    let mut past = [Past::default(); PEOPLE_MAX];
+    for frame in frames {
+        if let Some(label) = hint {
+            way.tell(frame.time, label);
+        }
+        let mut followed = way.frame(frame.time, &calibration, &frame.detections());
+        let mut found: [Option<Followed>; PEOPLE_MAX] = std::array::from_fn(|_| None);
+        while let Some(person) = followed.pop() {
+            if let Some(place) = frame.place_of(&person.bounds) {
+                found[place] = Some(person);
+            }
+        }
+        for ((person, found), past) in frame.people.iter().zip(found).zip(&mut past) {
+            if !person.is_scored() {
+                past.interrupt();
+                continue;
+            }
+            sums.frames += 1;
+            let Some((estimate, id)) = found.and_then(|f| Some((f.estimate?, f.id))) else {
+                past.interrupt();
+                continue;
+            };
+            let mut score = past.score(&estimate, &person.truth);
+            score.named = way.named(id, &entry.actions);
+            sums.take(&score, minute_of(frames[0].time, frame.time));
+        }
+    }
+    if let (Some(spent), [begin, .., end]) = (way.learning_s(), &frames[..]) {
+        sums.learned(spent, end.time.seconds_after(begin.time));
+    }
+    Ok(sums)
+}
+
+/// Does jobs on a few threads, the first ones first; what they give, in any order.
+fn in_parallel<J: Sync, R: Send>(
+    jobs: &[J],
+    work: impl Fn(&J) -> Result<R, StartError> + Sync,
+) -> Result<Vec<R>, StartError> {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut results = Vec::new();
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            results.push(work(job)?);
+        }
+        Ok::<_, StartError>(results)
     };
-    let results = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let mut handles = Vec::new();
         for _ in 0..THREADS {
-            let handle = spawn(scope, "eval", work).map_err(|source| StartError::Thread {
+            let handle = spawn(scope, "eval", take).map_err(|source| StartError::Thread {
                 name: "eval",
                 source,
             })?;
             handles.push(handle);
         }
-        let mut all = BTreeMap::new();
+        let mut all = Vec::new();
         for handle in handles {
             all.extend(handle.join().expect("a panic ends the process")?);
         }
-        Ok::<_, StartError>(all)
-    })?;
-    Ok(totals(plan, &results))
+        Ok(all)
+    })
 }
 
-/// Sums of each scenario for each method, over motions in the plan's order: threads finish in
-/// any order, sums of floating point do not.
-fn totals(plan: &Plan, results: &BTreeMap<[usize; 3], Sums>) -> Vec<Vec<Sums>> {
-    let factory = plan.methods.iter().position(|way| *way == Method::Factory);
-    let mut totals = vec![vec![Sums::default(); plan.scenarios.len()]; plan.methods.len()];
-    for ([method, scenario, place], sums) in results {
+/// Sums of each of `groups` for each method, of what has the places `[method, group, motion]`: in
+/// that order, for threads finish in any order and sums of floating point do not take any.
+fn totals(
+    methods: &[Method],
+    groups: usize,
+    results: &BTreeMap<[usize; 3], Sums>,
+) -> Vec<Vec<Sums>> {
+    let factory = methods.iter().position(|way| *way == Method::Factory);
+    let mut totals = vec![vec![Sums::default(); groups]; methods.len()];
+    for ([method, group, place], sums) in results {
         let mut sums = sums.clone();
         if let Some(factory) = factory {
-            sums.compare(&results[&[factory, *scenario, *place]]);
+            sums.compare(&results[&[factory, *group, *place]]);
         }
-        totals[*method][*scenario].add(&sums);
+        totals[*method][*group].add(&sums);
     }
     totals
 }
@@ -237,151 +361,54 @@ fn one(
     stream: &Stream,
     motions: &[&Motion],
 ) -> Result<Vec<Sums>, StartError> {
-    // Opened anew, so that nobody sees what another left behind.
-    let mut config = plan.config.clone();
-    config.adapt.method = match method {
-        Method::Factory => adapt::Method::Off,
-        Method::Latent | Method::Floor | Method::Complete => adapt::Method::Latent,
-        Method::Reprojection => adapt::Method::Reprojection,
-        Method::Cycle => adapt::Method::Cycle,
-        Method::Replay => adapt::Method::Replay,
-        Method::Semantic => adapt::Method::Semantic,
-    };
-    if method == Method::Factory {
-        config.lift.smooth_joints = FACTORY_SMOOTHING;
-    }
-    config.semantics.enabled = matches!(method, Method::Complete | Method::Semantic);
     let mut calibration = stream.calibration.clone();
-    if method == Method::Floor {
+    if method.knows_mount() {
         calibration = calibration.with_mount(stream.measured)?;
     }
-    let mut poser = Poser::open(&config)?;
-    let mut adapter = poser.adapter(plan.seed)?;
-    let mut sums = vec![Sums::default(); motions.len()];
-    for sums in &mut sums {
-        sums.motions = 1;
-    }
-    let mut learning_ns = 0;
-    let mut last: [Option<([Vec3; JOINTS], [Vec3; JOINTS])>; 2] = [None, None];
+    let mut way = Way::open(&plan.config, method, plan.seed)?;
+    let told = motions.iter().map(|motion| {
+        let own = (motion.id.as_str(), motion.actions.as_slice());
+        way.told(method, plan.seed, own, || {
+            plan.motions.iter().flat_map(|other| &other.actions)
+        })
+    });
+    let hints: Vec<Option<&str>> = told.collect();
+    let mut sums = vec![Sums::of_one(); motions.len()];
+    let mut past = Past::default();
     let mut motion = 0;
     for moment in &stream.moments {
         if moment.motion != motion {
             motion = moment.motion;
-            last = [None, None];
+            past.interrupt();
         }
         let sums = &mut sums[motion];
         sums.frames += 1;
-        let stepped = step(&mut poser, &calibration, moment);
-        if let Some(adapter) = &mut adapter {
-            let begun = thread_cpu_ns();
-            poser.learn(adapter);
-            learning_ns += thread_cpu_ns() - begun;
+        if let Some(label) = hints[motion] {
+            way.tell(moment.time, label);
         }
-        let Some((estimate, id)) = stepped else {
-            last = [None, None];
+        let people = moment.seen.iter().cloned().collect();
+        let followed = way.frame(moment.time, &calibration, &people);
+        let Some((estimate, id)) = followed
+            .first()
+            .and_then(|person| Some((person.estimate.as_ref()?, person.id)))
+        else {
+            past.interrupt();
             continue;
         };
-        let mut score = score(&estimate, moment, &last);
-        score.named = named(&poser, id, motions[motion]);
-        sums.take(&score, minute_of(stream, moment));
-        last = [
-            Some((estimate.relative_camera_m, moment.joints_camera_m)),
-            last[0].take(),
-        ];
+        let mut score = past.score(estimate, &moment.truth());
+        score.named = way.named(id, &motions[motion].actions);
+        let begin = stream.moments[0].time;
+        sums.take(&score, minute_of(begin, moment.time));
     }
-    if adapter.is_some()
-        && let (Some(first), [begin, .., end]) = (sums.first_mut(), &stream.moments[..])
+    if let (Some(spent), Some(first), [begin, .., end]) =
+        (way.learning_s(), sums.first_mut(), &stream.moments[..])
     {
-        let processor = Duration::from_nanos(learning_ns).as_secs_f64();
-        first.learned(processor, end.time.seconds_after(begin.time));
+        first.learned(spent, end.time.seconds_after(begin.time));
     }
     Ok(sums)
 }
 
 /// Which minute of its stream a frame is in.
-fn minute_of(stream: &Stream, moment: &Moment) -> usize {
-    let begin = stream
-        .moments
-        .first()
-        .map_or(moment.time, |first| first.time);
-    usize::try_from(moment.time.since(begin).as_secs() / 60).unwrap_or(0)
-}
-
-/// A frame through everything behind the 2D networks.
-fn step(poser: &mut Poser, calibration: &Calibration, moment: &Moment) -> Option<(Estimate, u32)> {
-    let mut people = People::new();
-    if let Some(seen) = &moment.seen {
-        let pushed = people.push(seen.clone());
-        debug_assert!(pushed.is_ok(), "there is room for one");
-    }
-    let id = poser.track(moment.time, &people).first()?.id;
-    let mut estimate = poser.lift(moment.time, calibration, 0);
-    poser.name(moment.time, calibration, 0, estimate.as_mut());
-    Some((estimate?, id))
-}
-
-/// Whether the likeliest entry is one of the motion's actions, and whether one of the
-/// likeliest five is; `None` where nobody names, or none of its actions has an entry with motion.
-fn named(poser: &Poser, id: u32, motion: &Motion) -> Option<[bool; 2]> {
-    let semantics = poser.semantics()?;
-    let probabilities = semantics.probabilities(id)?;
-    let entries = semantics.dictionary().entries();
-    let right = |at: usize| motion.actions.contains(&entries[at].phrase);
-    if !(0..entries.len()).any(|at| entries[at].windows > 0 && right(at)) {
-        return None;
-    }
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
-    Some([right(order[0]), order.iter().take(5).any(|at| right(*at))])
-}
-
-/// Scores a frame; joints relative to the pelvis, the truth in the camera frame.
-fn score(
-    estimate: &Estimate,
-    moment: &Moment,
-    last: &[Option<([Vec3; JOINTS], [Vec3; JOINTS])>; 2],
-) -> Score {
-    let (joints, sigmas) = (&estimate.relative_camera_m, &estimate.sigmas_m);
-    let truth = &moment.joints_camera_m;
-    let align = metrics::Similarity::between(joints, truth);
-    let (mut hidden, mut hidden_root) = (Vec::new(), Vec::new());
-    let (mut within, mut completed) = (0_u32, Vec::new());
-    for joint in 1..JOINTS {
-        let error = (joints[joint] - joints[0]) - (truth[joint] - truth[0]);
-        let inside = error.length() <= RADIUS_90 * sigmas[joint];
-        within += u32::from(inside);
-        if estimate.states[joint] == JointState::Completed {
-            completed.push((f64::from(error.length()) * 1e3, inside));
-        }
-        if !moment.visible[joint] {
-            hidden_root.push(f64::from(error.length()) * 1e3);
-        }
-        if !moment.visible[joint]
-            && let Some(align) = &align
-        {
-            let apart = (align.apply(joints[joint]) - truth[joint]).length();
-            hidden.push(f64::from(apart) * 1e3);
-        }
-    }
-    let accel = match last {
-        [Some((j1, t1)), Some((j2, t2))] => Some(accel_mm([j2, j1, joints], [t2, t1, truth])),
-        _ => None,
-    };
-    Score {
-        mpjpe_mm: mpjpe_mm(joints, joints[0], truth, truth[0]),
-        pa_mpjpe_mm: pa_mpjpe_mm(joints, truth),
-        hidden_mm: hidden,
-        hidden_root_mm: hidden_root,
-        accel_mm: accel,
-        angle_deg: angle_deg(joints, truth),
-        symmetry_mm: symmetry_mm(joints),
-        within,
-        known: estimate
-            .states
-            .iter()
-            .filter(|state| **state != JointState::Absent)
-            .count(),
-        completed,
-        named: None,
-    }
+fn minute_of(begin: MonoNs, time: MonoNs) -> usize {
+    usize::try_from(time.since(begin).as_secs() / 60).unwrap_or(0)
 }

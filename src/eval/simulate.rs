@@ -21,6 +21,7 @@ use glam::{Mat3, Vec2, Vec3};
 
 use super::motion::Motion;
 use super::scenario::Scenario;
+use super::score::Truth;
 use crate::calibration::{Calibration, Distortion, Intrinsics, Mount, Origin};
 use crate::clock::MonoNs;
 use crate::config::ConfigError;
@@ -58,6 +59,17 @@ pub struct Moment {
     pub visible: [bool; JOINTS],
     /// Which of the stream's motions it is from.
     pub motion: usize,
+}
+
+impl Moment {
+    /// The truth; a simulation knows every joint.
+    pub fn truth(&self) -> Truth {
+        Truth {
+            joints_camera_m: self.joints_camera_m,
+            known: [true; JOINTS],
+            visible: self.visible,
+        }
+    }
 }
 
 /// Motions as a scenario shows them at one site.
@@ -324,7 +336,7 @@ fn normal(rng: &mut Rng) -> f32 {
 }
 
 /// FNV-1a, 64 bits: the same on every machine, unlike the standard library's.
-fn hash(text: &str) -> u64 {
+pub(super) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -1,9 +1,11 @@
 //! Scores of frames, their sums, and the rows of the accuracy table.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
+use super::clips::{Clip, Source, groups};
 use super::scenario::Scenario;
-use crate::skeleton::JOINTS;
 
 /// The scores of one frame.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +26,9 @@ pub struct Score {
     pub symmetry_mm: f64,
     /// Joints whose error lies within the radius that sigma says holds 90 %.
     pub within: u32,
-    /// Joints that are measured or completed.
+    /// Joints that were compared, without the pelvis.
+    pub compared: u32,
+    /// Compared joints that are measured or completed, with the pelvis.
     pub known: usize,
     /// Errors of the completed joints with the pelvis at the pelvis, and whether each lies
     /// within the radius that its sigma says holds 90 %.
@@ -111,6 +115,14 @@ struct Harm {
 }
 
 impl Sums {
+    /// Those of one motion before its first frame.
+    pub fn of_one() -> Self {
+        Self {
+            motions: 1,
+            ..Self::default()
+        }
+    }
+
     /// Takes one frame in, of minute `minute` of its stream.
     pub fn take(&mut self, score: &Score, minute: usize) {
         if self.minutes.len() <= minute {
@@ -128,9 +140,8 @@ impl Sums {
         self.accel.take_some(score.accel_mm);
         self.angle.take_some(score.angle_deg);
         self.symmetry.take(score.symmetry_mm);
-        #[expect(clippy::cast_precision_loss, reason = "seventeen joints")]
-        let share = f64::from(score.within) / (JOINTS - 1) as f64;
-        self.within.take(share);
+        self.within
+            .take(f64::from(score.within) / f64::from(score.compared.max(1)));
         self.known += score.known as u64;
         for (error, within) in &score.completed {
             self.completed.take(*error);
@@ -276,35 +287,76 @@ pub struct Table {
     pub seed: u64,
     /// Frames of one method over all scenarios.
     pub frames: u64,
-    /// Motions.
+    /// Motions, or clips.
     pub motions: u64,
-    /// One row for each scenario and method, and `all` and `hard`.
+    /// One row for each scenario and method, and `all` and `hard`; of clips one for each group
+    /// and method, and `all`.
     pub rows: Vec<Row>,
+    /// Where the keypoints of each group of clips come from.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keypoints: BTreeMap<String, BTreeSet<Source>>,
 }
 
 impl Table {
-    /// The table of each method's sums, in the scenarios' order.
-    pub fn of(seed: u64, methods: &[&str], scenarios: &[Scenario], sums: &[Vec<Sums>]) -> Self {
+    /// The table of each method's sums over `motions`, in the scenarios' order.
+    pub fn of(
+        seed: u64,
+        methods: &[&str],
+        scenarios: &[Scenario],
+        motions: u64,
+        sums: &[Vec<Sums>],
+    ) -> Self {
+        let names: Vec<&str> = scenarios.iter().map(|s| s.name.as_str()).collect();
+        let hard: Vec<bool> = scenarios.iter().map(|scenario| scenario.hard).collect();
+        let over = [("all", vec![true; names.len()]), ("hard", hard)];
+        Self {
+            motions,
+            ..Self::over(seed, methods, &names, &over, sums)
+        }
+    }
+
+    /// The table of each method's sums over `clips`, in the order of their [`groups`].
+    pub fn of_clips(seed: u64, methods: &[&str], clips: &[Clip], sums: &[Vec<Sums>]) -> Self {
+        let groups = groups(clips);
+        let all = [("all", vec![true; groups.len()])];
+        let mut table = Self::over(seed, methods, &groups, &all, sums);
+        table.motions = clips.len() as u64;
+        for clip in clips {
+            let sources = table.keypoints.entry(clip.entry.group.clone());
+            sources.or_default().insert(clip.entry.keypoints);
+        }
+        table
+    }
+
+    /// Rows of `groups`, and those `over` the groups that are marked.
+    fn over(
+        seed: u64,
+        methods: &[&str],
+        groups: &[&str],
+        over: &[(&str, Vec<bool>)],
+        sums: &[Vec<Sums>],
+    ) -> Self {
         let mut table = Self {
             seed,
             frames: 0,
             motions: 0,
             rows: Vec::new(),
+            keypoints: BTreeMap::new(),
         };
         for (method, sums) in methods.iter().zip(sums) {
-            let mut all = Sums::default();
-            let mut hard = Sums::default();
-            for (scenario, sums) in scenarios.iter().zip(sums) {
-                table.rows.push(sums.row(&scenario.name, method));
-                all.add(sums);
-                if scenario.hard {
-                    hard.add(sums);
+            let rows = groups.iter().zip(sums);
+            table
+                .rows
+                .extend(rows.map(|(group, sums)| sums.row(group, method)));
+            for (name, marked) in over {
+                let mut total = Sums::default();
+                for (sums, _) in sums.iter().zip(marked).filter(|(_, marked)| **marked) {
+                    total.add(sums);
                 }
+                table.rows.push(total.row(name, method));
             }
-            table.rows.push(all.row("all", method));
-            table.rows.push(hard.row("hard", method));
-            table.frames = all.frames;
-            table.motions = sums.first().map_or(0, |sums| sums.motions);
+            let frames = sums.iter().map(|sums| sums.frames).sum();
+            table.frames = table.frames.max(frames);
         }
         table
     }
@@ -333,6 +385,7 @@ mod tests {
                 &Score {
                     mpjpe_mm,
                     within: 8,
+                    compared: 16,
                     ..Score::default()
                 },
                 0,
@@ -345,7 +398,7 @@ mod tests {
     fn hard_leaves_the_easy_view_out_and_all_weighs_frames() {
         let scenarios = [scenario("easy", false), scenario("high", true)];
         let sums = [vec![sums(10.0, 3), sums(50.0, 1)]];
-        let table = Table::of(1, &["factory"], &scenarios, &sums);
+        let table = Table::of(1, &["factory"], &scenarios, 1, &sums);
         let mpjpe = |name: &str| {
             let row = table.rows.iter().find(|row| row.scenario == name);
             row.unwrap().mpjpe_mm
@@ -359,7 +412,7 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_null() {
         let nothing = [vec![Sums::default()]];
-        let table = Table::of(1, &["factory"], &[scenario("easy", false)], &nothing);
+        let table = Table::of(1, &["factory"], &[scenario("easy", false)], 0, &nothing);
         let json = serde_json::to_value(&table).unwrap();
         assert!(json["rows"][0]["mpjpe_mm"].is_null());
         assert!(json["rows"][0]["label_top1"].is_null());

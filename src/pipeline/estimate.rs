@@ -32,6 +32,7 @@ use crate::lift::{self, Estimate, LiftConfig, Lifter, person_pose};
 use crate::limits::PEOPLE_MAX;
 use crate::pose::{People, PoseSample};
 use crate::record::people_of;
+use crate::semantics::dictionary::Dictionary;
 use crate::semantics::hint::Hints;
 use crate::semantics::label::Label;
 use crate::semantics::{self, Semantics, SemanticsConfig};
@@ -153,7 +154,11 @@ impl Poser {
         let semantics = if config.semantics.enabled {
             let file = config.semantics.dictionary.as_deref();
             let folder = models.folder(&models.dictionary);
-            let (encoders, dictionary) = semantics::open(&folder, file)?;
+            let (encoders, mut dictionary) = semantics::open(&folder, file)?;
+            if !config.semantics.labels {
+                let (width, rank) = (encoders.width(), encoders.prior.rank());
+                dictionary = Dictionary::empty(&encoders.id, width, rank);
+            }
             let completer = semantics::open_completer(&folder, &encoders, &dictionary)?;
             Some(Semantics::new(
                 &config.semantics,
@@ -223,6 +228,17 @@ impl Poser {
     /// What names actions, where that is wanted.
     pub fn semantics(&self) -> Option<&Semantics> {
         self.semantics.as_ref()
+    }
+
+    /// From now on takes hints about what people do; gives where they have to arrive,
+    /// or `None` where nothing is named.
+    pub fn hear_hints(&mut self, clock: &Arc<Clock>) -> Option<Arc<Hints>> {
+        let semantics = self.semantics.as_mut()?;
+        let entries = semantics.dictionary().entries();
+        let phrases = entries.iter().map(|entry| entry.phrase.clone()).collect();
+        let hints = Arc::new(Hints::new(phrases, Arc::clone(clock)));
+        semantics.hear(Arc::clone(&hints));
+        Some(hints)
     }
 
     /// Takes a frame of a recording and fills `out`, as from the camera.
@@ -441,15 +457,9 @@ impl Estimator {
         self.poser.learn(adapter);
     }
 
-    /// From now on takes hints about what people do; gives where they have to arrive,
-    /// or `None` where nothing is named.
+    /// As [`Poser::hear_hints`].
     pub fn hear_hints(&mut self, clock: &Arc<Clock>) -> Option<Arc<Hints>> {
-        let semantics = self.poser.semantics.as_mut()?;
-        let entries = semantics.dictionary().entries();
-        let phrases = entries.iter().map(|entry| entry.phrase.clone()).collect();
-        let hints = Arc::new(Hints::new(phrases, Arc::clone(clock)));
-        semantics.hear(Arc::clone(&hints));
-        Some(hints)
+        self.poser.hear_hints(clock)
     }
 
     /// From now on leaves this out of frames.

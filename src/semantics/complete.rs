@@ -66,6 +66,10 @@ const IDLE_STEP: usize = 2;
 /// Added to ln sigma, so that it lies near zero.
 const SIGMA_SHIFT: f32 = 3.0;
 
+/// What a hint is worth, in natural units of evidence: the odds of somebody who is right
+/// nineteen times of twenty, about one of a hundred entries: ln(19 * 99).
+const HINT_NATS: f32 = 7.54;
+
 /// Shortest spine or hip line that still gives a direction, metres.
 const AXIS_MIN_M: f32 = 1e-3;
 
@@ -383,6 +387,8 @@ pub struct Memory {
     candidates: [usize; CANDIDATES_MAX],
     found: usize,
     gate: f32,
+    /// The entry that a hint names, while it holds.
+    lead: Option<usize>,
     search: Search,
 }
 
@@ -394,6 +400,8 @@ struct Search {
     next: Option<usize>,
     best: [(f32, usize); CANDIDATES_MAX],
     all: f32,
+    /// The largest evidence, whatever was hinted.
+    highest: f32,
 }
 
 impl Memory {
@@ -419,11 +427,13 @@ impl Memory {
             candidates: [0; CANDIDATES_MAX],
             found: 0,
             gate: 0.0,
+            lead: None,
             search: Search {
                 look: Look::new(blocks(rank)),
                 next: None,
                 best: [(f32::NEG_INFINITY, 0); CANDIDATES_MAX],
                 all: 0.0,
+                highest: f32::NEG_INFINITY,
             },
         }
     }
@@ -441,6 +451,7 @@ impl Memory {
         self.codes.fill([0.0; CODE]);
         self.found = 0;
         self.gate = 0.0;
+        self.lead = None;
         self.search.next = None;
     }
 }
@@ -453,6 +464,8 @@ pub struct Completer {
     all: Gaussian,
     /// One for each entry with motion.
     entries: Vec<Gaussian>,
+    /// Which of them is that of an entry of the dictionary.
+    places: Vec<Option<usize>>,
     /// Basis at the numbers that are looked at, a row of lanes for each.
     looked_basis: Box<[Lane]>,
     /// Weight of a looked-at number whose joint is seen.
@@ -496,11 +509,16 @@ pub struct Opinion {
 impl Completer {
     /// One for the entries of a dictionary.
     pub fn new(net: CompletionNet, prior: Prior, dictionary: &Dictionary) -> Self {
-        let statistics = (0..dictionary.entries().len()).filter_map(|at| dictionary.statistics(at));
-        let entries = statistics
-            .map(|(mean, factor)| Gaussian::new(mean, factor))
-            .collect();
-        Self::of(net, prior, entries)
+        let (mut entries, mut places) = (Vec::new(), Vec::new());
+        for at in 0..dictionary.entries().len() {
+            let statistics = dictionary.statistics(at);
+            places.push(statistics.map(|_| entries.len()));
+            entries.extend(statistics.map(|(mean, factor)| Gaussian::new(mean, factor)));
+        }
+        Self {
+            places,
+            ..Self::of(net, prior, entries)
+        }
     }
 
     fn of(net: CompletionNet, prior: Prior, entries: Vec<Gaussian>) -> Self {
@@ -554,6 +572,7 @@ impl Completer {
             },
             net,
             prior,
+            places: (0..entries.len()).map(Some).collect(),
             entries,
             looked_basis,
             seen_weights,
@@ -565,6 +584,13 @@ impl Completer {
     /// Room for one person.
     pub fn memory(&self) -> Memory {
         Memory::new(self.prior.rank())
+    }
+
+    /// Says which entry of the dictionary somebody outside names, `None` while nobody does: that
+    /// entry is taken for likelier by `HINT_NATS`, and what is seen still has the last word. An
+    /// entry without motion has nothing to say of joints.
+    pub fn lead(&self, memory: &mut Memory, entry: Option<usize>) {
+        memory.lead = entry.and_then(|entry| self.places.get(entry).copied().flatten());
     }
 
     /// Takes the lifter's pose of a person at `time` and fills in the joints that are not
@@ -724,7 +750,7 @@ impl Completer {
         );
         let body = self.look(memory, &mut look);
         let candidates = &memory.candidates[..memory.found];
-        let opinion = self.condition(&look, &body, candidates, seen);
+        let opinion = self.condition(&look, &body, candidates, memory.lead, seen);
         self.scratch.look = look;
         opinion
     }
@@ -816,16 +842,17 @@ impl Completer {
         look: &Look,
         body: &BodyFrame,
         which: &[usize],
+        lead: Option<usize>,
         seen: &[bool; JOINTS],
     ) -> Option<Opinion> {
         let mut evidences = [f32::NEG_INFINITY; CANDIDATES_MAX];
-        for (place, entry) in which.iter().enumerate() {
-            let entry = &self.entries[*entry];
+        for (place, at) in which.iter().enumerate() {
+            let entry = &self.entries[*at];
             let (factor, point) = (
                 &mut self.scratch.factors[place],
                 &mut self.scratch.points[place],
             );
-            evidences[place] = evidence(entry, look, factor, point)?;
+            evidences[place] = evidence(entry, look, factor, point)? + favour(lead, *at);
             solve_upper(factor, point);
         }
         let best = (0..which.len()).max_by(|a, b| evidences[*a].total_cmp(&evidences[*b]))?;
@@ -892,6 +919,7 @@ impl Completer {
                 if let Some(all) = all {
                     memory.search.all = all;
                     memory.search.best = [(f32::NEG_INFINITY, 0); CANDIDATES_MAX];
+                    memory.search.highest = f32::NEG_INFINITY;
                     memory.search.next = Some(0);
                 }
             }
@@ -905,9 +933,11 @@ impl Completer {
         for entry in next..end {
             let Scratch { matrix, points, .. } = &mut self.scratch;
             let found = evidence(&self.entries[entry], &search.look, matrix, &mut points[0]);
-            let Some(mut better) = found.map(|evidence| (evidence, entry)) else {
+            let Some(found) = found else {
                 continue;
             };
+            search.highest = search.highest.max(found);
+            let mut better = (found + favour(memory.lead, entry), entry);
             for place in &mut search.best {
                 if better.0 > place.0 {
                     std::mem::swap(place, &mut better);
@@ -927,8 +957,13 @@ impl Completer {
             memory.candidates[memory.found] = *entry;
             memory.found += 1;
         }
-        memory.gate = gate(constants, search.best[0].0 - search.all);
+        memory.gate = gate(constants, search.highest - search.all);
     }
+}
+
+/// What a hint adds to the evidence of the entry it names.
+fn favour(lead: Option<usize>, entry: usize) -> f32 {
+    if lead == Some(entry) { HINT_NATS } else { 0.0 }
 }
 
 /// Share of the dictionary's weight, from how much better the best entry explains a

@@ -144,7 +144,7 @@ fn every_part_gives_what_its_training_code_gives() {
             0.02,
         );
         let gauss = completer
-            .condition(&look, &body, &[0, 1, 2], &[false; JOINTS])
+            .condition(&look, &body, &[0, 1, 2], None, &[false; JOINTS])
             .unwrap();
         near(
             "gauss pose",
@@ -275,6 +275,52 @@ fn hidden_joints_are_completed_seen_ones_are_left_alone_and_long_unseen_ones_go(
         JointState::Measured,
         "a real detection counts at once"
     );
+}
+
+#[test]
+fn a_hint_makes_an_entry_likelier_and_what_is_seen_has_the_last_word() {
+    let golden = Golden::read();
+    let mut completer = completer(&golden);
+    let mut memory = completer.memory();
+    for (time, step) in (0..).zip(steps(&golden, 0)) {
+        completer.lead(&mut memory, None);
+        let mut estimate = estimate_of(&step);
+        completer.step(&mut memory, at_step(time), &step.rays, &mut estimate, 2.0);
+    }
+    let mut look = completer.scratch.look.clone();
+    let body = completer.look(&memory, &mut look);
+    let entries = completer.entries.clone();
+    let seen = [false; JOINTS];
+    let mut pose = |lead| {
+        let opinion = completer.condition(&look, &body, &[0, 1, 2], lead, &seen);
+        opinion.unwrap().joints_m
+    };
+    let (mut factor, mut point) = (matrix(blocks(RANK)), lanes([], blocks(RANK)));
+    let evidences: Vec<f32> = entries
+        .iter()
+        .map(|entry| evidence(entry, &look, &mut factor, &mut point).unwrap())
+        .collect();
+    let best = (0..3)
+        .max_by(|a, b| evidences[*a].total_cmp(&evidences[*b]))
+        .unwrap();
+    let apart = |a: &[Vec3; JOINTS], b: &[Vec3; JOINTS]| {
+        a.iter().zip(b).map(|(a, b)| a.distance(*b)).sum::<f32>()
+    };
+    let own = pose(None);
+    for lead in 0..3 {
+        let moved = apart(&own, &pose(Some(lead)));
+        let behind = evidences[best] - evidences[lead];
+        if behind > 2.0 * HINT_NATS {
+            assert!(moved < 1e-2, "{behind} behind, moved {moved}");
+        }
+    }
+    assert!((favour(Some(1), 1) - HINT_NATS).abs() < 1e-6);
+    assert!(favour(Some(1), 2).abs() < 1e-6 && favour(None, 2).abs() < 1e-6);
+    // One that the dictionary does not have is no hint.
+    completer.lead(&mut memory, Some(9999));
+    assert_eq!(memory.lead, None);
+    completer.lead(&mut memory, Some(2));
+    assert_eq!(memory.lead, Some(2));
 }
 
 #[test]

@@ -105,6 +105,10 @@ pub struct SemanticsConfig {
     pub complete_for_s: f32,
     /// Whether `/hint` is listened to. Default: false.
     pub hints: bool,
+    /// Whether the dictionary's entries are used. Without them nothing is named, and hidden joints are
+    /// completed by the network alone: for comparison, no key of the file.
+    #[serde(skip)]
+    pub labels: bool,
 }
 
 impl Default for SemanticsConfig {
@@ -114,6 +118,7 @@ impl Default for SemanticsConfig {
             dictionary: None,
             complete_for_s: 4.0,
             hints: false,
+            labels: true,
         }
     }
 }
@@ -263,6 +268,7 @@ impl Semantics {
         keypoints: &RaySample,
         estimate: Option<&mut Estimate>,
     ) -> Option<Label> {
+        let hinted = self.hinted(id);
         let known = self
             .people
             .iter()
@@ -284,13 +290,14 @@ impl Semantics {
                 person.memory.clear();
             }
             Pushed::TimeStoodBack => {
-                let label = person.labeller.label();
-                return self.hinted(id).or(label);
+                return hinted.or(person.labeller.label());
             }
         }
         if let Some(estimate) = estimate
             && self.complete_for_s > 0.0
         {
+            let lead = hinted.map(|label| label.entry);
+            self.completer.lead(&mut person.memory, lead);
             self.completer.step(
                 &mut person.memory,
                 time,
@@ -317,8 +324,7 @@ impl Semantics {
                 person.labeller.take(&self.probabilities);
             }
         }
-        let label = person.labeller.label();
-        self.hinted(id).or(label)
+        hinted.or(person.labeller.label())
     }
 
     /// The newest probabilities of all entries for a person, running means; `None`

@@ -13,6 +13,8 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,20 @@ TRUE_SHARE = 0.25
 """Share of motion windows taken from the truth in place of the lifter's output."""
 
 
+def trials(path: Path) -> list[str]:
+    """Names of the streams' trials: source, subject and trial, as in `cmu_02_01`."""
+    with safe_open(path, "np") as file:
+        names: list[str] = json.loads(file.metadata()["trials"])
+    return names
+
+
 class Streams:
     """Streams of `streams.py`, joined."""
 
-    def __init__(self, paths: list[Path], without: set[int] | None = None) -> None:
-        """`without`: streams with any of these phrases are left out."""
+    def __init__(
+        self, paths: list[Path], without: set[int] | None = None, people: Callable[[str], bool] | None = None
+    ) -> None:
+        """`without`: streams with any of these phrases are left out; `people` says of a trial's name whether it is in."""
         parts = [load_file(path) for path in paths]
         self.rays, self.lifted, self.truth = (
             np.concatenate([p[k] for p in parts]) for k in ("rays", "lifted", "truth")
@@ -46,6 +57,8 @@ class Streams:
         self.end = np.concatenate([p["starts"][1:] + o for p, o in zip(parts, offsets, strict=False)])
         self.actions = np.concatenate([p["actions"] for p in parts]).astype(bool)
         keep = (self.end - self.start >= SHORTEST) & self.actions.any(1)
+        if people:
+            keep &= np.array([people(name) for path in paths for name in trials(path)])
         if without:
             keep &= ~self.actions[:, sorted(without)].any(1)
         self.start, self.end, self.actions = self.start[keep], self.end[keep], self.actions[keep]
@@ -93,6 +106,49 @@ def batch(data: Streams, kind: str, count: int, rng: np.random.Generator) -> tup
     return INPUTS[kind](x), torch.from_numpy(data.actions[streams])
 
 
+def fit(
+    net: Encoder,
+    kind: str,
+    data: Streams,
+    text: Tensor,
+    rng: np.random.Generator,
+    rate: float,
+    count: int,
+    progress: Callable[[int], float],
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Trains `net` on batches of `count` windows until `progress` of the steps taken is 1; running mean of its weights,
+    and the logarithm of the scale."""
+    log_scale = torch.nn.Parameter(torch.tensor(math.log(12.0)))
+    opt = torch.optim.AdamW([*net.parameters(), log_scale], rate, weight_decay=0.05)
+    average = {k: v.detach().clone() for k, v in net.state_dict().items()}
+    step, log = 0, []
+    while (done := progress(step)) < 1:
+        for group in opt.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 1e-3)
+        x, positive = batch(data, kind, count, rng)
+        loss = info_nce(net(x), text, positive, log_scale)
+        opt.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        opt.step()
+        with torch.no_grad():
+            log_scale.clamp_(math.log(5.0), math.log(40.0))
+        step += 1
+        keep = min(0.995, step / (step + 20))
+        for name, value in net.state_dict().items():
+            average[name].lerp_(value, 1 - keep) if value.dtype.is_floating_point else average[name].copy_(value)
+        log.append(loss.item())
+        if step % 200 == 0:
+            scale = round(log_scale.exp().item(), 1)
+            print(kind, step, f"{done:.2f}", round(float(np.mean(log[-200:])), 3), scale, flush=True)
+    return average, log_scale.detach()
+
+
+def elapsed(begin_s: float, minutes: float, _: int) -> float:
+    """Share of the time that has gone since `begin_s`."""
+    return (time.monotonic() - begin_s) / (60 * minutes)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--data", type=Path, nargs="+", required=True)
@@ -116,33 +172,14 @@ def main() -> None:
     saved: dict[str, dict[str, Tensor]] = {}
     start_from = torch.load(a.init, weights_only=True) if a.init else {}
     for kind in ("rays", "motion"):
-        net, log_scale = Encoder(CHANNELS[kind]), torch.nn.Parameter(torch.tensor(math.log(12.0)))
+        net = Encoder(CHANNELS[kind])
         if kind in start_from:
             net.load_state_dict(start_from[kind])
-        opt = torch.optim.AdamW([*net.parameters(), log_scale], a.rate, weight_decay=0.05)
-        average = {k: v.detach().clone() for k, v in net.state_dict().items()}
-        begin, step, log = time.monotonic(), 0, []
-        while (done := (time.monotonic() - begin) / (60 * a.minutes)) < 1:
-            for group in opt.param_groups:
-                group["lr"] = a.rate * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 1e-3)
-            x, positive = batch(data, kind, a.batch, rng)
-            loss = info_nce(net(x), text, positive, log_scale)
-            opt.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            opt.step()
-            with torch.no_grad():
-                log_scale.clamp_(math.log(5.0), math.log(40.0))
-            step += 1
-            keep = min(0.995, step / (step + 20))
-            for name, value in net.state_dict().items():
-                average[name].lerp_(value, 1 - keep) if value.dtype.is_floating_point else average[name].copy_(value)
-            log.append(loss.item())
-            if step % 200 == 0:
-                print(kind, step, f"{done:.2f}", round(float(np.mean(log[-200:])), 3), round(log_scale.exp().item(), 1),
-                      flush=True)  # fmt: skip
+        average, log_scale = fit(
+            net, kind, data, text, rng, a.rate, a.batch, partial(elapsed, time.monotonic(), a.minutes)
+        )
         saved[kind] = average
-        saved[f"{kind}_scale"] = {"log": log_scale.detach()}
+        saved[f"{kind}_scale"] = {"log": log_scale}
         torch.save(saved, a.out)
 
 
