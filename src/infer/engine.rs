@@ -181,11 +181,7 @@ impl Engine {
     /// [`EngineError`] where one was asked for by name that this build or this machine does not have.
     pub fn open(config: &InferenceConfig) -> Result<Self, EngineError> {
         match config.engine {
-            Choice::Tract => Ok(Self::of_cpu(
-                Cpu::Tract,
-                format!("{BY_NAME}always in"),
-                false,
-            )),
+            Choice::Tract => Ok(Self::tract()),
             Choice::Onnxruntime => {
                 let (cpu, found) = open_onnxruntime(config)?;
                 Ok(Self::of_cpu(cpu, format!("{BY_NAME}{found}"), false))
