@@ -1,7 +1,7 @@
 //! CPU engine: ONNX Runtime, where its library is installed.
 //!
-//! The library is opened at run time, so the same program starts where there is none. A [`Plan`] is a checked
-//! network; a [`State`] is one thread's, with a session and tensors of its own that are bound once: a session of
+//! The library is opened at run time, so the same program starts where there is none. A `Plan` is a checked
+//! network; a `State` is one thread's, with a session and tensors of its own that are bound once: a session of
 //! the crate's cannot be shared between threads. One thread runs a network, as with the other engines.
 
 use std::path::{Path, PathBuf};
