@@ -27,6 +27,12 @@ bless *ARGS:
 fuzz TARGET SECONDS="60":
     ./dev fuzz {{TARGET}} {{SECONDS}}
 
+engines *ARGS:
+    ./dev engines {{ARGS}}
+
+rtx:
+    ./dev rtx
+
 vm:
     ./dev vm
 

@@ -16,6 +16,7 @@ use poised::adapt::clips::{CLIP_SAMPLES, Clip, Shown};
 use poised::adapt::echo::{Echoes, Site};
 use poised::adapt::guard;
 use poised::adapt::train::{Sample, Trainer};
+use poised::infer::Engine;
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};
@@ -42,7 +43,7 @@ fn clip() -> Clip {
 
 fn lifter() -> (NetworkBackbone, Head) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/lifter");
-    open(&folder).expect("the networks that ship")
+    open(&Engine::tract(), &folder).expect("the networks that ship")
 }
 
 /// Processor time of `count` times `work`: what a busy machine does not bend.

@@ -15,7 +15,7 @@ use poised::capture::synthetic::{Scenario, Scene, SyntheticConfig};
 use poised::clock::{Clock, MonoNs};
 use poised::counters::Counters;
 use poised::frame::{Frame, PixelFormat};
-use poised::infer::{Lap, PeopleNet, PeopleSettings};
+use poised::infer::{Engine, Lap, PeopleNet, PeopleSettings};
 use poised::lift::{Backbone, LiftConfig, Lifter, model, person_pose};
 use poised::limits::MESSAGE_BYTES_MAX;
 use poised::pipeline::estimate::{EstimateConfig, Estimator, ModelsConfig};
@@ -149,13 +149,14 @@ fn without_networks(bench: &mut Criterion) {
         let in_network = |since_ns| networks_ns.set(networks_ns.get() + thread_cpu_ns() - since_ns);
         let config = models();
         let mut people = PeopleNet::open(
+            &Engine::tract(),
             &config.folder(&config.person),
             Some(&config.folder("finder")),
             PeopleSettings::default(),
         )
         .expect("the shipped networks");
-        let (mut backbone, head) =
-            model::open(&config.folder(&config.lifter)).expect("the shipped lifter");
+        let (mut backbone, head) = model::open(&Engine::tract(), &config.folder(&config.lifter))
+            .expect("the shipped lifter");
         let timed = |input: &[f32; _], features: &mut [f32; _]| {
             let before_ns = thread_cpu_ns();
             let ran = backbone.run_into(input, features);

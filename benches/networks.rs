@@ -1,13 +1,13 @@
-//! Milliseconds of each shipped network on the CPU engine, one thread, as JSON:
+//! Milliseconds of each shipped network on a CPU engine, one thread, as JSON:
 //! medians over many runs of processor time, which a busy machine does not bend.
 //!
-//! `cargo bench --bench networks`; `benches/against_onnxruntime.py` runs it in
+//! `cargo bench --bench networks`, on the engine that `POISED_ENGINE` names (tract); `benches/against_onnxruntime.py` runs it in
 //! turns with ONNX Runtime and prints the ratio.
 
 use std::path::Path;
 
-use poised::infer::tract::Plan;
-use poised::infer::{Input, Network};
+use poised::infer::Input;
+use poised::infer::engine::{Choice, Engine, InferenceConfig};
 use poised::models::{Folder, list};
 use poised::sys::rt::thread_cpu_ns;
 
@@ -20,13 +20,17 @@ const RUNS: usize = 60;
 #[expect(clippy::print_stdout, reason = "figures are what a bench is for")]
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are small")]
 fn main() {
+    let name = std::env::var("POISED_ENGINE").unwrap_or_else(|_| "tract".to_owned());
+    let config = InferenceConfig {
+        engine: name.parse::<Choice>().expect("POISED_ENGINE"),
+        ..InferenceConfig::default()
+    };
+    let engine = Engine::open(&config).expect("the engine that is asked for");
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let mut rows = Vec::new();
     for row in list(&models).expect("the shipped networks") {
         let folder = Folder::open(&row.folder).expect("a shipped network is whole");
-        let mut network = Plan::open(&folder)
-            .and_then(|plan| plan.state())
-            .expect("a shipped network loads");
+        let mut network = engine.load(&folder).expect("a shipped network loads");
         let input: Vec<f32> = (0..network.inputs()[0].count())
             .map(|at| (at % 97) as f32 / 97.0)
             .collect();
@@ -48,6 +52,7 @@ fn main() {
         times.sort_by(f64::total_cmp);
         rows.push(serde_json::json!({
             "network": folder.description.name,
+            "engine": network.engine(),
             "file": folder.network_path(),
             "input": network.inputs()[0].name,
             "shape": network.inputs()[0].shape,

@@ -11,7 +11,7 @@ use poised::calibration::Calibration;
 use poised::capture::synthetic::{Scenario, Scene, SyntheticConfig};
 use poised::clock::{Clock, MonoNs};
 use poised::frame::{Frame, PixelFormat};
-use poised::infer::{Lap, PeopleNet, PeopleSettings};
+use poised::infer::{Engine, Lap, PeopleNet, PeopleSettings};
 use poised::lift::{LiftConfig, Lifter, model, person_pose};
 use poised::limits::MESSAGE_BYTES_MAX;
 use poised::pose::{People, PoseSample};
@@ -49,8 +49,13 @@ fn setting() -> Setting {
         finder_every_frames: 1,
         ..PeopleSettings::default()
     };
-    let mut people = PeopleNet::open(&models("person"), Some(&models("finder")), settings)
-        .expect("the shipped networks");
+    let mut people = PeopleNet::open(
+        &Engine::tract(),
+        &models("person"),
+        Some(&models("finder")),
+        settings,
+    )
+    .expect("the shipped networks");
     let mut detections = People::new();
     for _ in 0..3 {
         people
@@ -123,7 +128,7 @@ fn poses(bench: &mut Criterion) {
     });
     let person = known.first().expect("known by now").clone();
 
-    let (_, head) = model::open(&models("lifter")).expect("the shipped lifter");
+    let (_, head) = model::open(&Engine::tract(), &models("lifter")).expect("the shipped lifter");
     let without_network = |_: &[f32; _], _: &mut [f32; _]| -> Result<(), ()> { Ok(()) };
     let mut lifter = Lifter::new(LiftConfig::default(), without_network, head.into());
     bench.bench_function("lift one person, network apart", |b| {

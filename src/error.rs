@@ -3,7 +3,7 @@
 use crate::calibration::CalibrationError;
 use crate::capture::OpenError;
 use crate::config::ConfigError;
-use crate::infer::InferError;
+use crate::infer::{EngineError, InferError};
 use crate::lift::model::LiftModelError;
 use crate::models::ModelError;
 use crate::publish::SessionError;
@@ -31,6 +31,9 @@ pub enum StartError {
     /// The camera or recording.
     #[error(transparent)]
     Camera(#[from] OpenError),
+    /// The engine that the configuration asks for is not to be had.
+    #[error(transparent)]
+    Inference(#[from] EngineError),
     /// An engine that has no room for another use of a network.
     #[error(transparent)]
     Engine(#[from] InferError),
@@ -64,9 +67,10 @@ impl StartError {
             | Self::Lifter(_)
             | Self::Semantics(_)
             | Self::Calibration(_) => 66,
-            Self::Camera(_) | Self::Zenoh(_) => 69,
+            // The machine may get it: a driver that loads late, a package.
+            Self::Inference(EngineError::Missing { .. }) | Self::Camera(_) | Self::Zenoh(_) => 69,
             Self::Thread { .. } | Self::Engine(_) => 70,
-            Self::Config(_) => 78,
+            Self::Inference(_) | Self::Config(_) => 78,
         }
     }
 }

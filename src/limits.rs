@@ -94,6 +94,17 @@ pub const TEXT_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Largest network file read, in bytes.
 pub const MODEL_FILE_BYTES_MAX: u64 = 512 << 20;
 
+/// Largest engine built for a GPU that is read back, in bytes: twice the largest network, for an engine holds the
+/// weights in the layouts its kernels want.
+pub const ENGINE_FILE_BYTES_MAX: u64 = 2 * MODEL_FILE_BYTES_MAX;
+
+/// Longest first line of an engine's file, in bytes: a key of five short texts and two hashes.
+pub const ENGINE_HEADER_BYTES_MAX: usize = 4096;
+
+/// Scratch memory on the GPU that a layer may ask for while it runs, in bytes. The shipped networks need a few
+/// megabytes; a Jetson shares this memory with the processor.
+pub const GPU_WORKSPACE_BYTES: u64 = 256 << 20;
+
 /// Clips of one index: a data set has hundreds.
 pub const CLIPS_MAX: usize = 4096;
 

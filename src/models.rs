@@ -25,7 +25,7 @@ use crate::limits::MODEL_FILE_BYTES_MAX;
 
 pub use describe::{
     Colour, Decoder, Description, Element, FileEntry, HeatmapValues, ImageTensor, InputTensor,
-    Kind, Layout, OutputTensor, Role,
+    Kind, Layout, OutputTensor, Precision, Role,
 };
 
 /// Name of the description in a model folder.
@@ -139,7 +139,8 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let description = Description::read(path)?;
         let network = read_checked(path, &description.network)?;
-        for entry in &description.extra {
+        let others = [&description.network_fp16, &description.network_int8];
+        for entry in others.into_iter().flatten().chain(&description.extra) {
             read_checked(path, entry)?;
         }
         let readme = path.join("README.md");
@@ -160,6 +161,27 @@ impl Folder {
     /// Path of the network file.
     pub fn network_path(&self) -> PathBuf {
         self.path.join(&self.description.network.file)
+    }
+
+    /// Reads the network that computes in this precision, where the folder has one, with its path.
+    ///
+    /// # Errors
+    ///
+    /// The file is not the one described.
+    pub fn network_in(
+        &self,
+        precision: Precision,
+    ) -> Result<Option<(PathBuf, Vec<u8>)>, ModelError> {
+        let entry = match precision {
+            Precision::Fp32 => return Ok(Some((self.network_path(), self.network.clone()))),
+            Precision::Fp16 => &self.description.network_fp16,
+            Precision::Int8 => &self.description.network_int8,
+        };
+        let Some(entry) = entry else {
+            return Ok(None);
+        };
+        let bytes = read_checked(&self.path, entry)?;
+        Ok(Some((self.path.join(&entry.file), bytes)))
     }
 
     /// Reads a further file of the folder, by the name it has in `[[extra]]`.

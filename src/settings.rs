@@ -9,7 +9,7 @@ use crate::calibration::CalibrationConfig;
 use crate::capture::synthetic::SyntheticConfig;
 use crate::capture::v4l2::V4l2Config;
 use crate::config::{ConfigError, read_toml};
-use crate::infer::PeopleSettings;
+use crate::infer::{InferenceConfig, PeopleSettings};
 use crate::lift::LiftConfig;
 use crate::pipeline::estimate::{EstimateConfig, ModelsConfig};
 use crate::publish::zenoh::check_name;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub calibration: CalibrationConfig,
     /// Which networks.
     pub models: ModelsConfig,
+    /// What runs them.
+    pub inference: InferenceConfig,
     /// Whom to look for.
     pub people: PeopleSettings,
     /// Who is who.
@@ -148,6 +150,7 @@ impl Settings {
             camera,
             calibration,
             models,
+            inference,
             people,
             track,
             lift,
@@ -161,6 +164,7 @@ impl Settings {
             ("camera", *camera == new.camera),
             ("calibration", *calibration == new.calibration),
             ("models", *models == new.models),
+            ("inference", *inference == new.inference),
             ("people", *people == new.people),
             ("track", *track == new.track),
             ("lift", *lift == new.lift),
@@ -177,6 +181,7 @@ impl Settings {
     pub fn estimate(&self) -> EstimateConfig {
         EstimateConfig {
             models: self.models.clone(),
+            inference: self.inference.clone(),
             people: self.people,
             track: self.track,
             lift: self.lift,

@@ -17,7 +17,9 @@ use std::path::Path;
 use poised::calibration::{Calibration, Distortion, Origin};
 use poised::clock::MonoNs;
 use poised::frame::{Frame, FrameMeta, PixelFormat};
-use poised::infer::{InferError, Input, Network, PeopleNet, PeopleSettings, TensorSpec, VisionNet};
+use poised::infer::{
+    Engine, InferError, Input, Network, PeopleNet, PeopleSettings, TensorSpec, VisionNet,
+};
 use poised::models::Folder;
 use poised::pose::People;
 use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
@@ -32,7 +34,7 @@ fn tract_keeps_to_its_budget() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("models")
             .join(name);
-        let mut network = VisionNet::open(&path).unwrap();
+        let mut network = VisionNet::open(&Engine::tract(), &path).unwrap();
         network.run().unwrap();
         let calls = heap::heap_calls(|| network.run().unwrap());
         assert!(

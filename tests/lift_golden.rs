@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use glam::Vec2;
 use poised::clock::MonoNs;
+use poised::infer::Engine;
 use poised::lift::Backbone;
 use poised::lift::head::Head;
 use poised::lift::input::{LIFT_INPUT, build_input};
@@ -139,7 +140,7 @@ fn the_input_is_the_one_of_training() {
 #[test]
 fn the_backbone_gives_the_features_of_training() {
     let Some(golden) = Golden::read() else { return };
-    let (mut backbone, _) = open(&folder()).unwrap();
+    let (mut backbone, _) = open(&Engine::tract(), &folder()).unwrap();
     for case in golden.cases() {
         let input: [f32; LIFT_INPUT] = golden.floats(&case, "kp").try_into().unwrap();
         let mut features = [0.0; LIFT_FEATURES];

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use poised::infer::Engine;
 use poised::lift::Backbone;
 use poised::lift::input::LIFT_INPUT;
 use poised::lift::model::{HEAD_FILE, open};
@@ -52,8 +53,11 @@ fn folder(models: &Path, description: &str, head: &[u8]) -> PathBuf {
 #[test]
 fn the_backbone_runs_through_the_engine() {
     let parent = tempfile::tempdir().unwrap();
-    let (mut backbone, head) =
-        open(&folder(parent.path(), models::LIFTER, &head_file(51))).unwrap();
+    let (mut backbone, head) = open(
+        &Engine::tract(),
+        &folder(parent.path(), models::LIFTER, &head_file(51)),
+    )
+    .unwrap();
     assert!(head.image.is_none());
     // feat[i] = i * mean of x + mean of confidence.
     let mut input = [0.0; LIFT_INPUT];
@@ -74,7 +78,7 @@ fn the_backbone_runs_through_the_engine() {
 fn what_is_wrong_with_a_lifter_folder_is_named() {
     let parent = tempfile::tempdir().unwrap();
     let words = |folder: &Path| {
-        let error = open(folder).err().unwrap();
+        let error = open(&Engine::tract(), folder).err().unwrap();
         let source = error.source().map(ToString::to_string).unwrap_or_default();
         format!("{error} {source}")
     };

@@ -16,6 +16,8 @@ use daemon::{eventually, session};
 use poised::capture::thread::CameraState;
 use poised::clock::{Clock, MonoNs};
 use poised::counters::{Counters, Drop, Level};
+use poised::infer::EngineStatus;
+use poised::infer::status::Building;
 use poised::limits::POSE_SLOTS;
 use poised::pipeline::slots::Queued;
 use poised::pose::PoseSample;
@@ -369,7 +371,52 @@ fn two_daemons_of_one_machine_are_found_by_a_subscriber_without_configuration() 
 /// The publisher of a device whose networks no engine runs.
 fn publisher<'a>(clock: &'a Clock, counters: &'a Counters, outlet: Outlet) -> Publisher<'a> {
     let config = PublishConfig::default();
-    Publisher::new(&config, "front", "none", clock, counters, outlet)
+    Publisher::new(&config, "front", Arc::default(), clock, counters, outlet)
+}
+
+#[test]
+fn health_says_which_engine_runs_what_and_what_is_being_built() {
+    let config = device("engine");
+    let outlet = outlet(&config);
+    let session = session(outlet.endpoints());
+    let healths = collect(&session, config.key("front", "health"));
+    eventually("the reader is connected", || outlet.peers() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let engine = Arc::new(EngineStatus::new("tensorrt", "auto; on a GPU".into()));
+    engine.runs("finder", "tensorrt");
+    engine.runs("person", "tract");
+    engine.set_building(Some(Building {
+        network: "person",
+        phase: "layers".into(),
+        done: 0.5,
+        waiting: 1,
+    }));
+    let clock = Clock::standing(MonoNs(0));
+    let counters = Counters::default();
+    let publish = PublishConfig::default();
+    let publishing = Publisher::new(&publish, "front", engine, &clock, &counters, outlet);
+    let mut slots = Queued::<PoseSample, 2>::new(PoseSample::default);
+    let (_sender, receiver) = slots.split();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        rt::spawn(scope, "publish", move || publishing.run(receiver, stop)).unwrap();
+        clock.set(MonoNs(1_000_000_000));
+        eventually("a health", || !healths.lock().unwrap().is_empty());
+        stop.store(true, Ordering::Release);
+    });
+    let bytes = healths.lock().unwrap()[0].clone();
+    Schema::read(CDDL).check("health", &bytes).unwrap();
+    let mut health = Value::of(&bytes);
+    let text = |text: &str| Value::Text(text.into());
+    assert_eq!(*health.at("engine"), text("tract"));
+    assert_eq!(*health.at("engine_reason"), text("auto; on a GPU"));
+    assert_eq!(*health.at("networks").at("finder"), text("tensorrt"));
+    let mut build = health.at("engine_build").clone();
+    assert_eq!(*build.at("network"), text("person"));
+    assert_eq!(*build.at("phase"), text("layers"));
+    assert_eq!(*build.at("done"), Value::F32(0.5));
+    assert_eq!(*build.at("waiting"), Value::Uint(1));
 }
 
 /// Runs `work` with a publisher on a standing clock and gives what it counted.

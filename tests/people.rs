@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use poised::calibration::{Calibration, Distortion, Origin};
 use poised::clock::MonoNs;
 use poised::frame::{Frame, FrameMeta, PixelFormat};
-use poised::infer::{InferError, Lap, PeopleNet, PeopleSettings, Seen, Spare};
+use poised::infer::{Engine, InferError, Lap, PeopleNet, PeopleSettings, Seen, Spare};
 use poised::pose::{BoxPx, People};
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
@@ -68,7 +68,7 @@ fn top_down(settings: PeopleSettings) -> PeopleNet {
     let models = tempfile::tempdir().unwrap();
     let person = folder(models.path(), &small("person"), PERSON);
     let finder = folder(models.path(), &small("finder"), FINDER);
-    PeopleNet::open(&person, Some(&finder), settings).unwrap()
+    PeopleNet::open(&Engine::tract(), &person, Some(&finder), settings).unwrap()
 }
 
 /// Middle of a person of the small network: keypoint 2 is on the red square,
@@ -296,7 +296,7 @@ fn a_short_frame_is_an_error_and_leaves_nobody() {
 fn alone(name: &str, description: &str) -> PeopleNet {
     let models = tempfile::tempdir().unwrap();
     let path = folder(models.path(), &small(name), description);
-    PeopleNet::open(&path, None, PeopleSettings::default()).unwrap()
+    PeopleNet::open(&Engine::tract(), &path, None, PeopleSettings::default()).unwrap()
 }
 
 /// Without a finder the crop is the whole frame: 384 x 288, times 1.25, into
@@ -392,7 +392,7 @@ fn a_network_in_the_wrong_place_is_refused() {
     let finder = folder(models.path(), &small("finder"), FINDER);
     let open = |a: &Path, b: &Path| {
         let settings = PeopleSettings::default();
-        PeopleNet::open(a, Some(b), settings)
+        PeopleNet::open(&Engine::tract(), a, Some(b), settings)
             .unwrap_err()
             .to_string()
     };
@@ -455,7 +455,8 @@ fn movenet_sees_the_labelled_person() {
     let frame = photo(&image);
     let camera = Calibration::assumed(frame.meta.width_px, frame.meta.height_px);
     let path = movenet(&onnx);
-    let mut net = PeopleNet::open(&path, None, PeopleSettings::default()).unwrap();
+    let mut net =
+        PeopleNet::open(&Engine::tract(), &path, None, PeopleSettings::default()).unwrap();
     std::fs::remove_dir_all(path).unwrap();
     let labelled = BoxPx {
         left: bbox[0],

@@ -11,6 +11,7 @@ mod samples;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use poised::clock::Clock;
@@ -85,7 +86,14 @@ fn the_python_example_prints_live_joints() {
     let outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
     let endpoint = outlet.endpoints()[0].clone();
     let settings = PublishConfig::default();
-    let mut publisher = Publisher::new(&settings, "front", "none", &clock, &counters, outlet);
+    let mut publisher = Publisher::new(
+        &settings,
+        "front",
+        Arc::default(),
+        &clock,
+        &counters,
+        outlet,
+    );
 
     let mut reader = Command::new(python)
         .arg(examples.join("subscribe.py"))

@@ -137,7 +137,14 @@ fn only_a_reader_with_the_right_name_and_authority_gets_poses() {
     let counters = Counters::default();
     let outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
     let settings = PublishConfig::default();
-    let mut publisher = Publisher::new(&settings, "front", "none", &clock, &counters, outlet);
+    let mut publisher = Publisher::new(
+        &settings,
+        "front",
+        Arc::default(),
+        &clock,
+        &counters,
+        outlet,
+    );
 
     assert!(
         reader(folder, &endpoint, "alien").is_none(),

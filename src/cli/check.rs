@@ -6,6 +6,7 @@ use clap::Args;
 
 use poised::calibration::Calibration;
 use poised::error::StartError;
+use poised::infer::Engine;
 use poised::pipeline::estimate::Estimator;
 use poised::settings::Settings;
 
@@ -27,8 +28,18 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         println!("calibration: {calibration}");
     }
     settings.zenoh.check_file().map_err(StartError::from)?;
-    let estimator = Estimator::open(&settings.estimate())?;
-    println!("networks: load and run in {}", estimator.engine());
+    let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
+    Estimator::open_with(&engine, &settings.estimate())?;
+    println!("engine: {}: {}", engine.name(), engine.status().reason());
+    for (network, runs_in) in engine.status().networks() {
+        println!("network: {network} loads and runs in {runs_in}");
+    }
+    if let Some(builder) = engine.builder() {
+        println!(
+            "engine: {} to be built at the first start, which takes minutes; `poised engine build` does it now",
+            builder.networks().join(", ")
+        );
+    }
     println!(
         "keys: {}",
         settings

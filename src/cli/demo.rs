@@ -21,6 +21,7 @@ use poised::clock::Clock;
 use poised::counters::Counters;
 use poised::error::StartError;
 use poised::eval::metrics::{mpjpe_mm, pa_mpjpe_mm};
+use poised::infer::engine::{Choice, Engine};
 use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser};
 use poised::pipeline::wiring::{self, Parts};
 use poised::pose::{JointState, PersonPose, PoseSample};
@@ -71,6 +72,9 @@ pub struct Options {
     /// Where the networks are.
     #[arg(long)]
     models: Option<std::path::PathBuf>,
+    /// What runs them: auto, tract, onnxruntime or tensorrt.
+    #[arg(long)]
+    engine: Option<Choice>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -82,26 +86,16 @@ pub struct Options {
 ///
 /// Networks or session do not open, or fewer messages came back than were sent.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let config = SyntheticConfig {
-        scenario: Scenario::from_name(&options.scenario).map_err(StartError::from)?,
-        width_px: options.width,
-        height_px: options.height,
-        rate_hz: options.rate,
-        seed: options.seed,
-        ..SyntheticConfig::default()
-    };
+    let config = scene_config(options)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let mut estimate = EstimateConfig::default();
-    estimate.adapt.method = options.adapt;
-    if let Some(models) = &options.models {
-        estimate.models.directory.clone_from(models);
-    }
-    let mut estimator = Estimator::open(&estimate)?;
-    let factory_poses = compare_with_shipped(&mut estimator, &estimate)?;
-    let engine = estimator.engine();
+    let estimate = estimate_config(options);
+    let engine = Engine::open(&estimate.inference).map_err(StartError::from)?;
+    let mut estimator = Estimator::open_with(&engine, &estimate)?;
+    let factory_poses = compare_with_shipped(&engine, &mut estimator, &estimate)?;
+    let status = engine.status();
     let calibration = calibration_of(&config)?;
     let clock = Arc::new(Clock::live());
     let counters = Counters::default();
@@ -115,7 +109,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let outlet = Outlet::open(&zenoh, CAMERA, documents, clock.now()).map_err(StartError::from)?;
     let (subscription, receive) = subscribe(&zenoh, &outlet, &clock)?;
     let publish = PublishConfig::default();
-    let mut publisher = Publisher::new(&publish, CAMERA, engine, &clock, &counters, outlet);
+    let mut publisher = Publisher::new(
+        &publish,
+        CAMERA,
+        Arc::clone(&status),
+        &clock,
+        &counters,
+        outlet,
+    );
     let adapter = estimator.adapter(options.seed)?;
     let worker = adapter.map(|adapter| Worker::new(&estimate.adapt, adapter, clock.now()));
     if let Some(worker) = &worker {
@@ -131,6 +132,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             reopen: None,
             calibration: &calibration,
             estimator,
+            builder: engine.builder(),
             worker,
             publisher,
             clock: &clock,
@@ -168,7 +170,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         judge.received >= counters.published.get()
     });
     drop(subscription);
-    let mut report = Report::of(&judge.tally, &counters, engine, elapsed);
+    let mut report = Report::of(&judge.tally, &counters, status.in_use(), elapsed);
     report.published = Some(counters.published.get());
     report.received = Some(judge.received);
     report.mpjpe_mm = judge.mpjpe.mean();
@@ -211,8 +213,34 @@ fn subscribe(
 /// Poses of the networks as they ship, not yet compared, oldest first.
 type FactoryPoses = Arc<Mutex<Vec<PoseSample>>>;
 
+/// What the drawn camera shows.
+fn scene_config(options: &Options) -> Result<SyntheticConfig, StartError> {
+    Ok(SyntheticConfig {
+        scenario: Scenario::from_name(&options.scenario)?,
+        width_px: options.width,
+        height_px: options.height,
+        rate_hz: options.rate,
+        seed: options.seed,
+        ..SyntheticConfig::default()
+    })
+}
+
+/// What turns its frames into poses.
+fn estimate_config(options: &Options) -> EstimateConfig {
+    let mut estimate = EstimateConfig::default();
+    estimate.adapt.method = options.adapt;
+    if let Some(models) = &options.models {
+        estimate.models.directory.clone_from(models);
+    }
+    if let Some(engine) = options.engine {
+        estimate.inference.engine = engine;
+    }
+    estimate
+}
+
 /// Makes poses beside with the networks as they ship: nothing refined, nothing learned.
 fn compare_with_shipped(
+    engine: &Engine,
     estimator: &mut Estimator,
     config: &EstimateConfig,
 ) -> Result<FactoryPoses, StartError> {
@@ -220,7 +248,7 @@ fn compare_with_shipped(
     shipped.adapt.method = Method::Off;
     let poses = FactoryPoses::default();
     let into = Arc::clone(&poses);
-    estimator.compare_with(Poser::open(&shipped)?, move |sample| {
+    estimator.compare_with(Poser::open_with(engine, &shipped)?, move |sample| {
         let mut poses = into.lock().expect("nobody panics with it");
         poses.push(sample.clone());
     });

@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod dictionary;
 mod doctor;
+mod engine;
 mod eval;
 pub mod exit;
 pub mod log;
@@ -54,6 +55,8 @@ enum Command {
     Bench(bench::Options),
     /// List or verify the installed networks.
     Models(models::Options),
+    /// Build, list or remove the engines that are kept for a GPU.
+    Engine(engine::Options),
     /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
     Doctor(doctor::Options),
     /// Subscribe and show a live table.
@@ -109,6 +112,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Dictionary(options) => dictionary::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Models(options) => models::run(&options),
+        Command::Engine(options) => engine::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Watch(options) => watch::run(&options),
         Command::Man(options) => man::run(&options),

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use poised::error::StartError;
+use poised::infer::engine::{Choice, Engine, InferenceConfig};
 use poised::infer::verify;
 use poised::models::list;
 use poised::pipeline::estimate::default_directory;
@@ -25,7 +26,11 @@ enum What {
     /// Name, kind, licence and origin of each network.
     List,
     /// Check hashes and shapes, load each network and run it once.
-    Verify,
+    Verify {
+        /// In which engine: tract, onnxruntime, tensorrt, or auto for the best there is.
+        #[arg(long, default_value = "tract")]
+        engine: Choice,
+    },
 }
 
 /// Lists or verifies.
@@ -54,8 +59,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 }
             }
         }
-        What::Verify => {
-            for row in verify(&models).map_err(StartError::from)? {
+        What::Verify { engine } => {
+            let config = InferenceConfig {
+                engine,
+                ..InferenceConfig::default()
+            };
+            let engine = Engine::open(&config).map_err(StartError::from)?;
+            for row in verify(&engine, &models).map_err(StartError::from)? {
                 match row.result {
                     Ok(model) => println!(
                         "{:<12} good: {} bytes, sha256 {}, runs in {}",

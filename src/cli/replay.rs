@@ -19,6 +19,7 @@ use poised::counters::Counters;
 use poised::draw::Overlay;
 use poised::error::StartError;
 use poised::frame::Frame;
+use poised::infer::engine::Choice;
 use poised::infer::preprocess::to_rgb;
 use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser};
 use poised::pose::PoseSample;
@@ -51,6 +52,9 @@ pub struct Options {
     /// Where the networks are.
     #[arg(long)]
     models: Option<PathBuf>,
+    /// What runs them, in place of what the configuration says: auto, tract, onnxruntime or tensorrt.
+    #[arg(long)]
+    engine: Option<Choice>,
     /// Network for keypoints: a name under the networks, or the path of its folder.
     #[arg(long)]
     person: Option<String>,
@@ -204,6 +208,9 @@ fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
     }
     if let Some(person) = &options.person {
         config.models.person.clone_from(person);
+    }
+    if let Some(engine) = options.engine {
+        config.inference.engine = engine;
     }
     if let Some(method) = options.adapt {
         config.adapt.method = method;

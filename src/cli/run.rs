@@ -19,6 +19,7 @@ use poised::capture::{Camera, OpenError, open_source};
 use poised::clock::Clock;
 use poised::counters::{Counters, Drop, Reading};
 use poised::error::StartError;
+use poised::infer::Engine;
 use poised::pipeline::estimate::Estimator;
 use poised::pipeline::mailbox::Mailbox;
 use poised::pipeline::wiring::{self, Parts};
@@ -80,8 +81,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut service = Service::new(clock.now(), counters);
 
     // Networks first: they take longest and fail most clearly.
-    let mut estimator = Estimator::open(&settings.estimate())?;
-    let engine = estimator.engine();
+    let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
+    let mut estimator = Estimator::open_with(&engine, &settings.estimate())?;
+    say_engine(&engine);
     let documents = Documents {
         config: text,
         calibration: String::new(),
@@ -96,7 +98,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Outlet::open(&settings.zenoh, name, documents, clock.now()).map_err(StartError::from)?;
     let worker = worker_of(&settings, &estimator, clock)?;
     let worker = listen(&settings, &mut estimator, worker, &mut outlet, clock)?;
-    let mut publisher = Publisher::new(&settings.publish, name, engine, clock, counters, outlet);
+    let status = engine.status();
+    let mut publisher = Publisher::new(&settings.publish, name, status, clock, counters, outlet);
     publisher.follow(&running.publish);
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
@@ -112,7 +115,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .map_err(StartError::from)?;
     publisher.set_calibration(&calibration.to_toml());
     info!(
-        "{}: {}x{} at {:.1} Hz; lens {calibration}; engine {engine}",
+        "{}: {}x{} at {:.1} Hz; lens {calibration}",
         mode.name, mode.width_px, mode.height_px, mode.rate_hz
     );
     let mut reopen = || {
@@ -130,6 +133,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             reopen: live.then_some(&mut reopen),
             calibration: &calibration,
             estimator,
+            builder: engine.builder(),
             worker,
             publisher,
             clock,
@@ -147,6 +151,22 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Ended::Failed(error) => Err(error.into()),
         Ended::Stopped | Ended::Over => Ok(()),
     }
+}
+
+/// Which engine was taken and why, and what each network runs in.
+fn say_engine(engine: &Engine) {
+    let status = engine.status();
+    let networks = status.networks();
+    let networks: Vec<String> = networks
+        .into_iter()
+        .map(|(network, runs_in)| format!("{network} in {runs_in}"))
+        .collect();
+    info!(
+        "engine {}: {}; {}",
+        status.engine(),
+        status.reason(),
+        networks.join(", ")
+    );
 }
 
 /// What learns, where the configuration wants that.

@@ -6,18 +6,29 @@
 //!                                      └────────── boxes of the previous frame ◀──────┘
 //! ```
 //!
-//! [`PeopleNet`] is the whole of it; [`Network`] is what an engine has to be.
+//! [`PeopleNet`] is the whole of it; [`Network`] is what an engine has to be, and
+//! [`Engine`] is the one that was chosen.
 //! Nothing here touches the heap after construction, the engine's own run apart.
 
+pub mod cache;
 mod crop;
 pub mod decode;
+pub mod engine;
 mod network;
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
 mod people;
 pub mod preprocess;
 mod regions;
+pub mod relay;
+pub mod status;
+#[cfg(feature = "tensorrt")]
+pub mod tensorrt;
 pub mod tract;
 mod vision;
 
+pub use engine::{Engine, EngineError, InferenceConfig};
 pub use network::{InferError, Input, Network, TensorSpec};
 pub use people::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
+pub use status::EngineStatus;
 pub use vision::{Verified, VerifyRow, VisionNet, verify};

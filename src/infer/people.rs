@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::crop::{Crop, perspective, upright};
 use super::decode::{Found, FoundBox, Placed};
+use super::engine::Engine;
 use super::network::InferError;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
 use super::regions::{Region, Regions, UNCONFIRMED_MAX, box_of, in_turn, join};
@@ -168,6 +169,7 @@ impl PeopleNet {
     ///
     /// What does not fit; see [`ModelError`].
     pub fn open(
+        engine: &Engine,
         person: &Path,
         finder: Option<&Path>,
         settings: PeopleSettings,
@@ -187,8 +189,9 @@ impl PeopleNet {
                 return Err(wrong(folder, kind, "finder"));
             }
         }
-        let finder = finder.map(VisionNet::open).transpose()?;
-        Ok(Self::new(VisionNet::open(person)?, finder, settings))
+        let open = |folder| VisionNet::open(engine, folder);
+        let finder = finder.map(open).transpose()?;
+        Ok(Self::new(open(person)?, finder, settings))
     }
 
     /// Puts loaded networks together.

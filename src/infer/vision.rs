@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use heapless::Vec as FixedVec;
 
 use super::decode::{self, Found, FoundBox, MapGeometry, Placed};
+use super::engine::Engine;
 use super::network::{InferError, Network};
 use super::preprocess::ImageBuffer;
-use super::tract;
 use crate::limits::{IMAGE_FEATURES, PEOPLE_MAX};
 use crate::models::{
     self, Decoder, Description, Folder, Kind, Layout, ModelError, Role, sha256_hex,
@@ -37,14 +37,14 @@ impl std::fmt::Debug for VisionNet {
 }
 
 impl VisionNet {
-    /// Opens a model folder and loads its network with the CPU engine.
+    /// Opens a model folder and loads its network with an engine.
     ///
     /// # Errors
     ///
     /// What does not fit; see [`ModelError`].
-    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+    pub fn open(engine: &Engine, folder: &Path) -> Result<Self, ModelError> {
         let folder = Folder::open(folder)?;
-        let network = Box::new(tract::Plan::open(&folder)?.state()?);
+        let network = engine.load(&folder)?;
         Self::with_network(&folder, network)
     }
 
@@ -231,24 +231,24 @@ pub struct Verified {
 /// # Errors
 ///
 /// The directory cannot be read.
-pub fn verify(models: &Path) -> Result<Vec<VerifyRow>, ModelError> {
+pub fn verify(engine: &Engine, models: &Path) -> Result<Vec<VerifyRow>, ModelError> {
     let rows = models::list(models)?;
     Ok(rows
         .into_iter()
         .map(|row| VerifyRow {
-            result: verify_one(&row.folder),
+            result: verify_one(engine, &row.folder),
             folder: row.folder,
         })
         .collect())
 }
 
-fn verify_one(folder: &Path) -> Result<Verified, ModelError> {
+fn verify_one(engine: &Engine, folder: &Path) -> Result<Verified, ModelError> {
     let folder = Folder::open(folder)?;
-    let state = tract::Plan::open(&folder)?.state()?;
+    let network = engine.load(&folder)?;
     Ok(Verified {
         sha256: sha256_hex(&folder.network),
         bytes: folder.network.len(),
-        engine: state.engine(),
+        engine: network.engine(),
         description: folder.description,
     })
 }

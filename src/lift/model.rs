@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Backbone;
 use super::head::{Head, HeadError};
 use super::input::LIFT_INPUT;
-use crate::infer::{InferError, Input, Network, tract};
+use crate::infer::{Engine, InferError, Input, Network};
 use crate::limits::LIFT_FEATURES;
 use crate::models::{Folder, Kind, ModelError, Role, sha256_hex};
 
@@ -91,12 +91,12 @@ impl Backbone for NetworkBackbone {
     }
 }
 
-/// Opens a lifter's folder, checks all of it and loads the backbone with tract.
+/// Opens a lifter's folder, checks all of it and loads the backbone with an engine.
 ///
 /// # Errors
 ///
 /// What does not fit, with file, tensor and numbers.
-pub fn open(path: &Path) -> Result<(NetworkBackbone, Head), LiftModelError> {
+pub fn open(engine: &Engine, path: &Path) -> Result<(NetworkBackbone, Head), LiftModelError> {
     let folder = Folder::open(path)?;
     if folder.description.kind != Kind::Lifter {
         return Err(LiftModelError::Kind {
@@ -118,7 +118,7 @@ pub fn open(path: &Path) -> Result<(NetworkBackbone, Head), LiftModelError> {
             path: path.to_owned(),
             what: "outputs: none has role = \"lift-features\"".to_owned(),
         })?;
-    let network = Box::new(tract::Plan::open(&folder)?.state()?);
+    let network = engine.load(&folder)?;
     let outputs = network
         .outputs()
         .iter()

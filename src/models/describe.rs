@@ -22,6 +22,10 @@ pub struct Description {
     pub time: String,
     /// The network file.
     pub network: FileEntry,
+    /// The same network computing in 16 bits, with 32-bit tensors at both ends, for the GPU.
+    pub network_fp16: Option<FileEntry>,
+    /// The same network with the scales of 8-bit integers in it (symmetric Q/DQ), for the GPU.
+    pub network_int8: Option<FileEntry>,
     /// Further files, such as the lifter's head.
     #[serde(default)]
     pub extra: Vec<FileEntry>,
@@ -45,6 +49,52 @@ pub enum Kind {
     Finder,
     /// A window of keypoints to lifter features.
     Lifter,
+}
+
+impl Kind {
+    /// The part of the pipeline that such a network is, by the name the configuration and messages have for it.
+    pub const fn part(self) -> &'static str {
+        match self {
+            Self::Person | Self::Keypoints => "person",
+            Self::Finder => "finder",
+            Self::Lifter => "lifter",
+        }
+    }
+}
+
+/// What numbers a network is computed in.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floating point, as trained.
+    #[default]
+    Fp32,
+    /// 16-bit floating point inside, 32-bit at both ends.
+    Fp16,
+    /// 8-bit integers, where the file says with which scales.
+    Int8,
+}
+
+impl Precision {
+    /// Name as written in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Fp32, Self::Fp16, Self::Int8]
+            .into_iter()
+            .find(|precision| precision.name() == text)
+            .ok_or_else(|| "one of fp32, fp16, int8 is wanted".to_owned())
+    }
 }
 
 /// A file of the folder and its hash.

@@ -22,7 +22,9 @@ use crate::clock::{Clock, MonoNs};
 use crate::counters::{Counters, Drop, Timed};
 use crate::error::StartError;
 use crate::frame::Frame;
-use crate::infer::{InferError, Lap, PeopleNet, PeopleSettings, Seen, Spare};
+use crate::infer::{
+    Engine, InferError, InferenceConfig, Lap, PeopleNet, PeopleSettings, Seen, Spare,
+};
 use crate::lift::head::Head;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::window::rays_of;
@@ -103,6 +105,8 @@ impl ModelsConfig {
 pub struct EstimateConfig {
     /// Which networks.
     pub models: ModelsConfig,
+    /// What runs them.
+    pub inference: InferenceConfig,
     /// Whom to look for.
     pub people: PeopleSettings,
     /// Who is who.
@@ -127,14 +131,26 @@ pub struct Poser {
 }
 
 impl Poser {
-    /// Opens lifter and dictionary. Takes a validated configuration.
+    /// Opens engine, lifter and dictionary, and waits until the engine is built. Takes a validated configuration.
     ///
     /// # Errors
     ///
     /// What does not fit, and why.
     pub fn open(config: &EstimateConfig) -> Result<Self, StartError> {
+        let engine = Engine::open(&config.inference)?;
+        let poser = Self::open_with(&engine, config)?;
+        engine.build_now();
+        Ok(poser)
+    }
+
+    /// Opens lifter and dictionary with an engine that is there already.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit, and why.
+    pub fn open_with(engine: &Engine, config: &EstimateConfig) -> Result<Self, StartError> {
         let models = &config.models;
-        let (backbone, head) = lift::model::open(&models.folder(&models.lifter))?;
+        let (backbone, head) = lift::model::open(engine, &models.folder(&models.lifter))?;
         let semantics = if config.semantics.enabled {
             let file = config.semantics.dictionary.as_deref();
             let folder = models.folder(&models.dictionary);
@@ -360,22 +376,36 @@ impl std::fmt::Debug for Beside {
 }
 
 impl Estimator {
-    /// Opens the networks. Takes a validated configuration.
+    /// Opens engine and networks, and waits until the engine is built: for recordings. Takes a validated
+    /// configuration.
     ///
     /// # Errors
     ///
     /// The network or head that does not fit, and why.
     pub fn open(config: &EstimateConfig) -> Result<Self, StartError> {
+        let engine = Engine::open(&config.inference)?;
+        let estimator = Self::open_with(&engine, config)?;
+        engine.build_now();
+        Ok(estimator)
+    }
+
+    /// Opens the networks with an engine that is there already.
+    ///
+    /// # Errors
+    ///
+    /// The network or head that does not fit, and why.
+    pub fn open_with(engine: &Engine, config: &EstimateConfig) -> Result<Self, StartError> {
         let models = &config.models;
         let finder = models.finder.as_deref().map(|name| models.folder(name));
         let people = PeopleNet::open(
+            engine,
             &models.folder(&models.person),
             finder.as_deref(),
             config.people,
         )?;
         Ok(Self {
             people,
-            poser: Poser::open(config)?,
+            poser: Poser::open_with(engine, config)?,
             detections: People::new(),
             beside: None,
         })
@@ -392,7 +422,7 @@ impl Estimator {
         });
     }
 
-    /// Name of the engine that runs the networks.
+    /// Name of the engine that runs the person network now.
     pub fn engine(&self) -> &'static str {
         self.people.engine()
     }

@@ -10,6 +10,9 @@
 //!                                adapt
 //! ```
 //!
+//! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to whoever runs the
+//! network (`infer::relay`).
+//!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
 //! Stop is one flag. Capture leaves first, then estimate, then publish and adapt, so that
 //! what was estimated is published; a frame that nobody has begun with is let go,
@@ -30,6 +33,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Drop};
 use crate::error::StartError;
 use crate::frame::Frame;
+use crate::infer::relay::Builder;
 use crate::limits::{FRAME_SLOTS, POSE_SLOTS, SIGHT_SLOTS};
 use crate::pose::PoseSample;
 use crate::publish::Publisher;
@@ -48,6 +52,8 @@ pub struct Parts<'a> {
     pub calibration: &'a Calibration,
     /// Frames to poses.
     pub estimator: Estimator,
+    /// Builds for the GPU what the estimator runs on the processor for now.
+    pub builder: Option<Builder>,
     /// Learns from poses, where that is wanted.
     pub worker: Option<Worker>,
     /// Poses to Zenoh.
@@ -76,6 +82,7 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
         reopen,
         calibration,
         estimator,
+        builder,
         worker,
         publisher,
         clock,
@@ -95,15 +102,20 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
     let learner = link.as_deref().map(|link| Learner { tell, link });
     let frames_ended = AtomicBool::new(false);
     let poses_ended = AtomicBool::new(false);
+    let poses_ended = &poses_ended;
 
     std::thread::scope(|scope| {
         let failed = |name| move |source| StartError::Thread { name, source };
-        let publish = spawn(scope, "publish", || publisher.run(receiver, &poses_ended))
+        let publish = spawn(scope, "publish", || publisher.run(receiver, poses_ended))
             .map_err(failed("publish"))?;
         let adapt = worker
-            .map(|worker| spawn(scope, "adapt", || worker.run(told, clock, &poses_ended)))
+            .map(|worker| spawn(scope, "adapt", || worker.run(told, clock, poses_ended)))
             .transpose()
             .map_err(failed("adapt"))?;
+        let build = builder
+            .map(|builder| spawn(scope, "build", move || builder.run(poses_ended)))
+            .transpose()
+            .map_err(failed("build"))?;
         let estimate = spawn(scope, "estimate", || {
             estimate_loop(
                 estimator,
@@ -139,6 +151,9 @@ pub fn run(parts: Parts<'_>, meanwhile: impl FnOnce(&AtomicBool)) -> Result<Ende
         publish.join().expect("a panic ends the process");
         if let Some(adapt) = adapt {
             adapt.join().expect("a panic ends the process");
+        }
+        if let Some(build) = build {
+            build.join().expect("a panic ends the process");
         }
         Ok(ended)
     })

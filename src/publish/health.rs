@@ -9,6 +9,7 @@ use super::wire::Stamp;
 use crate::capture::thread::CameraState;
 use crate::clock::MonoNs;
 use crate::counters::{Counters, Drop, Reading};
+use crate::infer::EngineStatus;
 use crate::skeleton::{JOINT_NAMES, KEYPOINT_NAMES, PARENTS};
 
 /// Value of `schema` in a health message.
@@ -87,8 +88,8 @@ impl Snapshot {
 pub struct Health<'a> {
     /// When the publisher started.
     pub started: MonoNs,
-    /// Name of the engine that runs the networks.
-    pub engine: &'a str,
+    /// What runs the networks.
+    pub engine: &'a EngineStatus,
     /// Whether the camera is there but gives no frames.
     pub silent: bool,
     /// Resident memory, where it is known.
@@ -191,7 +192,7 @@ pub fn health(
     let newest = counters.newest_capture();
     let stages = ["captured", "estimated", "published"];
 
-    let mut out = Out::message(HEALTH_SCHEMA, 20);
+    let mut out = Out::message(HEALTH_SCHEMA, 23);
     out.stamp(stamp);
     out.key("uptime_s").float(uptime_s);
     out.key("interval_s").float(seconds);
@@ -229,13 +230,34 @@ pub fn health(
     let (level, busy) = counters.load();
     out.key("load").map(2);
     out.key("level").text(level.name()).key("busy").float(busy);
-    out.key("engine").text(health.engine);
+    put_engine(&mut out, health.engine);
     match health.rss_bytes {
         Some(bytes) => out.key("rss_bytes").uint(bytes),
         None => out.key("rss_bytes").float(None),
     };
     out.key("peers").uint(health.peers);
     out.done()
+}
+
+/// What runs the networks, why, and what is being built.
+fn put_engine(out: &mut Out, status: &EngineStatus) {
+    out.key("engine").text(status.in_use());
+    out.key("engine_reason").text(status.reason());
+    let networks = status.networks();
+    out.key("networks").map(networks.len() as u64);
+    for (network, engine) in networks {
+        out.key(network).text(engine);
+    }
+    match status.building() {
+        Some(building) => {
+            out.key("engine_build").map(4);
+            out.key("network").text(building.network);
+            out.key("phase").text(&building.phase);
+            out.key("done").float(f64::from(building.done));
+            out.key("waiting").uint(building.waiting as u64);
+        }
+        None => drop(out.key("engine_build").float(None)),
+    }
 }
 
 /// Frames a second; 0 where there were none.

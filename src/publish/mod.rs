@@ -31,6 +31,7 @@ use crate::capture::thread::CameraState;
 use crate::clock::{Clock, MonoNs, unix_ns};
 use crate::config::{ConfigError, check};
 use crate::counters::{Counters, Drop, Timed};
+use crate::infer::EngineStatus;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::pipeline::mailbox::Mailbox;
 use crate::pipeline::slots::Receiver;
@@ -98,7 +99,7 @@ impl PublishConfig {
 pub struct Publisher<'a> {
     config: PublishConfig,
     camera: &'a str,
-    engine: &'a str,
+    engine: Arc<EngineStatus>,
     clock: &'a Clock,
     counters: &'a Counters,
     outlet: Outlet,
@@ -129,7 +130,7 @@ struct Adaptation {
 }
 
 impl<'a> Publisher<'a> {
-    /// A publisher for `camera`, which `engine` estimates.
+    /// A publisher for `camera`, whose frames `engine` estimates.
     ///
     /// With a live clock the wall time is taken from the machine; with a
     /// standing one, as in a replay, it is the clock's own time, so that the
@@ -137,7 +138,7 @@ impl<'a> Publisher<'a> {
     pub fn new(
         config: &PublishConfig,
         camera: &'a str,
-        engine: &'a str,
+        engine: Arc<EngineStatus>,
         clock: &'a Clock,
         counters: &'a Counters,
         outlet: Outlet,
@@ -340,7 +341,7 @@ impl<'a> Publisher<'a> {
         let snapshot = Snapshot::take(self.counters, now);
         let health = Health {
             started: self.started,
-            engine: self.engine,
+            engine: &self.engine,
             silent: self.silent,
             rss_bytes: resident_bytes(),
             peers: self.outlet.peers() as u64,

@@ -1,4 +1,4 @@
-"""Store outputs of networks, computed by ONNX Runtime, for tests/pose_net.rs.
+"""Store outputs of networks, computed by ONNX Runtime, for tests/engines.rs.
 
     python tests/onnx/golden.py FOLDER...      (model folders; needs numpy, onnxruntime, safetensors)
 

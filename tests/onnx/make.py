@@ -200,6 +200,19 @@ def unknown() -> None:
     write("unknown", nodes, [image], [info("keypoints", [1, 1, KEYPOINTS, 3])], [], check=False)
 
 
+def quantised(name: str, zero: int) -> None:
+    """A Relu between Q/DQ with 8-bit integers around `zero`: 0 is symmetric, the only kind that TensorRT takes."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["dq"]),
+        helper.make_node("Relu", ["dq"], ["y"]),
+    ]
+    constants = [tensor("scale", 0.05), tensor("zero", zero, np.int8)]
+    write(name, nodes, [info("x", [1, 3, 8, 8])], [info("y", [1, 3, 8, 8])], constants)
+
+
 if __name__ == "__main__":
     for make in (person, finder, simcc, movenet, yolo, lifter, unknown):
         make()
+    quantised("symmetric", 0)
+    quantised("asymmetric", 12)

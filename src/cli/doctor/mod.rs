@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use poised::capture::thread::words;
 use poised::infer::VerifyRow;
+use poised::infer::engine::{Engine, EngineError, InferenceConfig, TENSORRT, standings};
 use poised::pipeline::estimate::default_directory;
 use poised::settings::Settings;
 
@@ -111,8 +112,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Some(_) => settings.models.directory.clone(),
         None => default_directory(),
     });
-    findings.extend(models(&directory));
-    findings.push(engine(root));
+    let taken = Engine::open(&settings.inference);
+    let spare = Engine::tract();
+    findings.extend(models(taken.as_ref().unwrap_or(&spare), &directory));
+    findings.push(engine(taken.as_ref()));
+    findings.extend(engines(
+        &settings.inference,
+        machine::tensorrt(root).as_deref(),
+    ));
     findings.extend(machine::findings(root));
     findings.push(video_decoder());
     findings.extend(network::findings(&settings.zenoh));
@@ -132,14 +139,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// The installed networks, hashes checked.
-fn models(directory: &Path) -> Vec<Finding> {
+fn models(engine: &Engine, directory: &Path) -> Vec<Finding> {
     match poised::models::list(directory) {
         Ok(rows) if rows.is_empty() => vec![Finding::broken(
             "models",
             format_args!("no networks in {}", directory.display()),
             "give --models DIR, or set POISED_MODELS",
         )],
-        Ok(_) => match poised::infer::verify(directory) {
+        Ok(_) => match poised::infer::verify(engine, directory) {
             Ok(rows) => rows.iter().map(network).collect(),
             Err(error) => vec![Finding::broken("models", error, REINSTALL)],
         },
@@ -166,15 +173,52 @@ fn network(row: &VerifyRow) -> Finding {
 }
 
 /// Which engine would run the networks, and why.
-fn engine(root: &Path) -> Finding {
-    let tensorrt = machine::tensorrt(root).map_or_else(
-        || "no TensorRT on this machine".to_owned(),
-        |version| format!("TensorRT {version} is on this machine"),
-    );
-    Finding::good(
-        "engine",
-        format_args!("tract on the CPU: this build has no other engine; {tensorrt}"),
-    )
+fn engine(taken: Result<&Engine, &EngineError>) -> Finding {
+    match taken {
+        Ok(engine) => Finding::good(
+            "engine",
+            format_args!("{}: {}", engine.name(), engine.status().reason()),
+        ),
+        Err(error) => Finding::broken(
+            "engine",
+            error,
+            "put [inference] in the configuration right, or the machine",
+        ),
+    }
+}
+
+/// How each engine that is not always in stands on this machine; `tensorrt` is the version of NVIDIA's library,
+/// where it is installed.
+fn engines(config: &InferenceConfig, tensorrt: Option<&str>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for standing in standings(config) {
+        let name = standing.engine;
+        match standing.found {
+            // One that nobody asked for is no lack; one that was is said above, as broken.
+            Some(Err(lack)) => findings.push(Finding {
+                mend: Some(lack.mend),
+                ..Finding::good(
+                    "engine",
+                    format_args!("{name} is not to be had: {}", lack.why),
+                )
+            }),
+            Some(Ok(found)) => {
+                findings.push(Finding::good("engine", format_args!("{name}: {found}")));
+            }
+            None => {
+                if let (TENSORRT, Some(version)) = (name, tensorrt) {
+                    findings.push(Finding::lacking(
+                        "engine",
+                        format_args!(
+                            "TensorRT {version} is on this machine, but not in this build"
+                        ),
+                        "build with --features tensorrt (docs/engines.md)",
+                    ));
+                }
+            }
+        }
+    }
+    findings
 }
 
 /// The configuration that is given, else that of the service where there is one, else the defaults.
@@ -232,8 +276,25 @@ mod tests {
     #[test]
     fn a_folder_without_networks_keeps_the_daemon_from_running() {
         let folder = tempfile::tempdir().unwrap();
-        let findings = models(folder.path());
+        let findings = models(&Engine::tract(), folder.path());
         assert!(findings.iter().all(|f| f.standing == Standing::Broken));
+    }
+
+    #[test]
+    #[cfg(not(feature = "tensorrt"))]
+    fn an_engine_that_the_machine_has_and_the_build_has_not_is_a_lack() {
+        let config = InferenceConfig::default();
+        let said = |version| -> Vec<String> {
+            let findings = engines(&config, version);
+            findings.iter().map(Finding::to_string).collect()
+        };
+        let lines = said(Some("10.3.0")).join("\n");
+        assert!(
+            lines.contains("LACKING  engine   TensorRT 10.3.0"),
+            "{lines}"
+        );
+        assert!(lines.contains("--features tensorrt"), "{lines}");
+        assert!(!said(None).join("\n").contains("LACKING"));
     }
 
     #[test]
