@@ -18,6 +18,7 @@ use poised::config::{ConfigError, check};
 use poised::counters::{Counters, Histogram};
 use poised::error::StartError;
 use poised::frame::Frame;
+use poised::infer::engine::Choice;
 use poised::pipeline::estimate::{EstimateConfig, Estimator};
 use poised::pose::PoseSample;
 use poised::settings::Settings;
@@ -58,6 +59,9 @@ pub struct Options {
     /// Where the networks are.
     #[arg(long)]
     models: Option<PathBuf>,
+    /// What runs the networks, in place of what the configuration says: auto, tract, onnxruntime or tensorrt.
+    #[arg(long)]
+    engine: Option<Choice>,
     /// Seconds of film for each line of the table, 1 to 600; learning takes ten at least.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
@@ -156,6 +160,9 @@ fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
     };
     if let Some(models) = &options.models {
         config.models.directory.clone_from(models);
+    }
+    if let Some(engine) = options.engine {
+        config.inference.engine = engine;
     }
     Ok(config)
 }
