@@ -12,7 +12,7 @@ mod data;
 
 use std::time::Duration;
 
-use poised::adapt::Method;
+use poised::adapt::{Adapter, Command, Method, Mode};
 use poised::clock::MonoNs;
 use poised::eval::metrics::pa_mpjpe_mm;
 use poised::eval::motion::{self, Motion};
@@ -88,7 +88,20 @@ fn error_mm(stream: &Stream, moments: &[Moment], scored_from: MonoNs) -> (f64, u
         }
         poser.learn(&mut adapter);
     }
-    (sum / f64::from(count), adapter.report().generation)
+    let heads = adapter.report().generation;
+    stays_forgotten(&mut adapter);
+    (sum / f64::from(count), heads)
+}
+
+/// After a reset the factory's head is in use, and no other can be rolled back to.
+fn stays_forgotten(adapter: &mut Adapter) {
+    if let Some(head) = adapter.obey(Command::Reset) {
+        assert!(!head.tag.adapted);
+    }
+    assert!(adapter.obey(Command::RollBack).is_none());
+    let report = adapter.report();
+    assert_eq!((report.mode, report.steps), (Mode::Waiting, 0));
+    assert_eq!(report.finding, None);
 }
 
 #[test]
