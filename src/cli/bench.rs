@@ -4,7 +4,7 @@
 //! that does it all is counted, which other programs do not bend much; drawing is left out.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,13 +18,12 @@ use poised::config::{ConfigError, check};
 use poised::counters::{Counters, Histogram};
 use poised::error::StartError;
 use poised::frame::Frame;
-use poised::infer::engine::Choice;
-use poised::pipeline::estimate::{EstimateConfig, Estimator};
+use poised::pipeline::estimate::Estimator;
 use poised::pose::PoseSample;
-use poised::settings::Settings;
 use poised::sys::rt::{resident_bytes, thread_cpu_ns};
 
 use super::demo::calibration_of;
+use super::networks::Networks;
 use super::report::{round, stages_ms};
 
 /// Sizes at which one person is looked at, pixels.
@@ -53,15 +52,8 @@ const SEED: u64 = 1;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Take networks and settings from this configuration.
-    #[arg(short, long)]
-    config: Option<PathBuf>,
-    /// Where the networks are.
-    #[arg(long)]
-    models: Option<PathBuf>,
-    /// What runs the networks, in place of what the configuration says: auto, tract, onnxruntime or tensorrt.
-    #[arg(long)]
-    engine: Option<Choice>,
+    #[command(flatten)]
+    networks: Networks,
     /// Seconds of film for each line of the table, 1 to 600; learning takes ten at least.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
@@ -114,7 +106,7 @@ struct Row {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let wrong = |error: ConfigError| StartError::from(error);
     check("seconds", options.seconds, 1, 600).map_err(wrong)?;
-    let config = estimate_config(options)?;
+    let config = options.networks.estimate_config()?;
     let mut rows = Vec::new();
     let progress = if options.json {
         ProgressBar::hidden()
@@ -151,20 +143,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         print!("{}", table(&bench));
     }
     Ok(())
-}
-
-fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
-    let mut config = match &options.config {
-        Some(path) => Settings::read(path).map_err(StartError::from)?.estimate(),
-        None => EstimateConfig::default(),
-    };
-    if let Some(models) = &options.models {
-        config.models.directory.clone_from(models);
-    }
-    if let Some(engine) = options.engine {
-        config.inference.engine = engine;
-    }
-    Ok(config)
 }
 
 /// One line of the table, and what learning took where it `learns`.

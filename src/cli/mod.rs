@@ -16,6 +16,7 @@ pub mod exit;
 pub mod log;
 mod man;
 mod models;
+mod networks;
 mod poses;
 mod replay;
 mod report;

@@ -19,14 +19,13 @@ use poised::counters::Counters;
 use poised::draw::Overlay;
 use poised::error::StartError;
 use poised::frame::Frame;
-use poised::infer::engine::Choice;
 use poised::infer::preprocess::to_rgb;
 use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser};
 use poised::pose::PoseSample;
 use poised::record::{self, Recorder, Recording};
-use poised::settings::Settings;
 use poised::sys::rt::process_cpu_ns;
 
+use super::networks::Networks;
 use super::poses::PosesFile;
 use super::report::{Report, Tally};
 
@@ -43,18 +42,11 @@ const DAMAGED_MAX: u32 = 100;
 pub struct Options {
     /// A video file, an image or a folder of images, an rtsp:// address, or a recording (.poses).
     source: String,
-    /// Take networks and settings from this configuration.
-    #[arg(short, long)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    networks: Networks,
     /// Calibration of the camera (.toml, or .yaml of a ROS `camera_info`).
     #[arg(long)]
     calibration: Option<PathBuf>,
-    /// Where the networks are.
-    #[arg(long)]
-    models: Option<PathBuf>,
-    /// What runs them, in place of what the configuration says: auto, tract, onnxruntime or tensorrt.
-    #[arg(long)]
-    engine: Option<Choice>,
     /// Network for keypoints: a name under the networks, or the path of its folder.
     #[arg(long)]
     person: Option<String>,
@@ -199,18 +191,9 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
 }
 
 fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
-    let mut config = match &options.config {
-        Some(path) => Settings::read(path).map_err(StartError::from)?.estimate(),
-        None => EstimateConfig::default(),
-    };
-    if let Some(models) = &options.models {
-        config.models.directory.clone_from(models);
-    }
+    let mut config = options.networks.estimate_config()?;
     if let Some(person) = &options.person {
         config.models.person.clone_from(person);
-    }
-    if let Some(engine) = options.engine {
-        config.inference.engine = engine;
     }
     if let Some(method) = options.adapt {
         config.adapt.method = method;

@@ -32,8 +32,8 @@ pub struct Key {
     pub part: String,
     /// SHA-256 of the ONNX file.
     pub network: String,
-    /// NVIDIA's library and its version.
-    pub library: String,
+    /// The runtime (NVIDIA's library) and its version.
+    pub runtime: String,
     /// Name and compute capability of the GPU.
     pub gpu: String,
     /// What it computes in.
@@ -79,7 +79,7 @@ impl Key {
     fn difference(&self, kept: &Self) -> Option<Unusable> {
         let pairs = [
             ("network", &kept.network, &self.network),
-            ("library", &kept.library, &self.library),
+            ("runtime", &kept.runtime, &self.runtime),
             ("GPU", &kept.gpu, &self.gpu),
             ("precision", &kept.precision, &self.precision),
             ("part", &kept.part, &self.part),
@@ -121,14 +121,14 @@ impl fmt::Display for Key {
         let Self {
             part,
             network,
-            library,
+            runtime,
             gpu,
             precision,
         } = self;
         let network = network.get(..12).unwrap_or(network);
         write!(
             out,
-            "{part} {precision}, network {network}, {library}, {gpu}"
+            "{part} {precision}, network {network}, {runtime}, {gpu}"
         )
     }
 }
@@ -259,12 +259,12 @@ fn read(path: &Path) -> Result<(Header, Vec<u8>), Unusable> {
     Ok((header, engine))
 }
 
-/// The key of a network for a library and a GPU.
-pub fn key(part: &str, onnx: &[u8], library: &str, gpu: &str, precision: Precision) -> Key {
+/// The key of a network for a runtime and a GPU.
+pub fn key(part: &str, onnx: &[u8], runtime: &str, gpu: &str, precision: Precision) -> Key {
     Key {
         part: part.to_owned(),
         network: sha256_hex(onnx),
-        library: library.to_owned(),
+        runtime: runtime.to_owned(),
         gpu: gpu.to_owned(),
         precision: precision.name().to_owned(),
     }
@@ -274,8 +274,8 @@ pub fn key(part: &str, onnx: &[u8], library: &str, gpu: &str, precision: Precisi
 mod tests {
     use super::*;
 
-    fn orin(onnx: &[u8], library: &str) -> Key {
-        key("person", onnx, library, "Orin, 8.7", Precision::Fp16)
+    fn orin(onnx: &[u8], runtime: &str) -> Key {
+        key("person", onnx, runtime, "Orin, 8.7", Precision::Fp16)
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
         let error = cache.read(&updated).unwrap_err().to_string();
         assert_eq!(
             error,
-            "the engine kept was built for library \"TensorRT 10.3.0.30\", wanted is \"TensorRT 10.16.1.1\""
+            "the engine kept was built for runtime \"TensorRT 10.3.0.30\", wanted is \"TensorRT 10.16.1.1\""
         );
         let other_gpu = Key {
             gpu: "Thor, 11.0".to_owned(),

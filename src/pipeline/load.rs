@@ -79,7 +79,8 @@ impl Load {
             mix(&mut self.person_s, took_s / work.looks as f32);
         }
         self.looks = self.fitting();
-        self.level = if self.looks < work.looks + work.waiting {
+        // What was left out, not what may be: a network for whole frames knows no turns.
+        self.level = if work.waiting > 0 {
             Level::Turns
         } else if self.busy() > BUSY || self.level != Level::Full && self.busy() > IDLE {
             Level::Saving

@@ -77,6 +77,12 @@ def installed(package: str) -> None:
     say(f"installed: user in group video, units verified without a word, manual; exposure {number}")
 
 
+def threads_of(process: int) -> dict[str, int]:
+    """Numbers of a process's threads, by name."""
+    numbers = os.listdir(f"/proc/{process}/task")
+    return {Path(f"/proc/{process}/task/{n}/comm").read_text().strip(): int(n) for n in numbers}
+
+
 def ready() -> None:
     # An emulated machine is many times slower than the slowest real one.
     drop_in = Path("/etc/systemd/system/poised.service.d/slow.conf")
@@ -95,6 +101,9 @@ def ready() -> None:
     subscriber = Subscriber("/usr/bin/poised", ["poised/**"])
     came, _ = subscriber.wait("a pose", "poses", lambda m: True, 0, 120)
     subscriber.close()
+    nice = {name: os.getpriority(os.PRIO_PROCESS, n) for name, n in threads_of(int(show(UNIT, "MainPID"))).items()}
+    if nice["adapt"] != 19 or nice["estimate"] == 19:
+        raise Failed(f"learning does not stand back: {nice}")
     say(f"ready {took:.1f} s after `systemctl start`, as {user}, with all its walls; poses come over Zenoh")
 
 
@@ -126,9 +135,7 @@ def hung() -> None:
     """One thread of the real program is held by a debugger's request: the others run on, as when a driver hangs."""
     process = int(show(UNIT, "MainPID"))
     restarts = int(show(UNIT, "NRestarts"))
-    threads = {
-        Path(f"/proc/{process}/task/{n}/comm").read_text().strip(): int(n) for n in os.listdir(f"/proc/{process}/task")
-    }
+    threads = threads_of(process)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ptrace(PTRACE_ATTACH, threads["estimate"], None, None) != 0:
         raise Failed(f"ptrace: {os.strerror(ctypes.get_errno())}")

@@ -102,12 +102,12 @@ impl Runtime {
         let (driver_major, driver_minor) = self.gpu.driver;
         format!(
             "{} on {}, driver for CUDA {driver_major}.{driver_minor}",
-            self.library(),
+            self.words_of_runtime(),
             self.gpu_words()
         )
     }
 
-    fn library(&self) -> String {
+    fn words_of_runtime(&self) -> String {
         format!("{} {}", ffi::product(), self.version)
     }
 
@@ -143,7 +143,13 @@ impl Runtime {
             inputs: vec![TensorSpec::from(&description.input)],
             outputs: description.outputs.iter().map(TensorSpec::from).collect(),
         };
-        let key = cache::key(part, &onnx, &self.library(), &self.gpu_words(), precision);
+        let key = cache::key(
+            part,
+            &onnx,
+            &self.words_of_runtime(),
+            &self.gpu_words(),
+            precision,
+        );
         let why = match self.cache.read(&key) {
             Ok(plan) => match wanted.load(&plan) {
                 Ok(state) => return Ok(Loaded::Ready(state)),

@@ -1,0 +1,44 @@
+//! Which networks a command runs, and in what: options that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use poised::error::StartError;
+use poised::infer::engine::Choice;
+use poised::pipeline::estimate::EstimateConfig;
+use poised::settings::Settings;
+
+#[derive(Debug, Args)]
+pub struct Networks {
+    /// Take networks and settings from this configuration.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Where the networks are.
+    #[arg(long)]
+    models: Option<PathBuf>,
+    /// What runs the networks, in place of what the configuration says: auto, tract, onnxruntime or tensorrt.
+    #[arg(long)]
+    engine: Option<Choice>,
+}
+
+impl Networks {
+    /// What the configuration says, or the defaults, with what the command line has in its place.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be read.
+    pub fn estimate_config(&self) -> Result<EstimateConfig, StartError> {
+        let mut config = match &self.config {
+            Some(path) => Settings::read(path)?.estimate(),
+            None => EstimateConfig::default(),
+        };
+        if let Some(models) = &self.models {
+            config.models.directory.clone_from(models);
+        }
+        if let Some(engine) = self.engine {
+            config.inference.engine = engine;
+        }
+        Ok(config)
+    }
+}
