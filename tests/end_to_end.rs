@@ -401,12 +401,13 @@ fn the_doctor_says_how_each_part_stands() {
 
 #[test]
 fn a_reader_that_goes_away_ends_the_command_without_a_word() {
-    let mut child = poised(&["dictionary", "show"])
-        .stdout(Stdio::piped())
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = poised(&["dictionary", "show"])
+        .stdout(writer)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success(), "it was cut off");
     let words = String::from_utf8_lossy(&output.stderr);

@@ -28,8 +28,8 @@ const BUSY: f32 = 0.9;
 /// Share below which it is taken up again. Fewer looks of the finder lower the share by a few hundredths.
 const IDLE: f32 = 0.75;
 
-/// Longest that all looks of one frame may take together. With the wait for the frame before it, poses are then at most
-/// a fifth of a second old, and everybody of eight is seen within the time that the lifter bridges.
+/// Longest that all looks of one frame may take together. With the wait for the frame before it, poses are then about
+/// a fifth of a second old.
 const LOOKS_MAX: Duration = Duration::from_millis(100);
 
 /// Share of the newest frame in the running means: a second at ten frames a second.
