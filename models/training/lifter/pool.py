@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motion import load_training
+from motion import SOURCE_SHARE, load_named
 from simulate import TRAINING, seed_random, simulate_batch
 from skeleton import JOINTS
 from window import FRAMES
@@ -68,8 +68,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=196 * CHUNK)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--sources", nargs="+", default=list(SOURCE_SHARE), help="motion files, e.g. train_sampled")
     args = parser.parse_args()
-    motion = load_training(args.motion)
+    shares = [SOURCE_SHARE.get(name, 1.0) for name in args.sources]
+    motion = load_named(args.motion, args.sources, shares, "train")
     pool = Pool(args.pool, args.size)
     seed_random(args.seed)
     kp = np.empty((CHUNK, FRAMES, JOINTS, 4), dtype=np.float32)
