@@ -72,9 +72,13 @@ const ECHOES_A_STEP: u32 = 1;
 /// Samples in a step.
 const BATCH: usize = 32;
 
-/// Steps for a second in which somebody is seen. With the echoes they take 3.5 % of a core of
+/// Most steps for a second in which somebody is seen. With the echoes they take 3.5 % of a core of
 /// the machine in docs/performance.md.
 const STEPS_PER_S: f32 = 48.0;
+
+/// Most steps for a frame in which somebody is seen: a slow camera shows less that is new, and learning
+/// must not cost more than looking.
+const STEPS_PER_FRAME: f32 = 1.6;
 
 /// Most seconds of work that may be owed: what is older is let go.
 const OWED_MAX_S: f32 = 1.0;
@@ -466,7 +470,7 @@ impl Adapter {
             .map_or(Duration::ZERO, |last| sight.time.since(last));
         self.seen_at = Some(sight.time);
         if passed <= BRIDGE {
-            self.owe(STEPS_PER_S * passed.as_secs_f32());
+            self.owe((STEPS_PER_S * passed.as_secs_f32()).min(STEPS_PER_FRAME));
         }
         if !is_plausible(sight) {
             self.report.passed_over += 1;
