@@ -24,8 +24,12 @@ pub struct Options {
     /// Scenarios in place of those that ship.
     #[arg(long, conflicts_with = "clips")]
     scenarios: Option<PathBuf>,
+    /// Draw people doing the motions and look at the pictures with the networks, in place of a simulated detector.
+    #[arg(long, conflicts_with = "clips")]
+    render: bool,
     /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all of these;
-    /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none to compare labels.
+    /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none to compare labels;
+    /// factory:blind, semantic:blind (without image features).
     #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
     /// Fixes all that is drawn.
@@ -85,17 +89,16 @@ fn of_motions(
         scenarios,
         motions,
         seed: options.seed,
+        render: options.render,
     };
     let progress = progress(plan.streams() as u64, options.json);
     let sums = eval::run(&plan, || progress.inc(1))?;
     progress.finish_and_clear();
-    Ok(Table::of(
-        options.seed,
-        names,
-        &plan.scenarios,
-        plan.motions.len() as u64,
-        &sums,
-    ))
+    let motions = plan.motions.len() as u64;
+    Ok(Table {
+        rendered: plan.render,
+        ..Table::of(options.seed, names, &plan.scenarios, motions, &sums)
+    })
 }
 
 fn of_clips(
@@ -130,7 +133,8 @@ fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
                     key: "--methods",
                     value: name.clone(),
                     want: "factory, 2d, cycle, latent, floor, complete, replay, semantic, \
-                           semantic:floor, semantic:true, semantic:shuffled, semantic:none or all",
+                           semantic:floor, semantic:true, semantic:shuffled, semantic:none, factory:blind, \
+                           semantic:blind or all",
                 });
             }
         };
@@ -158,8 +162,11 @@ fn print_table(table: &Table) {
         "clips"
     };
     println!(
-        "{} {what}, {} frames, seed {}; millimetres",
-        table.motions, table.frames, table.seed
+        "{} {what}{}, {} frames, seed {}; millimetres",
+        table.motions,
+        if table.rendered { ", drawn" } else { "" },
+        table.frames,
+        table.seed
     );
     for (group, sources) in &table.keypoints {
         let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();

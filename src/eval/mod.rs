@@ -6,6 +6,8 @@
 //!  motions of a person ─▶ simulate (scenario) ─▶ Poser (tracks, lifter, meaning) ─▶ metrics ─▶ rows
 //! ```
 //!
+//! With [`Plan::render`] a person is drawn doing the motion, and the keypoints come from pixels (`render`).
+//!
 //! Recorded clips ([`clips`]) take the place of motions and simulation where there are any: keypoints
 //! of real images, joints that were measured.
 //!
@@ -23,6 +25,7 @@ pub mod score;
 pub mod simulate;
 pub mod table;
 
+mod render;
 mod way;
 
 use std::collections::BTreeMap;
@@ -36,6 +39,7 @@ use crate::sys::rt::spawn;
 
 use clips::Clip;
 use motion::Motion;
+use render::rendered;
 use scenario::Scenario;
 use score::Past;
 use simulate::{Stream, stream};
@@ -73,16 +77,22 @@ pub enum Method {
     SemanticShuffled,
     /// `semantic` without the dictionary's entries: no label, hidden joints completed without one.
     SemanticNone,
+    /// `factory` without what the image adds to the final layers, where the keypoints come from pixels.
+    FactoryBlind,
+    /// `semantic` in the same way.
+    SemanticBlind,
 }
 
 impl Method {
-    /// Variants of `semantic`, which are not in `all`: with a mount; with labels that are true, of another motion, and
-    /// none, where `semantic` finds its own.
-    pub const VARIANTS: [Self; 4] = [
+    /// Variants, which are not in `all`: with a mount; with labels that are true, of another motion, and
+    /// none, where `semantic` finds its own; without image features.
+    pub const VARIANTS: [Self; 6] = [
         Self::SemanticFloor,
         Self::SemanticTrue,
         Self::SemanticShuffled,
         Self::SemanticNone,
+        Self::FactoryBlind,
+        Self::SemanticBlind,
     ];
 
     /// All others.
@@ -112,12 +122,19 @@ impl Method {
             Self::SemanticTrue => "semantic:true",
             Self::SemanticShuffled => "semantic:shuffled",
             Self::SemanticNone => "semantic:none",
+            Self::FactoryBlind => "factory:blind",
+            Self::SemanticBlind => "semantic:blind",
         }
     }
 
     /// Whether it is told how the camera hangs.
     const fn knows_mount(self) -> bool {
         matches!(self, Self::Floor | Self::SemanticFloor)
+    }
+
+    /// Whether image features are kept from it.
+    const fn is_blind(self) -> bool {
+        matches!(self, Self::FactoryBlind | Self::SemanticBlind)
     }
 
     /// The method of a name.
@@ -140,6 +157,8 @@ pub struct Plan {
     pub motions: Vec<Motion>,
     /// Fixes everything that is drawn.
     pub seed: u64,
+    /// Whether people are drawn and looked at by the networks, in place of a simulated detector.
+    pub render: bool,
 }
 
 impl Plan {
@@ -201,7 +220,10 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
     jobs.sort_by_key(|(person, _)| std::cmp::Reverse(frames(person)));
     let results = in_parallel(&jobs, |(person, scenario)| {
         let view = &plan.scenarios[*scenario];
-        let stream = stream(view, person.name, &person.motions, plan.seed)?;
+        let mut stream = stream(view, person.name, &person.motions, plan.seed)?;
+        if plan.render {
+            stream = rendered(stream, view, person.name, plan.seed, &plan.config)?;
+        }
         let mut results = Vec::new();
         for (method, way) in plan.methods.iter().enumerate() {
             let sums = one(plan, *way, &stream, &person.motions)?;

@@ -289,6 +289,8 @@ pub struct Table {
     pub frames: u64,
     /// Motions, or clips.
     pub motions: u64,
+    /// Whether the keypoints come from drawn pictures, in place of a simulated detector.
+    pub rendered: bool,
     /// One row for each scenario and method, and `all` and `hard`; of clips one for each group
     /// and method, and `all`.
     pub rows: Vec<Row>,
@@ -340,6 +342,7 @@ impl Table {
             seed,
             frames: 0,
             motions: 0,
+            rendered: false,
             rows: Vec::new(),
             keypoints: BTreeMap::new(),
         };

@@ -51,6 +51,7 @@ pub(super) struct Way {
     poser: Poser,
     adapter: Option<Adapter>,
     learning_ns: u64,
+    blind: bool,
     hints: Option<Arc<Hints>>,
     /// Stands at the newest frame; hints hold from there.
     clock: Arc<Clock>,
@@ -66,7 +67,7 @@ impl Way {
     ) -> Result<Self, StartError> {
         let mut config = config.clone();
         config.adapt.method = match method {
-            Method::Factory => adapt::Method::Off,
+            Method::Factory | Method::FactoryBlind => adapt::Method::Off,
             Method::Latent | Method::Floor | Method::Complete => adapt::Method::Latent,
             Method::Reprojection => adapt::Method::Reprojection,
             Method::Cycle => adapt::Method::Cycle,
@@ -75,9 +76,10 @@ impl Way {
             | Method::SemanticFloor
             | Method::SemanticTrue
             | Method::SemanticShuffled
-            | Method::SemanticNone => adapt::Method::Semantic,
+            | Method::SemanticNone
+            | Method::SemanticBlind => adapt::Method::Semantic,
         };
-        if method == Method::Factory {
+        if config.adapt.method == adapt::Method::Off {
             config.lift.smooth_joints = FACTORY_SMOOTHING;
         }
         config.semantics.enabled =
@@ -93,6 +95,7 @@ impl Way {
             poser,
             adapter,
             learning_ns: 0,
+            blind: method.is_blind(),
             hints,
             clock,
             next_hint: MonoNs(0),
@@ -151,7 +154,13 @@ impl Way {
         calibration: &Calibration,
         people: &People,
     ) -> heapless::Vec<Followed, PEOPLE_MAX> {
-        let tracked = self.poser.track(time, people);
+        let mut people = people.clone();
+        if self.blind {
+            for person in &mut people {
+                person.features = None;
+            }
+        }
+        let tracked = self.poser.track(time, &people);
         let mut followed: heapless::Vec<Followed, PEOPLE_MAX> = tracked
             .iter()
             .map(|person| Followed {

@@ -120,7 +120,6 @@ pub struct Proportions {
 
 impl Proportions {
     /// A person of median build.
-    #[cfg(test)]
     pub const fn median(stature_m: f32) -> Self {
         Self {
             stature_m,
@@ -309,7 +308,7 @@ fn turn(angles: Vec3) -> Mat3 {
 
 /// Half way between two rotations; both are near each other's axes, so the mean
 /// of the axes, made orthogonal, is enough.
-fn half_way(a: Mat3, b: Mat3) -> Mat3 {
+pub(super) fn half_way(a: Mat3, b: Mat3) -> Mat3 {
     let (qa, qb) = (glam::Quat::from_mat3(&a), glam::Quat::from_mat3(&b));
     Mat3::from_quat(qa.slerp(qb, 0.5))
 }
@@ -347,7 +346,7 @@ impl Stance {
         }
     }
 
-    fn put(&mut self, index: usize, rotation: Mat3, origin: Vec3) {
+    pub(super) fn put(&mut self, index: usize, rotation: Mat3, origin: Vec3) {
         self.bones[index] = Bone { rotation, origin };
     }
 
@@ -443,7 +442,7 @@ impl Stance {
 }
 
 /// Axes of a leg bone: y towards its parent, z forward in the plane of the knee.
-fn axes(up: Vec3, forward: Vec3) -> Mat3 {
+pub(super) fn axes(up: Vec3, forward: Vec3) -> Mat3 {
     let x = up.cross(forward).normalize_or(Vec3::X);
     Mat3::from_cols(x, up, x.cross(up))
 }

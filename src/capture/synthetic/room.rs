@@ -83,6 +83,28 @@ impl Room {
         (room, places)
     }
 
+    /// An empty room around everything between `low` and `high`, metres.
+    pub fn bare(low: Vec3, high: Vec3, rng: &mut Rng) -> Self {
+        let mut aside = |least: f32| between(rng, least, least + 1.2);
+        let (low_aside, high_aside) = (
+            Vec3::new(aside(0.6), 0.0, aside(0.6)),
+            Vec3::new(aside(0.6), 0.3, aside(0.6)),
+        );
+        let low = (low - low_aside).with_y(0.0);
+        let high = high + high_aside;
+        let mut room = Self {
+            light: light(rng),
+            low,
+            high: high.with_y(high.y.max(between(rng, 2.6, 3.2))),
+            floor: Finish::floor(rng),
+            walls: [Finish::wall(rng); 4],
+            blocks: Vec::new(),
+            flats: Vec::new(),
+        };
+        room.hang(rng);
+        room
+    }
+
     /// What a ray from the camera meets first.
     pub fn cast(&self, from: Vec3, way: Vec3) -> Met {
         let tiny = Vec3::splat(1e-9);
