@@ -1,15 +1,18 @@
-//! Milliseconds of each shipped network on a CPU engine, one thread, as JSON:
-//! medians over many runs of processor time, which a busy machine does not bend.
+//! Milliseconds of each shipped network on a CPU engine, as JSON: medians over many runs of the calling thread's
+//! processor time, which a busy machine does not bend, and of wall time, which it does.
 //!
-//! `cargo bench --bench networks`, on the engine that `POISED_ENGINE` names (tract); `benches/against_onnxruntime.py` runs it in
-//! turns with ONNX Runtime and prints the ratio.
+//! `cargo bench --bench networks`, on the engine that `POISED_ENGINE` names (tract), which is given
+//! `POISED_THREADS` (1; more only for tract); `benches/against_onnxruntime.py` runs it in turns with ONNX Runtime and prints
+//! the ratio.
 
 use std::path::Path;
 
+use poised::clock::Clock;
 use poised::infer::Input;
 use poised::infer::engine::{Choice, Engine, InferenceConfig};
 use poised::models::{Folder, list};
 use poised::sys::rt::thread_cpu_ns;
+use tract_linalg::multithread::{Executor, set_default_executor};
 
 /// Runs before the clock counts.
 const WARM_UP: usize = 10;
@@ -21,12 +24,17 @@ const RUNS: usize = 60;
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are small")]
 fn main() {
     let name = std::env::var("POISED_ENGINE").unwrap_or_else(|_| "tract".to_owned());
+    let threads = std::env::var("POISED_THREADS").map_or(1, |n| n.parse().expect("POISED_THREADS"));
+    if threads > 1 {
+        set_default_executor(Executor::multithread(threads));
+    }
     let config = InferenceConfig {
         engine: name.parse::<Choice>().expect("POISED_ENGINE"),
         ..InferenceConfig::default()
     };
     let engine = Engine::open(&config).expect("the engine that is asked for");
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let clock = Clock::live();
     let mut rows = Vec::new();
     for row in list(&models).expect("the shipped networks") {
         let folder = Folder::open(&row.folder).expect("a shipped network is whole");
@@ -39,24 +47,29 @@ fn main() {
             .iter()
             .map(|spec| vec![0.0; spec.count()])
             .collect();
-        let mut times: Vec<f64> = (0..WARM_UP + RUNS)
+        let (mut processor, mut wall): (Vec<f64>, Vec<f64>) = (0..WARM_UP + RUNS)
             .map(|_| {
-                let before = thread_cpu_ns();
+                let (before, begun) = (thread_cpu_ns(), clock.now());
                 network
                     .run_into(&[Input::F32(&input)], &mut outputs)
                     .expect("a shipped network runs");
-                (thread_cpu_ns() - before) as f64 * 1e-6
+                let spent = (thread_cpu_ns() - before) as f64 * 1e-6;
+                (spent, clock.now().seconds_after(begun) * 1e3)
             })
             .skip(WARM_UP)
-            .collect();
-        times.sort_by(f64::total_cmp);
+            .unzip();
+        let median = |times: &mut Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            (times[RUNS / 2] * 1e3).round() / 1e3
+        };
         rows.push(serde_json::json!({
             "network": folder.description.name,
             "engine": network.engine(),
             "file": folder.network_path(),
             "input": network.inputs()[0].name,
             "shape": network.inputs()[0].shape,
-            "ms": (times[RUNS / 2] * 1e3).round() / 1e3,
+            "ms": median(&mut processor),
+            "wall_ms": median(&mut wall),
         }));
     }
     println!("{}", serde_json::Value::from(rows));

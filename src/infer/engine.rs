@@ -23,7 +23,7 @@ use crate::models::{Folder, ModelError};
 #[cfg(feature = "onnxruntime")]
 use super::onnxruntime;
 #[cfg(feature = "tensorrt")]
-use super::tensorrt;
+use super::{relay::Build, standby, tensorrt};
 
 /// `[inference]`: what runs the networks.
 ///
@@ -276,10 +276,13 @@ impl Engine {
         let Some(gpu) = &self.gpu else {
             return self.load_cpu(folder);
         };
+        let part = folder.description.kind.part();
+        let (path, status) = (folder.path.clone(), self.status());
+        let stand_by = move |network| standby::with_tract(network, path, part, status);
         match gpu.load(folder) {
-            Ok(tensorrt::Loaded::Ready(network)) => Ok(network),
+            Ok(tensorrt::Loaded::Ready(network)) => Ok(stand_by(network)),
             Ok(tensorrt::Loaded::ToBuild { why, build }) => {
-                let part = folder.description.kind.part();
+                let build: Build = Box::new(move |tell| build(tell).map(stand_by));
                 log::info!(
                     "{part}: {why}; {} serves until it is built",
                     self.cpu.name()

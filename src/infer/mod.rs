@@ -21,6 +21,8 @@ mod people;
 pub mod preprocess;
 mod regions;
 pub mod relay;
+#[cfg(any(feature = "tensorrt", test))]
+mod standby;
 pub mod status;
 #[cfg(feature = "tensorrt")]
 pub mod tensorrt;
