@@ -20,12 +20,12 @@ pub mod clips;
 pub mod metrics;
 pub mod motion;
 pub mod recordings;
+pub mod render;
 pub mod scenario;
 pub mod score;
 pub mod simulate;
 pub mod table;
 
-mod render;
 mod way;
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ use crate::sys::rt::spawn;
 
 use clips::Clip;
 use motion::Motion;
-use render::rendered;
+use render::{rendered, unseen_look};
 use scenario::Scenario;
 use score::Past;
 use simulate::{Stream, stream};
@@ -222,7 +222,12 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
         let view = &plan.scenarios[*scenario];
         let mut stream = stream(view, person.name, &person.motions, plan.seed)?;
         if plan.render {
-            stream = rendered(stream, view, person.name, plan.seed, &plan.config)?;
+            stream = rendered(
+                stream,
+                view,
+                unseen_look(view, person.name, plan.seed),
+                &plan.config,
+            )?;
         }
         let mut results = Vec::new();
         for (method, way) in plan.methods.iter().enumerate() {

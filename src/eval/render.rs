@@ -33,6 +33,11 @@ use crate::skeleton::{JOINTS, SHARED};
 /// Seeds of drawn people and rooms: behind all that training drew from.
 const FIRST_SEED: u64 = 3_000_000_000;
 
+/// The look of whoever moves at `place` in an evaluation: one that no network was trained with.
+pub(super) fn unseen_look(scenario: &Scenario, place: &str, seed: u64) -> u64 {
+    FIRST_SEED + (seed ^ hash(place) ^ hash(&scenario.name).rotate_left(11)) % FIRST_SEED
+}
+
 /// How far around hidden keypoints the picture is painted over, share of the person's height in it.
 const AROUND: f32 = 0.07;
 
@@ -42,16 +47,16 @@ const BELOW_HIPS: f32 = 0.02;
 /// A detection that overlaps the drawn person less is of something else: intersection over union.
 const SAME_PERSON: f32 = 0.1;
 
-/// Draws a stream and looks at it with the finder and the person network of `config`.
+/// Draws a stream and looks at it with the finder and the person network of `config`. `look` fixes person
+/// and room ([`Studio::new`]).
 ///
 /// # Errors
 ///
 /// The networks do not open or do not run.
-pub(super) fn rendered(
+pub fn rendered(
     stream: Stream,
     scenario: &Scenario,
-    place: &str,
-    seed: u64,
+    look: u64,
     config: &EstimateConfig,
 ) -> Result<Stream, StartError> {
     let world = World::of(&stream.mount);
@@ -61,12 +66,10 @@ pub(super) fn rendered(
         .iter()
         .map(|moment| moment.joints_camera_m.map(|joint| world.place(joint)))
         .collect();
-    let seed =
-        FIRST_SEED + (seed ^ hash(place) ^ hash(&scenario.name).rotate_left(11)) % FIRST_SEED;
     let optics = world.optics(&stream.calibration);
-    let mut studio = Studio::new(optics, size_px, shown.iter(), seed);
+    let mut studio = Studio::new(optics, size_px, shown.iter(), look);
     let mut eyes = Eyes::open(config, size_px)?;
-    let covers = Covers::new(scenario, size_px, seed);
+    let covers = Covers::new(scenario, size_px, look);
     let mut moments = Vec::with_capacity(stream.moments.len());
     let mut motion = 0;
     for (moment, joints_m) in stream.moments.iter().zip(&shown) {
@@ -348,7 +351,13 @@ mod tests {
             ..Scenario::default()
         };
         let simulated = stream(&scenario, "site", &[&motion()], 3).unwrap();
-        let drawn = rendered(simulated.clone(), &scenario, "site", 3, &config()).unwrap();
+        let drawn = rendered(
+            simulated.clone(),
+            &scenario,
+            unseen_look(&scenario, "site", 3),
+            &config(),
+        )
+        .unwrap();
         (simulated, drawn)
     }
 
