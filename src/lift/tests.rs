@@ -31,9 +31,15 @@ const BODY: [[f32; 3]; JOINTS] = [
 
 /// A head that says [`BODY`] whatever comes in.
 fn constant_head() -> Arc<Head> {
-    let mut tensors = random_tensors(2, false);
+    constant_head_with(false)
+}
+
+/// The same, where asked with an image layer that nothing comes of.
+fn constant_head_with(image: bool) -> Arc<Head> {
+    let mut tensors = random_tensors(2, image);
     for (name, (_, values)) in &mut tensors {
         match name.as_str() {
+            "image.weight" => {}
             "joints.bias" => values.copy_from_slice(BODY.as_flattened()),
             "log_sigma.bias" => values.fill(0.03_f32.ln()),
             _ => values.fill(0.0),
@@ -129,6 +135,24 @@ fn the_answer_is_turned_back_into_the_camera_frame() {
     }
     // Without turning back the root would be 1.6 m off.
     assert!((estimate.root_camera_m - truth[0]).length() < 0.05);
+}
+
+#[test]
+fn image_features_of_no_meaning_are_left_out() {
+    let camera = Calibration::assumed(640, 480);
+    let head = constant_head_with(true);
+    let part_of = |norm: f32| {
+        let mut lifter = Lifter::new(LiftConfig::default(), silent, Arc::clone(&head));
+        let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, -0.19, 3.5)));
+        let mut features = [0.0; IMAGE_FEATURES];
+        features[7] = norm;
+        person.detection.features = Some(features);
+        lifter.lift(frame(0), &camera, &person).unwrap().image_part
+    };
+    let counts = |part: [f32; HIDDEN]| part.iter().any(|number| number.abs() > 0.0);
+    assert!(counts(part_of(0.9 * IMAGE_NORM_MAX)));
+    assert!(!counts(part_of(1.1 * IMAGE_NORM_MAX)));
+    assert!(!counts(part_of(f32::NAN)));
 }
 
 #[test]
