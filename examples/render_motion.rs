@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use glam::Vec3;
 use poised::eval::motion::{self, Motion};
 use poised::eval::render::rendered;
 use poised::eval::scenario::{Hide, Scenario};
@@ -106,19 +107,19 @@ fn follow(motions: &[Motion], seed: u64, clip: usize) -> Result<Rows> {
     motion.joints_world_m.truncate(length);
     let scenario = chance(clip, &mut rng);
     let config = EstimateConfig::default();
-    let seen = stream(&scenario, "clip", &[&motion], rng.u64(..))?;
-    let seen = rendered(seen, &scenario, rng.u64(LOOKS), &config)?;
+    let shown = stream(&scenario, "clip", &[&motion], rng.u64(..))?;
+    let shown = rendered(shown, &scenario, rng.u64(LOOKS), &config)?;
     let mut config = config;
     config.semantics.enabled = false;
     config.lift.image_features = false;
     let mut poser = Poser::open(&config)?;
     let mut rows = Rows::default();
-    for (at, moment) in seen.moments.iter().enumerate() {
+    for (at, moment) in shown.moments.iter().enumerate() {
         let people = moment.seen.iter().cloned().collect();
         if poser.track(moment.time, &people).is_empty() {
             continue;
         }
-        let estimate = poser.lift(moment.time, &seen.calibration, 0);
+        let estimate = poser.lift(moment.time, &shown.calibration, 0);
         let image = moment.seen.as_ref().and_then(|person| person.features);
         let (Some(estimate), Some(image)) = (estimate, image) else {
             continue;
@@ -132,8 +133,7 @@ fn follow(motions: &[Motion], seed: u64, clip: usize) -> Result<Rows> {
             .map(|j| estimate.view.rotation * (j - root));
         rows.features.extend(estimate.features);
         rows.image.extend(image);
-        rows.joints
-            .extend(turned.iter().flat_map(|joint| joint.to_array()));
+        rows.joints.extend(turned.iter().flat_map(Vec3::to_array));
         rows.group.push(i64::try_from(clip)?);
     }
     Ok(rows)
@@ -155,8 +155,8 @@ fn chance(clip: usize, rng: &mut fastrand::Rng) -> Scenario {
     };
     let fov_deg = between(45.0, 95.0);
     let gap_s = f64::from(between(1.0, 3.0));
-    let side = between(0.0, 3.0);
-    let gaps = between(0.0, 1.0);
+    let large = between(0.0, 3.0);
+    let hidden = between(0.0, 1.0);
     let rate_hz = if between(0.0, 1.0) < 0.5 { 30.0 } else { 15.0 };
     let hide = |names: &[&str], below_hips| Hide {
         keypoints: names.iter().map(|name| (*name).to_owned()).collect(),
@@ -172,10 +172,14 @@ fn chance(clip: usize, rng: &mut fastrand::Rng) -> Scenario {
         roll_sd_deg: 3.0,
         fov_deg,
         distance_m: [far, far + 0.3],
-        side_px: [240, 320, 480][(side as usize).min(2)],
+        side_px: match large {
+            ..1.0 => 240,
+            1.0..2.0 => 320,
+            _ => 480,
+        },
         stature,
         rate_hz: Some(rate_hz),
-        hide: match gaps {
+        hide: match hidden {
             ..0.15 => vec![hide(&legs, false)],
             0.15..0.25 => vec![hide(&[], true)],
             0.25..0.32 => vec![hide(&["left_elbow", "left_wrist"], false)],

@@ -350,6 +350,47 @@ impl Stance {
         self.bones[index] = Bone { rotation, origin };
     }
 
+    /// An arm's joints (thorax first) and bones, with those half way between.
+    pub(super) fn put_arm(
+        &mut self,
+        side: usize,
+        [thorax, shoulder_at, elbow_at, wrist_at]: [Vec3; 4],
+        [girdle, upper, fore, hand]: [Mat3; 4],
+    ) {
+        let first = if side == LEFT { 11 } else { 14 };
+        self.joints[first] = shoulder_at;
+        self.joints[first + 1] = elbow_at;
+        self.joints[first + 2] = wrist_at;
+        self.put(bone(side, Limb::Clavicle), girdle, thorax);
+        self.put(
+            bone(side, Limb::ShoulderMid),
+            half_way(girdle, upper),
+            shoulder_at,
+        );
+        self.put(bone(side, Limb::UpperArm), upper, shoulder_at);
+        self.put(bone(side, Limb::ElbowMid), half_way(upper, fore), elbow_at);
+        self.put(bone(side, Limb::Forearm), fore, elbow_at);
+        self.put(bone(side, Limb::Hand), hand, wrist_at);
+    }
+
+    /// A leg's joints and bones, with those half way between.
+    pub(super) fn put_leg(
+        &mut self,
+        side: usize,
+        [hip_at, knee_at, ankle_at]: [Vec3; 3],
+        [pelvis, thigh, shin, sole]: [Mat3; 4],
+    ) {
+        let first = if side == LEFT { 4 } else { 1 };
+        self.joints[first] = hip_at;
+        self.joints[first + 1] = knee_at;
+        self.joints[first + 2] = ankle_at;
+        self.put(bone(side, Limb::HipMid), half_way(pelvis, thigh), hip_at);
+        self.put(bone(side, Limb::Thigh), thigh, hip_at);
+        self.put(bone(side, Limb::KneeMid), half_way(thigh, shin), knee_at);
+        self.put(bone(side, Limb::Shin), shin, knee_at);
+        self.put(bone(side, Limb::Foot), sole, ankle_at);
+    }
+
     fn set_arm(&mut self, lengths: &Lengths, side: usize, arm: &Arm, chest: Mat3, thorax: Vec3) {
         let s = sign(side);
         let upper_local = Mat3::from_rotation_x(-arm.raise)
@@ -371,20 +412,11 @@ impl Stance {
         let wrist_at = elbow_at + fore * (Vec3::NEG_Y * lengths.forearm);
         let hand = fore * Mat3::from_rotation_x(-arm.wrist);
 
-        let first = if side == LEFT { 11 } else { 14 };
-        self.joints[first] = shoulder_at;
-        self.joints[first + 1] = elbow_at;
-        self.joints[first + 2] = wrist_at;
-        self.put(bone(side, Limb::Clavicle), girdle, thorax);
-        self.put(
-            bone(side, Limb::ShoulderMid),
-            half_way(girdle, upper),
-            shoulder_at,
+        self.put_arm(
+            side,
+            [thorax, shoulder_at, elbow_at, wrist_at],
+            [girdle, upper, fore, hand],
         );
-        self.put(bone(side, Limb::UpperArm), upper, shoulder_at);
-        self.put(bone(side, Limb::ElbowMid), half_way(upper, fore), elbow_at);
-        self.put(bone(side, Limb::Forearm), fore, elbow_at);
-        self.put(bone(side, Limb::Hand), hand, wrist_at);
     }
 
     fn set_leg(&mut self, lengths: &Lengths, side: usize, foot: &Foot, pelvis: Mat3, root: Vec3) {
@@ -412,15 +444,11 @@ impl Stance {
 
         let thigh = axes((hip_at - knee_at) / a, forward);
         let shin = axes((knee_at - ankle_at) / b, forward);
-        let first = if side == LEFT { 4 } else { 1 };
-        self.joints[first] = hip_at;
-        self.joints[first + 1] = knee_at;
-        self.joints[first + 2] = ankle_at;
-        self.put(bone(side, Limb::HipMid), half_way(pelvis, thigh), hip_at);
-        self.put(bone(side, Limb::Thigh), thigh, hip_at);
-        self.put(bone(side, Limb::KneeMid), half_way(thigh, shin), knee_at);
-        self.put(bone(side, Limb::Shin), shin, knee_at);
-        self.put(bone(side, Limb::Foot), sole, ankle_at);
+        self.put_leg(
+            side,
+            [hip_at, knee_at, ankle_at],
+            [pelvis, thigh, shin, sole],
+        );
     }
 
     /// The COCO keypoints in the world, metres. The face is where the drawn face

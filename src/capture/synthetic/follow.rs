@@ -3,8 +3,7 @@
 use glam::{Mat3, Quat, Vec3};
 
 use super::body::{
-    ABDOMEN, CHEST, HEAD, LEFT, Lengths, Limb, NECK, PELVIS, RIGHT, Stance, axes, bone, half_way,
-    sign,
+    ABDOMEN, CHEST, HEAD, LEFT, Lengths, NECK, PELVIS, RIGHT, Stance, axes, half_way, sign,
 };
 use crate::skeleton::JOINTS;
 
@@ -85,19 +84,11 @@ impl Stance {
         let fore = axes(-fore_way, upper.x_axis.cross(-fore_way));
         let elbow_at = shoulder_at + upper_way * lengths.upper_arm;
         let wrist_at = elbow_at + fore_way * lengths.forearm;
-        self.joints[first] = shoulder_at;
-        self.joints[first + 1] = elbow_at;
-        self.joints[first + 2] = wrist_at;
-        self.put(bone(side, Limb::Clavicle), girdle, thorax_at);
-        self.put(
-            bone(side, Limb::ShoulderMid),
-            half_way(girdle, upper),
-            shoulder_at,
+        self.put_arm(
+            side,
+            [thorax_at, shoulder_at, elbow_at, wrist_at],
+            [girdle, upper, fore, fore],
         );
-        self.put(bone(side, Limb::UpperArm), upper, shoulder_at);
-        self.put(bone(side, Limb::ElbowMid), half_way(upper, fore), elbow_at);
-        self.put(bone(side, Limb::Forearm), fore, elbow_at);
-        self.put(bone(side, Limb::Hand), fore, wrist_at);
     }
 
     fn follow_leg(
@@ -129,14 +120,11 @@ impl Stance {
         let up = Vec3::Y.lerp(shin.y_axis, hanging).normalize_or(Vec3::Y);
         let sole = axes(up, across(toes, up).normalize_or(shin.z_axis));
 
-        self.joints[first] = hip_at;
-        self.joints[first + 1] = knee_at;
-        self.joints[first + 2] = ankle_at;
-        self.put(bone(side, Limb::HipMid), half_way(pelvis, thigh), hip_at);
-        self.put(bone(side, Limb::Thigh), thigh, hip_at);
-        self.put(bone(side, Limb::KneeMid), half_way(thigh, shin), knee_at);
-        self.put(bone(side, Limb::Shin), shin, knee_at);
-        self.put(bone(side, Limb::Foot), sole, ankle_at);
+        self.put_leg(
+            side,
+            [hip_at, knee_at, ankle_at],
+            [pelvis, thigh, shin, sole],
+        );
     }
 
     /// Moves everything to where the recorded pelvis is, the lowest joint as high as the recorded lowest.
