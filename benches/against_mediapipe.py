@@ -6,6 +6,7 @@
 
 The drawn camera's own frames are a film too. Prints processor milliseconds a frame (all threads of the one process; decoding
 left out for MediaPipe, reading from the decoder left in for poised), peak memory and their ratios, medians of five rounds.
+Where `ORT_DYLIB_PATH` names ONNX Runtime's library (and the program was built with `--features onnxruntime`), poised runs on that as well.
 poised does more with a frame: it lifts to metres, refines, names, completes, and with `--adapt semantic` learns.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -84,6 +86,8 @@ def race(film: Path, name: str) -> None:
         "poised": [str(PROGRAM), "replay", str(film), "--json"],
         "poised, no learning": [str(PROGRAM), "replay", str(film), "--json", "--adapt", "latent"],
     }
+    if "ORT_DYLIB_PATH" in os.environ:
+        runs["poised, onnxruntime"] = [*runs["poised"], "--engine", "onnxruntime"]
     figures: dict[str, list[Figures]] = {what: [] for what in runs}
     for _ in range(ROUNDS):
         for what, command in runs.items():
