@@ -83,11 +83,11 @@ def race(film: Path, name: str) -> None:
     """Both in turns on one film, a line each."""
     runs = {
         "MediaPipe Pose": [sys.executable, __file__, "--one", str(film)],
-        "poised": [str(PROGRAM), "replay", str(film), "--json"],
-        "poised, no learning": [str(PROGRAM), "replay", str(film), "--json", "--adapt", "latent"],
+        "poised": [str(PROGRAM), "replay", str(film), "--json", "--engine", "tract"],
     }
+    runs["poised, no learning"] = [*runs["poised"], "--adapt", "latent"]
     if "ORT_DYLIB_PATH" in os.environ:
-        runs["poised, onnxruntime"] = [*runs["poised"], "--engine", "onnxruntime"]
+        runs["poised, onnxruntime"] = [*runs["poised"][:-1], "onnxruntime"]
     figures: dict[str, list[Figures]] = {what: [] for what in runs}
     for _ in range(ROUNDS):
         for what, command in runs.items():
