@@ -1,9 +1,8 @@
-//! Milliseconds of each shipped network on a CPU engine, as JSON: medians over many runs of the calling thread's
+//! Milliseconds of each shipped network on a CPU engine, one thread, as JSON: medians over many runs of the thread's
 //! processor time, which a busy machine does not bend, and of wall time, which it does.
 //!
-//! `cargo bench --bench networks`, on the engine that `POISED_ENGINE` names (tract), which is given
-//! `POISED_THREADS` (1; more only for tract); `benches/against_onnxruntime.py` runs it in turns with ONNX Runtime and prints
-//! the ratio.
+//! `cargo bench --bench networks`, on the engine that `POISED_ENGINE` names (tract); `benches/against_onnxruntime.py` runs it in
+//! turns with ONNX Runtime and prints the ratio.
 
 use std::path::Path;
 
@@ -12,7 +11,6 @@ use poised::infer::Input;
 use poised::infer::engine::{Choice, Engine, InferenceConfig};
 use poised::models::{Folder, list};
 use poised::sys::rt::thread_cpu_ns;
-use tract_linalg::multithread::{Executor, set_default_executor};
 
 /// Runs before the clock counts.
 const WARM_UP: usize = 10;
@@ -24,10 +22,6 @@ const RUNS: usize = 60;
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are small")]
 fn main() {
     let name = std::env::var("POISED_ENGINE").unwrap_or_else(|_| "tract".to_owned());
-    let threads = std::env::var("POISED_THREADS").map_or(1, |n| n.parse().expect("POISED_THREADS"));
-    if threads > 1 {
-        set_default_executor(Executor::multithread(threads));
-    }
     let config = InferenceConfig {
         engine: name.parse::<Choice>().expect("POISED_ENGINE"),
         ..InferenceConfig::default()
