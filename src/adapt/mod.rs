@@ -470,7 +470,7 @@ impl Adapter {
             .map_or(Duration::ZERO, |last| sight.time.since(last));
         self.seen_at = Some(sight.time);
         if passed <= BRIDGE {
-            self.owe((STEPS_PER_S * passed.as_secs_f32()).min(STEPS_PER_FRAME));
+            self.owe(steps_for(passed));
         }
         if !is_plausible(sight) {
             self.report.passed_over += 1;
@@ -775,6 +775,11 @@ fn put<T>(store: &mut Vec<T>, value: T, rng: &mut fastrand::Rng) {
     }
 }
 
+/// Steps for a frame that comes so long after the one before.
+fn steps_for(passed: Duration) -> f32 {
+    (STEPS_PER_S * passed.as_secs_f32()).min(STEPS_PER_FRAME)
+}
+
 /// Whether enough is seen of the person, and the pose agrees with it.
 fn is_plausible(sight: &Sight) -> bool {
     let (mut seen, mut miss) = (0, 0.0);
@@ -838,6 +843,19 @@ pub(crate) mod tests {
                 newest: rays,
             },
             up: None,
+        }
+    }
+
+    #[test]
+    fn a_second_of_a_slow_camera_is_worth_fewer_steps_and_one_of_a_fast_camera_no_more() {
+        let a_second_at =
+            |rate: u16| f32::from(rate) * steps_for(Duration::from_secs(1) / u32::from(rate));
+        for (rate, steps) in [(5, 8.0), (10, 16.0), (30, 48.0), (60, 48.0)] {
+            let owed = a_second_at(rate);
+            assert!(
+                (owed - steps).abs() < 0.1,
+                "{owed} at {rate} frames a second"
+            );
         }
     }
 

@@ -79,7 +79,7 @@ pub fn rendered(
         }
         let rgb = &mut eyes.frame.bytes;
         let drawn = studio.show(joints_m, rgb);
-        let covered = covers.paint(&drawn, &stream.calibration, moment.time, rgb);
+        let covered = covers.paint(&drawn, &stream.calibration, moment.time_s(), rgb);
         let found = eyes.look(&stream.calibration, moment.time, &drawn)?;
         moments.push(Moment {
             time: moment.time,
@@ -144,10 +144,7 @@ impl Eyes {
         (width_px, height_px): (u32, u32),
     ) -> Result<Self, StartError> {
         let engine = Engine::open(&config.inference)?;
-        let models = &config.models;
-        let finder = models.finder.as_deref().map(|name| models.folder(name));
-        let person = models.folder(&models.person);
-        let people = PeopleNet::open(&engine, &person, finder.as_deref(), config.people)?;
+        let people = config.open_people(&engine)?;
         engine.build_now();
         let mut frame = Frame::with_room(width_px, height_px);
         frame.bytes = vec![0; PixelFormat::Rgb24.image_bytes(width_px, height_px)];
@@ -221,15 +218,13 @@ impl<'a> Covers<'a> {
         &self,
         drawn: &FigurePose,
         calibration: &Calibration,
-        time: MonoNs,
+        time_s: f64,
         rgb: &mut [u8],
-    ) -> heapless::Vec<Part, 8> {
-        // As the simulation counts: its streams begin a second after no time.
-        let time_s = (time.0 as f64 - 1e9) * 1e-9;
+    ) -> Vec<Part> {
         let bounds = outline(drawn, calibration);
         let height = (bounds.bottom - bounds.top).max(bounds.right - bounds.left);
         let (wide, high) = (self.size_px.0 as f32, self.size_px.1 as f32);
-        let mut parts = heapless::Vec::new();
+        let mut parts = Vec::new();
         for (hide, colour) in &self.hides {
             if !hide.active(time_s) {
                 continue;
@@ -260,7 +255,7 @@ impl<'a> Covers<'a> {
             });
             for part in [around, counter, region].into_iter().flatten() {
                 self.fill(part, *colour, rgb);
-                let _ = parts.push(part);
+                parts.push(part);
             }
         }
         parts
@@ -301,7 +296,7 @@ fn visible(drawn: &FigurePose, calibration: &Calibration, covered: &[Part]) -> [
 mod tests {
     use super::*;
     use crate::eval::motion::Motion;
-    use crate::eval::simulate::stream;
+    use crate::eval::simulate::{stream, tests::standing};
 
     fn config() -> EstimateConfig {
         let mut config = EstimateConfig::default();
@@ -309,30 +304,11 @@ mod tests {
         config
     }
 
-    /// Somebody who stands with arms a little out and sways.
+    /// Somebody who stands and sways.
     fn motion() -> Motion {
-        let joints = [
-            [0.0, 0.95, 0.0],
-            [-0.1, 0.95, 0.0],
-            [-0.1, 0.5, 0.02],
-            [-0.1, 0.08, 0.0],
-            [0.1, 0.95, 0.0],
-            [0.1, 0.5, 0.02],
-            [0.1, 0.08, 0.0],
-            [0.0, 1.2, 0.0],
-            [0.0, 1.45, 0.0],
-            [0.0, 1.55, 0.02],
-            [0.0, 1.665, 0.02],
-            [0.18, 1.43, 0.0],
-            [0.3, 1.18, 0.0],
-            [0.38, 0.94, 0.05],
-            [-0.18, 1.43, 0.0],
-            [-0.3, 1.18, 0.0],
-            [-0.38, 0.94, 0.05],
-        ];
         let at = |frame: u16| {
             let sway = Vec3::X * (0.05 * (f32::from(frame) * 0.1).sin());
-            joints.map(|joint| Vec3::from(joint) + sway)
+            standing().map(|joint| joint + sway)
         };
         Motion {
             id: "m".into(),

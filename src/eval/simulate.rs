@@ -35,6 +35,9 @@ const NEAREST_M: f32 = 0.5;
 /// camera at 120 Hz, the most.
 const RESAMPLED_MAX: usize = 120;
 
+/// When a stream begins: not at zero, which stands for no time.
+const BEGIN: MonoNs = MonoNs(1_000_000_000);
+
 /// Between two motions of a stream nobody is in view for so long: the next one is
 /// somebody who comes in anew.
 const BREAK_S: f64 = 4.0;
@@ -62,6 +65,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Time since the stream began, seconds.
+    pub fn time_s(&self) -> f64 {
+        self.time.seconds_after(BEGIN)
+    }
+
     /// The truth; a simulation knows every joint.
     pub fn truth(&self) -> Truth {
         Truth {
@@ -153,8 +161,7 @@ pub fn stream(
             let (detection, visible) =
                 detect(scenario, &calibration, &joints, &offsets, time_s, &mut rng);
             moments.push(Moment {
-                // Not at zero, which stands for no time.
-                time: MonoNs(1_000_000_000 + (time_s * 1e9) as u64),
+                time: MonoNs(BEGIN.0 + (time_s * 1e9) as u64),
                 seen: detection,
                 joints_camera_m: joints,
                 visible,
@@ -349,11 +356,11 @@ pub(super) fn hash(text: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Somebody standing, facing +z, arms hanging.
-    fn standing() -> [Vec3; JOINTS] {
+    pub(in crate::eval) fn standing() -> [Vec3; JOINTS] {
         [
             [0.0, 0.95, 0.0],
             [-0.1, 0.95, 0.0],

@@ -9,8 +9,8 @@ use super::status::EngineStatus;
 use super::tract;
 use crate::models::{Folder, ModelError};
 
-/// Runs that fail one after the other before the processor takes over: one may be an accident, and each costs a
-/// frame.
+/// After so many failures in a row the processor takes over, with that very run: one may be an accident. The frames
+/// before are lost.
 const FAILURES_MAX: u32 = 3;
 
 /// Loads the network for the processor. It takes some hundred milliseconds once, in place of memory all the time.

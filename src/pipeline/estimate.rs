@@ -119,6 +119,25 @@ pub struct EstimateConfig {
     pub adapt: AdaptConfig,
 }
 
+impl EstimateConfig {
+    /// Opens the networks that look at frames.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit, and why.
+    pub fn open_people(&self, engine: &Engine) -> Result<PeopleNet, StartError> {
+        let models = &self.models;
+        let finder = models.finder.as_deref().map(|name| models.folder(name));
+        let person = models.folder(&models.person);
+        Ok(PeopleNet::open(
+            engine,
+            &person,
+            finder.as_deref(),
+            self.people,
+        )?)
+    }
+}
+
 /// People in the image to people in space.
 #[derive(Debug)]
 pub struct Poser {
@@ -395,14 +414,7 @@ impl Estimator {
     ///
     /// The network or head that does not fit, and why.
     pub fn open_with(engine: &Engine, config: &EstimateConfig) -> Result<Self, StartError> {
-        let models = &config.models;
-        let finder = models.finder.as_deref().map(|name| models.folder(name));
-        let people = PeopleNet::open(
-            engine,
-            &models.folder(&models.person),
-            finder.as_deref(),
-            config.people,
-        )?;
+        let people = config.open_people(engine)?;
         Ok(Self {
             people,
             poser: Poser::open_with(engine, config)?,

@@ -30,7 +30,7 @@ HELD_OUT_EVERY = 10
 LIKELIHOOD_WEIGHT = 0.01
 NORM_MAX = 2.0
 """Image features of a larger norm are left out, as the program does: of most crops it is 0.75 to 1.5, of a few per cent
-a hundred, where the person network finds nobody to take the mean over."""
+tens to two hundred."""
 SHAPE_WEIGHT = 1.5
 """Weight of the distance after the best similarity, beside that in place."""
 DROP = 0.2

@@ -330,6 +330,26 @@ impl Stance {
         let neck_at = thorax_at + neck * lengths.neck;
         let head_at = neck_at + head * lengths.head;
 
+        self.put_trunk(
+            [root, spine_at, thorax_at, neck_at, head_at],
+            [pelvis, abdomen, chest, neck, head],
+        );
+        for side in [LEFT, RIGHT] {
+            self.set_arm(lengths, side, &posture.arms[side], chest, thorax_at);
+            self.set_leg(lengths, side, &posture.feet[side], pelvis, root);
+        }
+    }
+
+    pub(super) fn put(&mut self, index: usize, rotation: Mat3, origin: Vec3) {
+        self.bones[index] = Bone { rotation, origin };
+    }
+
+    /// The joints from the pelvis to the head, and the bones between them.
+    pub(super) fn put_trunk(
+        &mut self,
+        [root, spine_at, thorax_at, neck_at, head_at]: [Vec3; 5],
+        [pelvis, abdomen, chest, neck, head]: [Mat3; 5],
+    ) {
         self.joints[0] = root;
         self.joints[7] = spine_at;
         self.joints[8] = thorax_at;
@@ -340,14 +360,6 @@ impl Stance {
         self.put(CHEST, chest, spine_at);
         self.put(NECK, neck, thorax_at);
         self.put(HEAD, head, head_at);
-        for side in [LEFT, RIGHT] {
-            self.set_arm(lengths, side, &posture.arms[side], chest, thorax_at);
-            self.set_leg(lengths, side, &posture.feet[side], pelvis, root);
-        }
-    }
-
-    pub(super) fn put(&mut self, index: usize, rotation: Mat3, origin: Vec3) {
-        self.bones[index] = Bone { rotation, origin };
     }
 
     /// An arm's joints (thorax first) and bones, with those half way between.

@@ -2,9 +2,7 @@
 
 use glam::{Mat3, Quat, Vec3};
 
-use super::body::{
-    ABDOMEN, CHEST, HEAD, LEFT, Lengths, NECK, PELVIS, RIGHT, Stance, axes, half_way, sign,
-};
+use super::body::{LEFT, Lengths, RIGHT, Stance, axes, half_way, sign};
 use crate::skeleton::JOINTS;
 
 /// How much a limb's usual plane counts beside the one it bends in, as a share of its length: a straight limb
@@ -35,20 +33,10 @@ impl Stance {
         let thorax_at = spine_at + along(chest, lengths.thorax, way(7, 8));
         let neck_at = thorax_at + along(neck, lengths.neck, way(8, 9));
         let head_at = neck_at + head_up * lengths.head.length();
-        for (joint, at) in [
-            (0, root),
-            (7, spine_at),
-            (8, thorax_at),
-            (9, neck_at),
-            (10, head_at),
-        ] {
-            self.joints[joint] = at;
-        }
-        self.put(PELVIS, pelvis, root);
-        self.put(ABDOMEN, abdomen, root);
-        self.put(CHEST, chest, spine_at);
-        self.put(NECK, neck, thorax_at);
-        self.put(HEAD, head, head_at);
+        self.put_trunk(
+            [root, spine_at, thorax_at, neck_at, head_at],
+            [pelvis, abdomen, chest, neck, head],
+        );
         for side in [LEFT, RIGHT] {
             self.follow_arm(lengths, side, joints_m, chest);
             self.follow_leg(lengths, side, joints_m, pelvis);
