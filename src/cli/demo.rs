@@ -170,7 +170,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         judge.received >= counters.published.get()
     });
     drop(subscription);
-    let mut report = Report::of(&judge.tally, &counters, status.in_use(), elapsed);
+    let mut report = Report::of(judge.tally, &counters, status.in_use(), elapsed);
     report.published = Some(counters.published.get());
     report.received = Some(judge.received);
     report.mpjpe_mm = judge.mpjpe.mean();

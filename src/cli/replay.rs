@@ -117,7 +117,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let elapsed = timer.now().since(started);
     progress.finish_and_clear();
     outputs.finish()?;
-    let report = Report::of(&tally, &counters, estimator.engine(), elapsed).with_cpu_since(cpu_ns);
+    let report = Report::of(tally, &counters, estimator.engine(), elapsed).with_cpu_since(cpu_ns);
     report.print(options.json)
 }
 
@@ -187,7 +187,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
     }
     let elapsed = timer.now().since(started);
     outputs.finish()?;
-    Report::of(&tally, &counters, "none", elapsed).print(options.json)
+    Report::of(tally, &counters, "none", elapsed).print(options.json)
 }
 
 fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {

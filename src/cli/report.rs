@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use poised::clock::MonoNs;
 use poised::counters::{Counters, Timed};
 use poised::pose::PoseSample;
 use poised::sys::rt::{process_cpu_ns, resident_bytes};
@@ -35,8 +36,13 @@ pub struct Report {
     pub frames_with_people: u64,
     /// People told apart over the whole run.
     pub tracks: u64,
-    /// What people did, and in which share of the frames with people.
+    /// What people did, and in which share of the time that they were seen. What is
+    /// left of 1 had no name.
     pub actions: Vec<ActionShare>,
+    /// The same in order: who was doing what, from when to when.
+    pub actions_over_time: Vec<ActionSpan>,
+    /// Person-frames whose label found no room there.
+    pub actions_left_out: u64,
     /// Share of joints that were completed rather than seen; absent joints do not count.
     pub completed_share: f64,
     /// Messages handed to Zenoh.
@@ -74,6 +80,25 @@ pub struct ActionShare {
     pub share: f64,
 }
 
+/// A stretch of time in which a person kept one label, in seconds since the first frame.
+#[derive(Debug, Serialize)]
+pub struct ActionSpan {
+    /// The first frame with the label.
+    pub from_s: f64,
+    /// The last frame with it.
+    pub to_s: f64,
+    /// The person.
+    pub id: u32,
+    /// The phrase.
+    pub label: String,
+}
+
+/// Spans that a report keeps at most, the first ones: hours of a stream, not days.
+const SPANS_MAX: usize = 10_000;
+
+/// Spans that are printed to read; `--json` has them all.
+const SPANS_PRINTED: usize = 40;
+
 /// What is added up over a run, frame by frame.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -83,12 +108,21 @@ pub struct Tally {
     ids: BTreeSet<u32>,
     joints: [u64; 3],
     actions: BTreeMap<String, u64>,
+    person_frames: u64,
+    first: Option<MonoNs>,
+    spans: Vec<ActionSpan>,
+    spans_left_out: u64,
+    /// By person, the span that the frame before belonged to.
+    open: BTreeMap<u32, usize>,
 }
 
 impl Tally {
     /// Takes in one frame's poses.
     pub fn add(&mut self, sample: &PoseSample) {
+        let first = *self.first.get_or_insert(sample.capture);
+        let at_s = round(sample.capture.since(first).as_secs_f64());
         self.frames += 1;
+        self.person_frames += sample.people.len() as u64;
         self.with_people += u64::from(!sample.people.is_empty());
         self.people_most = self.people_most.max(sample.people.len());
         for person in &sample.people {
@@ -96,12 +130,38 @@ impl Tally {
             for state in person.states {
                 self.joints[state as usize] += 1;
             }
-            if let Some(action) = &person.action {
-                *self
-                    .actions
-                    .entry(action.label.as_str().to_owned())
-                    .or_default() += 1;
-            }
+            let Some(action) = &person.action else {
+                self.open.remove(&person.id);
+                continue;
+            };
+            let label = action.label.as_str();
+            *self.actions.entry(label.to_owned()).or_default() += 1;
+            self.span(person.id, label, at_s);
+        }
+        self.open
+            .retain(|id, _| sample.people.iter().any(|person| person.id == *id));
+    }
+
+    /// Makes a person's span longer, or begins another.
+    fn span(&mut self, id: u32, label: &str, at_s: f64) {
+        if let Some(span) = self.open.get(&id).map(|index| &mut self.spans[*index])
+            && span.label == label
+        {
+            span.to_s = at_s;
+            return;
+        }
+        self.open.remove(&id);
+        if self.spans.len() < SPANS_MAX {
+            self.open.insert(id, self.spans.len());
+            self.spans.push(ActionSpan {
+                from_s: at_s,
+                to_s: at_s,
+                id,
+                label: label.to_owned(),
+            });
+        } else {
+            // Each frame of such a span counts: its beginning is not known.
+            self.spans_left_out += 1;
         }
     }
 
@@ -122,10 +182,9 @@ impl Report {
 
     /// The figures of a run that took `elapsed`.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    pub fn of(tally: &Tally, counters: &Counters, engine: &'static str, elapsed: Duration) -> Self {
+    pub fn of(tally: Tally, counters: &Counters, engine: &'static str, elapsed: Duration) -> Self {
         let latency = counters.latency.read();
         let [_, measured, completed] = tally.joints;
-        let people: u64 = tally.actions.values().sum();
         let frames = tally.frames.max(1) as f64;
         Self {
             frames: tally.frames,
@@ -146,9 +205,11 @@ impl Report {
                 .iter()
                 .map(|(label, count)| ActionShare {
                     label: label.clone(),
-                    share: round(*count as f64 / people.max(1) as f64),
+                    share: round(*count as f64 / tally.person_frames.max(1) as f64),
                 })
                 .collect(),
+            actions_over_time: tally.spans,
+            actions_left_out: tally.spans_left_out,
             completed_share: round(completed as f64 / (measured + completed).max(1) as f64),
             ..Self::default()
         }
@@ -177,6 +238,16 @@ impl Report {
             self.rss_mb,
             self.engine
         );
+        for span in self.actions_over_time.iter().take(SPANS_PRINTED) {
+            println!(
+                "{:7.1} to {:.1} s, person {}: {}",
+                span.from_s, span.to_s, span.id, span.label
+            );
+        }
+        let more = self.actions_over_time.len().saturating_sub(SPANS_PRINTED);
+        if more > 0 {
+            println!("        and {more} more (--json)");
+        }
         let stages: Vec<String> = self
             .stages_ms
             .iter()
@@ -207,5 +278,76 @@ pub fn stages_ms(counters: &Counters, frames: f64) -> BTreeMap<&'static str, f64
 
 /// Three digits after the point: what these figures are good for.
 pub fn round(value: f64) -> f64 {
-    (value * 1e3).round() * 1e-3
+    (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use glam::Vec3;
+
+    use super::*;
+    use poised::pose::{
+        Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, Size,
+    };
+    use poised::skeleton::{JOINTS, KEYPOINTS};
+
+    fn sample(at_ms: u64, labels: &[(u32, Option<&str>)]) -> PoseSample {
+        let mut sample = PoseSample {
+            capture: MonoNs(at_ms * 1_000_000),
+            ..PoseSample::default()
+        };
+        for &(id, label) in labels {
+            let action = label.map(|label| Action {
+                label: label.try_into().unwrap(),
+                probability: 0.9,
+                source: ActionSource::Dictionary,
+            });
+            let person = PersonPose {
+                id,
+                score: 1.0,
+                bounds: BoxPx::default(),
+                root_camera_m: Vec3::ZERO,
+                root_sigma_m: 0.0,
+                joints_camera_m: [Vec3::ZERO; JOINTS],
+                sigmas_m: [0.0; JOINTS],
+                states: [JointState::Measured; JOINTS],
+                keypoints: [Keypoint::default(); KEYPOINTS],
+                size: Size::default(),
+                action,
+                head: HeadTag::default(),
+            };
+            sample.people.push(person).unwrap();
+        }
+        sample
+    }
+
+    #[test]
+    fn spans_end_with_the_label_the_name_or_the_person_and_shares_count_unnamed_time() {
+        let mut tally = Tally::default();
+        for (at_ms, labels) in [
+            (5000, &[(1, Some("walk"))][..]),
+            (5100, &[(1, Some("walk")), (2, Some("walk"))]),
+            (5200, &[(1, None), (2, Some("sit"))]),
+            (5300, &[(1, Some("walk"))]),
+            (5400, &[(1, Some("walk")), (2, Some("sit"))]),
+        ] {
+            tally.add(&sample(at_ms, labels));
+        }
+        let report = Report::of(tally, &Counters::default(), "none", Duration::from_secs(1));
+        let spans: Vec<_> = report
+            .actions_over_time
+            .iter()
+            .map(|span| (span.id, span.label.as_str(), span.from_s, span.to_s))
+            .collect();
+        let want = [
+            (1, "walk", 0.0, 0.1),
+            (2, "walk", 0.1, 0.1),
+            (2, "sit", 0.2, 0.2),
+            (1, "walk", 0.3, 0.4),
+            (2, "sit", 0.4, 0.4),
+        ];
+        assert_eq!(spans, want);
+        let shares: Vec<_> = report.actions.iter().map(|action| action.share).collect();
+        assert_eq!(shares, [0.25, 0.625]);
+    }
 }
