@@ -17,7 +17,7 @@ use super::decode::{Found, FoundBox, Placed};
 use super::engine::Engine;
 use super::network::InferError;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
-use super::regions::{Region, Regions, UNCONFIRMED_MAX, box_of, in_turn, join};
+use super::regions::{Lost, Region, Regions, box_of, in_turn, join};
 use super::vision::VisionNet;
 use crate::calibration::Calibration;
 use crate::config::{ConfigError, check};
@@ -39,8 +39,8 @@ const SPARED: u32 = 3;
 /// Two detections whose keypoints are more alike than this are one person.
 const SAME_POSE: f32 = 0.7;
 
-/// Somebody whom the finder passes over again and again has to be this well
-/// visible ([`Detection::score`]) to be followed on.
+/// Somebody whom the finder passes over again and again, and a newcomer of whom it is
+/// not sure, has to be this well visible ([`Detection::score`]) to be followed on.
 const SURE: f32 = 0.7;
 
 /// Two detections whose boxes overlap more than this are one person.
@@ -149,6 +149,7 @@ pub struct PeopleNet {
     grid: LensGrid,
     /// People of the frame before, where the next frame is to be searched for them.
     followed: Regions,
+    lost: Lost,
     /// Size of the frame before.
     size_px: (u32, u32),
     /// How many were followed when the finder last looked or a frame was last complete.
@@ -206,6 +207,7 @@ impl PeopleNet {
             settings,
             spare: Spare::default(),
             followed: Regions::new(),
+            lost: Lost::default(),
             size_px: (0, 0),
             expected: 0,
             frames_since_finder: u32::MAX,
@@ -227,6 +229,7 @@ impl PeopleNet {
     /// Forgets everybody, as after a camera was opened anew.
     pub fn reset(&mut self) {
         self.followed.clear();
+        self.lost.clear();
         self.expected = 0;
         self.frames_since_finder = u32::MAX;
     }
@@ -238,7 +241,11 @@ impl PeopleNet {
             self.reset();
             self.size_px = size_px;
         }
-        join(&mut self.followed, std::iter::once((*bounds, 1.0)));
+        join(
+            &mut self.followed,
+            &self.lost,
+            std::iter::once((*bounds, 1.0)),
+        );
     }
 
     /// Finds the people of a frame.
@@ -325,6 +332,7 @@ impl PeopleNet {
         lap: &mut dyn FnMut(Lap),
     ) -> Result<Seen, InferError> {
         let mut regions = self.followed.clone();
+        self.lost.age();
         let finder_ran = self.find(frame, &mut regions, lap)?;
         regions.truncate(self.settings.people_max);
         let mut next = Regions::new();
@@ -336,10 +344,15 @@ impl PeopleNet {
                 let _ = next.push(region.left_waiting());
                 continue;
             }
-            if let Some(person) = self.look(frame, camera, region, lap)?
-                && (region.unconfirmed <= UNCONFIRMED_MAX || person.score >= SURE)
-                && !people.iter().any(|other| is_same(other, &person))
-            {
+            let seen = self
+                .look(frame, camera, region, lap)?
+                .filter(|person| !region.is_in_question() || person.score >= SURE);
+            let Some(person) = seen else {
+                self.lost.remember(region);
+                lap(Lap::Decode);
+                continue;
+            };
+            if !people.iter().any(|other| is_same(other, &person)) {
                 // There is room: there are at most PEOPLE_MAX regions.
                 let _ = next.push(Region::after(&person.bounds, region));
                 let _ = people.push(person);
@@ -377,7 +390,7 @@ impl PeopleNet {
         }
         let Some(finder) = &mut self.finder else {
             if regions.is_empty() {
-                join(regions, std::iter::once((whole(frame), 1.0)));
+                join(regions, &self.lost, std::iter::once((whole(frame), 1.0)));
             }
             return Ok(false);
         };
@@ -386,6 +399,7 @@ impl PeopleNet {
         let found = self.boxes.iter();
         join(
             regions,
+            &self.lost,
             found.map(|found| (to_source(&fit, &found.bounds), found.score)),
         );
         lap(Lap::Decode);

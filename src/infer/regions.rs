@@ -24,7 +24,8 @@ const SAME_PERSON_IOU: f32 = 0.4;
 
 /// A finder box that overlaps a tracked box more than this, but less than
 /// [`SAME_PERSON_IOU`], tells where the person really is: keypoints that ran away
-/// make a box that lies half beside the person.
+/// make a box that lies half beside the person. It is also near enough to where
+/// somebody was lost.
 const ASTRAY_IOU: f32 = 0.1;
 
 /// How much each side of a person's box may move outward from one frame to the
@@ -34,11 +35,30 @@ const GROWTH_MAX: f32 = 0.2;
 
 /// Looks of the finder that may pass over somebody before they have to be well
 /// visible to be followed on. It misses people who lie or are half hidden.
-pub const UNCONFIRMED_MAX: u8 = 1;
+const UNCONFIRMED_MAX: u8 = 1;
+
+/// A newcomer whose box has a lower score than this has to be well visible:
+/// furniture gets 0.3 to 0.45, people in full view 0.7 and more.
+const SURE_BOX: f32 = 0.5;
+
+/// Frames for which a place where somebody was lost is remembered: longer than from
+/// one look of a spared finder to the next.
+const LOST_FRAMES: u8 = 40;
 
 /// Looks after which somebody waits for a turn as all others do: until then the tracker may not have
 /// given an id.
 const FAMILIAR: u8 = 3;
+
+/// How sure it is that somebody is in a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belief {
+    /// A newcomer in a box that the finder is not sure of.
+    Doubted,
+    /// A newcomer in such a box where somebody was lost a moment ago.
+    Believed,
+    /// The finder was sure.
+    Confirmed,
+}
 
 /// A place to look at in the next frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +71,8 @@ pub struct Region {
     pub velocity: (f32, f32),
     /// Looks of the finder in a row that passed over this person.
     pub unconfirmed: u8,
+    /// How sure it is that there is a person.
+    pub belief: Belief,
     /// Frames in a row in which this person was not looked at ([`in_turn`]).
     pub waited: u8,
     /// Looks at this person, up to [`FAMILIAR`].
@@ -108,9 +130,23 @@ impl Region {
             score: 1.0,
             velocity,
             unconfirmed: before.unconfirmed,
+            belief: before.belief,
             waited: 0,
             looks: FAMILIAR.min(before.looks + 1),
         }
+    }
+
+    /// The finder sees somebody here.
+    fn confirm(&mut self, score: f32) {
+        self.unconfirmed = 0;
+        if score >= SURE_BOX {
+            self.belief = Belief::Confirmed;
+        }
+    }
+
+    /// Whether the person has to be well visible to be followed on.
+    pub fn is_in_question(&self) -> bool {
+        self.unconfirmed > UNCONFIRMED_MAX || self.belief == Belief::Doubted
     }
 
     /// Frames since the last look at this person.
@@ -142,6 +178,40 @@ impl Region {
     }
 }
 
+/// Where people were lost from sight lately.
+#[derive(Clone, Debug, Default)]
+pub struct Lost(Vec<(BoxPx, u8), PEOPLE_MAX>);
+
+impl Lost {
+    /// Another frame is over.
+    pub fn age(&mut self) {
+        for (_, frames) in &mut self.0 {
+            *frames += 1;
+        }
+        self.0.retain(|(_, frames)| *frames < LOST_FRAMES);
+    }
+
+    /// Somebody is not seen any more. Whom the finder was never sure of leaves nothing
+    /// behind: furniture would vouch for itself.
+    pub fn remember(&mut self, region: &Region) {
+        if region.looks > 0 && region.belief == Belief::Confirmed {
+            if self.0.is_full() {
+                self.0.remove(0);
+            }
+            let _ = self.0.push((region.expected(), 0));
+        }
+    }
+
+    /// Forgets all places.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn was_near(&self, bounds: &BoxPx) -> bool {
+        self.0.iter().any(|(lost, _)| lost.iou(bounds) > ASTRAY_IOU)
+    }
+}
+
 /// Whose turn it is, where only `looks` of the regions can be looked at: who is new, then who has waited longest.
 pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
     let mut order: Vec<usize, PEOPLE_MAX> = (0..regions.len()).collect();
@@ -158,8 +228,10 @@ pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
 
 /// Joins what the finder found to the people followed: a box on a followed
 /// person steadies that person's region; a box half beside a person whom no box
-/// lies on sets that region right; any other becomes a region of its own.
-pub fn join(regions: &mut Regions, found: impl Iterator<Item = (BoxPx, f32)>) {
+/// lies on sets that region right, if the finder is sure of it ([`SURE_BOX`]); any other
+/// becomes a region of its own, doubted where the finder is not sure and nobody was
+/// `lost` there a moment ago.
+pub fn join(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (BoxPx, f32)>) {
     let followed = regions.len();
     for region in regions.iter_mut() {
         region.unconfirmed = region.unconfirmed.saturating_add(1);
@@ -170,26 +242,33 @@ pub fn join(regions: &mut Regions, found: impl Iterator<Item = (BoxPx, f32)>) {
             && iou > SAME_PERSON_IOU
         {
             region.bounds = between(&region.bounds, &bounds, FINDER_WEIGHT);
-            region.unconfirmed = 0;
+            region.confirm(score);
         } else {
             // Full: the finder gives the best first.
             let _ = left.push((bounds, score));
         }
     }
     for (bounds, score) in left {
-        let astray = |region: &Region| region.unconfirmed > 0;
+        let astray = |region: &Region| region.unconfirmed > 0 && score >= SURE_BOX;
         if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, astray)
             && iou > ASTRAY_IOU
         {
             region.bounds = bounds;
             region.velocity = (0.0, 0.0);
-            region.unconfirmed = 0;
+            region.confirm(score);
         } else {
             let fresh = Region {
                 bounds,
                 score,
                 velocity: (0.0, 0.0),
                 unconfirmed: 0,
+                belief: if score >= SURE_BOX {
+                    Belief::Confirmed
+                } else if lost.was_near(&bounds) {
+                    Belief::Believed
+                } else {
+                    Belief::Doubted
+                },
                 waited: 0,
                 looks: 0,
             };
@@ -281,15 +360,68 @@ mod tests {
             (bounds(110.0, 100.0, 100.0, 220.0), 0.9),
             (bounds(400.0, 100.0, 80.0, 200.0), 0.6),
         ];
-        join(&mut regions, found.into_iter());
+        join(&mut regions, &Lost::default(), found.into_iter());
         assert_eq!(regions.len(), 2);
         assert_eq!(regions[0].bounds, bounds(105.0, 100.0, 100.0, 210.0));
         assert_eq!(regions[0].velocity, (3.0, 0.0));
         assert_eq!(regions[1].bounds, found[1].0);
         // Two found boxes never merge into each other, and eight is the end.
         let many = (0_u8..12).map(|i| (bounds(f32::from(i) * 300.0, 900.0, 80.0, 200.0), 0.5));
-        join(&mut regions, many);
+        join(&mut regions, &Lost::default(), many);
         assert_eq!(regions.len(), PEOPLE_MAX);
+    }
+
+    #[test]
+    fn furniture_is_in_question_until_the_finder_is_sure_and_who_was_seen_stays_believed() {
+        let table = bounds(100.0, 100.0, 100.0, 200.0);
+        let nobody = Lost::default();
+        let mut regions = Regions::new();
+        for _ in 0..3 {
+            join(&mut regions, &nobody, std::iter::once((table, 0.41)));
+            assert!(regions[0].is_in_question());
+        }
+        join(&mut regions, &nobody, std::iter::once((table, 0.8)));
+        assert!(!regions[0].is_in_question());
+        // Passed over for longer than a byte counts, then found again by half.
+        for _ in 0..300 {
+            join(&mut regions, &nobody, std::iter::empty());
+        }
+        assert!(regions[0].is_in_question());
+        join(&mut regions, &nobody, std::iter::once((table, 0.41)));
+        assert_eq!(regions.len(), 1);
+        assert!(!regions[0].is_in_question());
+    }
+
+    #[test]
+    fn who_was_lost_a_moment_ago_is_believed_where_they_were() {
+        let place = bounds(100.0, 100.0, 100.0, 200.0);
+        let person = Region {
+            velocity: (0.0, 0.0),
+            ..followed(place)
+        };
+        let mut lost = Lost::default();
+        lost.remember(&person);
+        let found = |lost: &Lost, at: BoxPx| {
+            let mut regions = Regions::new();
+            join(&mut regions, lost, std::iter::once((at, 0.41)));
+            regions[0].belief
+        };
+        let beside = bounds(120.0, 100.0, 100.0, 200.0);
+        assert_eq!(found(&lost, beside), Belief::Believed);
+        let elsewhere = bounds(400.0, 100.0, 100.0, 200.0);
+        assert_eq!(found(&lost, elsewhere), Belief::Doubted);
+        for _ in 0..LOST_FRAMES {
+            lost.age();
+        }
+        assert_eq!(found(&lost, place), Belief::Doubted);
+        // Whom the finder was never sure of does not vouch for the next; nor is ten too many.
+        for belief in [Belief::Believed, Belief::Confirmed] {
+            for _ in 0..10 {
+                lost.remember(&Region { belief, ..person });
+            }
+            let vouched = found(&lost, place) == Belief::Believed;
+            assert_eq!(vouched, belief == Belief::Confirmed);
+        }
     }
 
     fn followed(bounds: BoxPx) -> Region {
@@ -298,6 +430,7 @@ mod tests {
             score: 1.0,
             velocity: (3.0, 0.0),
             unconfirmed: 0,
+            belief: Belief::Confirmed,
             waited: 0,
             looks: FAMILIAR,
         }
@@ -352,7 +485,11 @@ mod tests {
             .push(followed(bounds(120.0, 120.0, 160.0, 300.0)))
             .unwrap();
         let person = bounds(100.0, 100.0, 100.0, 200.0);
-        join(&mut regions, std::iter::once((person, 0.8)));
+        join(
+            &mut regions,
+            &Lost::default(),
+            std::iter::once((person, 0.8)),
+        );
         assert_eq!(regions.len(), 1);
         assert_eq!(regions[0].bounds, person);
         assert_eq!(regions[0].unconfirmed, 0);
@@ -364,7 +501,11 @@ mod tests {
         let first = bounds(100.0, 100.0, 100.0, 200.0);
         let second = bounds(160.0, 100.0, 100.0, 200.0);
         regions.push(followed(first)).unwrap();
-        join(&mut regions, [(first, 0.9), (second, 0.8)].into_iter());
+        join(
+            &mut regions,
+            &Lost::default(),
+            [(first, 0.9), (second, 0.8)].into_iter(),
+        );
         assert_eq!(regions.len(), 2);
         assert_eq!(regions[0].bounds, first);
         assert_eq!(regions[1].bounds, second);
@@ -376,8 +517,8 @@ mod tests {
         regions
             .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
             .unwrap();
-        join(&mut regions, std::iter::empty());
-        join(&mut regions, std::iter::empty());
+        join(&mut regions, &Lost::default(), std::iter::empty());
+        join(&mut regions, &Lost::default(), std::iter::empty());
         assert_eq!(regions[0].unconfirmed, 2);
     }
 
