@@ -20,7 +20,7 @@ use poised::infer::Engine;
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};
-use poised::lift::refine::{Detector, Memory, refine};
+use poised::lift::refine::{Detector, Memory, Pull, refine};
 use poised::lift::window::RayKeypoint;
 use poised::pose::HeadTag;
 use poised::skeleton::{KEYPOINTS, keypoints_of};
@@ -129,6 +129,7 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
                     &view,
                     &mut memory,
                     &mut detector,
+                    Pull::RAYS_ALONE,
                 ));
             })
         });

@@ -37,6 +37,7 @@ use crate::track::smooth::{OneEuro, OneEuroConfig};
 
 use head::{HIDDEN, Head};
 use input::{LIFT_INPUT, View, build_input};
+use refine::Pull;
 use root::{RootJoint, solve_root};
 use window::{BRIDGE, Pushed, RayKeypoint, RaySamples, Window, rays_of};
 
@@ -47,8 +48,8 @@ pub use measured::measured_joints;
 /// where the person stands and faces is a guess.
 pub const SEEN_MIN: usize = 4;
 
-/// Image features of a larger norm say nothing and are left out. The person network gives a mean over the person's
-/// pixels; of most crops its norm is 0.75 to 1.5, of a few per cent, where it finds next to none, a hundred.
+/// Image features of a larger norm say nothing and are left out. Of most crops the norm is 0.75 to 1.5, of a few per
+/// cent tens to two hundred, far from all that the image layer has learned from.
 const IMAGE_NORM_MAX: f32 = 2.0;
 
 /// `[lift]`: keypoints to 3D.
@@ -330,6 +331,11 @@ impl<B: Backbone> Lifter<B> {
             .hidden_of(&features, &image_part)
             .ok_or(NoPose::NotFinite)?;
         let mut output = head.output_of(&hidden).ok_or(NoPose::NotFinite)?;
+        let pull = if head.image.is_some() && image_features.is_some() {
+            Pull::WITH_IMAGE
+        } else {
+            Pull::RAYS_ALONE
+        };
         if self.config.refine
             && let Some(joints_m) = refine::refine(
                 head,
@@ -338,6 +344,7 @@ impl<B: Backbone> Lifter<B> {
                 &view,
                 &mut state.refine,
                 &mut self.detector,
+                pull,
             )
         {
             output.joints_m = joints_m;
