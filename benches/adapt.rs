@@ -20,10 +20,10 @@ use poised::infer::Engine;
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};
-use poised::lift::refine::{Detector, Memory, Pull, refine};
+use poised::lift::refine::{Detector, Memory, Own, Pull, refine};
 use poised::lift::window::RayKeypoint;
 use poised::pose::HeadTag;
-use poised::skeleton::{KEYPOINTS, keypoints_of};
+use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
 use poised::sys::rt::thread_cpu_ns;
 use standing::STANDING;
 
@@ -104,7 +104,11 @@ fn adapt(bench: &mut Criterion) {
 fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
     let hidden = head.hidden_of(&sample.features, &sample.image_part);
     let hidden = hidden.expect("finite");
-    let joints_m = head.joints_of(&hidden);
+    let own = Own {
+        hidden,
+        beside_m: [Vec3::ZERO; JOINTS],
+        joints_m: head.joints_of(&hidden),
+    };
     let (points, _) = keypoints_of(
         &sample
             .joints_m
@@ -124,8 +128,7 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
             processor_time(count, || {
                 black_box(refine(
                     head,
-                    &hidden,
-                    &joints_m,
+                    &own,
                     &view,
                     &mut memory,
                     &mut detector,

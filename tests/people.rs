@@ -181,6 +181,53 @@ fn a_person_who_moves_is_followed_by_the_keypoints() {
     }
 }
 
+/// Somebody in the middle: of the finder's box by the green square's brightness (44 gives 0.45, 255 gives 1), and of a
+/// third or of half of their keypoints, by the blue one's.
+fn half_seen(green: u8, blue: u8) -> Frame {
+    let mut seen = frame(&[(200, 152)]);
+    for pixel in seen.bytes.chunks_exact_mut(3) {
+        pixel[1] = pixel[1].min(green);
+        pixel[2] = pixel[2].min(blue);
+    }
+    seen
+}
+
+#[test]
+fn a_newcomer_of_whom_the_finder_is_not_sure_has_to_be_well_visible() {
+    let mut net = top_down(PeopleSettings {
+        finder_every_frames: 5,
+        ..PeopleSettings::default()
+    });
+    let camera = camera();
+    let mut people = People::new();
+    let mut look = |frame: &Frame| {
+        let seen = net.step(frame, &camera, &mut people).unwrap();
+        (seen.regions, people.first().map(|person| person.score))
+    };
+    // Furniture: found again and again, looked at, and nobody.
+    for _ in 0..3 {
+        assert_eq!(look(&half_seen(44, 0)), (1, None));
+    }
+    // The same box, but a person is well seen in it.
+    let (_, score) = look(&half_seen(44, 255));
+    assert!(score > Some(0.9), "{score:?}");
+    // Half hidden again: nobody, for nothing but keypoints has spoken for them.
+    assert_eq!(look(&half_seen(44, 0)), (1, None));
+    // The finder is sure once, and they stay when it no longer is, as the keypoints are as good as before.
+    let (_, score) = look(&half_seen(255, 0));
+    assert!(score.is_some());
+    for _ in 0..4 {
+        let (_, score) = look(&half_seen(44, 0));
+        assert!(score > Some(0.4) && score < Some(0.7), "{score:?}");
+    }
+    // Gone for a moment, and back in a box that is as poor: believed, where furniture was not.
+    for _ in 0..3 {
+        assert_eq!(look(&frame(&[])).1, None);
+    }
+    let (_, score) = look(&half_seen(44, 0));
+    assert!(score.is_some());
+}
+
 #[test]
 fn no_more_people_than_asked_for() {
     let mut net = top_down(PeopleSettings {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  keypoints ─▶ rays ─▶ window ─▶ input ─▶ backbone ─▶ head ─────────▶ root ─▶ camera frame
-//!             (lens)   (30 Hz)   (faces   (engine)    (Rust, refined)  (rays)
-//!                                 the person)
+//!             (lens)   (30 Hz)   (faces   (engine,    (Rust, refined)  (rays)
+//!                                 the person) once more mirrored)
 //! ```
 //!
 //! [`Lifter`] keeps a window for each person; nothing here but the backbone's
@@ -12,6 +12,7 @@
 pub mod floor;
 pub mod head;
 pub mod input;
+pub mod mirror;
 pub mod model;
 pub mod refine;
 pub mod root;
@@ -35,10 +36,11 @@ use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
 use crate::track::TrackedPerson;
 use crate::track::smooth::{OneEuro, OneEuroConfig};
 
-use head::{HIDDEN, Head};
+use head::{HIDDEN, Head, HeadOutput};
 use input::{LIFT_INPUT, View, build_input};
-use refine::Pull;
-use root::{RootJoint, solve_root};
+use mirror::Mirror;
+use refine::{Own, Pull};
+use root::{Root, RootJoint, solve_root};
 use window::{BRIDGE, Pushed, RayKeypoint, RaySamples, Window, rays_of};
 
 pub use measured::measured_joints;
@@ -73,8 +75,8 @@ pub struct LiftConfig {
     /// Whether the final layers use what the image shows beside the keypoints,
     /// where both networks know how. Default true.
     pub image_features: bool,
-    /// Whether each frame's pose is moved to agree with its rays and with the person's
-    /// bones ([`refine`]). `adapt.method` says so, not the file's `[lift]`.
+    /// Whether each frame's pose is the mean of two looks, one of them mirrored ([`mirror`]), and is moved to agree
+    /// with its rays and with the person's bones ([`refine`]). `adapt.method` says so, not the file's `[lift]`.
     #[serde(skip)]
     pub refine: bool,
     /// Whether the output is smoothed at all. Default true: on captured motion
@@ -246,6 +248,7 @@ pub struct Lifter<B> {
     people: Box<[Person]>,
     samples: Box<RaySamples>,
     input: Box<[f32; LIFT_INPUT]>,
+    mirror: Mirror,
     detector: refine::Detector,
 }
 
@@ -259,6 +262,7 @@ impl<B: Backbone> Lifter<B> {
             people: (0..TRACKS_MAX).map(|_| Person::default()).collect(),
             samples: Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]),
             input: Box::new([0.0; LIFT_INPUT]),
+            mirror: Mirror::default(),
             detector: refine::Detector::default(),
         }
     }
@@ -331,36 +335,38 @@ impl<B: Backbone> Lifter<B> {
             .hidden_of(&features, &image_part)
             .ok_or(NoPose::NotFinite)?;
         let mut output = head.output_of(&hidden).ok_or(NoPose::NotFinite)?;
-        let pull = if head.image.is_some() && image_features.is_some() {
-            Pull::WITH_IMAGE
-        } else {
-            Pull::RAYS_ALONE
-        };
-        if self.config.refine
-            && let Some(joints_m) = refine::refine(
-                head,
-                &hidden,
-                &output.joints_m,
-                &view,
-                &mut state.refine,
-                &mut self.detector,
-                pull,
-            )
-        {
-            output.joints_m = joints_m;
+        if self.config.refine {
+            let pull = if head.image.is_some() && image_features.is_some() {
+                Pull::WITH_IMAGE
+            } else {
+                Pull::RAYS_ALONE
+            };
+            let mirrored = self
+                .mirror
+                .look(&self.input, &features, &mut self.backbone, head)
+                .map_err(NoPose::Engine)?;
+            let mut beside_m = [Vec3::ZERO; JOINTS];
+            if let Some(mirrored) = mirrored {
+                beside_m = mirrored.apart_m.map(|way| pull.mirrored * way);
+                for (joint, beside) in output.joints_m.iter_mut().zip(beside_m) {
+                    *joint += beside;
+                }
+                for (sigma, mirrored) in output.sigmas_m.iter_mut().zip(mirrored.sigmas_m) {
+                    *sigma = 0.5 * (*sigma + mirrored);
+                }
+            }
+            let own = Own {
+                hidden,
+                beside_m,
+                joints_m: output.joints_m,
+            };
+            let (memory, detector) = (&mut state.refine, &mut self.detector);
+            if let Some(joints_m) = refine::refine(head, &own, &view, memory, detector, pull) {
+                output.joints_m = joints_m;
+            }
         }
 
-        let ranged: Vec<RootJoint, { SHARED.len() }> = SHARED
-            .iter()
-            .filter(|&&(_, keypoint)| view.newest[keypoint].is_present())
-            .map(|&(joint, keypoint)| RootJoint {
-                ray: view.newest[keypoint].ray,
-                relative_m: output.joints_m[joint],
-                weight: view.newest[keypoint].confidence,
-                sigma_m: output.sigmas_m[joint],
-            })
-            .collect();
-        let root = solve_root(&ranged).ok_or(NoPose::NoRoot)?;
+        let root = root_of(&output, &view).ok_or(NoPose::NoRoot)?;
 
         let back = view.rotation.transpose();
         let mut estimate = Estimate {
@@ -408,6 +414,21 @@ impl Person {
             *joint = filter.step(&config.smooth_joints, time, raw, 1.0).into();
         }
     }
+}
+
+/// Where the rays that are seen put the pelvis, rotated frame.
+fn root_of(output: &HeadOutput, view: &View) -> Option<Root> {
+    let seen: Vec<RootJoint, { SHARED.len() }> = SHARED
+        .iter()
+        .filter(|&&(_, keypoint)| view.newest[keypoint].is_present())
+        .map(|&(joint, keypoint)| RootJoint {
+            ray: view.newest[keypoint].ray,
+            relative_m: output.joints_m[joint],
+            weight: view.newest[keypoint].confidence,
+            sigma_m: output.sigmas_m[joint],
+        })
+        .collect();
+    solve_root(&seen)
 }
 
 fn norm_of(features: &[f32; IMAGE_FEATURES]) -> f32 {

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! minimise over z:   p huber(reprojection) + |bones - usual bones| + n |pose - factory| + 0.01 z²
-//!                    pose = head(f + z)
+//!                    pose = head(f + z) + b
 //! ```
 //!
-//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]).
+//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a look through
+//! the mirror adds ([`super::mirror`]), and the factory's pose is the one at `z = 0`.
 //! The reprojection is that of the pose with the root solved anew at each step, and the
 //! gradient goes through that solution: with the root held constant the pose shrinks or
 //! grows without end. Six steps of Adam from 0.8 of the last frame's `z`.
@@ -23,7 +24,7 @@ use glam::{Vec2, Vec3};
 use super::head::{HIDDEN, Head};
 use super::input::View;
 use crate::limits::LIFT_FEATURES;
-use crate::skeleton::{JOINTS, PARENTS, SHARED};
+use crate::skeleton::{JOINT_MIRROR, JOINTS, PARENTS, SHARED};
 use crate::sys::simd::rows_times;
 
 /// Steps a frame: with six the error has stopped falling.
@@ -79,16 +80,26 @@ const SPREAD_MIN: f32 = 1e-6;
 /// Keypoints that pull.
 const RAYS: usize = SHARED.len();
 
-/// The same joint of the other side.
-const MIRRORED: [usize; JOINTS] = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13];
+/// The head's own pose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Own {
+    /// The hidden layer before the rectifier ([`Head::hidden_of`]).
+    pub hidden: [f32; HIDDEN],
+    /// What is added to the head's joints, rotated frame, metres.
+    pub beside_m: [Vec3; JOINTS],
+    /// The sum: joints around the pelvis, rotated frame, metres.
+    pub joints_m: [Vec3; JOINTS],
+}
 
-/// What rays and the head's own pose weigh against each other.
+/// What rays, the head's own pose and its look through the mirror weigh against each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pull {
     /// Weight of the reprojection.
     reprojection: f32,
     /// Weight of the way from the head's own pose, a metre.
     near: f32,
+    /// Share of the mirrored look in the head's own pose.
+    pub mirrored: f32,
 }
 
 impl Pull {
@@ -96,14 +107,17 @@ impl Pull {
     pub const RAYS_ALONE: Self = Self {
         reprojection: 0.85,
         near: 0.2,
+        mirrored: 0.5,
     };
 
     /// Where the head also saw the picture that the keypoints come from, and learned from
     /// such keypoints how they err together: what is left of a residual is rather theirs
-    /// than the pose's. Chosen on a ninth of the drawn motion of the accuracy table.
+    /// than the pose's, and a mirrored look without a picture knows less than the head does.
+    /// Chosen on a ninth of the drawn motion of the accuracy table.
     pub const WITH_IMAGE: Self = Self {
         reprojection: 0.15,
         near: 0.6,
+        mirrored: 0.3,
     };
 }
 
@@ -153,7 +167,7 @@ impl Memory {
     /// Length of the bone from each joint to its parent, left and right made equal, metres;
     /// 0 for the root.
     pub fn bones_m(&self) -> [f32; JOINTS] {
-        std::array::from_fn(|j| 0.5 * (self.bones_m[j] + self.bones_m[MIRRORED[j]]))
+        std::array::from_fn(|j| 0.5 * (self.bones_m[j] + self.bones_m[JOINT_MIRROR[j]]))
     }
 }
 
@@ -206,22 +220,24 @@ struct Rooted {
     weight: f32,
 }
 
-/// The pose of a head on features `hidden` was made of, moved to agree with the rays.
-///
-/// `hidden` is the hidden layer before the rectifier ([`Head::hidden_into`]), `factory_m` the
-/// joints of the head in the rotated frame, metres, relative to the pelvis. `None` where too
-/// few rays are there or a number is not finite; the factory's pose then stands.
+/// The head's own pose, moved to agree with the rays: joints around the pelvis in the rotated
+/// frame, metres. `None` where too few rays are there or a number is not finite; the head's own
+/// pose then stands.
 pub fn refine(
     head: &Head,
-    hidden: &[f32; HIDDEN],
-    factory_m: &[Vec3; JOINTS],
+    own: &Own,
     view: &View,
     memory: &mut Memory,
     detector: &mut Detector,
     pull: Pull,
 ) -> Option<[Vec3; JOINTS]> {
+    let factory_m = &own.joints_m;
     let targets = targets_of(factory_m, view, detector)?;
     memory.take(&bones_of(factory_m));
+    let pose_at = |pre: &[f32; HIDDEN]| -> [Vec3; JOINTS] {
+        let joints_m = head.joints_of(pre);
+        std::array::from_fn(|joint| joints_m[joint] + own.beside_m[joint])
+    };
     let usual = Usual {
         bones_m: memory.bones_m(),
         weight: BONES * memory.frames / (memory.frames + BONE_HALF),
@@ -232,8 +248,8 @@ pub fn refine(
     let (mut first_left, mut second_left) = (1.0, 1.0);
     for _ in 0..STEPS {
         let mut pre = [0.0; HIDDEN];
-        rows_times(&head.lift.weight, &z, hidden, &mut pre);
-        let joints = head.joints_of(&pre);
+        rows_times(&head.lift.weight, &z, &own.hidden, &mut pre);
+        let joints = pose_at(&pre);
         let gradient = loss_gradient(&joints, factory_m, &usual, &targets, pull)?;
         let mut step = [0.0; LIFT_FEATURES];
         head.features_gradient(&pre, &gradient, &mut step);
@@ -249,8 +265,8 @@ pub fn refine(
         }
     }
     let mut pre = [0.0; HIDDEN];
-    rows_times(&head.lift.weight, &z, hidden, &mut pre);
-    let joints = head.joints_of(&pre);
+    rows_times(&head.lift.weight, &z, &own.hidden, &mut pre);
+    let joints = pose_at(&pre);
     if !joints.iter().all(|joint| joint.is_finite()) {
         memory.interrupt();
         return None;
@@ -527,16 +543,12 @@ mod tests {
         let mut detector = Detector::default();
         let targets = targets_of(&factory, &view, &mut detector.clone()).unwrap();
         let pull = Pull::RAYS_ALONE;
-        let refined = refine(
-            &head,
-            &hidden,
-            &factory,
-            &view,
-            &mut memory,
-            &mut detector,
-            pull,
-        )
-        .unwrap();
+        let own = Own {
+            hidden,
+            beside_m: [Vec3::ZERO; JOINTS],
+            joints_m: factory,
+        };
+        let refined = refine(&head, &own, &view, &mut memory, &mut detector, pull).unwrap();
         let usual = Usual {
             bones_m: bones_of(&factory),
             weight: BONES / (1.0 + BONE_HALF),
@@ -570,7 +582,11 @@ mod tests {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let mut rng = fastrand::Rng::with_seed(7);
         let joints = random_joints(&mut rng);
-        let hidden = [0.1; HIDDEN];
+        let own = Own {
+            hidden: [0.1; HIDDEN],
+            beside_m: [Vec3::ZERO; JOINTS],
+            joints_m: joints,
+        };
         let mut view = view_of(&joints, Vec3::new(0.0, 0.0, 3.0));
         let mut memory = Memory::default();
         let mut broken = view;
@@ -578,7 +594,7 @@ mod tests {
         let detector = &mut Detector::default();
         let mut refined = |view: &View, detector: &mut Detector| {
             let pull = Pull::RAYS_ALONE;
-            refine(&head, &hidden, &joints, view, &mut memory, detector, pull)
+            refine(&head, &own, view, &mut memory, detector, pull)
         };
         assert_eq!(refined(&broken, detector), None);
         view.newest[11].ray.x = f32::NAN;

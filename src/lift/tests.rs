@@ -8,15 +8,15 @@ use super::head::tests::{file_of, random_tensors};
 use super::*;
 use crate::pose::{BoxPx, Detection, Keypoint};
 
-/// A standing body around the pelvis, directions of the camera frame, metres.
+/// A standing body around the pelvis, both sides alike, directions of the camera frame, metres.
 const BODY: [[f32; 3]; JOINTS] = [
     [0.0, 0.0, 0.0],
     [-0.12, 0.0, 0.0],
     [-0.13, 0.42, -0.05],
     [-0.13, 0.84, 0.05],
     [0.12, 0.0, 0.0],
-    [0.13, 0.42, -0.1],
-    [0.14, 0.83, 0.0],
+    [0.13, 0.42, -0.05],
+    [0.13, 0.84, 0.05],
     [0.0, -0.25, 0.02],
     [0.0, -0.5, 0.0],
     [0.0, -0.6, -0.05],
@@ -25,8 +25,8 @@ const BODY: [[f32; 3]; JOINTS] = [
     [0.22, -0.18, 0.02],
     [0.24, 0.06, -0.08],
     [-0.17, -0.45, 0.0],
-    [-0.22, -0.18, 0.05],
-    [-0.24, 0.06, -0.02],
+    [-0.22, -0.18, 0.02],
+    [-0.24, 0.06, -0.08],
 ];
 
 /// A head that says [`BODY`] whatever comes in.
@@ -300,4 +300,105 @@ fn the_documented_section_is_read_and_bad_values_are_named() {
         LiftConfig::default(),
         toml::from_str::<LiftConfig>("").unwrap()
     );
+}
+
+/// A head with an image layer of which nothing comes, whose pose hangs on its features.
+fn head_that_can_be_moved() -> Arc<Head> {
+    let mut tensors = random_tensors(2, true);
+    for (name, (_, values)) in &mut tensors {
+        match name.as_str() {
+            "image.weight" => values.fill(0.0),
+            "joints.bias" => values.copy_from_slice(BODY.as_flattened()),
+            "joints.weight" => values.iter_mut().for_each(|value| *value *= 0.1),
+            "log_sigma.bias" => values.fill(0.03_f32.ln()),
+            _ => {}
+        }
+    }
+    Arc::new(Head::from_safetensors(&file_of(&tensors)).unwrap())
+}
+
+#[test]
+fn rays_pull_less_where_the_head_saw_the_picture() {
+    let camera = Calibration::assumed(640, 480);
+    let head = head_that_can_be_moved();
+    let standing = body_at(Vec3::new(0.0, -0.19, 3.5));
+    // A left wrist that the detector has elsewhere.
+    let mut elsewhere = standing;
+    elsewhere[13] += Vec3::new(0.15, -0.1, 0.0);
+    // How far the pose goes with it.
+    let way = |image_features: bool, picture: bool| {
+        let [stays, goes] = [&standing, &elsewhere].map(|joints_m| {
+            let config = LiftConfig {
+                image_features,
+                smooth: false,
+                ..LiftConfig::default()
+            };
+            let mut lifter = Lifter::new(config, silent, Arc::clone(&head));
+            let mut person = seen_at(&camera, 1, joints_m);
+            person.detection.features = picture.then_some([0.05; IMAGE_FEATURES]);
+            let mut lift = |number| lifter.lift(frame(number), &camera, &person).unwrap();
+            (1..20)
+                .fold(lift(0), |_, number| lift(number))
+                .relative_camera_m[13]
+        });
+        (goes - stays).length()
+    };
+    let (alone, with_picture) = (way(true, false), way(true, true));
+    assert!(alone > 5e-3, "{alone} m");
+    assert!(
+        with_picture < 0.6 * alone,
+        "{with_picture} m, {alone} m alone"
+    );
+    // Features that the configuration leaves out are no picture.
+    assert!((way(false, true) - alone).abs() < 1e-6);
+}
+
+#[test]
+fn without_refinement_the_pose_is_the_heads_and_with_it_the_mean_of_both_sides() {
+    let camera = Calibration::assumed(640, 480);
+    // Only the left arm is stretched out.
+    let mut lopsided = body_at(Vec3::ZERO);
+    lopsided[13] = Vec3::new(0.6, -0.4, -0.1);
+    let mut tensors = random_tensors(2, false);
+    for (name, (_, values)) in &mut tensors {
+        match name.as_str() {
+            "joints.bias" => {
+                values.copy_from_slice(&lopsided.map(|joint| joint.to_array()).concat())
+            }
+            "log_sigma.bias" => values.fill(0.03_f32.ln()),
+            _ => values.fill(0.0),
+        }
+    }
+    let head = Arc::new(Head::from_safetensors(&file_of(&tensors)).unwrap());
+    let person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, -0.19, 3.5)));
+    let wrists = |refine: bool| {
+        let config = LiftConfig {
+            refine,
+            smooth: false,
+            ..LiftConfig::default()
+        };
+        let mut lifter = Lifter::new(config, silent, Arc::clone(&head));
+        let estimate = lifter.lift(frame(0), &camera, &person).unwrap();
+        let joints = estimate
+            .relative_camera_m
+            .map(|joint| estimate.view.rotation * joint);
+        [joints[13], joints[16]]
+    };
+    let [left, right] = [lopsided[13], lopsided[16]];
+    let other_side = Vec3::new(-1.0, 1.0, 1.0);
+    // The head's weights are zero, so rays move nothing.
+    for (got, want) in [
+        (wrists(false), [left, right]),
+        (
+            wrists(true),
+            [
+                0.5 * (left + other_side * right),
+                0.5 * (right + other_side * left),
+            ],
+        ),
+    ] {
+        for (got, want) in got.into_iter().zip(want) {
+            assert!((got - want).length() < 1e-4, "{got}, want {want}");
+        }
+    }
 }
