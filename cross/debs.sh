@@ -51,6 +51,7 @@ unpack() {
     say "unpacking $* into $folder"
     (
         set -e
+        trap '[ $? -eq 0 ] || rm -rf "$work"' EXIT
         cd "$work"
         # The mirror may have moved on since the lists were read.
         apt_own apt-get download -qq "$@" >&2 || { refresh_lists now; apt_own apt-get download -qq "$@" >&2; }

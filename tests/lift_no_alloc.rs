@@ -27,6 +27,7 @@ use safetensors::tensor::{Dtype, TensorView};
 fn head() -> Head {
     let layers = [
         ("lift", 256, 256),
+        ("image", 256, 128),
         ("joints", 51, 256),
         ("log_sigma", 17, 256),
     ];
@@ -120,7 +121,8 @@ fn person(number: u16, frame: u16) -> Detection {
             bottom: y + 80.0,
         },
         keypoints,
-        features: None,
+        // Every other person comes with what the image shows.
+        features: number.is_multiple_of(2).then_some([0.05; 128]),
     }
 }
 

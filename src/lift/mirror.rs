@@ -46,7 +46,8 @@ impl Mirror {
     ///
     /// # Errors
     ///
-    /// The engine's own.
+    /// The engine's own. The first look is lost with it: an engine that fails is counted and left for another as
+    /// soon as possible, not worked around.
     pub fn look<B: Backbone>(
         &mut self,
         input: &[f32; LIFT_INPUT],

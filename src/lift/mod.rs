@@ -85,7 +85,7 @@ pub struct LiftConfig {
     /// 0.5 % of error in place.
     pub smooth: bool,
     /// One-euro smoothing of the joints around the pelvis, speeds in metres a
-    /// second. The default delays a joint at rest by 53 ms, one at 0.5 m/s by 20 ms.
+    /// second. The default delays a joint at rest by 80 ms, one at 0.5 m/s by 30 ms.
     pub smooth_joints: OneEuroConfig,
     /// One-euro smoothing of the pelvis' distance from the camera, along the
     /// line of sight, speeds in metres a second. The default delays by 53 ms who
@@ -352,7 +352,7 @@ impl<B: Backbone> Lifter<B> {
                     *joint += beside;
                 }
                 for (sigma, mirrored) in output.sigmas_m.iter_mut().zip(mirrored.sigmas_m) {
-                    *sigma = 0.5 * (*sigma + mirrored);
+                    *sigma += pull.mirrored * (mirrored - *sigma);
                 }
             }
             let own = Own {

@@ -2,12 +2,12 @@
 //! rays that are seen and with the person's bones. No weight changes.
 //!
 //! ```text
-//! minimise over z:   p huber(reprojection) + |bones - usual bones| + n |pose - factory| + 0.01 z²
+//! minimise over z:   p huber(reprojection) + |bones - usual bones| + n |pose - own| + 0.01 z²
 //!                    pose = head(f + z) + b
 //! ```
 //!
 //! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a look through
-//! the mirror adds ([`super::mirror`]), and the factory's pose is the one at `z = 0`.
+//! the mirror adds ([`super::mirror`]), and the own pose is the one at `z = 0`.
 //! The reprojection is that of the pose with the root solved anew at each step, and the
 //! gradient goes through that solution: with the root held constant the pose shrinks or
 //! grows without end. Six steps of Adam from 0.8 of the last frame's `z`.
@@ -231,9 +231,9 @@ pub fn refine(
     detector: &mut Detector,
     pull: Pull,
 ) -> Option<[Vec3; JOINTS]> {
-    let factory_m = &own.joints_m;
-    let targets = targets_of(factory_m, view, detector)?;
-    memory.take(&bones_of(factory_m));
+    let own_m = &own.joints_m;
+    let targets = targets_of(own_m, view, detector)?;
+    memory.take(&bones_of(own_m));
     let pose_at = |pre: &[f32; HIDDEN]| -> [Vec3; JOINTS] {
         let joints_m = head.joints_of(pre);
         std::array::from_fn(|joint| joints_m[joint] + own.beside_m[joint])
@@ -250,7 +250,7 @@ pub fn refine(
         let mut pre = [0.0; HIDDEN];
         rows_times(&head.lift.weight, &z, &own.hidden, &mut pre);
         let joints = pose_at(&pre);
-        let gradient = loss_gradient(&joints, factory_m, &usual, &targets, pull)?;
+        let gradient = loss_gradient(&joints, own_m, &usual, &targets, pull)?;
         let mut step = [0.0; LIFT_FEATURES];
         head.features_gradient(&pre, &gradient, &mut step);
         #[expect(clippy::cast_precision_loss, reason = "256")]
@@ -306,9 +306,9 @@ fn rays_to_agree_with(view: &View) -> Targets {
 }
 
 /// Rays with what the detector always gets wrong taken off; brings that up to date.
-fn targets_of(factory_m: &[Vec3; JOINTS], view: &View, detector: &mut Detector) -> Option<Targets> {
+fn targets_of(own_m: &[Vec3; JOINTS], view: &View, detector: &mut Detector) -> Option<Targets> {
     let mut targets = rays_to_agree_with(view);
-    let root_m = root_of(factory_m, &targets)?.root_m;
+    let root_m = root_of(own_m, &targets)?.root_m;
     if targets.all.iter().any(|target| !target.ray.is_finite()) {
         return None;
     }
@@ -321,7 +321,7 @@ fn targets_of(factory_m: &[Vec3; JOINTS], view: &View, detector: &mut Detector) 
         if target.weight <= 0.0 {
             continue;
         }
-        let at = factory_m[target.joint] + root_m;
+        let at = own_m[target.joint] + root_m;
         let most = Vec2::splat(RESIDUAL_MAX);
         let residual =
             ((target.ray - at.truncate() / at.z.max(DEPTH_MIN_M)) / view.scale).clamp(-most, most);
@@ -370,7 +370,7 @@ fn root_of(joints_m: &[Vec3; JOINTS], targets: &Targets) -> Option<Rooted> {
 /// Gradient of the loss with respect to the joints, the root differentiated.
 fn loss_gradient(
     joints_m: &[Vec3; JOINTS],
-    factory_m: &[Vec3; JOINTS],
+    own_m: &[Vec3; JOINTS],
     usual: &Usual,
     targets: &Targets,
     pull: Pull,
@@ -416,7 +416,7 @@ fn loss_gradient(
             gradient[joint] += g;
             gradient[PARENTS[joint]] -= g;
         }
-        gradient[joint] += near * (joints_m[joint] - factory_m[joint]).normalize_or_zero();
+        gradient[joint] += near * (joints_m[joint] - own_m[joint]).normalize_or_zero();
     }
     Some(gradient)
 }
@@ -533,7 +533,9 @@ mod tests {
         let features: [f32; LIFT_FEATURES] = std::array::from_fn(|_| 2.0 * rng.f32());
         let mut hidden = [0.0; HIDDEN];
         head.hidden_into(Some(&features), None, &mut hidden);
-        let factory = head.joints_of(&hidden);
+        let factory = head
+            .joints_of(&hidden)
+            .map(|joint| joint + Vec3::new(-0.004, 0.0, 0.0));
         let mut truth = factory;
         for joint in &mut truth[1..] {
             *joint += 0.05 * Vec3::new(rng.f32() - 0.5, rng.f32() - 0.5, rng.f32() - 0.5);
@@ -543,9 +545,11 @@ mod tests {
         let mut detector = Detector::default();
         let targets = targets_of(&factory, &view, &mut detector.clone()).unwrap();
         let pull = Pull::RAYS_ALONE;
+        // The mirror has everything a little more to the left.
+        let beside_m = [Vec3::new(-0.004, 0.0, 0.0); JOINTS];
         let own = Own {
             hidden,
-            beside_m: [Vec3::ZERO; JOINTS],
+            beside_m,
             joints_m: factory,
         };
         let refined = refine(&head, &own, &view, &mut memory, &mut detector, pull).unwrap();

@@ -216,7 +216,12 @@ fn each_person_has_a_window_and_a_new_id_starts_empty() {
         missing.set(shoulders.filter(|confidence| *confidence < 0.1).count());
         Ok::<(), ()>(())
     };
-    let mut lifter = Lifter::new(LiftConfig::default(), backbone, constant_head());
+    // Without refinement there is no second look, in which left is right.
+    let config = LiftConfig {
+        refine: false,
+        ..LiftConfig::default()
+    };
+    let mut lifter = Lifter::new(config, backbone, constant_head());
     let person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 3.0)));
     for number in 0..30 {
         assert!(lifter.lift(frame(number), &camera, &person).is_ok());
@@ -354,51 +359,89 @@ fn rays_pull_less_where_the_head_saw_the_picture() {
 }
 
 #[test]
-fn without_refinement_the_pose_is_the_heads_and_with_it_the_mean_of_both_sides() {
+fn with_refinement_the_pose_is_between_two_looks_and_without_it_the_heads() {
     let camera = Calibration::assumed(640, 480);
-    // Only the left arm is stretched out.
+    // Only the left arm is stretched out, and of that the head is less sure.
     let mut lopsided = body_at(Vec3::ZERO);
     lopsided[13] = Vec3::new(0.6, -0.4, -0.1);
-    let mut tensors = random_tensors(2, false);
+    let sigmas_m: [f32; JOINTS] = std::array::from_fn(|j| if j == 13 { 0.09 } else { 0.03 });
+    let mut tensors = random_tensors(2, true);
     for (name, (_, values)) in &mut tensors {
         match name.as_str() {
-            "joints.bias" => {
-                values.copy_from_slice(&lopsided.map(|joint| joint.to_array()).concat())
-            }
-            "log_sigma.bias" => values.fill(0.03_f32.ln()),
+            "joints.bias" => values.copy_from_slice(&lopsided.map(|j| j.to_array()).concat()),
+            "log_sigma.bias" => values.copy_from_slice(&sigmas_m.map(f32::ln)),
             _ => values.fill(0.0),
         }
     }
     let head = Arc::new(Head::from_safetensors(&file_of(&tensors)).unwrap());
-    let person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, -0.19, 3.5)));
-    let wrists = |refine: bool| {
+    let wrists = |refine: bool, picture: bool| {
         let config = LiftConfig {
             refine,
             smooth: false,
             ..LiftConfig::default()
         };
+        let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, -0.19, 3.5)));
+        person.detection.features = picture.then_some([0.05; IMAGE_FEATURES]);
         let mut lifter = Lifter::new(config, silent, Arc::clone(&head));
         let estimate = lifter.lift(frame(0), &camera, &person).unwrap();
-        let joints = estimate
-            .relative_camera_m
-            .map(|joint| estimate.view.rotation * joint);
-        [joints[13], joints[16]]
+        [13, 16].map(|joint| {
+            let at = estimate.view.rotation * estimate.relative_camera_m[joint];
+            (at, estimate.sigmas_m[joint])
+        })
     };
-    let [left, right] = [lopsided[13], lopsided[16]];
-    let other_side = Vec3::new(-1.0, 1.0, 1.0);
-    // The head's weights are zero, so rays move nothing.
-    for (got, want) in [
-        (wrists(false), [left, right]),
-        (
-            wrists(true),
-            [
-                0.5 * (left + other_side * right),
-                0.5 * (right + other_side * left),
-            ],
-        ),
+    // Weights are zero, so rays move nothing: a share of the way to the mirrored other side is all there is.
+    let between = |share: f32| {
+        [(13, 16), (16, 13)].map(|(joint, opposite)| {
+            let other_side = Vec3::new(-1.0, 1.0, 1.0) * lopsided[opposite];
+            let sigma = sigmas_m[joint] + share * (sigmas_m[opposite] - sigmas_m[joint]);
+            (lopsided[joint].lerp(other_side, share), sigma)
+        })
+    };
+    for (refine, picture, share) in [
+        (false, false, 0.0),
+        (false, true, 0.0),
+        (true, false, 0.5),
+        (true, true, 0.3),
     ] {
-        for (got, want) in got.into_iter().zip(want) {
-            assert!((got - want).length() < 1e-4, "{got}, want {want}");
+        for (got, want) in wrists(refine, picture).into_iter().zip(between(share)) {
+            assert!(
+                (got.0 - want.0).length() < 1e-4,
+                "{share}: {got:?}, want {want:?}"
+            );
+            assert!(
+                (got.1 - want.1).abs() < 1e-5,
+                "{share}: {got:?}, want {want:?}"
+            );
         }
     }
+}
+
+#[test]
+fn the_backbone_runs_once_more_for_the_mirror_and_may_fail_there() {
+    let camera = Calibration::assumed(640, 480);
+    let person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, -0.19, 3.5)));
+    let runs = std::cell::Cell::new(0);
+    let fails_at = std::cell::Cell::new(0);
+    let lift = |refine: bool| {
+        let backbone = |_: &[f32; LIFT_INPUT], features: &mut [f32; LIFT_FEATURES]| {
+            runs.set(runs.get() + 1);
+            features.fill(0.0);
+            if runs.get() == fails_at.get() {
+                return Err(7_u8);
+            }
+            Ok(())
+        };
+        runs.set(0);
+        let config = LiftConfig {
+            refine,
+            ..LiftConfig::default()
+        };
+        let outcome =
+            Lifter::new(config, backbone, constant_head()).lift(frame(0), &camera, &person);
+        (runs.get(), outcome.err())
+    };
+    assert_eq!(lift(false), (1, None));
+    assert_eq!(lift(true), (2, None));
+    fails_at.set(2);
+    assert_eq!(lift(true), (2, Some(NoPose::Engine(7))));
 }
