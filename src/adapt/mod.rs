@@ -103,9 +103,9 @@ const UNSHRUNK: f32 = 1.02;
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Not at all, and frames are not refined either: the networks as they ship.
+    /// Not at all, and frames are looked at once and not refined: the networks as they ship.
     Off,
-    /// Each frame is refined, no weight changes.
+    /// Each frame is looked at twice and refined, no weight changes.
     Latent,
     /// Plain reprojection moves the weights. Here to be measured: it makes poses worse (docs/accuracy.md).
     #[serde(rename = "2d")]

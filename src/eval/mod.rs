@@ -54,7 +54,8 @@ const THREADS: usize = 2;
 pub enum Method {
     /// Lifter and head as they ship; joints that nobody sees are the lifter's guess.
     Factory,
-    /// The same, each frame's pose moved to agree with its rays and with the person's bones.
+    /// The same, each frame's pose the mean of two looks, one of them mirrored, and moved to agree with its rays and
+    /// with the person's bones.
     Latent,
     /// That, and the camera's mount is known but for an installer's error, so that the floor
     /// tells how large people are.
