@@ -13,9 +13,9 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use glam::{Vec2, Vec3};
 use poised::clock::MonoNs;
-use poised::lift::Estimate;
 use poised::lift::input::{LIFT_INPUT, build_input};
 use poised::lift::window::{RayKeypoint, RaySample};
+use poised::lift::{Estimate, Stages};
 use poised::limits::{LIFT_FEATURES, LIFT_SAMPLES, MOTION_SAMPLES};
 use poised::pose::{HeadTag, JointState};
 use poised::semantics::dictionary::{Dictionary, Entry, NewEntry};
@@ -77,6 +77,11 @@ fn estimate(step: u16, rays: &RaySample, hidden: &[usize]) -> Estimate {
         root_camera_m: Vec3::new(0.0, 0.0, 3.0),
         root_sigma_m: 0.1,
         relative_camera_m: pose(step),
+        stages: Stages {
+            unrefined_m: pose(step),
+            unsmoothed_m: pose(step),
+            ..Stages::default()
+        },
         sigmas_m: [0.05; JOINTS],
         states,
         view: build_input(&samples, &mut input).expect("somebody is seen"),

@@ -11,20 +11,19 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use glam::Vec3;
 use poised::eval::motion::{self, Motion};
-use poised::eval::render::rendered;
-use poised::eval::scenario::{Hide, Scenario};
-use poised::eval::simulate::stream;
 use poised::limits::{IMAGE_FEATURES, LIFT_FEATURES};
 use poised::pipeline::estimate::{EstimateConfig, Poser};
 use poised::skeleton::JOINTS;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// Looks that evaluations never draw.
-const LOOKS: std::ops::Range<u64> = 1_000_000_000..2_000_000_000;
+#[path = "common/drawn_clip.rs"]
+mod drawn_clip;
+
+use drawn_clip::drawn_clip;
 
 /// Length of a clip, seconds.
 const CLIP_S: f64 = 5.0;
@@ -94,22 +93,8 @@ fn main() -> Result<()> {
 
 /// One clip: a few seconds of a motion, from somewhere.
 fn follow(motions: &[Motion], seed: u64, clip: usize) -> Result<Rows> {
-    let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) ^ clip as u64);
-    let mut motion = rng.choice(motions).context("the index is empty")?.clone();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a few hundred frames"
-    )]
-    let length = (CLIP_S * motion.rate_hz) as usize;
-    let begin = rng.usize(0..=motion.joints_world_m.len().saturating_sub(length));
-    motion.joints_world_m.drain(..begin);
-    motion.joints_world_m.truncate(length);
-    let scenario = chance(clip, &mut rng);
-    let config = EstimateConfig::default();
-    let shown = stream(&scenario, "clip", &[&motion], rng.u64(..))?;
-    let shown = rendered(shown, &scenario, rng.u64(LOOKS), &config)?;
-    let mut config = config;
+    let shown = drawn_clip(motions, seed, clip, CLIP_S)?;
+    let mut config = EstimateConfig::default();
     config.semantics.enabled = false;
     config.lift.image_features = false;
     let mut poser = Poser::open(&config)?;
@@ -137,56 +122,6 @@ fn follow(motions: &[Motion], seed: u64, clip: usize) -> Result<Rows> {
         rows.group.push(i64::try_from(clip)?);
     }
     Ok(rows)
-}
-
-/// A camera, a build and gaps by chance.
-fn chance(clip: usize, rng: &mut fastrand::Rng) -> Scenario {
-    let mut between = |low: f32, high: f32| low + (high - low) * rng.f32();
-    let down = if between(0.0, 1.0) < 0.35 {
-        between(-5.0, 50.0)
-    } else {
-        between(0.0, 18.0)
-    };
-    let far = between(1.6, 4.5);
-    let stature = if between(0.0, 1.0) < 0.2 {
-        between(0.65, 0.85)
-    } else {
-        between(0.88, 1.1)
-    };
-    let fov_deg = between(45.0, 95.0);
-    let gap_s = f64::from(between(1.0, 3.0));
-    let large = between(0.0, 3.0);
-    let hidden = between(0.0, 1.0);
-    let rate_hz = if between(0.0, 1.0) < 0.5 { 30.0 } else { 15.0 };
-    let hide = |names: &[&str], below_hips| Hide {
-        keypoints: names.iter().map(|name| (*name).to_owned()).collect(),
-        region: None,
-        every_s: 2.0 * gap_s,
-        for_s: gap_s,
-        below_hips,
-    };
-    let legs = ["left_knee", "right_knee", "left_ankle", "right_ankle"];
-    Scenario {
-        name: format!("clip {clip}"),
-        down_deg: [down, down],
-        roll_sd_deg: 3.0,
-        fov_deg,
-        distance_m: [far, far + 0.3],
-        side_px: match large {
-            ..1.0 => 240,
-            1.0..2.0 => 320,
-            _ => 480,
-        },
-        stature,
-        rate_hz: Some(rate_hz),
-        hide: match hidden {
-            ..0.15 => vec![hide(&legs, false)],
-            0.15..0.25 => vec![hide(&[], true)],
-            0.25..0.32 => vec![hide(&["left_elbow", "left_wrist"], false)],
-            _ => Vec::new(),
-        },
-        ..Scenario::default()
-    }
 }
 
 fn write(path: &std::path::Path, rows: &Rows) -> Result<()> {

@@ -183,6 +183,20 @@ pub enum NoPose<E> {
     Engine(E),
 }
 
+/// What the stages before the last made of a pose: how far they are apart says something of where it is wrong. Joints
+/// relative to the pelvis, directions of the camera frame, metres.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stages {
+    /// Before refinement: the mean of both looks.
+    pub unrefined_m: [Vec3; JOINTS],
+    /// Before smoothing.
+    pub unsmoothed_m: [Vec3; JOINTS],
+    /// From where the head has each joint to where the mirror shows it ([`mirror::Mirrored`]).
+    pub apart_m: [Vec3; JOINTS],
+    /// Whether the head saw the picture.
+    pub picture: bool,
+}
+
 /// One person in 3D: all that the lifter knows, also of joints the camera does not see.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
@@ -193,6 +207,8 @@ pub struct Estimate {
     pub root_sigma_m: f32,
     /// Joints relative to the pelvis, directions of the camera frame, metres.
     pub relative_camera_m: [Vec3; JOINTS],
+    /// How they came to be.
+    pub stages: Stages,
     /// Standard deviation of each joint relative to the root, per axis, metres.
     pub sigmas_m: [f32; JOINTS],
     /// How each joint is known: measured where the camera sees it now, else absent,
@@ -216,8 +232,17 @@ impl Estimate {
         let Size { factor, sigma, .. } = self.size;
         self.root_camera_m *= factor;
         self.root_sigma_m = (factor * self.root_sigma_m).hypot(sigma * self.root_camera_m.z);
-        for (joint, sigma_m) in self.relative_camera_m.iter_mut().zip(&mut self.sigmas_m) {
-            *joint *= factor;
+        for joints in [
+            &mut self.relative_camera_m,
+            &mut self.stages.unrefined_m,
+            &mut self.stages.unsmoothed_m,
+            &mut self.stages.apart_m,
+        ] {
+            for joint in joints {
+                *joint *= factor;
+            }
+        }
+        for sigma_m in &mut self.sigmas_m {
             *sigma_m *= factor;
         }
     }
@@ -335,8 +360,11 @@ impl<B: Backbone> Lifter<B> {
             .hidden_of(&features, &image_part)
             .ok_or(NoPose::NotFinite)?;
         let mut output = head.output_of(&hidden).ok_or(NoPose::NotFinite)?;
+        let mut unrefined_m = output.joints_m;
+        let mut apart_m = [Vec3::ZERO; JOINTS];
+        let picture = head.image.is_some() && image_features.is_some();
         if self.config.refine {
-            let pull = if head.image.is_some() && image_features.is_some() {
+            let pull = if picture {
                 Pull::WITH_IMAGE
             } else {
                 Pull::RAYS_ALONE
@@ -347,7 +375,8 @@ impl<B: Backbone> Lifter<B> {
                 .map_err(NoPose::Engine)?;
             let mut beside_m = [Vec3::ZERO; JOINTS];
             if let Some(mirrored) = mirrored {
-                beside_m = mirrored.apart_m.map(|way| pull.mirrored * way);
+                apart_m = mirrored.apart_m;
+                beside_m = apart_m.map(|way| pull.mirrored * way);
                 for (joint, beside) in output.joints_m.iter_mut().zip(beside_m) {
                     *joint += beside;
                 }
@@ -355,6 +384,7 @@ impl<B: Backbone> Lifter<B> {
                     *sigma += pull.mirrored * (mirrored - *sigma);
                 }
             }
+            unrefined_m = output.joints_m;
             let own = Own {
                 hidden,
                 beside_m,
@@ -373,6 +403,12 @@ impl<B: Backbone> Lifter<B> {
             root_camera_m: back * root.position_m,
             root_sigma_m: root.sigma_m,
             relative_camera_m: output.joints_m.map(|joint| back * joint),
+            stages: Stages {
+                unrefined_m: unrefined_m.map(|joint| back * joint),
+                unsmoothed_m: output.joints_m.map(|joint| back * joint),
+                apart_m: apart_m.map(|way| back * way),
+                picture,
+            },
             sigmas_m: output.sigmas_m,
             states: measured_joints(&rays).map(|measured| {
                 if measured {

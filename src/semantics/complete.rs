@@ -1,12 +1,14 @@
-//! Where the joints are that the camera does not see.
+//! Where the joints are that the camera does not see, and how far off those are that it does.
 //!
 //! ```text
-//!  lifter's joints, 30 a second ─┬─▶ network: three seconds, and where a joint was when last seen ─┐
+//!  lifter's joints, 30 a second ─┬─▶ network: three seconds, and where a joint was when last seen ─┬─▶ seen joints
 //!                                └─▶ Gaussians of the likeliest entries, given what is seen ───────┴─▶ hidden joints
 //! ```
 //!
-//! A hidden joint is a weighed mean of three opinions: the lifter's own, that of a
-//! small network that remembers longer than the lifter does, and that of the
+//! A small network remembers longer than the lifter does, sees what rays are missed by and what mirror, refinement
+//! and filter changed, and says how far off each joint is. Seen joints are moved by half of that, by all of it where the
+//! head saw the picture. A hidden joint is a
+//! weighed mean of three opinions: the lifter's, moved likewise, the network's, and that of the
 //! dictionary: the motion of the entries that explain the last two seconds best, given
 //! the joints that are seen. The last has a say only where those entries explain much
 //! better than "any motion" does, so that outside the vocabulary it is silent.
@@ -24,8 +26,8 @@ use super::encoder::{BodyFrame, JointSamples};
 use super::prior::Prior;
 use crate::clock::MonoNs;
 use crate::file;
-use crate::lift::Estimate;
 use crate::lift::window::RaySample;
+use crate::lift::{Estimate, Stages};
 use crate::limits::{ENCODER_BYTES_MAX, MOTION_SAMPLES, RATE_HZ};
 use crate::pose::JointState;
 use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
@@ -36,10 +38,14 @@ use crate::sys::simd::{
 use crate::tensors::{self, TensorError};
 
 /// Numbers of one step's input.
-const FEATURES: usize = 160;
+const FEATURES: usize = 358;
+
+/// Of these, numbers that say where joints are and how long they have not been seen; the rest says how the pose
+/// came to be.
+const OWN: usize = 160;
 
 /// Numbers kept of a step.
-const CODE: usize = 112;
+const CODE: usize = 128;
 
 /// Width of the inner layers.
 const INNER: usize = 256;
@@ -69,6 +75,15 @@ const SIGMA_SHIFT: f32 = 3.0;
 /// What a hint is worth, in natural units of evidence: the odds of somebody who is right
 /// nineteen times of twenty, about one of a hundred entries: ln(19 * 99).
 const HINT_NATS: f32 = 7.54;
+
+/// Most that a ray is taken to be missed by, for each axis, metres.
+const MISS_MAX_M: f32 = 0.2;
+
+/// Metres times these are of order one: misses of rays, the mirrored against the first look, what refinement and filter
+/// changed.
+const MISS_GAIN: f32 = 5.0;
+const APART_GAIN: f32 = 3.0;
+const CHANGE_GAIN: f32 = 5.0;
 
 /// Shortest spine or hip line that still gives a direction, metres.
 const AXIS_MIN_M: f32 = 1e-3;
@@ -132,6 +147,8 @@ struct Constants {
     candidates: usize,
     gauss_weight: f32,
     net_weight: f32,
+    seen_weight: f32,
+    picture_weight: f32,
     gate_low: f32,
     gate_high: f32,
     sigma_factor: f32,
@@ -162,6 +179,8 @@ impl Constants {
             ("move_max_m", self.move_max_m, 0.0, 10.0),
             ("sigma_min_m", self.sigma_min_m, 1e-4, 1.0),
             ("sigma_max_m", self.sigma_max_m, self.sigma_min_m, 10.0),
+            ("seen_weight", self.seen_weight, 0.0, 1.0),
+            ("picture_weight", self.picture_weight, 0.0, 1.0),
             ("seen_sigma", self.seen_sigma, 1e-4, 10.0),
             ("repeated", self.repeated, 1.0, 100.0),
             ("gate_high", self.gate_high, self.gate_low + 1e-3, 1e6),
@@ -175,6 +194,18 @@ impl Constants {
             }
         }
         Ok(())
+    }
+}
+
+impl Constants {
+    /// Share of the network's residual that a joint is moved by. Of pictures it has learned how keypoints err
+    /// together; keypoints alone come from any detector.
+    fn share(&self, frame: &Frame) -> f32 {
+        if frame.stages.picture {
+            self.picture_weight
+        } else {
+            self.seen_weight
+        }
     }
 }
 
@@ -367,13 +398,46 @@ struct Step {
     rays: RaySample,
 }
 
+/// What the network is told of a step.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    step: Step,
+    /// The pelvis, camera frame, metres.
+    root: Vec3,
+    stages: Stages,
+}
+
+impl Frame {
+    /// A pose and its rays, as large as the lifter took the person for: so the network knows people.
+    fn of(estimate: &Estimate, rays: &RaySample) -> Self {
+        let size = estimate.size.factor.recip();
+        let scaled = |joints: &[Vec3; JOINTS]| joints.map(|joint| size * joint);
+        let stages = &estimate.stages;
+        Self {
+            step: Step {
+                joints: scaled(&estimate.relative_camera_m),
+                sigmas: estimate.sigmas_m.map(|sigma| size * sigma),
+                seen: estimate.states.map(|state| state == JointState::Measured),
+                rays: *rays,
+            },
+            root: size * estimate.root_camera_m,
+            stages: Stages {
+                unrefined_m: scaled(&stages.unrefined_m),
+                unsmoothed_m: scaled(&stages.unsmoothed_m),
+                apart_m: scaled(&stages.apart_m),
+                picture: stages.picture,
+            },
+        }
+    }
+}
+
 /// What is remembered of one person.
 #[derive(Clone, Debug)]
 pub struct Memory {
     begun: Option<MonoNs>,
     /// Steps taken since then.
     steps: u64,
-    last: Option<Step>,
+    last: Option<Frame>,
     axes: Mat3,
     hold: [Vec3; JOINTS],
     away: [u32; JOINTS],
@@ -593,8 +657,8 @@ impl Completer {
         memory.lead = entry.and_then(|entry| self.places.get(entry).copied().flatten());
     }
 
-    /// Takes the lifter's pose of a person at `time` and fills in the joints that are not
-    /// seen: place, sigma and state. A joint unseen for longer than `within_s` stays absent.
+    /// Takes the lifter's pose of a person at `time`, moves the joints that are seen and fills in those that are not:
+    /// place, sigma and state. A joint unseen for longer than `within_s` stays absent, with 0 all of them.
     pub fn step(
         &mut self,
         memory: &mut Memory,
@@ -603,52 +667,63 @@ impl Completer {
         estimate: &mut Estimate,
         within_s: f32,
     ) {
-        let now = Step {
-            joints: estimate.relative_camera_m,
-            sigmas: estimate.sigmas_m,
-            seen: estimate.states.map(|state| state == JointState::Measured),
-            rays: *rays,
-        };
-        self.take(memory, time, &now);
+        let frame = Frame::of(estimate, rays);
+        let now = frame.step;
+        self.take(memory, time, &frame);
         for (at, seen) in memory.seen_at.iter_mut().zip(now.seen) {
             if seen {
                 *at = time;
             }
         }
-        if now.seen.iter().all(|seen| *seen) {
-            return;
-        }
-        let lifter = Opinion {
-            joints_m: now.joints,
+        let net = self.ask_net(memory, &now);
+        let share = self.net.constants.share(&frame);
+        let moved = Opinion {
+            joints_m: std::array::from_fn(|joint| {
+                now.joints[joint].lerp(net.joints_m[joint], share)
+            }),
             variances: now.sigmas.map(|sigma| sigma * sigma),
         };
-        let net = self.ask_net(memory, &now);
-        let gauss = self.ask_gaussians(memory, &now.seen);
-        let completed = blend(
-            &self.net.constants,
-            &lifter,
-            gauss.as_ref(),
-            &net,
-            memory.gate,
-            &ramps(&self.net.constants, memory),
-        );
+        let hidden = (within_s > 0.0 && now.seen.contains(&false)).then(|| {
+            let gauss = self.ask_gaussians(memory, &now.seen);
+            blend(
+                &self.net.constants,
+                &moved,
+                gauss.as_ref(),
+                &net,
+                memory.gate,
+                &ramps(&self.net.constants, memory),
+            )
+        });
+        let factor = estimate.size.factor;
+        // What rays say of the whole stays: the pelvis moves against what seen joints move on the mean.
+        let mut way = Vec3::ZERO;
+        let mut count = 0.0;
         for joint in 0..JOINTS {
-            if now.seen[joint] {
-                continue;
+            let opinion = match &hidden {
+                Some(completed) if !now.seen[joint] => completed,
+                _ => &moved,
+            };
+            if joint > 0 && opinion.joints_m[joint].is_finite() {
+                if now.seen[joint] {
+                    way += opinion.joints_m[joint] - now.joints[joint];
+                    count += 1.0;
+                }
+                estimate.relative_camera_m[joint] = factor * opinion.joints_m[joint];
+                estimate.sigmas_m[joint] = factor * opinion.variances[joint].sqrt();
             }
-            if joint > 0 && completed.joints_m[joint].is_finite() {
-                estimate.relative_camera_m[joint] = completed.joints_m[joint];
-                estimate.sigmas_m[joint] = completed.variances[joint].sqrt();
-            }
-            if time.since(memory.seen_at[joint]).as_secs_f32() <= within_s {
+            let away = time.since(memory.seen_at[joint]).as_secs_f32();
+            if hidden.is_some() && !now.seen[joint] && away <= within_s {
                 estimate.states[joint] = JointState::Completed;
             }
+        }
+        if count > 0.0 {
+            estimate.root_camera_m -= factor / count * way;
         }
     }
 
     /// Brings a memory up to `time` in steps of the network's rate: a camera that is slower
     /// repeats what it saw, one that is quicker leaves frames out.
-    fn take(&mut self, memory: &mut Memory, time: MonoNs, now: &Step) {
+    fn take(&mut self, memory: &mut Memory, time: MonoNs, now: &Frame) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -677,24 +752,23 @@ impl Completer {
                 self.remember(memory, now);
             }
         }
-        memory.last = Some(*now);
     }
 
     /// One step of the network's memory and of the window.
-    fn remember(&mut self, memory: &mut Memory, step: &Step) {
+    fn remember(&mut self, memory: &mut Memory, frame: &Frame) {
         features(
             &self.net.constants,
             memory,
-            step,
+            frame,
             &mut self.scratch.features,
         );
         let place = ring(memory.steps, memory.codes.len());
         self.net
             .code
             .apply_silu(&self.scratch.features, &mut memory.codes[place]);
-        memory.window[ring(memory.steps, MOTION_SAMPLES)] = *step;
+        memory.window[ring(memory.steps, MOTION_SAMPLES)] = frame.step;
         memory.steps += 1;
-        memory.last = Some(*step);
+        memory.last = Some(*frame);
         self.search(memory);
     }
 
@@ -1090,7 +1164,8 @@ fn body_axes(joints: &[Vec3; JOINTS]) -> Option<Mat3> {
 }
 
 /// A step's input of the network; brings the memory up to the step.
-fn features(constants: &Constants, memory: &mut Memory, step: &Step, out: &mut [f32]) {
+fn features(constants: &Constants, memory: &mut Memory, frame: &Frame, out: &mut [f32]) {
+    let step = &frame.step;
     if let Some(axes) = body_axes(&step.joints) {
         memory.axes = axes;
     }
@@ -1122,10 +1197,9 @@ fn features(constants: &Constants, memory: &mut Memory, step: &Step, out: &mut [
     if let Some(scale) = rays_per_m(step) {
         memory.scale = scale;
     }
-    let moved = memory
-        .last
-        .filter(|_| memory.scale > 0.0)
-        .map_or(Vec2::ZERO, |last| {
+    let moved = memory.last.filter(|_| memory.scale > 0.0).map_or(
+        Vec2::ZERO,
+        |Frame { step: last, .. }| {
             let both = || {
                 TORSO
                     .into_iter()
@@ -1139,10 +1213,49 @@ fn features(constants: &Constants, memory: &mut Memory, step: &Step, out: &mut [
             }
             let most = Vec2::splat(constants.move_max_m);
             (sum / (count * memory.scale)).clamp(-most, most)
-        });
+        },
+    );
     memory.drift = constants.leak * memory.drift + moved;
     out[156..158].copy_from_slice(&memory.drift.to_array());
     out[158..160].copy_from_slice(&(10.0 * moved).to_array());
+    came_to_be(memory.axes, frame, &mut out[OWN..]);
+}
+
+/// The part of a step's input that says what rays are missed by and how the pose came to be.
+fn came_to_be(axes: Mat3, frame: &Frame, out: &mut [f32]) {
+    let Frame { step, root, stages } = frame;
+    let mut numbers = out.iter_mut();
+    let mut put = |new: &[f32]| {
+        for (number, to) in new.iter().zip(numbers.by_ref()) {
+            *to = *number;
+        }
+    };
+    for (joint, keypoint) in SHARED {
+        let (at, seen) = (step.joints[joint] + root, &step.rays[keypoint]);
+        let most = Vec2::splat(MISS_MAX_M);
+        let miss = if seen.is_present() {
+            (seen.ray * at.z - at.truncate()).clamp(-most, most)
+        } else {
+            Vec2::ZERO
+        };
+        put(&(MISS_GAIN * (axes * miss.extend(0.0))).to_array());
+    }
+    for seen in &step.rays {
+        put(&[if seen.is_present() {
+            seen.confidence
+        } else {
+            0.0
+        }]);
+    }
+    let mut put_limbs = |of: &dyn Fn(usize) -> Vec3| {
+        for joint in 1..JOINTS {
+            put(&(axes * of(joint)).to_array());
+        }
+    };
+    put_limbs(&|joint| APART_GAIN * stages.apart_m[joint]);
+    put_limbs(&|joint| CHANGE_GAIN * (stages.unsmoothed_m[joint] - step.joints[joint]));
+    put_limbs(&|joint| CHANGE_GAIN * (stages.unrefined_m[joint] - stages.unsmoothed_m[joint]));
+    put(&[if stages.picture { 1.0 } else { 0.0 }]);
 }
 
 /// Rays a metre: the spread of the keypoints against that of the joints they show.

@@ -46,28 +46,41 @@ fn completer(golden: &Golden) -> Completer {
 }
 
 /// The steps of a stored case.
-fn steps(golden: &Golden, case: usize) -> Vec<Step> {
+fn frames(golden: &Golden, case: usize) -> Vec<Frame> {
     let shape = [CASES, MOTION_SAMPLES, JOINTS];
     let cube = [CASES, MOTION_SAMPLES, JOINTS, 3];
-    let (joints, rays) = (
-        golden.numbers("lifted", &cube),
-        golden.numbers("rays", &cube),
-    );
+    let joints = ["lifted", "rays", "raw", "own", "apart"].map(|name| golden.numbers(name, &cube));
+    let [lifted, rays, raw, own, apart] = &joints;
+    let root = golden.numbers("root", &[CASES, MOTION_SAMPLES, 3]);
+    let picture = golden.numbers("picture", &[CASES, MOTION_SAMPLES]);
     let (sigmas, seen) = (
         golden.numbers("sigma", &shape),
         golden.numbers("seen", &shape),
     );
     (0..MOTION_SAMPLES)
         .map(|time| {
-            let at = |joint: usize| (case * MOTION_SAMPLES + time) * JOINTS + joint;
-            Step {
-                joints: std::array::from_fn(|j| Vec3::from_slice(&joints[3 * at(j)..])),
-                sigmas: std::array::from_fn(|j| sigmas[at(j)]),
-                seen: std::array::from_fn(|j| seen[at(j)] > 0.5),
-                rays: std::array::from_fn(|k| RayKeypoint {
-                    ray: Vec2::from_slice(&rays[3 * at(k)..]),
-                    confidence: rays[3 * at(k) + 2],
-                }),
+            let row = case * MOTION_SAMPLES + time;
+            let at = |joint: usize| row * JOINTS + joint;
+            let pose = |numbers: &[f32]| -> [Vec3; JOINTS] {
+                std::array::from_fn(|joint| Vec3::from_slice(&numbers[3 * at(joint)..]))
+            };
+            Frame {
+                step: Step {
+                    joints: pose(lifted),
+                    sigmas: std::array::from_fn(|j| sigmas[at(j)]),
+                    seen: std::array::from_fn(|j| seen[at(j)] > 0.5),
+                    rays: std::array::from_fn(|k| RayKeypoint {
+                        ray: Vec2::from_slice(&rays[3 * at(k)..]),
+                        confidence: rays[3 * at(k) + 2],
+                    }),
+                },
+                root: Vec3::from_slice(&root[3 * row..]),
+                stages: Stages {
+                    unrefined_m: pose(own),
+                    unsmoothed_m: pose(raw),
+                    apart_m: pose(apart),
+                    picture: picture[row] > 0.5,
+                },
             }
         })
         .collect()
@@ -97,11 +110,12 @@ fn every_part_gives_what_its_training_code_gives() {
     };
     for case in 0..CASES {
         let mut memory = completer.memory();
-        let steps = steps(&golden, case);
-        for step in &steps {
-            completer.remember(&mut memory, step);
+        let frames = frames(&golden, case);
+        for frame in &frames {
+            completer.remember(&mut memory, frame);
         }
-        let now = *steps.last().unwrap();
+        let newest = frames.last().unwrap();
+        let now = newest.step;
         near(
             "features",
             completer.scratch.features.iter().copied(),
@@ -162,8 +176,9 @@ fn every_part_gives_what_its_training_code_gives() {
         let best = got[1..].iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let open = gate(&completer.net.constants, best - got[0]);
         near("gate", [open], &row("gate", &[], case), 0.01);
+        let share = completer.net.constants.share(newest);
         let lifter = Opinion {
-            joints_m: now.joints,
+            joints_m: std::array::from_fn(|j| now.joints[j].lerp(net.joints_m[j], share)),
             variances: now.sigmas.map(|s| s * s),
         };
         let whole = [1.0; JOINTS];
@@ -190,12 +205,14 @@ fn every_part_gives_what_its_training_code_gives() {
     }
 }
 
-fn estimate_of(step: &Step) -> Estimate {
+fn estimate_of(frame: &Frame) -> Estimate {
+    let step = &frame.step;
     let mut samples = Box::new([step.rays; crate::limits::LIFT_SAMPLES]);
     samples.fill(step.rays);
     let mut input = Box::new([0.0; crate::lift::input::LIFT_INPUT]);
     Estimate {
-        root_camera_m: Vec3::new(0.0, 0.0, 3.0),
+        root_camera_m: frame.root,
+        stages: frame.stages,
         size: crate::pose::Size::default(),
         root_sigma_m: 0.1,
         relative_camera_m: step.joints,
@@ -219,41 +236,44 @@ fn at_step(step: u64) -> MonoNs {
 }
 
 #[test]
-fn hidden_joints_are_completed_seen_ones_are_left_alone_and_long_unseen_ones_go() {
+fn hidden_joints_are_completed_seen_ones_are_moved_by_the_network_and_long_unseen_ones_go() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
     let mut memory = completer.memory();
-    let stored = steps(&golden, 0);
-    let mut seen_all = stored[0];
-    seen_all.seen = [true; JOINTS];
+    let mut seen_all = frames(&golden, 0)[0];
+    seen_all.step.seen = [true; JOINTS];
     let mut hidden = seen_all;
-    hidden.seen[3] = false;
-    hidden.seen[6] = false;
+    hidden.step.seen[3] = false;
+    hidden.step.seen[6] = false;
     let mut time = 0;
-    for _ in 0..40 {
-        let mut estimate = estimate_of(&seen_all);
-        let before = estimate.clone();
-        completer.step(
-            &mut memory,
-            at_step(time),
-            &seen_all.rays,
-            &mut estimate,
-            2.0,
-        );
-        assert_eq!(estimate, before, "nothing is hidden");
+    let mut step = |completer: &mut Completer, memory: &mut Memory, frame: &Frame| {
+        let mut estimate = estimate_of(frame);
+        completer.step(memory, at_step(time), &frame.step.rays, &mut estimate, 2.0);
         time += 1;
+        estimate
+    };
+    let moved_by_the_network =
+        |completer: &mut Completer, memory: &Memory, frame: &Frame, now: &Estimate| {
+            let net = completer.ask_net(memory, &frame.step);
+            let share = completer.net.constants.share(frame);
+            for joint in (0..JOINTS).filter(|joint| frame.step.seen[*joint]) {
+                let want = frame.step.joints[joint].lerp(net.joints_m[joint], share);
+                assert!(now.relative_camera_m[joint].distance(want) < 1e-6);
+                assert_eq!(now.states[joint], JointState::Measured);
+                assert!((now.sigmas_m[joint] - frame.step.sigmas[joint]).abs() < 1e-6);
+            }
+        };
+    for _ in 0..40 {
+        let now = step(&mut completer, &mut memory, &seen_all);
+        moved_by_the_network(&mut completer, &memory, &seen_all, &now);
+        assert_eq!(now.relative_camera_m[0], Vec3::ZERO, "the origin");
     }
     let mut states = Vec::new();
     for _ in 0..90 {
-        let mut estimate = estimate_of(&hidden);
-        completer.step(&mut memory, at_step(time), &hidden.rays, &mut estimate, 2.0);
-        for joint in (0..JOINTS).filter(|joint| hidden.seen[*joint]) {
-            assert_eq!(estimate.relative_camera_m[joint], hidden.joints[joint]);
-            assert_eq!(estimate.states[joint], JointState::Measured);
-        }
-        assert!(estimate.sigmas_m[3] >= SIGMA_MIN_M);
-        states.push(estimate.states[3]);
-        time += 1;
+        let now = step(&mut completer, &mut memory, &hidden);
+        moved_by_the_network(&mut completer, &memory, &hidden, &now);
+        assert!(now.sigmas_m[3] >= SIGMA_MIN_M);
+        states.push(now.states[3]);
     }
     assert_eq!(states[0], JointState::Completed);
     assert_eq!(states[58], JointState::Completed);
@@ -262,19 +282,92 @@ fn hidden_joints_are_completed_seen_ones_are_left_alone_and_long_unseen_ones_go(
         JointState::Absent,
         "unseen for more than two seconds"
     );
-    let mut estimate = estimate_of(&seen_all);
-    completer.step(
-        &mut memory,
-        at_step(time),
-        &seen_all.rays,
-        &mut estimate,
-        2.0,
-    );
+    let now = step(&mut completer, &mut memory, &seen_all);
     assert_eq!(
-        estimate.states[3],
+        now.states[3],
         JointState::Measured,
         "a real detection counts at once"
     );
+}
+
+#[test]
+fn nobody_is_completed_where_that_is_not_wanted_and_seen_joints_are_moved_all_the_same() {
+    let golden = Golden::read();
+    let mut completer = completer(&golden);
+    let mut memory = completer.memory();
+    let mut frame = frames(&golden, 0)[0];
+    frame.step.seen = [true; JOINTS];
+    frame.step.seen[3] = false;
+    for time in 0..30 {
+        let mut estimate = estimate_of(&frame);
+        let rays = &frame.step.rays;
+        completer.step(&mut memory, at_step(time), rays, &mut estimate, 0.0);
+        assert_eq!(estimate.states[3], JointState::Absent, "step {time}");
+        let moved = estimate.relative_camera_m[6].distance(frame.step.joints[6]);
+        assert!(moved > 0.0, "step {time}");
+    }
+}
+
+#[test]
+fn who_is_half_as_large_again_is_completed_half_as_large_again() {
+    let golden = Golden::read();
+    let mut completer = completer(&golden);
+    let stored = frames(&golden, 1);
+    let mut last = |factor: f32| {
+        let mut memory = completer.memory();
+        let mut out = None;
+        for (time, frame) in (0..).zip(&stored) {
+            let mut estimate = estimate_of(frame);
+            estimate.size.factor = factor;
+            estimate.root_camera_m *= factor;
+            let Stages {
+                unrefined_m,
+                unsmoothed_m,
+                apart_m,
+                ..
+            } = &mut estimate.stages;
+            for joints in [
+                &mut estimate.relative_camera_m,
+                unrefined_m,
+                unsmoothed_m,
+                apart_m,
+            ] {
+                *joints = joints.map(|joint| factor * joint);
+            }
+            estimate.sigmas_m = estimate.sigmas_m.map(|sigma| factor * sigma);
+            let rays = &frame.step.rays;
+            completer.step(&mut memory, at_step(time), rays, &mut estimate, 2.0);
+            out = Some(estimate);
+        }
+        out.unwrap()
+    };
+    let (one, larger) = (last(1.0), last(1.5));
+    for joint in 0..JOINTS {
+        let want = 1.5 * one.relative_camera_m[joint];
+        assert!(larger.relative_camera_m[joint].distance(want) < 1e-4);
+        assert!((larger.sigmas_m[joint] - 1.5 * one.sigmas_m[joint]).abs() < 1e-4);
+    }
+    assert!(larger.root_camera_m.distance(1.5 * one.root_camera_m) < 1e-4);
+}
+
+#[test]
+fn what_rays_say_of_the_whole_stays() {
+    let golden = Golden::read();
+    let mut completer = completer(&golden);
+    let mut memory = completer.memory();
+    let mut frame = frames(&golden, 0)[0];
+    frame.step.seen = [true; JOINTS];
+    let mut estimate = estimate_of(&frame);
+    let rays = &frame.step.rays;
+    completer.step(&mut memory, at_step(0), rays, &mut estimate, 2.0);
+    let middle = |estimate: &Estimate| -> Vec3 {
+        (1..JOINTS)
+            .map(|j| estimate.joint_camera_m(j))
+            .sum::<Vec3>()
+            / 16.0
+    };
+    assert!(middle(&estimate).distance(middle(&estimate_of(&frame))) < 1e-5);
+    assert!(estimate.root_camera_m.distance(frame.root) > 0.0);
 }
 
 #[test]
@@ -282,10 +375,16 @@ fn a_hint_makes_an_entry_likelier_and_what_is_seen_has_the_last_word() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
     let mut memory = completer.memory();
-    for (time, step) in (0..).zip(steps(&golden, 0)) {
+    for (time, frame) in (0..).zip(frames(&golden, 0)) {
         completer.lead(&mut memory, None);
-        let mut estimate = estimate_of(&step);
-        completer.step(&mut memory, at_step(time), &step.rays, &mut estimate, 2.0);
+        let mut estimate = estimate_of(&frame);
+        completer.step(
+            &mut memory,
+            at_step(time),
+            &frame.step.rays,
+            &mut estimate,
+            2.0,
+        );
     }
     let mut look = completer.scratch.look.clone();
     let body = completer.look(&memory, &mut look);
@@ -327,12 +426,13 @@ fn a_hint_makes_an_entry_likelier_and_what_is_seen_has_the_last_word() {
 fn a_slow_camera_and_a_quick_one_keep_the_steps_of_the_network() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
-    let step = steps(&golden, 0)[0];
+    let frame = frames(&golden, 0)[0];
+    let rays = &frame.step.rays;
     for (every_ms, frames) in [(200_u64, 11_u64), (33, 61), (8, 251)] {
         let mut memory = completer.memory();
-        for frame in 0..frames {
-            let time = MonoNs(1_000_000_000 + frame * every_ms * 1_000_000);
-            completer.step(&mut memory, time, &step.rays, &mut estimate_of(&step), 2.0);
+        for count in 0..frames {
+            let time = MonoNs(1_000_000_000 + count * every_ms * 1_000_000);
+            completer.step(&mut memory, time, rays, &mut estimate_of(&frame), 2.0);
         }
         assert!(
             (60..=62).contains(&memory.steps),
@@ -341,18 +441,12 @@ fn a_slow_camera_and_a_quick_one_keep_the_steps_of_the_network() {
         );
     }
     let mut memory = completer.memory();
-    completer.step(
-        &mut memory,
-        at_step(0),
-        &step.rays,
-        &mut estimate_of(&step),
-        2.0,
-    );
+    completer.step(&mut memory, at_step(0), rays, &mut estimate_of(&frame), 2.0);
     completer.step(
         &mut memory,
         at_step(400),
-        &step.rays,
-        &mut estimate_of(&step),
+        rays,
+        &mut estimate_of(&frame),
         2.0,
     );
     assert_eq!(memory.steps, 1, "after a long gap somebody is begun anew");
@@ -385,11 +479,11 @@ fn nan_from_the_lifter_is_not_made_worse() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
     let mut memory = completer.memory();
-    let mut bad = steps(&golden, 0)[0];
-    bad.joints[2] = Vec3::NAN;
-    bad.seen[3] = false;
+    let mut bad = frames(&golden, 0)[0];
+    bad.step.joints[2] = Vec3::NAN;
+    bad.step.seen[3] = false;
     let mut estimate = estimate_of(&bad);
-    completer.step(&mut memory, at_step(0), &bad.rays, &mut estimate, 2.0);
+    completer.step(&mut memory, at_step(0), &bad.step.rays, &mut estimate, 2.0);
     assert!(estimate.relative_camera_m[3].is_finite());
 }
 

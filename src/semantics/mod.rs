@@ -1,8 +1,8 @@
-//! What a person is doing, and where the joints are that nobody sees.
+//! What a person is doing, and where the joints are that nobody sees, or that are seen wrongly.
 //!
 //! ```text
 //!  keypoints of two seconds ─▶ ray encoder ─▶ dictionary ─▶ label with hysteresis
-//!  lifter's pose ─▶ completer (network, entries' Gaussians) ─▶ hidden joints
+//!  lifter's pose ─▶ completer (network, entries' Gaussians) ─▶ joints, hidden ones as well
 //! ```
 //!
 //! Runs on the estimate thread, behind the lifter. The label comes from keypoints
@@ -95,7 +95,7 @@ pub enum SemanticsError {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct SemanticsConfig {
-    /// Whether actions are named and hidden joints completed.
+    /// Whether actions are named, seen joints moved by what the network that remembers says, and hidden joints completed.
     pub enabled: bool,
     /// The dictionary, in place of the one that ships: one that was taught on the
     /// device, or built from other motion with the same encoders.
@@ -293,9 +293,7 @@ impl Semantics {
                 return hinted.or(person.labeller.label());
             }
         }
-        if let Some(estimate) = estimate
-            && self.complete_for_s > 0.0
-        {
+        if let Some(estimate) = estimate {
             let lead = hinted.map(|label| label.entry);
             self.completer.lead(&mut person.memory, lead);
             self.completer.step(

@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 GAUSS_WEIGHT, NET_WEIGHT = 0.5, 0.5
-"""Weights of the Gaussian (times the gate) and of the network; the lifter has the rest."""
+"""Weights of the Gaussian (times the gate) and of the network; the lifter, corrected, has the rest."""
+SEEN_WEIGHT, PICTURE_WEIGHT = 0.5, 1.0
+"""Weight of the network's residual where the head saw keypoints alone, and where it saw the picture. The first opinion below is
+that pose, hidden joints included."""
 GATE_LOW, GATE_HIGH = -10.0, 14.0
 """Evidence of the best entry less that of all motions: the Gaussian is left out below, has its full weight above."""
 SIGMA_FACTOR = 1.2
@@ -24,7 +27,7 @@ def gate(margin: float) -> float:
 
 
 def blend(poses: tuple[Array, ...], variances: tuple[Array, ...], open_gate: Array) -> tuple[Array, Array]:
-    """Joints [N,17,3] and sigmas [N,17] of (lifter, Gaussian, network), variances [N,17] per axis, gate [N].
+    """Joints [N,17,3] and sigmas [N,17] of (corrected lifter, Gaussian, network), variances [N,17] per axis, gate [N].
 
     The variance is that of a mixture: the weighted mean of the variances and of the squared distances from the mean
     (a third of them for each axis).

@@ -1,10 +1,10 @@
-"""Completion: where the joints are that the camera does not see.
+"""Completion: where the joints are that the camera does not see, and how far off those are that it does.
 
 A network looks at the lifter's output at 30 steps a second and says, for every joint, how far the lifter is off
-and how sure it is. Its answer is used for hidden joints only. What it can know and the lifter cannot: the lifter
-sees 0.9 s, this sees three, and where a joint was when it was last seen, however long ago.
+and how sure it is. What it can know and the lifter cannot: the lifter sees 0.9 s, this sees three, where a joint
+was when it was last seen, however long ago, what rays are missed by, and what mirror, refinement and filter did.
 
-`Features` is the input of one step, as the device makes it; README.md repeats it in words.
+`stream_features` makes the input of one step, as the device makes it; COMPLETION.md repeats it in words.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 JOINTS = 17
 STEP_S = 1.0 / 30.0
 """Time of one step."""
-INPUTS = 160
-CODE = 112
+INPUTS = 358
+OWN = 160
+"""Inputs that stand for where joints are and how long they have not been seen; what is left says how the pose came to be."""
+CODE = 128
 """Numbers that are kept of each step."""
 LAGS = (0, 2, 5, 9, 14, 20, 28, 38, 52, 70, 90)
 """Steps back that an answer looks at: three seconds, the newest closest."""
@@ -43,12 +45,46 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 0.6
 """Bounds of the standard deviation (per axis) in metres."""
 SIGMA_SHIFT = 3.0
 """Added to ln sigma of the lifter, so that it lies near zero."""
+MISS_MAX_M = 0.2
+"""Bound of what a ray is missed by, for each axis."""
+MISS_GAIN, APART_GAIN, CHANGE_GAIN = 5.0, 3.0, 5.0
+"""Metres times these are of order one: misses of rays, mirror against first look, what refinement and filter changed."""
 
 COCO_OF_H36M = np.array([-1, 12, 14, 16, 11, 13, 15, -1, -1, -1, -1, 5, 7, 9, 6, 8, 10], dtype=np.int64)
 TORSO = np.array([5, 6, 11, 12], dtype=np.int64)
 """COCO shoulders and hips: their movement in the image is the body's."""
 
+LIMBS = np.flatnonzero(COCO_OF_H36M >= 0)
+"""Joints that a keypoint shows."""
+
 Array = NDArray[np.float32]
+
+
+class Poses(NamedTuple):
+    """A stream as the daemon's lifter gives it (`examples/pose_streams.rs`). Camera frame, metres, relative to joint 0."""
+
+    lifted: Array
+    """[T,17,3], refined and smoothed."""
+    raw: Array
+    """The same before smoothing."""
+    own: Array
+    """The same before refinement."""
+    apart: Array
+    """From where the head has each joint to where the mirror shows it."""
+    root: Array
+    """[T,3], the pelvis."""
+    sigma: Array
+    """[T,17], per axis."""
+    seen: NDArray[np.uint8]
+    """[T,17]."""
+    rays: Array
+    """[T,17,3]: u, v at z = 1 and confidence, 0 where a keypoint is missing."""
+    picture: Array
+    """[T], 1 where the head saw the picture, 0 where it did not."""
+
+    def rows(self, first: int, end: int) -> Poses:
+        """A part of the stream."""
+        return self._make(part[first:end] for part in self)
 
 
 @njit(cache=True)
@@ -75,15 +111,26 @@ def body_axes(pose: Array, axes: Array) -> None:
     axes[2, 2] = left[0] * up[1] - left[1] * up[0]
 
 
-@njit(cache=True)
-def stream_features(
-    lifted: Array, sigma: Array, seen: NDArray[np.uint8], rays: Array, out: Array, turns: Array
-) -> None:
-    """Fill out [T,160] and turns [T,3,3] (rows: the body's axes) of a stream from its first frame on.
+def stream_features(poses: Poses, out: Array, turns: Array) -> None:
+    """Fill out [T,INPUTS] and turns [T,3,3] (rows: the body's axes) of a stream from its first frame on."""
+    _own_features(poses.lifted, poses.sigma, poses.seen, poses.rays, out, turns)
+    turned = lambda joints: np.einsum("tac,tjc->tja", turns, joints).reshape(len(out), -1)  # noqa: E731
+    at = poses.lifted[:, LIMBS] + poses.root[:, None]
+    keypoints = poses.rays[:, COCO_OF_H36M[LIMBS]]
+    miss = np.zeros_like(at)
+    miss[..., :2] = np.clip(keypoints[..., :2] * at[..., 2:] - at[..., :2], -MISS_MAX_M, MISS_MAX_M)
+    miss *= keypoints[..., 2:] > 0
+    out[:, OWN:196] = MISS_GAIN * turned(miss)
+    out[:, 196:213] = poses.rays[..., 2]
+    out[:, 213:261] = APART_GAIN * turned(poses.apart[:, 1:])
+    out[:, 261:309] = CHANGE_GAIN * turned((poses.raw - poses.lifted)[:, 1:])
+    out[:, 309:357] = CHANGE_GAIN * turned((poses.own - poses.raw)[:, 1:])
+    out[:, 357] = poses.picture
 
-    lifted [T,17,3] camera frame, relative to joint 0, metres; sigma [T,17] metres; seen [T,17];
-    rays [T,17,3] = u, v at z = 1 and confidence, 0 where a keypoint is missing.
-    """
+
+@njit(cache=True)
+def _own_features(lifted: Array, sigma: Array, seen: NDArray[np.uint8], rays: Array, out: Array, turns: Array) -> None:
+    """The first OWN features."""
     axes = np.eye(3, dtype=np.float32)
     hold = np.zeros((JOINTS, 3), dtype=np.float32)
     away = np.full(JOINTS, AWAY_STEPS)
@@ -163,7 +210,7 @@ class Completion(nn.Module):
             self.out.bias[48:] = np.log(0.1)
 
     def codes(self, features: Tensor) -> Tensor:
-        """[..., 160] -> [..., CODE]."""
+        """[..., INPUTS] -> [..., CODE]."""
         return nn.functional.silu(self.code(features))
 
     def answer(self, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,23 +221,26 @@ class Completion(nn.Module):
         return y[..., :48].reshape(*y.shape[:-1], 16, 3), log_sigma
 
     def forward(self, features: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B,L,160] of the steps LAGS back, known [B,L] (0: before the first step, the code is 0)."""
+        """Features [B,L,INPUTS] of the steps LAGS back, known [B,L] (0: before the first step, the code is 0)."""
         return self.answer((self.codes(features) * known[..., None]).flatten(1))
 
 
 class Streams(NamedTuple):
-    """Streams of a file of streams.py with the features of every frame."""
+    """Streams of a file of pose_streams.rs with the features of every frame."""
 
+    poses: Poses
     features: NDArray[np.float16]
     turns: Array
-    lifted: Array
-    sigma: Array
     truth: Array
-    seen: NDArray[np.uint8]
-    rays: Array
+    fresh: NDArray[np.uint8]
+    """[N]: 0 where there was no pose and the one before is repeated."""
     starts: NDArray[np.int64]
     actions: NDArray[np.uint8]
     names: list[str]
+
+    def spans(self) -> list[tuple[int, int]]:
+        """First frame and end of each stream."""
+        return list(zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True))
 
 
 def load_streams(path: str) -> Streams:
@@ -202,15 +252,12 @@ def load_streams(path: str) -> Streams:
     with safe_open(path, "np") as file:
         names = json.loads(file.metadata()["trials"])
         raw = {k: file.get_tensor(k) for k in file.keys()}
-    lifted, sigma = raw["lifted"].astype(np.float32), raw["sigma"].astype(np.float32)
-    rays, starts = raw["rays"].astype(np.float32), raw["starts"]
-    features = np.empty((len(lifted), INPUTS), dtype=np.float16)
-    turns = np.empty((len(lifted), 3, 3), dtype=np.float32)
-    for a, b in zip(starts[:-1], starts[1:], strict=True):
+    poses = Poses(*(raw[k] for k in Poses._fields))
+    count = len(poses.lifted)
+    features, turns = np.empty((count, INPUTS), np.float16), np.empty((count, 3, 3), np.float32)
+    streams = Streams(poses, features, turns, raw["truth"], raw["fresh"], raw["starts"], raw["actions"], names)
+    for a, b in streams.spans():
         out = np.empty((b - a, INPUTS), dtype=np.float32)
-        stream_features(lifted[a:b], sigma[a:b], raw["seen"][a:b], rays[a:b], out, turns[a:b])
+        stream_features(poses.rows(a, b), out, turns[a:b])
         features[a:b] = out
-    truth = raw["truth"].astype(np.float32)
-    return Streams(
-        features, turns, lifted, sigma, truth, raw["seen"], rays, starts, raw["actions"], names
-    )  # fmt: skip
+    return streams

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from blend import SIGMA_FACTOR, blend, gate
+from blend import SEEN_WEIGHT, SIGMA_FACTOR, blend, gate
 from complete import Completion, Streams, load_streams
 from encoder import STEPS
 from gaussian import CANDIDATES, Entries, Prior, entries_of
@@ -52,18 +52,18 @@ def windows(s: Streams, at: int, first: int) -> tuple[Array, Array, NDArray[np.b
     """Lifted, sigma, seen and known of the 60 frames up to `at`; before `first` the first is repeated."""
     back = np.arange(at - STEPS + 1, at + 1)
     rows = np.maximum(back, first)
-    return s.lifted[rows], s.sigma[rows], s.seen[rows] > 0, back >= first
+    return s.poses.lifted[rows], s.poses.sigma[rows], s.poses.seen[rows] > 0, back >= first
 
 
 def every_way(s: Streams, prior: Prior, entries: Entries, model: Completion, phrases: list[str], frames: int) -> Ways:
     """Complete some frames of a set in every way."""
     rng = np.random.default_rng(3)
     first = np.repeat(s.starts[:-1], np.diff(s.starts))
-    can = np.flatnonzero((s.seen[:, LEGS] == 0).all(1))
+    can = np.flatnonzero((s.poses.seen[:, LEGS] == 0).all(1) & (s.fresh > 0))
     some = np.sort(rng.choice(can, min(frames, len(can)), replace=False))
     held = (np.repeat(s.actions, np.diff(s.starts), axis=0) > 0)[some]
     network, network_sigma = predict(model, s)
-    lifter = s.lifted[some]
+    lifter = s.poses.lifted[some]
     poses = {"lifter": lifter, "network": network[some], "hold last": np.zeros_like(lifter)}
     poses["hold last"][:, 1:] = np.einsum(
         "tac,tja->tjc", s.turns[some], s.features[some, 48:96].astype(np.float32).reshape(-1, 16, 3)
@@ -74,11 +74,11 @@ def every_way(s: Streams, prior: Prior, entries: Entries, model: Completion, phr
     variance, margins = np.empty(lifter.shape[:2], np.float32), np.empty(len(some), np.float32)
     everything = list(range(len(entries.names)))
     for i, t in enumerate(some):
-        seen_before = np.flatnonzero(s.seen[first[t] : t, LEGS].all(1))
+        seen_before = np.flatnonzero(s.poses.seen[first[t] : t, LEGS].all(1))
         if len(seen_before) and seen_before[-1] >= 5:
             last = first[t] + seen_before[-1]
             pair = [last - 5, last]
-            body = np.einsum("tac,tjc->tja", s.turns[pair], s.lifted[pair])
+            body = np.einsum("tac,tjc->tja", s.turns[pair], s.poses.lifted[pair])
             poses["linear"][i] += ((body[1] - body[0]) / 5.0 * min(t - last, 10)) @ s.turns[t]
         before = prior.evidence(prior.look(*windows(s, max(t - LATE, first[t]), first[t])), entries)
         best = before[1:].topk(CANDIDATES)
@@ -90,8 +90,10 @@ def every_way(s: Streams, prior: Prior, entries: Entries, model: Completion, phr
         mine = [k for k in everything[1:] if held[i, phrases.index(entries.names[k])]] or [0]
         poses["gaussian by label"][i] = prior.complete(look, entries, mine)[0]
     gates = np.array([gate(float(m)) for m in margins], np.float32)
-    variances = {"lifter": s.sigma[some] ** 2, "gaussian": variance, "network": network_sigma[some] ** 2}
-    order = ("lifter", "gaussian", "network")
+    variances = {"lifter": s.poses.sigma[some] ** 2, "gaussian": variance, "network": network_sigma[some] ** 2}
+    poses["corrected"] = lifter + SEEN_WEIGHT * (network[some] - lifter)
+    variances["corrected"] = variances["lifter"]
+    order = ("corrected", "gaussian", "network")
     poses["shipped"], sigma = blend(tuple(poses[k] for k in order), tuple(variances[k] for k in order), gates)
     variances["shipped"] = sigma**2
     share = gates[:, None, None]

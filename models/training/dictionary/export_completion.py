@@ -1,6 +1,6 @@
 """Writes `completion.safetensors`, and the cases `complete.*` into `golden_completion.safetensors`.
 
-`python export_completion.py --weights c.pt --prior prior.safetensors --motion DIR --legs DIR --out ../../dictionary`
+`python export_completion.py --weights c.pt --prior prior.safetensors --motion DIR --legs DIR --drawn D --out ../../dictionary`
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from complete import (
     SIGMA_MAX,
     SIGMA_MIN,
     Completion,
+    Poses,
+    Streams,
     load_streams,
     stream_features,
 )
@@ -39,7 +41,7 @@ def constants() -> dict[str, object]:
         "lags": LAGS, "away_steps": AWAY_STEPS, "leak": LEAK, "move_max_m": MOVE_MAX_M,
         "sigma_min_m": SIGMA_MIN, "sigma_max_m": SIGMA_MAX,
         "times": gaussian.TIMES, "seen_sigma": gaussian.SEEN_SIGMA, "repeated": gaussian.REPEATED,
-        "candidates": gaussian.CANDIDATES, "gauss_weight": blend.GAUSS_WEIGHT, "net_weight": blend.NET_WEIGHT,
+        "candidates": gaussian.CANDIDATES, "gauss_weight": blend.GAUSS_WEIGHT, "net_weight": blend.NET_WEIGHT, "seen_weight": blend.SEEN_WEIGHT, "picture_weight": blend.PICTURE_WEIGHT,
         "gate_low": blend.GATE_LOW, "gate_high": blend.GATE_HIGH, "sigma_factor": blend.SIGMA_FACTOR, "ramp_steps": blend.RAMP_STEPS,
     }  # fmt: skip
 
@@ -51,12 +53,21 @@ def lower(covariance: torch.Tensor) -> torch.Tensor:
     return factor[:, rows, columns]
 
 
+def cases_of(streams: Streams, count: int) -> list[int]:
+    """Steps at which both legs are hidden and a whole window lies behind."""
+    first = np.repeat(streams.starts[:-1], np.diff(streams.starts))
+    hidden = (streams.poses.seen[:, [2, 3, 5, 6]] == 0).all(1)
+    can = np.flatnonzero(hidden & (np.arange(len(first)) - first >= STEPS - 1))
+    return [int(t) for t in np.random.default_rng(8).choice(can, count, replace=False)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--prior", type=Path, required=True)
     parser.add_argument("--motion", type=Path, required=True)
     parser.add_argument("--legs", type=Path, required=True)
+    parser.add_argument("--drawn", type=Path, required=True, help="streams of drawn people: one of the cases")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -76,19 +87,17 @@ def main() -> None:
         plain, args.out / "completion.safetensors", {"poised": json.dumps({"completion": constants()}, sort_keys=True)}
     )
 
-    s = load_streams(str(args.legs / "held_out_2.safetensors"))
-    first = np.repeat(s.starts[:-1], np.diff(s.starts))
-    can = np.flatnonzero((s.seen[:, [2, 3, 5, 6]] == 0).all(1) & (np.arange(len(first)) - first >= STEPS - 1))
-    some = np.random.default_rng(8).choice(can, CASES, replace=False)
+    legs, drawn = load_streams(str(args.legs / "held_out_2.safetensors")), load_streams(str(args.drawn))
+    some = [(legs, t) for t in cases_of(legs, CASES - 1)] + [(drawn, t) for t in cases_of(drawn, 1)]
     which = [entries.names.index(n) for n in ("walk", "sit down", "bend over")]
-    names = ("lifted", "sigma", "seen", "rays", "features", "residual", "log_sigma", "gauss.pose", "gauss.variance",
+    names = (*Poses._fields, "features", "residual", "log_sigma", "gauss.pose", "gauss.variance",
              "gauss.evidence", "pose", "joint_sigma", "gate")  # fmt: skip
     cases: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for t in some:
-        rows = slice(t - STEPS + 1, t + 1)
-        lifted, sigma, seen, rays = s.lifted[rows], s.sigma[rows], s.seen[rows], s.rays[rows]
+    for streams, t in some:
+        poses = streams.poses.rows(t - STEPS + 1, t + 1)
+        lifted, sigma, seen = poses.lifted, poses.sigma, poses.seen
         features, turns = np.empty((STEPS, INPUTS), np.float32), np.empty((STEPS, 3, 3), np.float32)
-        stream_features(lifted, sigma, seen, rays, features, turns)
+        stream_features(poses, features, turns)
         with torch.no_grad():
             codes = model.codes(torch.from_numpy(features))
             codes = torch.cat([torch.zeros(LAGS[-1], codes.shape[1]), codes])
@@ -101,10 +110,13 @@ def main() -> None:
         pose, variance, evidence = prior.complete(look, entries, which)
         everything = torch.cat([prior.complete(look, entries, [0])[2], evidence])
         gate = np.array([blend.gate(float(evidence.max() - everything[0]))], np.float32)
+        share = blend.PICTURE_WEIGHT if poses.picture[-1] > 0 else blend.SEEN_WEIGHT
         full, full_sigma = blend.blend(
-            (lifted[-1:], pose[None], net[None]), (sigma[-1:] ** 2, variance[None], net_sigma[None] ** 2), gate
+            ((lifted[-1:] + share * (net - lifted[-1:])), pose[None], net[None]),
+            (sigma[-1:] ** 2, variance[None], net_sigma[None] ** 2),
+            gate,
         )
-        for name, value in zip(names, (lifted, sigma, seen, rays, features[-1], residual[0].numpy(), log_sigma[0].numpy(), pose,
+        for name, value in zip(names, (*poses, features[-1], residual[0].numpy(), log_sigma[0].numpy(), pose,
                                        variance, everything.numpy(), full[0], full_sigma[0], gate[0]), strict=True):  # fmt: skip
             cases[name].append(np.asarray(value, np.float32))
     path = args.out / "golden_completion.safetensors"

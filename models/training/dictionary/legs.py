@@ -1,4 +1,4 @@
-"""Streams of people as they are, with the legs hidden for a while: `python legs.py --motion DIR --lifter W --out DIR`.
+"""Streams of people as they are, with the legs hidden for a while: `python legs.py --motion DIR --out DIR`.
 
 Writes `SET_SECONDS.safetensors` in the format of streams.py. The legs vanish after 1.5 s for so many seconds, are
 seen for 1.5 s, vanish again. Nobody is resized: how large a person is cannot be known from one camera, and an error
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--motion", type=Path, required=True)
     parser.add_argument("--phrases", type=Path, default=Path(__file__).parents[2] / "dictionary" / "phrases.json")
-    parser.add_argument("--lifter", type=Path, required=True)
+    parser.add_argument("--lifter", type=Path, help="as in streams.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", default=[*SETS, "climb"])
     parser.add_argument("--seconds", type=float, nargs="+", default=[2.0, 4.0, 1.0])
@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     phrases = [row["phrase"] for row in json.loads(args.phrases.read_text())]
-    model = load_lifter(args.lifter)
+    model = load_lifter(args.lifter) if args.lifter else None
     for name in args.sets:
         trials = load_trials(args.motion, "train" if name == "climb" else name)
         if name == "climb":  # two people, in training: only what the prior knows of them can be kept out
@@ -60,16 +60,7 @@ def main() -> None:
             tensors = {k: np.concatenate(v) for k, v in parts.items()}
             tensors |= {"starts": np.array(starts, np.int64), "actions": np.array(actions, np.uint8)}
             save_file(tensors, args.out / f"{name}_{seconds:g}.safetensors", {"trials": json.dumps(names)})
-            hidden = tensors["seen"] == 0
-            error = np.linalg.norm(tensors["lifted"].astype(np.float32) - tensors["truth"].astype(np.float32), axis=-1)
-            print(
-                name,
-                seconds,
-                len(names),
-                "streams; hidden joints",
-                round(float(error[hidden].mean()) * 1e3, 1),
-                flush=True,
-            )
+            print(name, seconds, len(names), "streams", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import blend
-from complete import AWAY_STEPS, INPUTS, Completion, stream_features
+from complete import AWAY_STEPS, COCO_OF_H36M, INPUTS, LIMBS, MISS_GAIN, OWN, Completion, Poses, stream_features
 from gaussian import Entries, Prior
 from prior import fit, normalised, windows_of
 from sample_clips import rigid
@@ -40,9 +40,17 @@ def walk(count: int) -> np.ndarray:
 def features(seen: np.ndarray, lifted: np.ndarray) -> np.ndarray:
     count = len(lifted)
     out, turns = np.empty((count, INPUTS), np.float32), np.empty((count, 3, 3), np.float32)
-    rays = np.full((count, 17, 3), 0.5, np.float32)
-    stream_features(lifted, np.full((count, 17), 0.05, np.float32), seen, rays, out, turns)
+    stream_features(poses_of(seen, lifted), out, turns)
     return out
+
+
+def poses_of(seen: np.ndarray, lifted: np.ndarray) -> Poses:
+    """Somebody three metres away whose poses nothing has changed."""
+    count = len(lifted)
+    return Poses(
+        lifted, lifted, lifted, np.zeros_like(lifted), np.full((count, 3), [0.0, 0.0, 3.0], np.float32),
+        np.full((count, 17), 0.05, np.float32), seen, np.full((count, 17, 3), 0.5, np.float32), np.zeros(count, np.float32),
+    )  # fmt: skip
 
 
 def test_a_hidden_joint_is_held_where_it_was_seen_last() -> None:
@@ -61,6 +69,24 @@ def test_features_do_not_depend_on_where_the_person_faces() -> None:
     seen = np.ones((20, 17), np.uint8)
     turn = np.array([[0.6, 0, 0.8], [0, 1, 0], [-0.8, 0, 0.6]], np.float32)
     assert np.allclose(features(seen, lifted)[:, :96], features(seen, lifted @ turn.T)[:, :96], atol=1e-5)
+
+
+def test_what_a_ray_is_missed_by_is_told_in_the_body_s_axes() -> None:
+    lifted = walk(5)
+    poses = poses_of(np.ones((5, 17), np.uint8), lifted)
+    at = lifted + poses.root[:, None]
+    rays = np.zeros((5, 17, 3), np.float32)
+    for joint in LIMBS:
+        rays[:, COCO_OF_H36M[joint], :2] = at[:, joint, :2] / at[:, joint, 2:]
+        rays[:, COCO_OF_H36M[joint], 2] = 0.9
+    wrong = int(LIMBS[4])
+    rays[:, COCO_OF_H36M[wrong], 1] += 0.01
+    out, turns = np.empty((5, INPUTS), np.float32), np.empty((5, 3, 3), np.float32)
+    stream_features(poses._replace(rays=rays), out, turns)
+    miss = out[-1, OWN : OWN + 36].reshape(12, 3) / MISS_GAIN
+    # The image's down is the body's down.
+    assert np.allclose(miss[4], [0, -0.01 * at[-1, wrong, 2], 0], atol=1e-6)
+    assert np.abs(np.delete(miss, 4, 0)).max() < 1e-6
 
 
 @pytest.fixture
@@ -115,8 +141,7 @@ def test_the_weights_that_ship_fit_the_network() -> None:
     golden = load_file(SHIPPED / "golden_completion.safetensors")
     model = Completion().eval()
     model.load_state_dict({k.removeprefix("complete."): v for k, v in tensors.items() if ".all." not in k})
-    one = golden["complete.lifted"][0].numpy()
+    poses = Poses(*(golden[f"complete.{k}"][0].numpy() for k in Poses._fields))
     out, turns = np.empty((60, INPUTS), np.float32), np.empty((60, 3, 3), np.float32)
-    seen = golden["complete.seen"][0].numpy().astype(np.uint8)
-    stream_features(one, golden["complete.sigma"][0].numpy(), seen, golden["complete.rays"][0].numpy(), out, turns)
+    stream_features(poses._replace(seen=poses.seen.astype(np.uint8)), out, turns)
     assert np.allclose(out[-1], golden["complete.features"][0].numpy(), atol=1e-5)

@@ -1,4 +1,7 @@
-"""Train the completion: `python train_completion.py --data a.safetensors b.safetensors --check held.safetensors --out c.pt`."""
+"""Train the completion: `python train_completion.py --data a.safetensors b.safetensors --check held.safetensors --out c.pt`.
+
+The files are those of `examples/pose_streams.rs`, simulated keypoints and drawn people.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,34 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from complete import LAGS, Completion, Streams, load_streams
+from complete import LAGS, LIMBS, OWN, Completion, Streams, load_streams
 
-SHARE = {"cmu": 0.42, "mhad": 0.25, "accad": 0.33, "synthetic": 1.0}
+SHARE = {"cmu": 0.42, "mhad": 0.25, "accad": 0.33}
 """Share of a file's windows that each source gives."""
-BIAS_M = 0.02
+DRAWN = 1.5
+"""Weight of a file of drawn people, against one of simulated keypoints."""
+BIAS_M = 0.01
 """Standard deviation of what is added to the joints of a window, metres."""
 LAG_DROP = 0.08
 """Chance that a step of a window is not known."""
-SEEN_WEIGHT = 0.05
+SEEN_LOSS = 0.7
 """Weight of joints that are seen, against hidden ones."""
+SHAPE_WEIGHT = 1.0
+"""Weight of the distance after the best similarity, beside that in place."""
+STEADY_WEIGHT = 0.25
+"""Weight of the error's second difference: what is right on the mean must not tremble."""
 
 
-def stream_weights(streams: Streams, rare_power: float) -> np.ndarray:
-    """How often each stream is drawn: by source, root of its length, rareness of its actions."""
+def stream_weights(streams: Streams) -> np.ndarray:
+    """How often each stream is drawn: by source and root of its length; drawn people by their length."""
     length = np.diff(streams.starts)
-    frames = (streams.actions * length[:, None]).sum(0).clip(1)
-    rare = (streams.actions * frames**-rare_power).sum(1) / streams.actions.sum(1).clip(1)
-    weight = np.sqrt(length) * np.where(rare > 0, rare, rare[rare > 0].min())
     source = np.array([name.split("_")[0] for name in streams.names])
+    if (source == "drawn").all():
+        return np.asarray(DRAWN * length / length.sum())
+    weight = np.sqrt(length)
     for name, share in SHARE.items():
         weight[source == name] *= share / max(weight[source == name].sum(), 1e-9)
     return np.asarray(weight / weight.sum())
@@ -40,47 +51,108 @@ def at_lifters_size(s: Streams) -> np.ndarray:
     How large somebody is cannot be told from one camera: a network that is asked for it learns the few people it is
     shown by heart, and makes a child's legs longer still where the lifter took the child for an adult.
     """
-    torso = [np.linalg.norm(joints[:, 8] - joints[:, 0], axis=-1) for joints in (s.lifted, s.truth)]
+    torso = [np.linalg.norm(joints[:, 8] - joints[:, 0], axis=-1) for joints in (s.poses.lifted, s.truth)]
     out = s.truth.copy()
-    for a, b in zip(s.starts[:-1], s.starts[1:], strict=True):
-        out[a:b] *= np.clip(np.median(torso[0][a:b]) / np.median(torso[1][a:b]), 0.6, 1.6)
+    for a, b in s.spans():
+        fresh = s.fresh[a:b] > 0
+        out[a:b] *= np.clip(np.median(torso[0][a:b][fresh]) / np.median(torso[1][a:b][fresh]), 0.6, 1.6)
     return out
+
+
+def align(pose: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations [N,3,3] and scales [N] of the best similarity from poses to truths [N,J,3] (Umeyama 1991)."""
+    a, b = pose - pose.mean(1, keepdim=True), truth - truth.mean(1, keepdim=True)
+    u, s, vh = torch.linalg.svd(a.transpose(1, 2) @ b)
+    sign = torch.ones_like(s)
+    sign[:, 2] = torch.sign(torch.det(u @ vh))
+    return (u * sign[:, None]) @ vh, (s * sign).sum(1) / a.pow(2).sum((1, 2)).clamp(min=1e-9)
+
+
+def shape_distance(pose: Tensor, truth: Tensor) -> Tensor:
+    """Distance of joints after the best similarity, metres [N]; the similarity is held constant in the gradient."""
+    with torch.no_grad():
+        turn, scale = align(pose, truth)
+    placed = scale[:, None, None] * ((pose - pose.mean(1, keepdim=True)) @ turn) + truth.mean(1, keepdim=True)
+    return (placed - truth).norm(dim=-1).mean(1)
+
+
+class Windows:
+    """All windows of some sets: three that end one step after the other are drawn together."""
+
+    def __init__(self, sets: list[Streams], rng: np.random.Generator) -> None:
+        weight = np.concatenate([stream_weights(s) for s in sets])
+        offset = np.cumsum([0] + [len(s.features) for s in sets])
+        self.weight = weight / weight.sum()
+        self.first = np.concatenate([s.starts[:-1] + o for s, o in zip(sets, offset, strict=False)])
+        self.end = np.concatenate([s.starts[1:] + o for s, o in zip(sets, offset, strict=False)])
+        self.features = np.concatenate([s.features for s in sets])
+        self.turns = np.concatenate([s.turns for s in sets])
+        self.seen = np.concatenate([s.poses.seen[:, 1:] for s in sets])
+        self.fresh = np.concatenate([s.fresh for s in sets])
+        self.pose = np.concatenate([np.einsum("tac,tjc->tja", s.turns, s.poses.lifted[:, 1:]) for s in sets])
+        truth = [np.einsum("tac,tjc->tja", s.turns, at_lifters_size(s)[:, 1:]) for s in sets]
+        self.goal = np.concatenate(truth) - self.pose
+        self.rng = rng
+
+    def draw(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows [3 count] and first rows of their streams."""
+        which = self.rng.choice(len(self.weight), count, p=self.weight)
+        first, end = self.first[which], self.end[which]
+        begin = (first + self.rng.random(count) * np.maximum(end - first - 2, 1)).astype(np.int64)
+        rows = np.minimum(begin[:, None] + np.arange(3), end[:, None] - 1)
+        return rows.reshape(-1), np.repeat(first, 3)
+
+
+def losses(model: Completion, windows: Windows, triples: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, mean error and mean error of the lifter of a batch, metres."""
+    rng, lags = windows.rng, np.array(LAGS)
+    at, first = windows.draw(triples)
+    back = at[:, None] - lags
+    known = back >= first[:, None]
+    x = torch.from_numpy(windows.features[np.maximum(back, 0)]).to(torch.bfloat16)
+    # Bodies of other sizes, and a lifter that is off in other ways for as long as a window lasts.
+    size = torch.exp(0.08 * torch.randn(triples)).to(x.dtype).repeat_interleave(3)
+    bias = (BIAS_M * torch.randn(triples, 1, 48)).to(x.dtype).repeat_interleave(3, 0)
+    x[..., :96] = (x[..., :96] + torch.cat([bias, bias], -1)) * size[:, None, None]
+    for part in (slice(156, OWN + 3 * len(LIMBS)), slice(213, 357)):
+        x[..., part] *= size[:, None, None]
+    known &= np.repeat(rng.random((triples, len(lags))) > LAG_DROP, 3, 0) | (lags == 0)
+    target = torch.from_numpy(windows.goal[at]) * size.float()[:, None, None]
+    pose = torch.from_numpy(windows.pose[at]) * size.float()[:, None, None]
+    fresh = torch.from_numpy(windows.fresh[at].astype(np.float32))
+    with torch.autocast("cpu", torch.bfloat16):
+        residual, log_sigma = model(x, torch.from_numpy(known).to(torch.bfloat16))
+    error = (residual - target).norm(dim=-1)
+    weight = torch.from_numpy(np.where(windows.seen[at] > 0, SEEN_LOSS, 1.0).astype(np.float32)) * fresh[:, None]
+    likelihood = 3.0 * log_sigma + 0.5 * error.detach() ** 2 * torch.exp(-2.0 * log_sigma)
+    loss = ((error + 0.01 * likelihood) * weight).sum() / weight.sum()
+    pelvis = torch.zeros(len(pose), 1, 3)
+    shape = shape_distance(torch.cat([pelvis, pose + residual], 1), torch.cat([pelvis, pose + target], 1))
+    loss = loss + SHAPE_WEIGHT * (shape * fresh).sum() / fresh.sum()
+    turns = torch.from_numpy(windows.turns[at])
+    apart = torch.einsum("tac,tja->tjc", turns, residual - target).unflatten(0, (triples, 3))
+    # Steps without a pose of their own show a slow camera, not somebody who trembles.
+    even = fresh.unflatten(0, (triples, 3)).prod(1)
+    tremble = (apart[:, 2] - 2.0 * apart[:, 1] + apart[:, 0]).norm(dim=-1).mean(1)
+    loss = loss + STEADY_WEIGHT * (tremble * even).sum() / even.sum().clamp(min=1.0)
+    return loss, error.detach().mean(), target.norm(dim=-1).mean()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
-    parser.add_argument("--check", type=Path, required=True)
+    parser.add_argument("--check", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--batch", type=int, default=2048)
-    parser.add_argument("--rare", type=float, default=0.35, help="how much more rare actions count")
-    parser.add_argument("--without", nargs="*", default=[], help="leave trials out whose name holds one of these")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1536)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=4)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
-    sets = [load_streams(str(p)) for p in args.data]
-    check = load_streams(str(args.check))
-    weight = np.concatenate([stream_weights(s, args.rare) for s in sets]) / len(sets)
-    weight[[any(x in n for x in args.without) for s in sets for n in s.names]] = 0.0
-    weight /= weight.sum()
-    offset = np.cumsum([0] + [len(s.lifted) for s in sets])
-    first = np.concatenate([s.starts[:-1] + o for s, o in zip(sets, offset[:-1], strict=True)])
-    last = np.concatenate([s.starts[1:] + o for s, o in zip(sets, offset[:-1], strict=True)])
-    features = np.concatenate([s.features for s in sets])
-    seen = np.concatenate([s.seen[:, 1:] for s in sets])
-    goal = np.concatenate(
-        [np.einsum("tac,tjc->tja", s.turns, at_lifters_size(s)[:, 1:] - s.lifted[:, 1:]) for s in sets]
-    )
-    lags = np.array(LAGS)
-    sets.clear()
+    windows = Windows([load_streams(str(p)) for p in args.data], np.random.default_rng(args.seed))
     model = Completion()
-    if args.start:
-        model.load_state_dict(torch.load(args.start, weights_only=True))
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim == 1]
     adam = torch.optim.AdamW(
@@ -92,43 +164,21 @@ def main() -> None:
     while (spent := (time.monotonic() - begin) / (60.0 * args.minutes)) < 1.0:
         for group in adam.param_groups:
             group["lr"] = args.rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * spent)) + 1e-6
-        rows = rng.choice(len(weight), args.batch, p=weight)
-        at = (first[rows] + rng.random(args.batch) * (last[rows] - first[rows])).astype(np.int64)
-        back = at[:, None] - lags
-        known = back >= first[rows, None]
-        x = torch.from_numpy(features[np.maximum(back, 0)]).to(torch.bfloat16)
-        # Bodies of other sizes, and a lifter that is off in other ways for as long as a window lasts.
-        size = torch.exp(0.08 * torch.randn(args.batch)).to(x.dtype)
-        bias = (BIAS_M * torch.randn(args.batch, 1, 48)).to(x.dtype)
-        noise = torch.cat([bias, bias], -1) + BIAS_M * torch.randn(args.batch, 1, 96).to(x.dtype)
-        x[..., :96] = (x[..., :96] + noise) * size[:, None, None]
-        x[..., 156:] *= size[:, None, None]
-        known &= (rng.random(known.shape) > LAG_DROP) | (lags == 0)
-        target = torch.from_numpy(goal[at]) * size.float()[:, None, None]
-        with torch.autocast("cpu", torch.bfloat16):
-            residual, log_sigma = model(x, torch.from_numpy(known).to(torch.bfloat16))
-        error = (residual - target).norm(dim=-1)
-        w = torch.from_numpy(np.where(seen[at] > 0, SEEN_WEIGHT, 1.0).astype(np.float32))
-        likelihood = 3.0 * log_sigma + 0.5 * error.detach() ** 2 * torch.exp(-2.0 * log_sigma)
-        loss = ((error + 0.01 * likelihood) * w).sum() / w.sum()
+        loss, own, lifter = losses(model, windows, args.batch // 3)
         adam.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
         step += 1
-        hidden = w > 0.5
-        base = target.norm(dim=-1)[hidden].mean().item()
-        total.append((error.detach()[hidden].mean().item(), base))
-        if step % 250 == 0:
-            own, base = np.mean(total, 0) * 1e3
+        total.append((own.item(), lifter.item()))
+        if step % 500 == 0:
+            own_mm, lifter_mm = np.mean(total, 0) * 1e3
             total = []
-            line = {"step": step, "spent": round(spent, 3), "hidden": round(own, 1), "lifter": round(base, 1)}
-            if step % 1000 == 0:
-                line |= measure(model, check)
-                torch.save(model.state_dict(), args.out)
-            print(json.dumps(line), flush=True)
+            print(json.dumps({"step": step, "spent": round(spent, 3), "own": round(own_mm, 1), "lifter": round(lifter_mm, 1)}))  # fmt: skip
+            torch.save(model.state_dict(), args.out)
     torch.save(model.state_dict(), args.out)
-    print(json.dumps(measure(model, check)), flush=True)
+    for path in args.check:
+        print(json.dumps({"check": path.stem} | measure(model, load_streams(str(path)))), flush=True)
 
 
 @torch.no_grad()
@@ -136,11 +186,11 @@ def predict(model: Completion, s: Streams) -> tuple[np.ndarray, np.ndarray]:
     """Joints [N,17,3] with the residual added everywhere, and sigmas [N,17], stream by stream."""
     model.eval()
     lags = torch.tensor(LAGS)
-    pose, sigma = s.lifted.copy(), s.sigma.copy()
-    for a, b in zip(s.starts[:-1], s.starts[1:], strict=True):
+    pose, sigma = s.poses.lifted.copy(), s.poses.sigma.copy()
+    for a, b in s.spans():
         codes = model.codes(torch.from_numpy(s.features[a:b].astype(np.float32)))
         codes = torch.cat([torch.zeros(int(lags[-1]), codes.shape[1]), codes])
-        at = torch.arange(b - a)[:, None] + lags[-1] - lags
+        at = torch.arange(b - a)[:, None] + int(lags[-1]) - lags
         residual, log_sigma = model.answer(codes[at].flatten(1))
         pose[a:b, 1:] += np.einsum("tac,tja->tjc", s.turns[a:b], residual.numpy())
         sigma[a:b, 1:] = log_sigma.exp().numpy()
@@ -149,14 +199,20 @@ def predict(model: Completion, s: Streams) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(model: Completion, s: Streams) -> dict[str, float]:
-    """Hidden joints of a set, millimetres, at the lifter's size: lifter, completion."""
-    pose, _ = predict(model, s)
-    hidden = s.seen == 0
+    """Millimetres, lifter and network: shape in all frames and in those where all is seen; hidden joints in place."""
+    answer, _ = predict(model, s)
+    fresh = s.fresh > 0
+    truth, sized = torch.from_numpy(s.truth[fresh]), at_lifters_size(s)[fresh]
+    seen = s.poses.seen[fresh] > 0
+    hidden = ~seen
     hidden[:, 0] = False
-    truth = at_lifters_size(s)
-    lifter = np.linalg.norm(s.lifted - truth, axis=-1)[hidden].mean() * 1e3
-    own = np.linalg.norm(pose - truth, axis=-1)[hidden].mean() * 1e3
-    return {"check_lifter": round(float(lifter), 1), "check": round(float(own), 1)}
+    out = {}
+    for name, pose in (("lifter", s.poses.lifted[fresh]), ("network", answer[fresh])):
+        shape = shape_distance(torch.from_numpy(pose), truth).numpy()
+        out[f"{name}_shape"] = float(shape.mean())
+        out[f"{name}_shape_all_seen"] = float(shape[seen.all(1)].mean())
+        out[f"{name}_hidden"] = float(np.linalg.norm(pose - sized, axis=-1)[hidden].mean())
+    return {key: round(1e3 * value, 2) for key, value in out.items()}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,450 @@
+//! Streams with the poses of the daemon's own lifter, refined and smoothed, for training what comes after it.
+//!
+//! `pose_streams rays IN OUT` takes streams of simulated keypoints (models/training/dictionary/streams.py),
+//! `pose_streams drawn INDEX OUT --clips 1000 --seed 1` draws people doing recorded motion and looks at the pictures.
+//! `OUT` has the tensors of `IN`, on a grid of 30 steps a second from the first pose of each stream on, and
+//!
+//! | tensor | shape | meaning |
+//! | --- | --- | --- |
+//! | `lifted`, `raw`, `own`, `apart` | f32 [N,17,3] | [`Estimate`]'s joints: smoothed, not, before refinement; how the looks differ |
+//! | `root` | f32 [N,3] | the pelvis, camera frame, metres |
+//! | `picture` | f32 [N] | 1: the head saw the picture |
+//! | `fresh` | u8 [N] | 0: no pose at this step, the one before is repeated |
+
+#![expect(clippy::print_stdout, reason = "a program that says what it did")]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use glam::Vec3;
+use poised::calibration::{Calibration, Distortion, Intrinsics, Origin};
+use poised::clock::MonoNs;
+use poised::eval::motion;
+use poised::lift::Estimate;
+use poised::lift::window::{RaySample, rays_of};
+use poised::pipeline::estimate::{EstimateConfig, Poser};
+use poised::pose::{BoxPx, CONFIDENCE_GATE, Detection, JointState, Keypoint, People};
+use poised::skeleton::{JOINTS, KEYPOINTS};
+use poised::tensors::half;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+#[path = "common/drawn_clip.rs"]
+mod drawn_clip;
+
+/// Pixels a ray, and of the image's side: nothing that a lens sees lies outside.
+const FOCAL_PX: f32 = 1000.0;
+const SIDE_PX: u32 = 6000;
+
+/// Steps a second.
+const RATE_HZ: f64 = 30.0;
+
+/// A gap after which the program begins somebody anew.
+const GAP_STEPS_MAX: usize = 90;
+
+/// Length of a drawn clip, seconds.
+const CLIP_S: f64 = 8.0;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Simulated keypoints.
+    Rays { from: PathBuf, to: PathBuf },
+    /// Drawn people.
+    Drawn {
+        index: PathBuf,
+        to: PathBuf,
+        #[arg(long, default_value_t = 1000)]
+        clips: usize,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// People who are left out, by commas.
+        #[arg(long, value_delimiter = ',')]
+        without: Vec<String>,
+        /// The only people taken, by commas.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
+}
+
+/// One moment of a stream.
+struct Moment {
+    time: MonoNs,
+    seen: Option<Detection>,
+    /// Joints from the pelvis, camera frame, metres.
+    truth: [Vec3; JOINTS],
+}
+
+/// Columns of the file, row after row.
+#[derive(Default)]
+struct Rows {
+    lifted: Vec<f32>,
+    raw: Vec<f32>,
+    own: Vec<f32>,
+    apart: Vec<f32>,
+    root: Vec<f32>,
+    sigma: Vec<f32>,
+    rays: Vec<f32>,
+    truth: Vec<f32>,
+    seen: Vec<u8>,
+    picture: Vec<f32>,
+    fresh: Vec<u8>,
+    /// Rows of each stream, its number, its name.
+    streams: Vec<(usize, usize, String)>,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().what {
+        What::Rays { from, to } => rays(&from, &to),
+        What::Drawn {
+            index,
+            to,
+            clips,
+            seed,
+            without,
+            only,
+        } => {
+            let mut motions = motion::read(&index)?;
+            motions.retain(|motion| !without.contains(&motion.subject));
+            motions.retain(|motion| only.is_empty() || only.contains(&motion.subject));
+            let rows = all(clips, |clip| {
+                let shown = drawn_clip::drawn_clip(&motions, seed, clip, CLIP_S)?;
+                let moments = shown.moments.iter().map(|moment| Moment {
+                    time: moment.time,
+                    seen: moment.seen.clone(),
+                    truth: moment
+                        .joints_camera_m
+                        .map(|joint| joint - moment.joints_camera_m[0]),
+                });
+                follow(clip, "drawn", &shown.calibration, moments)
+            })?;
+            write(&to, rows, None)
+        }
+    }
+}
+
+fn rays(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    let bytes = std::fs::read(from)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes)?;
+    let metadata = header.metadata().as_ref().expect("streams.py writes some");
+    let names: Vec<String> = serde_json::from_str(&metadata["trials"])?;
+    let tensors = SafeTensors::deserialize(&bytes)?;
+    let (rays, truth) = (
+        halves(&tensors.tensor("rays")?),
+        halves(&tensors.tensor("truth")?),
+    );
+    let starts: Vec<usize> = tensors
+        .tensor("starts")?
+        .data()
+        .chunks_exact(8)
+        .map(|b| Ok(usize::try_from(i64::from_le_bytes(b.try_into()?))?))
+        .collect::<Result<_>>()?;
+    let camera = camera()?;
+    let rows = all(starts.len() - 1, |stream| {
+        let rows = starts[stream]..starts[stream + 1];
+        let moments = rows.enumerate().map(|(at, row)| Moment {
+            time: at_step(at),
+            seen: detection(&rays[row * 3 * KEYPOINTS..][..3 * KEYPOINTS], &camera),
+            truth: std::array::from_fn(|joint| {
+                Vec3::from_slice(&truth[3 * (row * JOINTS + joint)..])
+            }),
+        });
+        follow(stream, &names[stream], &camera, moments)
+    })?;
+    let actions = tensors.tensor("actions")?;
+    write(to, rows, Some(&actions))
+}
+
+fn at_step(step: usize) -> MonoNs {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "minutes"
+    )]
+    MonoNs(1_000_000_000 + (1e9 * step as f64 / RATE_HZ) as u64)
+}
+
+/// A camera that sees everything.
+fn camera() -> Result<Calibration> {
+    let middle = 0.5 * f64::from(SIDE_PX - 1);
+    Ok(Calibration::new(
+        (SIDE_PX, SIDE_PX),
+        Intrinsics {
+            fx_px: FOCAL_PX.into(),
+            fy_px: FOCAL_PX.into(),
+            cx_px: middle,
+            cy_px: middle,
+        },
+        Distortion::None {},
+        Origin::Assumed,
+    )?)
+}
+
+fn detection(rays: &[f32], camera: &Calibration) -> Option<Detection> {
+    let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| {
+        let ray = &rays[3 * k..3 * k + 3];
+        let pixel = camera.pixel(glam::Vec2::new(ray[0], ray[1]));
+        Keypoint {
+            x_px: pixel.x,
+            y_px: pixel.y,
+            confidence: ray[2],
+        }
+    });
+    Some(Detection {
+        score: 0.9,
+        bounds: BoxPx::around(&keypoints, CONFIDENCE_GATE)?,
+        keypoints,
+        features: None,
+    })
+}
+
+/// All streams, two at a time, in order.
+fn all(count: usize, follow: impl Fn(usize) -> Result<Rows> + Sync) -> Result<Vec<Rows>> {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(Vec::new());
+    let work = || -> Result<()> {
+        loop {
+            let stream = next.fetch_add(1, Ordering::Relaxed);
+            if stream >= count {
+                return Ok(());
+            }
+            let rows = follow(stream)?;
+            found
+                .lock()
+                .expect("no thread panicked")
+                .push((stream, rows));
+            if stream.is_multiple_of(100) {
+                println!("{stream} of {count}");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = [(); 2].map(|()| scope.spawn(work));
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("a panic ends the program"))
+    })?;
+    let mut found = found.into_inner().expect("no thread panicked");
+    found.sort_by_key(|(stream, _)| *stream);
+    Ok(found.into_iter().map(|(_, rows)| rows).collect())
+}
+
+/// The poses of one stream; whoever it shows was never seen before.
+fn follow(
+    stream: usize,
+    name: &str,
+    camera: &Calibration,
+    moments: impl Iterator<Item = Moment>,
+) -> Result<Rows> {
+    let mut config = EstimateConfig::default();
+    config.semantics.enabled = false;
+    let mut poser = Poser::open(&config)?;
+    let mut rows = Rows::default();
+    let mut last: Option<Last> = None;
+    for moment in moments {
+        let mut people = People::new();
+        people.extend(moment.seen);
+        let tracked = poser.track(moment.time, &people);
+        let Some((id, keypoints)) = tracked
+            .first()
+            .map(|person| (person.id, person.detection.keypoints))
+        else {
+            continue;
+        };
+        let Some(estimate) = poser.lift(moment.time, camera, 0) else {
+            continue;
+        };
+        let new = Last {
+            id,
+            estimate,
+            rays: rays_of(camera, &keypoints),
+            truth: moment.truth,
+            begun: moment.time,
+            taken: 0,
+        };
+        last = Some(match last {
+            Some(mut before) if before.id == id && before.missed(moment.time) < GAP_STEPS_MAX => {
+                for _ in 0..before.missed(moment.time) {
+                    rows.push(&before, false);
+                    before.taken += 1;
+                }
+                if before.due(moment.time) > before.taken {
+                    rows.push(&new, true);
+                    before.taken += 1;
+                }
+                Last {
+                    begun: before.begun,
+                    taken: before.taken,
+                    ..new
+                }
+            }
+            before => {
+                rows.end(before.as_ref(), stream, name);
+                rows.push(&new, true);
+                Last { taken: 1, ..new }
+            }
+        });
+    }
+    rows.end(last.as_ref(), stream, name);
+    Ok(rows)
+}
+
+/// The newest pose of somebody.
+struct Last {
+    id: u32,
+    estimate: Estimate,
+    rays: RaySample,
+    truth: [Vec3; JOINTS],
+    /// When the stream began, and rows since then.
+    begun: MonoNs,
+    taken: usize,
+}
+
+impl Last {
+    /// Steps from the first to `time`.
+    fn due(&self, time: MonoNs) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "minutes"
+        )]
+        let steps = (time.since(self.begun).as_secs_f64() * RATE_HZ).round() as usize;
+        steps + 1
+    }
+
+    /// Steps without a pose between the last one and `time`.
+    fn missed(&self, time: MonoNs) -> usize {
+        self.due(time).saturating_sub(self.taken + 1)
+    }
+}
+
+impl Rows {
+    /// The stream of `last` is over.
+    fn end(&mut self, last: Option<&Last>, stream: usize, name: &str) {
+        if let Some(last) = last {
+            self.streams.push((last.taken, stream, name.to_owned()));
+        }
+    }
+
+    fn push(&mut self, last: &Last, fresh: bool) {
+        let Last {
+            estimate,
+            rays,
+            truth,
+            ..
+        } = last;
+        let flat = |joints: &[Vec3; JOINTS]| joints.map(|joint| joint.to_array());
+        self.lifted
+            .extend(flat(&estimate.relative_camera_m).as_flattened());
+        self.raw
+            .extend(flat(&estimate.stages.unsmoothed_m).as_flattened());
+        self.own
+            .extend(flat(&estimate.stages.unrefined_m).as_flattened());
+        self.apart
+            .extend(flat(&estimate.stages.apart_m).as_flattened());
+        self.root.extend(estimate.root_camera_m.to_array());
+        self.sigma.extend(estimate.sigmas_m);
+        for ray in rays {
+            let confidence = if ray.is_present() {
+                ray.confidence
+            } else {
+                0.0
+            };
+            self.rays.extend([ray.ray.x, ray.ray.y, confidence]);
+        }
+        self.truth.extend(flat(truth).as_flattened());
+        self.seen
+            .extend(estimate.states.map(|s| u8::from(s == JointState::Measured)));
+        self.picture
+            .push(if estimate.stages.picture { 1.0 } else { 0.0 });
+        self.fresh.push(u8::from(fresh));
+    }
+}
+
+fn write(to: &std::path::Path, streams: Vec<Rows>, actions: Option<&TensorView<'_>>) -> Result<()> {
+    let mut rows = Rows::default();
+    let (mut starts, mut names, mut kept) = (vec![0_i64], Vec::new(), Vec::new());
+    for part in streams {
+        for (length, stream, name) in part.streams {
+            starts.push(starts.last().expect("one") + i64::try_from(length)?);
+            names.push(name);
+            if let Some(actions) = actions {
+                let width = actions.shape()[1];
+                kept.extend(&actions.data()[stream * width..][..width]);
+            }
+        }
+        rows.lifted.extend(part.lifted);
+        rows.raw.extend(part.raw);
+        rows.own.extend(part.own);
+        rows.apart.extend(part.apart);
+        rows.root.extend(part.root);
+        rows.sigma.extend(part.sigma);
+        rows.rays.extend(part.rays);
+        rows.truth.extend(part.truth);
+        rows.seen.extend(part.seen);
+        rows.picture.extend(part.picture);
+        rows.fresh.extend(part.fresh);
+    }
+    let count = rows.fresh.len();
+    let numbers = [
+        ("lifted", &rows.lifted, vec![count, JOINTS, 3]),
+        ("raw", &rows.raw, vec![count, JOINTS, 3]),
+        ("own", &rows.own, vec![count, JOINTS, 3]),
+        ("apart", &rows.apart, vec![count, JOINTS, 3]),
+        ("root", &rows.root, vec![count, 3]),
+        ("sigma", &rows.sigma, vec![count, JOINTS]),
+        ("rays", &rows.rays, vec![count, KEYPOINTS, 3]),
+        ("truth", &rows.truth, vec![count, JOINTS, 3]),
+        ("picture", &rows.picture, vec![count]),
+    ];
+    let numbers: Vec<_> = numbers
+        .into_iter()
+        .map(|(name, numbers, shape)| {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+            (name, bytes, shape, Dtype::F32)
+        })
+        .chain([
+            ("seen", rows.seen, vec![count, JOINTS], Dtype::U8),
+            ("fresh", rows.fresh, vec![count], Dtype::U8),
+            (
+                "starts",
+                starts.iter().flat_map(|n| n.to_le_bytes()).collect(),
+                vec![starts.len()],
+                Dtype::I64,
+            ),
+            (
+                "actions",
+                kept,
+                vec![names.len(), actions.map_or(0, |actions| actions.shape()[1])],
+                Dtype::U8,
+            ),
+        ])
+        .collect();
+    let tensors: Vec<_> = numbers
+        .iter()
+        .map(|(name, bytes, shape, kind)| {
+            Ok((*name, TensorView::new(*kind, shape.clone(), bytes)?))
+        })
+        .collect::<Result<_>>()?;
+    let metadata = HashMap::from([("trials".to_owned(), serde_json::to_string(&names)?)]);
+    std::fs::write(to, safetensors::serialize(tensors, Some(metadata))?)?;
+    println!("{}: {count} steps in {} streams", to.display(), names.len());
+    Ok(())
+}
+
+fn halves(tensor: &TensorView<'_>) -> Vec<f32> {
+    let numbers = tensor.data().chunks_exact(2);
+    numbers
+        .map(|b| half(u16::from_le_bytes([b[0], b[1]])))
+        .collect()
+}
