@@ -84,7 +84,11 @@ class Poses(NamedTuple):
 
     def rows(self, first: int, end: int) -> Poses:
         """A part of the stream."""
-        return self._make(part[first:end] for part in self)
+        at = slice(first, end)
+        return Poses(
+            self.lifted[at], self.raw[at], self.own[at], self.apart[at], self.root[at], self.sigma[at], self.seen[at],
+            self.rays[at], self.picture[at],
+        )  # fmt: skip
 
 
 @njit(cache=True)
