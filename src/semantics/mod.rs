@@ -46,7 +46,7 @@ pub const ENCODER_FILE: &str = "encoder.safetensors";
 /// Name of the dictionary that ships, in the same folder.
 pub const DICTIONARY_FILE: &str = "actions.dictionary";
 
-/// Name of the file with the network that completes hidden joints, in the same folder.
+/// Name of the file with the network that moves seen joints and helps to complete hidden ones, in the same folder.
 pub const COMPLETION_FILE: &str = "completion.safetensors";
 
 /// How often a person is looked at to name the action: the encoder takes most of a millisecond.
@@ -67,7 +67,7 @@ pub enum SemanticsError {
         /// What is wrong with it.
         source: EncoderError,
     },
-    /// The completion of hidden joints.
+    /// The completion.
     #[error("{path}")]
     Completion {
         /// Its file.
@@ -101,7 +101,8 @@ pub struct SemanticsConfig {
     /// device, or built from other motion with the same encoders.
     pub dictionary: Option<PathBuf>,
     /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
-    /// that is not seen is absent at once. Default 4: what was measured (docs/accuracy.md).
+    /// that is not seen is absent at once; those that are seen are moved all the same. Default 4: what was measured
+    /// (docs/accuracy.md).
     pub complete_for_s: f32,
     /// Whether `/hint` is listened to. Default: false.
     pub hints: bool,
@@ -151,7 +152,7 @@ pub fn open(folder: &Path, file: Option<&Path>) -> Result<(Encoders, Dictionary)
     Ok((encoders, dictionary))
 }
 
-/// Opens the network that completes hidden joints, for the basis of `encoders` and the
+/// Opens the network that moves seen joints and helps to complete hidden ones, for the basis of `encoders` and the
 /// entries of `dictionary`.
 ///
 /// # Errors
