@@ -23,7 +23,7 @@ mod measured;
 
 use std::sync::Arc;
 
-use glam::Vec3;
+use glam::{Mat3, Vec3};
 use heapless::Vec;
 use serde::Deserialize;
 
@@ -31,7 +31,7 @@ use crate::calibration::Calibration;
 use crate::clock::MonoNs;
 use crate::config::ConfigError;
 use crate::limits::{IMAGE_FEATURES, LIFT_FEATURES, LIFT_SAMPLES, TRACKS_MAX};
-use crate::pose::{HeadTag, JointState, PersonPose, Size};
+use crate::pose::{Detection, HeadTag, JointState, PersonPose, Size};
 use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
 use crate::track::TrackedPerson;
 use crate::track::smooth::{OneEuro, OneEuroConfig};
@@ -197,6 +197,18 @@ pub struct Stages {
     pub picture: bool,
 }
 
+impl Stages {
+    fn turned(self, turn: Mat3) -> Self {
+        let turned = |joints: [Vec3; JOINTS]| joints.map(|joint| turn * joint);
+        Self {
+            unrefined_m: turned(self.unrefined_m),
+            unsmoothed_m: turned(self.unsmoothed_m),
+            apart_m: turned(self.apart_m),
+            picture: self.picture,
+        }
+    }
+}
+
 /// One person in 3D: all that the lifter knows, also of joints the camera does not see.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
@@ -349,22 +361,20 @@ impl<B: Backbone> Lifter<B> {
         self.backbone
             .run_into(&self.input, &mut features)
             .map_err(NoPose::Engine)?;
-        let image_features = detection
-            .features
-            .as_ref()
-            .filter(|_| self.config.image_features)
-            .filter(|features| norm_of(features) <= IMAGE_NORM_MAX);
+        let image_features = image_features_of(&self.config, detection);
         let head = &self.head;
         let image_part = head.image_part(image_features);
         let hidden = head
             .hidden_of(&features, &image_part)
             .ok_or(NoPose::NotFinite)?;
         let mut output = head.output_of(&hidden).ok_or(NoPose::NotFinite)?;
-        let mut unrefined_m = output.joints_m;
-        let mut apart_m = [Vec3::ZERO; JOINTS];
-        let picture = head.image.is_some() && image_features.is_some();
+        let mut stages = Stages {
+            unrefined_m: output.joints_m,
+            picture: head.image.is_some() && image_features.is_some(),
+            ..Stages::default()
+        };
         if self.config.refine {
-            let pull = if picture {
+            let pull = if stages.picture {
                 Pull::WITH_IMAGE
             } else {
                 Pull::RAYS_ALONE
@@ -375,8 +385,8 @@ impl<B: Backbone> Lifter<B> {
                 .map_err(NoPose::Engine)?;
             let mut beside_m = [Vec3::ZERO; JOINTS];
             if let Some(mirrored) = mirrored {
-                apart_m = mirrored.apart_m;
-                beside_m = apart_m.map(|way| pull.mirrored * way);
+                stages.apart_m = mirrored.apart_m;
+                beside_m = mirrored.apart_m.map(|way| pull.mirrored * way);
                 for (joint, beside) in output.joints_m.iter_mut().zip(beside_m) {
                     *joint += beside;
                 }
@@ -384,7 +394,7 @@ impl<B: Backbone> Lifter<B> {
                     *sigma += pull.mirrored * (mirrored - *sigma);
                 }
             }
-            unrefined_m = output.joints_m;
+            stages.unrefined_m = output.joints_m;
             let own = Own {
                 hidden,
                 beside_m,
@@ -396,6 +406,7 @@ impl<B: Backbone> Lifter<B> {
             }
         }
 
+        stages.unsmoothed_m = output.joints_m;
         let root = root_of(&output, &view).ok_or(NoPose::NoRoot)?;
 
         let back = view.rotation.transpose();
@@ -403,20 +414,9 @@ impl<B: Backbone> Lifter<B> {
             root_camera_m: back * root.position_m,
             root_sigma_m: root.sigma_m,
             relative_camera_m: output.joints_m.map(|joint| back * joint),
-            stages: Stages {
-                unrefined_m: unrefined_m.map(|joint| back * joint),
-                unsmoothed_m: output.joints_m.map(|joint| back * joint),
-                apart_m: apart_m.map(|way| back * way),
-                picture,
-            },
+            stages: stages.turned(back),
             sigmas_m: output.sigmas_m,
-            states: measured_joints(&rays).map(|measured| {
-                if measured {
-                    JointState::Measured
-                } else {
-                    JointState::Absent
-                }
-            }),
+            states: states_of(&rays),
             size: Size::default(),
             view,
             features,
@@ -450,6 +450,26 @@ impl Person {
             *joint = filter.step(&config.smooth_joints, time, raw, 1.0).into();
         }
     }
+}
+
+/// Image features that are wanted and say something.
+fn image_features_of<'a>(
+    config: &LiftConfig,
+    detection: &'a Detection,
+) -> Option<&'a [f32; IMAGE_FEATURES]> {
+    let features = detection.features.as_ref();
+    features.filter(|features| config.image_features && norm_of(features) <= IMAGE_NORM_MAX)
+}
+
+/// What the camera sees is measured, the rest absent.
+fn states_of(rays: &[RayKeypoint; KEYPOINTS]) -> [JointState; JOINTS] {
+    measured_joints(rays).map(|measured| {
+        if measured {
+            JointState::Measured
+        } else {
+            JointState::Absent
+        }
+    })
 }
 
 /// Where the rays that are seen put the pelvis, rotated frame.
