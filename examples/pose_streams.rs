@@ -15,8 +15,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -26,6 +24,7 @@ use poised::clock::MonoNs;
 use poised::eval::motion;
 use poised::lift::Estimate;
 use poised::lift::window::{RaySample, rays_of};
+use poised::limits::RATE_HZ;
 use poised::pipeline::estimate::{EstimateConfig, Poser};
 use poised::pose::{BoxPx, CONFIDENCE_GATE, Detection, JointState, Keypoint, People};
 use poised::skeleton::{JOINTS, KEYPOINTS};
@@ -35,13 +34,14 @@ use safetensors::{Dtype, SafeTensors};
 
 #[path = "common/drawn_clip.rs"]
 mod drawn_clip;
+#[path = "common/in_order.rs"]
+mod in_order;
+
+use in_order::in_order;
 
 /// Pixels a ray, and of the image's side: nothing that a lens sees lies outside.
 const FOCAL_PX: f32 = 1000.0;
 const SIDE_PX: u32 = 6000;
-
-/// Steps a second.
-const RATE_HZ: f64 = 30.0;
 
 /// A gap after which the program begins somebody anew.
 const GAP_STEPS_MAX: usize = 90;
@@ -116,7 +116,7 @@ fn main() -> Result<()> {
             let mut motions = motion::read(&index)?;
             motions.retain(|motion| !without.contains(&motion.subject));
             motions.retain(|motion| only.is_empty() || only.contains(&motion.subject));
-            let rows = all(clips, |clip| {
+            let rows = in_order(clips, |clip| {
                 let shown = drawn_clip::drawn_clip(&motions, seed, clip, CLIP_S)?;
                 let moments = shown.moments.iter().map(|moment| Moment {
                     time: moment.time,
@@ -149,7 +149,7 @@ fn rays(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
         .map(|b| Ok(usize::try_from(i64::from_le_bytes(b.try_into()?))?))
         .collect::<Result<_>>()?;
     let camera = camera()?;
-    let rows = all(starts.len() - 1, |stream| {
+    let rows = in_order(starts.len() - 1, |stream| {
         let rows = starts[stream]..starts[stream + 1];
         let moments = rows.enumerate().map(|(at, row)| Moment {
             time: at_step(at),
@@ -171,7 +171,7 @@ fn at_step(step: usize) -> MonoNs {
         clippy::cast_precision_loss,
         reason = "minutes"
     )]
-    MonoNs(1_000_000_000 + (1e9 * step as f64 / RATE_HZ) as u64)
+    MonoNs(1_000_000_000 + (1e9 * step as f64 / f64::from(RATE_HZ)) as u64)
 }
 
 /// A camera that sees everything.
@@ -206,37 +206,6 @@ fn detection(rays: &[f32], camera: &Calibration) -> Option<Detection> {
         keypoints,
         features: None,
     })
-}
-
-/// All streams, two at a time, in order.
-fn all(count: usize, follow: impl Fn(usize) -> Result<Rows> + Sync) -> Result<Vec<Rows>> {
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(Vec::new());
-    let work = || -> Result<()> {
-        loop {
-            let stream = next.fetch_add(1, Ordering::Relaxed);
-            if stream >= count {
-                return Ok(());
-            }
-            let rows = follow(stream)?;
-            found
-                .lock()
-                .expect("no thread panicked")
-                .push((stream, rows));
-            if stream.is_multiple_of(100) {
-                println!("{stream} of {count}");
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = [(); 2].map(|()| scope.spawn(work));
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("a panic ends the program"))
-    })?;
-    let mut found = found.into_inner().expect("no thread panicked");
-    found.sort_by_key(|(stream, _)| *stream);
-    Ok(found.into_iter().map(|(_, rows)| rows).collect())
 }
 
 /// The poses of one stream; whoever it shows was never seen before.
@@ -318,7 +287,7 @@ impl Last {
             clippy::cast_sign_loss,
             reason = "minutes"
         )]
-        let steps = (time.since(self.begun).as_secs_f64() * RATE_HZ).round() as usize;
+        let steps = (time.since(self.begun).as_secs_f64() * f64::from(RATE_HZ)).round() as usize;
         steps + 1
     }
 

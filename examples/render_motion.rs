@@ -8,8 +8,6 @@
 #![expect(clippy::print_stdout, reason = "a program that says what it did")]
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use clap::Parser;
@@ -22,8 +20,11 @@ use safetensors::tensor::{Dtype, TensorView};
 
 #[path = "common/drawn_clip.rs"]
 mod drawn_clip;
+#[path = "common/in_order.rs"]
+mod in_order;
 
 use drawn_clip::drawn_clip;
+use in_order::in_order;
 
 /// Length of a clip, seconds.
 const CLIP_S: f64 = 5.0;
@@ -60,35 +61,17 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut motions = motion::read(&arguments.index)?;
     motions.retain(|motion| !arguments.without.contains(&motion.subject));
-    let next = AtomicUsize::new(0);
-    let rows = Mutex::new(Rows::default());
-    let work = || -> Result<()> {
-        loop {
-            let clip = next.fetch_add(1, Ordering::Relaxed);
-            if clip >= arguments.clips {
-                return Ok(());
-            }
-            let found = follow(&motions, arguments.seed, clip)?;
-            let mut rows = rows.lock().expect("no thread panicked");
-            rows.features.extend(found.features);
-            rows.image.extend(found.image);
-            rows.joints.extend(found.joints);
-            rows.group.extend(found.group);
-            if clip.is_multiple_of(50) {
-                println!("{clip} clips, {} frames", rows.group.len());
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = [(); 2].map(|()| scope.spawn(work));
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("a panic ends the program"))
+    let clips = in_order(arguments.clips, |clip| {
+        follow(&motions, arguments.seed, clip)
     })?;
-    write(
-        &arguments.out,
-        &rows.into_inner().expect("no thread panicked"),
-    )
+    let mut rows = Rows::default();
+    for clip in clips {
+        rows.features.extend(clip.features);
+        rows.image.extend(clip.image);
+        rows.joints.extend(clip.joints);
+        rows.group.extend(clip.group);
+    }
+    write(&arguments.out, &rows)
 }
 
 /// One clip: a few seconds of a motion, from somewhere.

@@ -23,7 +23,7 @@ mod measured;
 
 use std::sync::Arc;
 
-use glam::{Mat3, Vec3};
+use glam::Vec3;
 use heapless::Vec;
 use serde::Deserialize;
 
@@ -193,18 +193,21 @@ pub struct Stages {
     pub unsmoothed_m: [Vec3; JOINTS],
     /// From where the head has each joint to where the mirror shows it ([`mirror::Mirrored`]).
     pub apart_m: [Vec3; JOINTS],
+    /// Whether there was a second look and refinement ([`LiftConfig::refine`]).
+    pub refined: bool,
     /// Whether the head saw the picture.
     pub picture: bool,
 }
 
 impl Stages {
-    fn turned(self, turn: Mat3) -> Self {
-        let turned = |joints: [Vec3; JOINTS]| joints.map(|joint| turn * joint);
+    /// The same with every vector changed.
+    #[must_use]
+    pub fn map(self, change: impl Fn(Vec3) -> Vec3) -> Self {
         Self {
-            unrefined_m: turned(self.unrefined_m),
-            unsmoothed_m: turned(self.unsmoothed_m),
-            apart_m: turned(self.apart_m),
-            picture: self.picture,
+            unrefined_m: self.unrefined_m.map(&change),
+            unsmoothed_m: self.unsmoothed_m.map(&change),
+            apart_m: self.apart_m.map(&change),
+            ..self
         }
     }
 }
@@ -244,19 +247,11 @@ impl Estimate {
         let Size { factor, sigma, .. } = self.size;
         self.root_camera_m *= factor;
         self.root_sigma_m = (factor * self.root_sigma_m).hypot(sigma * self.root_camera_m.z);
-        for joints in [
-            &mut self.relative_camera_m,
-            &mut self.stages.unrefined_m,
-            &mut self.stages.unsmoothed_m,
-            &mut self.stages.apart_m,
-        ] {
-            for joint in joints {
-                *joint *= factor;
-            }
-        }
-        for sigma_m in &mut self.sigmas_m {
+        for (joint, sigma_m) in self.relative_camera_m.iter_mut().zip(&mut self.sigmas_m) {
+            *joint *= factor;
             *sigma_m *= factor;
         }
+        self.stages = self.stages.map(|vector| factor * vector);
     }
 
     /// A joint in the camera frame, metres.
@@ -370,6 +365,7 @@ impl<B: Backbone> Lifter<B> {
         let mut output = head.output_of(&hidden).ok_or(NoPose::NotFinite)?;
         let mut stages = Stages {
             unrefined_m: output.joints_m,
+            refined: self.config.refine,
             picture: head.image.is_some() && image_features.is_some(),
             ..Stages::default()
         };
@@ -414,7 +410,7 @@ impl<B: Backbone> Lifter<B> {
             root_camera_m: back * root.position_m,
             root_sigma_m: root.sigma_m,
             relative_camera_m: output.joints_m.map(|joint| back * joint),
-            stages: stages.turned(back),
+            stages: stages.map(|vector| back * vector),
             sigmas_m: output.sigmas_m,
             states: states_of(&rays),
             size: Size::default(),

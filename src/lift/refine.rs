@@ -637,6 +637,42 @@ mod tests {
     }
 
     #[test]
+    fn a_doubted_detector_pulls_less_unless_the_head_saw_the_picture() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let mut rng = fastrand::Rng::with_seed(9);
+        let features: [f32; LIFT_FEATURES] = std::array::from_fn(|_| 2.0 * rng.f32());
+        let mut hidden = [0.0; HIDDEN];
+        head.hidden_into(Some(&features), None, &mut hidden);
+        let own = Own {
+            hidden,
+            beside_m: [Vec3::ZERO; JOINTS],
+            joints_m: head.joints_of(&hidden),
+        };
+        let mut truth = own.joints_m;
+        for joint in &mut truth[1..] {
+            *joint += 0.05 * Vec3::new(rng.f32() - 0.5, rng.f32() - 0.5, rng.f32() - 0.5);
+        }
+        let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
+        // The newest ray of a doubted keypoint counts as it is, so that the pull alone differs.
+        let doubted = Detector {
+            residuals: [Vec2::splat(1e-3); RAYS],
+            counts: [RESIDUAL_SPAN; RAYS],
+        };
+        let mut surely_doubted = doubted.clone();
+        surely_doubted.residuals[0] = Vec2::splat(RESIDUAL_MAX);
+        let way = |detector: &Detector, pull| {
+            let (mut memory, mut detector) = (Memory::default(), detector.clone());
+            let refined = refine(&head, &own, &view, &mut memory, &mut detector, pull).unwrap();
+            (2..JOINTS)
+                .map(|joint| refined[joint].distance(own.joints_m[joint]))
+                .sum::<f32>()
+        };
+        let of = |pull| way(&surely_doubted, pull) / way(&doubted, pull);
+        let (rays_alone, with_image) = (of(Pull::RAYS_ALONE), of(Pull::WITH_IMAGE));
+        assert!(rays_alone < 0.85 * with_image, "{rays_alone} {with_image}");
+    }
+
+    #[test]
     fn nobody_in_view_and_numbers_that_are_not_finite_leave_the_pose_alone() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let mut rng = fastrand::Rng::with_seed(7);

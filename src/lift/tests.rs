@@ -444,8 +444,9 @@ fn a_pose_says_how_it_came_to_be() {
     assert_eq!(plain.stages.unsmoothed_m, plain.relative_camera_m);
     assert_eq!(plain.stages.unrefined_m, plain.relative_camera_m);
     assert_eq!(plain.stages.apart_m, [Vec3::ZERO; JOINTS]);
-    assert!(!plain.stages.picture);
+    assert!(!plain.stages.picture && !plain.stages.refined);
     let refined = last(true, false).stages;
+    assert!(refined.refined);
     assert!(apart(&refined.unrefined_m, &refined.unsmoothed_m) > 1e-3);
     let late = last(true, true);
     assert!(apart(&late.stages.unsmoothed_m, &late.relative_camera_m) > 1e-3);

@@ -6,12 +6,11 @@
 //! ```
 //!
 //! A small network remembers longer than the lifter does, sees what rays are missed by and what mirror, refinement
-//! and filter changed, and says how far off each joint is. Seen joints are moved by half of that, by all of it where the
-//! head saw the picture. A hidden joint is a
-//! weighed mean of three opinions: the lifter's, moved likewise, the network's, and that of the
-//! dictionary: the motion of the entries that explain the last two seconds best, given
-//! the joints that are seen. The last has a say only where those entries explain much
-//! better than "any motion" does, so that outside the vocabulary it is silent.
+//! and filter changed, and says how far off each joint is. Seen joints are moved by half of that, by all of it where
+//! the head saw the picture, and not at all where poses are not refined (`adapt.method = "off"`). A hidden joint is a
+//! weighed mean of three opinions: the lifter's, moved likewise, the network's, and that of the dictionary: the motion
+//! of the entries that explain the last two seconds best, given the joints that are seen. The last has a say only where
+//! those entries explain much better than "any motion" does, so that outside the vocabulary it is silent.
 //! `models/training/dictionary/COMPLETION.md` is the exact text of what is done here.
 
 use std::path::{Path, PathBuf};
@@ -195,16 +194,14 @@ impl Constants {
         }
         Ok(())
     }
-}
 
-impl Constants {
     /// Share of the network's residual that a joint is moved by. Of pictures it has learned how keypoints err
-    /// together; keypoints alone come from any detector.
-    fn share(&self, frame: &Frame) -> f32 {
-        if frame.stages.picture {
-            self.picture_weight
-        } else {
-            self.seen_weight
+    /// together; keypoints alone come from any detector. Of poses that were not refined it has learned nothing.
+    fn share(&self, stages: &Stages) -> f32 {
+        match (stages.refined, stages.picture) {
+            (false, _) => 0.0,
+            (true, false) => self.seen_weight,
+            (true, true) => self.picture_weight,
         }
     }
 }
@@ -411,22 +408,15 @@ impl Frame {
     /// A pose and its rays, as large as the lifter took the person for: so the network knows people.
     fn of(estimate: &Estimate, rays: &RaySample) -> Self {
         let size = estimate.size.factor.recip();
-        let scaled = |joints: &[Vec3; JOINTS]| joints.map(|joint| size * joint);
-        let stages = &estimate.stages;
         Self {
             step: Step {
-                joints: scaled(&estimate.relative_camera_m),
+                joints: estimate.relative_camera_m.map(|joint| size * joint),
                 sigmas: estimate.sigmas_m.map(|sigma| size * sigma),
                 seen: estimate.states.map(|state| state == JointState::Measured),
                 rays: *rays,
             },
             root: size * estimate.root_camera_m,
-            stages: Stages {
-                unrefined_m: scaled(&stages.unrefined_m),
-                unsmoothed_m: scaled(&stages.unsmoothed_m),
-                apart_m: scaled(&stages.apart_m),
-                picture: stages.picture,
-            },
+            stages: estimate.stages.map(|vector| size * vector),
         }
     }
 }
@@ -676,7 +666,7 @@ impl Completer {
             }
         }
         let net = self.ask_net(memory, &now);
-        let share = self.net.constants.share(&frame);
+        let share = self.net.constants.share(&frame.stages);
         let moved = Opinion {
             joints_m: std::array::from_fn(|joint| {
                 now.joints[joint].lerp(net.joints_m[joint], share)

@@ -79,6 +79,7 @@ fn frames(golden: &Golden, case: usize) -> Vec<Frame> {
                     unrefined_m: pose(own),
                     unsmoothed_m: pose(raw),
                     apart_m: pose(apart),
+                    refined: true,
                     picture: picture[row] > 0.5,
                 },
             }
@@ -176,7 +177,7 @@ fn every_part_gives_what_its_training_code_gives() {
         let best = got[1..].iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let open = gate(&completer.net.constants, best - got[0]);
         near("gate", [open], &row("gate", &[], case), 0.01);
-        let share = completer.net.constants.share(newest);
+        let share = completer.net.constants.share(&newest.stages);
         let lifter = Opinion {
             joints_m: std::array::from_fn(|j| now.joints[j].lerp(net.joints_m[j], share)),
             variances: now.sigmas.map(|s| s * s),
@@ -255,7 +256,7 @@ fn hidden_joints_are_completed_seen_ones_are_moved_by_the_network_and_long_unsee
     let moved_by_the_network =
         |completer: &mut Completer, memory: &Memory, frame: &Frame, now: &Estimate| {
             let net = completer.ask_net(memory, &frame.step);
-            let share = completer.net.constants.share(frame);
+            let share = completer.net.constants.share(&frame.stages);
             for joint in (0..JOINTS).filter(|joint| frame.step.seen[*joint]) {
                 let want = frame.step.joints[joint].lerp(net.joints_m[joint], share);
                 assert!(now.relative_camera_m[joint].distance(want) < 1e-6);
@@ -309,6 +310,27 @@ fn nobody_is_completed_where_that_is_not_wanted_and_seen_joints_are_moved_all_th
 }
 
 #[test]
+fn poses_that_were_not_refined_are_the_lifters_where_joints_are_seen() {
+    let golden = Golden::read();
+    let mut completer = completer(&golden);
+    let mut memory = completer.memory();
+    for (time, mut frame) in (0..).zip(frames(&golden, 0)) {
+        frame.stages.refined = false;
+        let mut estimate = estimate_of(&frame);
+        let before = estimate.clone();
+        let rays = &frame.step.rays;
+        completer.step(&mut memory, at_step(time), rays, &mut estimate, 2.0);
+        assert_eq!(estimate.root_camera_m, before.root_camera_m);
+        for joint in (0..JOINTS).filter(|joint| frame.step.seen[*joint]) {
+            assert_eq!(
+                estimate.relative_camera_m[joint],
+                before.relative_camera_m[joint]
+            );
+        }
+    }
+}
+
+#[test]
 fn who_is_half_as_large_again_is_completed_half_as_large_again() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
@@ -320,20 +342,8 @@ fn who_is_half_as_large_again_is_completed_half_as_large_again() {
             let mut estimate = estimate_of(frame);
             estimate.size.factor = factor;
             estimate.root_camera_m *= factor;
-            let Stages {
-                unrefined_m,
-                unsmoothed_m,
-                apart_m,
-                ..
-            } = &mut estimate.stages;
-            for joints in [
-                &mut estimate.relative_camera_m,
-                unrefined_m,
-                unsmoothed_m,
-                apart_m,
-            ] {
-                *joints = joints.map(|joint| factor * joint);
-            }
+            estimate.relative_camera_m = estimate.relative_camera_m.map(|joint| factor * joint);
+            estimate.stages = estimate.stages.map(|vector| factor * vector);
             estimate.sigmas_m = estimate.sigmas_m.map(|sigma| factor * sigma);
             let rays = &frame.step.rays;
             completer.step(&mut memory, at_step(time), rays, &mut estimate, 2.0);

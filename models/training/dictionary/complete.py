@@ -117,8 +117,11 @@ def body_axes(pose: Array, axes: Array) -> None:
 
 def stream_features(poses: Poses, out: Array, turns: Array) -> None:
     """Fill out [T,INPUTS] and turns [T,3,3] (rows: the body's axes) of a stream from its first frame on."""
+
+    def turned(joints: Array) -> Array:
+        return np.asarray(np.einsum("tac,tjc->tja", turns, joints).reshape(len(out), -1))
+
     _own_features(poses.lifted, poses.sigma, poses.seen, poses.rays, out, turns)
-    turned = lambda joints: np.einsum("tac,tjc->tja", turns, joints).reshape(len(out), -1)  # noqa: E731
     at = poses.lifted[:, LIMBS] + poses.root[:, None]
     keypoints = poses.rays[:, COCO_OF_H36M[LIMBS]]
     miss = np.zeros_like(at)

@@ -180,8 +180,13 @@ def hide(seen: NDArray[np.bool_], rng: np.random.Generator, legs_s: float) -> No
     seen[rng.random(seen.shape) < rng.uniform(0, 0.03)] = False
 
 
-def detect(joints: Floats, half: float, rng: np.random.Generator, legs_s: float, plain: bool) -> Floats:
-    """Keypoints [T,17,3] as a detector would give them at 30 Hz: u, v, confidence."""
+def detect(
+    joints: Floats, half: float, rng: np.random.Generator, legs_s: float, plain: bool, joined: bool = True
+) -> Floats:
+    """Keypoints [T,17,3] as a detector would give them at 30 Hz: u, v, confidence.
+
+    Between what a slower camera saw there are straight lines where they are `joined`, else nothing.
+    """
     count = len(joints)
     points, away = np.empty((count, 17, 3)), np.empty((count, 5))
     _keypoints(joints.astype(np.float64), points, away)
@@ -201,14 +206,14 @@ def detect(joints: Floats, half: float, rng: np.random.Generator, legs_s: float,
     seen &= (np.abs(noisy) < frame).all(-1)
     confidence = np.clip(1 - 12 * np.abs(error).max(-1) + rng.normal(0, 0.08, (count, 17)), 0.22, 1)
     kept = np.concatenate([noisy, confidence[..., None]], -1) * seen[..., None]
-    if not plain and rng.random() < 0.4:  # a slower camera: straight lines between what it saw
+    if not plain and rng.random() < 0.4:  # a slower camera
         step = RATE_HZ / rng.uniform(12, 30)
         at = np.arange(count) / step
         low = np.minimum(np.round(np.floor(at) * step).astype(int), count - 1)
         high = np.minimum(np.round((np.floor(at) + 1) * step).astype(int), count - 1)
         f = ((np.arange(count) - low) / np.maximum(high - low, 1))[:, None, None]
         both = ((kept[low, :, 2:] > 0) & (kept[high, :, 2:] > 0)) | (f == 0)
-        kept = (kept[low] * (1 - f) + kept[high] * f) * both
+        kept = (kept[low] * (1 - f) + kept[high] * f) * (both if joined else f == 0)
     return np.asarray(kept, F32)
 
 
@@ -295,7 +300,7 @@ def main() -> None:
                     labels = [MIRRORED.get(label, label) for label in labels]
             joints = another_body(joints, rng)
             camera, half = before_camera(joints, rng, a.legs > 0)
-            rays = detect(camera, half, rng, a.legs, a.legs > 0)
+            rays = detect(camera, half, rng, a.legs, a.legs > 0, joined=model is not None)
             lifted, sigma = lift(model, rays)
             out["rays"].append(rays.astype(np.float16))
             out["lifted"].append(lifted.astype(np.float16))
