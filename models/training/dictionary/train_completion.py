@@ -19,7 +19,7 @@ from complete import LAGS, LIMBS, OWN, Completion, Streams, load_streams
 
 SHARE = {"cmu": 0.42, "mhad": 0.25, "accad": 0.33}
 """Share of a file's windows that each source gives."""
-DRAWN = 1.5
+DRAWN = 3.0
 """Weight of a file of drawn people, against one of simulated keypoints."""
 BIAS_M = 0.01
 """Standard deviation of what is added to the joints of a window, metres."""
@@ -27,9 +27,9 @@ LAG_DROP = 0.08
 """Chance that a step of a window is not known."""
 SEEN_LOSS = 0.7
 """Weight of joints that are seen, against hidden ones."""
-SHAPE_WEIGHT = 1.0
+SHAPE_WEIGHT = 1.5
 """Weight of the distance after the best similarity, beside that in place."""
-STEADY_WEIGHT = 0.25
+STEADY_WEIGHT = 0.15
 """Weight of the error's second difference: what is right on the mean must not tremble."""
 
 
