@@ -9,7 +9,7 @@ use anyhow::Result;
 ///
 /// # Errors
 ///
-/// The first that `work` gives; what other threads have begun is finished first.
+/// One that `work` gives; what has been begun is finished, nothing else is begun.
 pub fn in_order<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -19,7 +19,7 @@ pub fn in_order<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync)
             if number >= count {
                 return Ok(());
             }
-            let result = work(number)?;
+            let result = work(number).inspect_err(|_| next.store(count, Ordering::Relaxed))?;
             let mut done = done.lock().expect("no thread panicked");
             done.push((number, result));
             if done.len().is_multiple_of(100) {

@@ -193,7 +193,7 @@ pub struct Stages {
     pub unsmoothed_m: [Vec3; JOINTS],
     /// From where the head has each joint to where the mirror shows it ([`mirror::Mirrored`]).
     pub apart_m: [Vec3; JOINTS],
-    /// Whether there was a second look and refinement ([`LiftConfig::refine`]).
+    /// Whether a second look and refinement were asked for ([`LiftConfig::refine`]).
     pub refined: bool,
     /// Whether the head saw the picture.
     pub picture: bool,

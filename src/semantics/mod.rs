@@ -101,7 +101,7 @@ pub struct SemanticsConfig {
     /// device, or built from other motion with the same encoders.
     pub dictionary: Option<PathBuf>,
     /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
-    /// that is not seen is absent at once; those that are seen are moved all the same. Default 4: what was measured
+    /// that is not seen is absent at once; those that are seen are moved all the same, if poses are refined. Default 4: what was measured
     /// (docs/accuracy.md).
     pub complete_for_s: f32,
     /// Whether `/hint` is listened to. Default: false.
