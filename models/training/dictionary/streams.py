@@ -213,7 +213,9 @@ def detect(
         high = np.minimum(np.round((np.floor(at) + 1) * step).astype(int), count - 1)
         f = ((np.arange(count) - low) / np.maximum(high - low, 1))[:, None, None]
         both = ((kept[low, :, 2:] > 0) & (kept[high, :, 2:] > 0)) | (f == 0)
-        kept = (kept[low] * (1 - f) + kept[high] * f) * (both if joined else np.isin(np.arange(count), np.round(np.arange(count) * step))[:, None, None])
+        kept = (kept[low] * (1 - f) + kept[high] * f) * (
+            both if joined else np.isin(np.arange(count), np.round(np.arange(count) * step))[:, None, None]
+        )
     return np.asarray(kept, F32)
 
 
