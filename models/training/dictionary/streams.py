@@ -180,6 +180,21 @@ def hide(seen: NDArray[np.bool_], rng: np.random.Generator, legs_s: float) -> No
     seen[rng.random(seen.shape) < rng.uniform(0, 0.03)] = False
 
 
+def slower(keypoints: Floats, step: float, joined: bool) -> Floats:
+    """Keypoints [T,17,3] of a camera that is `step` times as slow: between its frames straight lines, or nothing."""
+    count = len(keypoints)
+    at = np.arange(count) / step
+    low = np.minimum(np.round(np.floor(at) * step).astype(int), count - 1)
+    high = np.minimum(np.round((np.floor(at) + 1) * step).astype(int), count - 1)
+    if not joined:
+        out = np.zeros_like(keypoints)
+        out[low] = keypoints[low]
+        return out
+    f = ((np.arange(count) - low) / np.maximum(high - low, 1))[:, None, None]
+    both = ((keypoints[low, :, 2:] > 0) & (keypoints[high, :, 2:] > 0)) | (f == 0)
+    return np.asarray((keypoints[low] * (1 - f) + keypoints[high] * f) * both)
+
+
 def detect(
     joints: Floats, half: float, rng: np.random.Generator, legs_s: float, plain: bool, joined: bool = True
 ) -> Floats:
@@ -206,16 +221,8 @@ def detect(
     seen &= (np.abs(noisy) < frame).all(-1)
     confidence = np.clip(1 - 12 * np.abs(error).max(-1) + rng.normal(0, 0.08, (count, 17)), 0.22, 1)
     kept = np.concatenate([noisy, confidence[..., None]], -1) * seen[..., None]
-    if not plain and rng.random() < 0.4:  # a slower camera
-        step = RATE_HZ / rng.uniform(12, 30)
-        at = np.arange(count) / step
-        low = np.minimum(np.round(np.floor(at) * step).astype(int), count - 1)
-        high = np.minimum(np.round((np.floor(at) + 1) * step).astype(int), count - 1)
-        f = ((np.arange(count) - low) / np.maximum(high - low, 1))[:, None, None]
-        both = ((kept[low, :, 2:] > 0) & (kept[high, :, 2:] > 0)) | (f == 0)
-        kept = (kept[low] * (1 - f) + kept[high] * f) * (
-            both if joined else np.isin(np.arange(count), np.round(np.arange(count) * step))[:, None, None]
-        )
+    if not plain and rng.random() < 0.4:
+        kept = slower(kept, RATE_HZ / rng.uniform(12, 30), joined)
     return np.asarray(kept, F32)
 
 

@@ -14,7 +14,7 @@ from complete import AWAY_STEPS, COCO_OF_H36M, INPUTS, LIMBS, MISS_GAIN, OWN, Co
 from gaussian import Entries, Prior
 from prior import fit, normalised, windows_of
 from sample_clips import rigid
-from streams import PARENTS
+from streams import PARENTS, slower
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dictionary"
 RNG = np.random.default_rng(0)
@@ -51,6 +51,18 @@ def poses_of(seen: np.ndarray, lifted: np.ndarray) -> Poses:
         lifted, lifted, lifted, np.zeros_like(lifted), np.full((count, 3), [0.0, 0.0, 3.0], np.float32),
         np.full((count, 17), 0.05, np.float32), seen, np.full((count, 17, 3), 0.5, np.float32), np.zeros(count, np.float32),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [1.0, 1.5, 2.0, 2.3])
+def test_a_slower_camera_shows_every_frame_of_its_own_and_nothing_between(step: float) -> None:
+    keypoints = np.arange(1, 61, dtype=np.float32)[:, None, None] * np.ones((1, 17, 3), np.float32)
+    shown = slower(keypoints, step, joined=False)
+    own = np.flatnonzero(shown[:, 0, 2])
+    assert len(own) in (int(60 / step), int(60 / step) + 1)
+    assert np.ptp(np.diff(own)) <= 1
+    np.testing.assert_array_equal(shown[own], keypoints[own])
+    # What moves evenly lies on the lines, up to the last frame.
+    np.testing.assert_allclose(slower(keypoints, step, joined=True)[: own[-1]], keypoints[: own[-1]], rtol=1e-5)
 
 
 def test_a_hidden_joint_is_held_where_it_was_seen_last() -> None:
