@@ -80,6 +80,7 @@ fn estimate(step: u16, rays: &RaySample, hidden: &[usize]) -> Estimate {
         stages: Stages {
             unrefined_m: pose(step),
             unsmoothed_m: pose(step),
+            refined: true,
             ..Stages::default()
         },
         sigmas_m: [0.05; JOINTS],

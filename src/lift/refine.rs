@@ -557,32 +557,35 @@ mod tests {
         }
     }
 
-    #[test]
-    fn steps_bring_the_pose_nearer_to_the_rays() {
-        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
-        let mut rng = fastrand::Rng::with_seed(5);
+    /// The head's own pose of features by chance, `beside_m` added, and joints that lie some centimetres from it.
+    fn own_and_truth(head: &Head, seed: u64, beside_m: Vec3) -> (Own, [Vec3; JOINTS]) {
+        let mut rng = fastrand::Rng::with_seed(seed);
         let features: [f32; LIFT_FEATURES] = std::array::from_fn(|_| 2.0 * rng.f32());
         let mut hidden = [0.0; HIDDEN];
         head.hidden_into(Some(&features), None, &mut hidden);
-        let factory = head
-            .joints_of(&hidden)
-            .map(|joint| joint + Vec3::new(-0.004, 0.0, 0.0));
-        let mut truth = factory;
+        let own = Own {
+            hidden,
+            beside_m: [beside_m; JOINTS],
+            joints_m: head.joints_of(&hidden).map(|joint| joint + beside_m),
+        };
+        let mut truth = own.joints_m;
         for joint in &mut truth[1..] {
             *joint += 0.05 * Vec3::new(rng.f32() - 0.5, rng.f32() - 0.5, rng.f32() - 0.5);
         }
+        (own, truth)
+    }
+
+    #[test]
+    fn steps_bring_the_pose_nearer_to_the_rays() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        // The mirror has everything a little more to the left.
+        let (own, truth) = own_and_truth(&head, 5, Vec3::new(-0.004, 0.0, 0.0));
+        let factory = own.joints_m;
         let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
         let mut memory = Memory::default();
         let mut detector = Detector::default();
         let targets = targets_of(&factory, &view, &mut detector.clone()).unwrap();
         let pull = Pull::RAYS_ALONE;
-        // The mirror has everything a little more to the left.
-        let beside_m = [Vec3::new(-0.004, 0.0, 0.0); JOINTS];
-        let own = Own {
-            hidden,
-            beside_m,
-            joints_m: factory,
-        };
         let refined = refine(&head, &own, &view, &mut memory, &mut detector, pull).unwrap();
         let usual = Usual {
             bones_m: bones_of(&factory),
@@ -639,19 +642,7 @@ mod tests {
     #[test]
     fn rays_of_a_doubted_detector_pull_with_the_weight_for_it() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
-        let mut rng = fastrand::Rng::with_seed(9);
-        let features: [f32; LIFT_FEATURES] = std::array::from_fn(|_| 2.0 * rng.f32());
-        let mut hidden = [0.0; HIDDEN];
-        head.hidden_into(Some(&features), None, &mut hidden);
-        let own = Own {
-            hidden,
-            beside_m: [Vec3::ZERO; JOINTS],
-            joints_m: head.joints_of(&hidden),
-        };
-        let mut truth = own.joints_m;
-        for joint in &mut truth[1..] {
-            *joint += 0.05 * Vec3::new(rng.f32() - 0.5, rng.f32() - 0.5, rng.f32() - 0.5);
-        }
+        let (own, truth) = own_and_truth(&head, 9, Vec3::ZERO);
         let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
         let way = |pull| {
             let (mut memory, mut doubted) = (Memory::default(), Detector::default());

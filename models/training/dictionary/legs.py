@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--phrases", type=Path, default=Path(__file__).parents[2] / "dictionary" / "phrases.json")
     parser.add_argument("--lifter", type=Path, help="as in streams.py")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sets", nargs="+", default=[*SETS, "climb"])
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=[*SETS])
     parser.add_argument("--seconds", type=float, nargs="+", default=[2.0, 4.0, 1.0])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -35,9 +35,7 @@ def main() -> None:
     phrases = [row["phrase"] for row in json.loads(args.phrases.read_text())]
     model = load_lifter(args.lifter) if args.lifter else None
     for name in args.sets:
-        trials = load_trials(args.motion, "train" if name == "climb" else name)
-        if name == "climb":  # two people, in training: only what the prior knows of them can be kept out
-            trials = [t for t in trials if any("climb" in a for a in t.actions)]
+        trials = load_trials(args.motion, name)
         for seconds in args.seconds:
             rng = np.random.default_rng(round(10 * seconds))
             parts: dict[str, list[np.ndarray]] = {k: [] for k in ("rays", "lifted", "sigma", "truth", "seen")}
@@ -45,7 +43,7 @@ def main() -> None:
             for trial in trials:
                 if len(trial.joints) < 50:
                     continue
-                for _ in range(SETS.get(name, 4)):
+                for _ in range(SETS[name]):
                     camera, half = before_camera(trial.joints, rng, True)
                     rays = detect(camera, half, rng, seconds, True)
                     lifted, sigma = lift(model, rays)
