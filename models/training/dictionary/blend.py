@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-GAUSS_WEIGHT, NET_WEIGHT = 0.5, 0.5
+GAUSS_WEIGHT, NET_WEIGHT = 0.3, 0.7
 """Weights of the Gaussian (times the gate) and of the network; the lifter, corrected, has the rest."""
 SEEN_WEIGHT, PICTURE_WEIGHT = 0.5, 1.0
 """Weight of the network's residual where the head saw keypoints alone, and where it saw the picture. The first opinion below is

@@ -9,6 +9,8 @@ was when it was last seen, however long ago, what rays are missed by, and what m
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,10 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lifter"))
+
+from skeleton import COCO_MIRROR, H36M_MIRROR  # noqa: E402
 
 JOINTS = 17
 STEP_S = 1.0 / 30.0
@@ -250,6 +256,25 @@ class Streams(NamedTuple):
         return list(zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True))
 
 
+def make_streams(
+    poses: Poses,
+    truth: Array,
+    fresh: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    actions: NDArray[np.uint8],
+    names: list[str],
+) -> Streams:
+    """The features of every frame beside what they are made of."""
+    count = len(truth)
+    features, turns = np.empty((count, INPUTS), np.float16), np.empty((count, 3, 3), np.float32)
+    streams = Streams(poses, features, turns, truth, fresh, starts, actions, names)
+    for a, b in streams.spans():
+        out = np.empty((b - a, INPUTS), dtype=np.float32)
+        stream_features(poses.rows(a, b), out, turns[a:b])
+        features[a:b] = out
+    return streams
+
+
 def load_streams(path: str) -> Streams:
     """Read a file and make its features."""
     import json
@@ -260,11 +285,20 @@ def load_streams(path: str) -> Streams:
         names = json.loads(file.metadata()["trials"])
         raw = {k: file.get_tensor(k) for k in file.keys()}
     poses = Poses(*(raw[k] for k in Poses._fields))
-    count = len(poses.lifted)
-    features, turns = np.empty((count, INPUTS), np.float16), np.empty((count, 3, 3), np.float32)
-    streams = Streams(poses, features, turns, raw["truth"], raw["fresh"], raw["starts"], raw["actions"], names)
-    for a, b in streams.spans():
-        out = np.empty((b - a, INPUTS), dtype=np.float32)
-        stream_features(poses.rows(a, b), out, turns[a:b])
-        features[a:b] = out
-    return streams
+    return make_streams(poses, raw["truth"], raw["fresh"], raw["starts"], raw["actions"], names)
+
+
+def mirrored_poses(p: Poses) -> Poses:
+    """What the daemon would make of the same people in a mirror; its two looks change places."""
+    flip = np.array([-1.0, 1.0, 1.0], np.float32)
+    lifted, raw, own, apart = (joints[:, H36M_MIRROR] * flip for joints in (p.lifted, p.raw, p.own, -p.apart))
+    return Poses(
+        lifted, raw, own, apart, p.root * flip, p.sigma[:, H36M_MIRROR], p.seen[:, H36M_MIRROR],
+        p.rays[:, COCO_MIRROR] * flip, p.picture,
+    )  # fmt: skip
+
+
+def mirrored_streams(s: Streams) -> Streams:
+    """The same in a mirror, but for the actions, of which some have another name there."""
+    truth = s.truth[:, H36M_MIRROR] * np.array([-1.0, 1.0, 1.0], np.float32)
+    return make_streams(mirrored_poses(s.poses), truth, s.fresh, s.starts, s.actions, s.names)

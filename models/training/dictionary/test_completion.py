@@ -10,11 +10,25 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import blend
-from complete import AWAY_STEPS, COCO_OF_H36M, INPUTS, LIMBS, MISS_GAIN, OWN, Completion, Poses, stream_features
+from complete import (
+    AWAY_STEPS,
+    COCO_OF_H36M,
+    H36M_MIRROR,
+    INPUTS,
+    LIMBS,
+    MISS_GAIN,
+    OWN,
+    Completion,
+    Poses,
+    Streams,
+    mirrored_poses,
+    stream_features,
+)
 from gaussian import Entries, Prior
 from prior import fit, normalised, windows_of
 from sample_clips import rigid
 from streams import PARENTS, slower
+from train_completion import DRAWN, SHARE, stream_weights
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dictionary"
 RNG = np.random.default_rng(0)
@@ -65,6 +79,23 @@ def test_a_slower_camera_shows_every_frame_of_its_own_and_nothing_between(step: 
     np.testing.assert_allclose(slower(keypoints, step, joined=True)[: own[-1]], keypoints[: own[-1]], rtol=1e-5)
 
 
+def test_drawn_people_have_their_share_of_all_windows() -> None:
+    def of(names: list[str], lengths: list[int]) -> Streams:
+        empty, poses = np.zeros(0, np.float32), poses_of(np.zeros((0, 17), np.uint8), walk(0))
+        return Streams(poses, empty.astype(np.float16), empty, empty, empty.astype(np.uint8), np.cumsum([0, *lengths]),
+                       empty.astype(np.uint8), names)  # fmt: skip
+
+    drawn = [of(["drawn", "drawn"], [100, 300]), of(["drawn"], [400])]
+    simulated = of(["cmu_01_01", "mhad_02", "accad_x"], [50, 50, 1000])
+    weight = stream_weights([simulated, *drawn, simulated])
+    assert np.isclose(weight.sum(), 1.0)
+    np.testing.assert_allclose(weight[3:6], DRAWN * np.array([1, 3, 4]) / 8)
+    # Each file of simulated keypoints has the same, and of it each source its share.
+    np.testing.assert_allclose(weight[:3], weight[6:])
+    np.testing.assert_allclose(weight[:3] / weight[:3].sum(), [SHARE["cmu"], SHARE["mhad"], SHARE["accad"]])
+    np.testing.assert_allclose(stream_weights(drawn), np.array([1, 3, 4]) / 8)
+
+
 def test_a_hidden_joint_is_held_where_it_was_seen_last() -> None:
     lifted = walk(40)
     seen = np.ones((40, 17), np.uint8)
@@ -74,6 +105,23 @@ def test_a_hidden_joint_is_held_where_it_was_seen_last() -> None:
     assert np.allclose(held[20:], held[19])
     assert np.isclose(x[25, 130 + 3], 6 / AWAY_STEPS)
     assert x[25, 113 + 3] == 0 and x[19, 113 + 3] == 1
+
+
+def test_in_a_mirror_the_features_are_those_of_the_other_side() -> None:
+    p = poses_of(np.ones((20, 17), np.uint8), walk(20) + RNG.normal(0, 0.01, (20, 17, 3)).astype(np.float32))
+    p = p._replace(apart=RNG.normal(0, 0.02, p.lifted.shape).astype(np.float32), raw=p.lifted + 0.01)
+    other = mirrored_poses(p)
+    for mine, back in zip(p, mirrored_poses(other), strict=True):
+        np.testing.assert_array_equal(mine, back)
+    x, y = (np.empty((20, INPUTS), np.float32) for _ in range(2))
+    turns = np.empty((20, 3, 3), np.float32)
+    stream_features(p, x, turns)
+    stream_features(other, y, turns)
+    swapped = H36M_MIRROR[1:] - 1
+    for first, sign in ((0, 1.0), (48, 1.0), (213, -1.0), (261, 1.0)):
+        mine, theirs = (f[:, first : first + 48].reshape(20, 16, 3) for f in (x, y))
+        # Axes are left, up, forward; the first look takes the place of the mirrored one.
+        np.testing.assert_allclose(theirs, sign * mine[:, swapped] * [-1, 1, 1], atol=1e-5)
 
 
 def test_features_do_not_depend_on_where_the_person_faces() -> None:

@@ -1,6 +1,6 @@
 """Train the completion: `python train_completion.py --data a.safetensors b.safetensors --check held.safetensors --out c.pt`.
 
-The files are those of `examples/pose_streams.rs`, simulated keypoints and drawn people.
+The files are those of `examples/pose_streams.rs`, simulated keypoints and drawn people; each is shown in a mirror as well.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from complete import LAGS, LIMBS, OWN, Completion, Streams, load_streams
+from complete import LAGS, LIMBS, OWN, Completion, Streams, load_streams, mirrored_streams
 
 SHARE = {"cmu": 0.42, "mhad": 0.25, "accad": 0.33}
 """Share of a file's windows that each source gives."""
-DRAWN = 3.0
-"""Weight of a file of drawn people, against one of simulated keypoints."""
+DRAWN = 0.45
+"""Share of all windows that shows drawn people."""
 BIAS_M = 0.01
 """Standard deviation of what is added to the joints of a window, metres."""
 LAG_DROP = 0.08
@@ -29,20 +29,32 @@ SEEN_LOSS = 0.7
 """Weight of joints that are seen, against hidden ones."""
 SHAPE_WEIGHT = 1.5
 """Weight of the distance after the best similarity, beside that in place."""
-STEADY_WEIGHT = 0.15
+STEADY_WEIGHT = 0.1
 """Weight of the error's second difference: what is right on the mean must not tremble."""
 
 
-def stream_weights(streams: Streams) -> np.ndarray:
-    """How often each stream is drawn: by source and root of its length; drawn people by their length."""
-    length = np.diff(streams.starts)
-    source = np.array([name.split("_")[0] for name in streams.names])
-    if (source == "drawn").all():
-        return np.asarray(DRAWN * length / length.sum())
-    weight = np.sqrt(length)
-    for name, share in SHARE.items():
-        weight[source == name] *= share / max(weight[source == name].sum(), 1e-9)
-    return np.asarray(weight / weight.sum())
+def shows_drawn(streams: Streams) -> bool:
+    """Whether a file shows drawn people."""
+    return all(name == "drawn" for name in streams.names)
+
+
+def stream_weights(sets: list[Streams]) -> np.ndarray:
+    """How often each stream of all sets is drawn: by source and root of its length; drawn people by their length."""
+    weights = []
+    for streams in sets:
+        length = np.diff(streams.starts)
+        source = np.array([name.split("_")[0] for name in streams.names])
+        weight = length.astype(np.float64) if shows_drawn(streams) else np.sqrt(length)
+        for name, share in SHARE.items():
+            weight[source == name] *= share / max(weight[source == name].sum(), 1e-9)
+        weights.append(weight if shows_drawn(streams) else weight / weight.sum())
+    for kind, share in ((True, DRAWN), (False, 1.0 - DRAWN)):
+        mine = [w for w, streams in zip(weights, sets, strict=True) if shows_drawn(streams) == kind]
+        total = sum(w.sum() for w in mine)
+        for weight in mine:
+            weight *= share / total
+    joined = np.concatenate(weights)
+    return np.asarray(joined / joined.sum())
 
 
 def at_lifters_size(s: Streams) -> np.ndarray:
@@ -80,9 +92,8 @@ class Windows:
     """All windows of some sets: three that end one step after the other are drawn together."""
 
     def __init__(self, sets: list[Streams], rng: np.random.Generator) -> None:
-        weight = np.concatenate([stream_weights(s) for s in sets])
+        self.weight = stream_weights(sets)
         offset = np.cumsum([0] + [len(s.features) for s in sets])
-        self.weight = weight / weight.sum()
         self.first = np.concatenate([s.starts[:-1] + o for s, o in zip(sets, offset, strict=False)])
         self.end = np.concatenate([s.starts[1:] + o for s, o in zip(sets, offset, strict=False)])
         self.features = np.concatenate([s.features for s in sets])
@@ -151,7 +162,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    windows = Windows([load_streams(str(p)) for p in args.data], np.random.default_rng(args.seed))
+    data = [load_streams(str(p)) for p in args.data]
+    windows = Windows(data + [mirrored_streams(s) for s in data], np.random.default_rng(args.seed))
     model = Completion()
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim == 1]
