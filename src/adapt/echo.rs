@@ -15,6 +15,7 @@ use super::clips::{CLIP_SAMPLES, Clip, Shown};
 use super::train::Sample;
 use crate::lift::Backbone;
 use crate::lift::input::{LIFT_INPUT, build_input};
+use crate::lift::rotate::{rotate_ray, rotation_facing};
 use crate::lift::window::{RayKeypoint, RaySample, RaySamples};
 use crate::limits::{LIFT_FEATURES, LIFT_SAMPLES};
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINT_MIRROR, KEYPOINTS, keypoints_of};
@@ -73,6 +74,8 @@ impl Echoes {
         let angle = (rng.f32() - 0.5) * std::f32::consts::TAU;
         let turn = Mat3::from_quat(Quat::from_axis_angle(site.up, angle));
         let pivot = clip.shown[newest].joints_camera_m[0];
+        // Whoever stands upright does so in an upright mirror.
+        let across = site.up.any_orthonormal_vector();
         let mirrored = rng.bool();
         let mut truth = [Vec3::ZERO; JOINTS];
         let shown = &clip.shown[newest + 1 - LIFT_SAMPLES..=newest];
@@ -82,7 +85,7 @@ impl Echoes {
                 mut confidences,
             } = *shown;
             if mirrored {
-                mirror(&mut joints_camera_m, &mut confidences, pivot.x);
+                mirror(&mut joints_camera_m, &mut confidences, pivot, across);
             }
             truth = joints_camera_m.map(|joint| pivot + turn * (joint - pivot));
             if truth
@@ -105,12 +108,17 @@ impl Echoes {
     }
 }
 
-/// The other side of a mirror that stands at `x_m` before the camera.
-fn mirror(joints_m: &mut [Vec3; JOINTS], confidences: &mut [f32; KEYPOINTS], x_m: f32) {
+/// The other side of a mirror through `pivot_m`; `across`, of length 1, points out of it.
+fn mirror(
+    joints_m: &mut [Vec3; JOINTS],
+    confidences: &mut [f32; KEYPOINTS],
+    pivot_m: Vec3,
+    across: Vec3,
+) {
     let (joints, seen) = (*joints_m, *confidences);
     *joints_m = JOINT_MIRROR.map(|joint| {
         let at = joints[joint];
-        Vec3::new(2.0 * x_m - at.x, at.y, at.z)
+        at - 2.0 * across.dot(at - pivot_m) * across
     });
     *confidences = KEYPOINT_MIRROR.map(|keypoint| seen[keypoint]);
 }
@@ -124,9 +132,20 @@ fn seen(
 ) -> RaySample {
     let (points, turned_away) = keypoints_of(joints);
     let rays = points.map(|point| point.truncate() / point.z.max(NEAREST_M));
-    let low = rays.iter().copied().fold(Vec2::INFINITY, Vec2::min);
-    let high = rays.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
+    let box_of = |rays: &[Vec2; KEYPOINTS]| {
+        let low = rays.iter().copied().fold(Vec2::INFINITY, Vec2::min);
+        (
+            low,
+            rays.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max),
+        )
+    };
+    // Noise and offsets are shares of the size that a camera sees that faces the person.
+    let (low, high) = box_of(&rays);
+    let facing = rotation_facing(0.5 * (low + high));
+    let rays = rays.map(|ray| rotate_ray(&facing, ray));
+    let (low, high) = box_of(&rays);
     let larger_side = (high - low).max_element();
+    let back = facing.transpose();
     let sigma = site.noise * larger_side;
     std::array::from_fn(|keypoint| {
         let confidence = match keypoint {
@@ -138,10 +157,9 @@ fn seen(
             return RayKeypoint::default();
         }
         let tail = if rng.f32() < TAIL_SHARE { TAIL } else { 1.0 };
+        let moved = sigma * tail * normals(rng) + 0.5 * larger_side * site.offsets[keypoint];
         RayKeypoint {
-            ray: rays[keypoint]
-                + sigma * tail * normals(rng)
-                + 0.5 * larger_side * site.offsets[keypoint],
+            ray: rotate_ray(&back, rays[keypoint] + moved),
             confidence,
         }
     })
@@ -238,6 +256,46 @@ mod tests {
         let moved = |joint: usize| (calm.joints_m[joint] - noisy.joints_m[joint]).length();
         // The box, and with it the frame that faces the person, moves a little.
         assert!((0..JOINTS).all(|joint| moved(joint) < 0.05));
+    }
+
+    #[test]
+    fn before_a_camera_that_hangs_askew_the_mirrored_stand_as_upright_as_before() {
+        let askew = Quat::from_rotation_z(0.5) * Quat::from_rotation_x(0.3);
+        let site = Site {
+            up: askew * Vec3::NEG_Y,
+            ..site(0.0)
+        };
+        let mut joints = sight(MonoNs(1), 1).joints_camera_m;
+        let pivot = joints[0];
+        joints = joints.map(|joint| pivot + askew * (joint - pivot));
+        let mut mirrored = joints;
+        let across = site.up.any_orthonormal_vector();
+        mirror(&mut mirrored, &mut [1.0; KEYPOINTS], pivot, across);
+        for (joint, other) in JOINT_MIRROR.into_iter().enumerate() {
+            let height = |joints: &[Vec3; JOINTS], joint: usize| site.up.dot(joints[joint] - pivot);
+            assert!((height(&joints, joint) - height(&mirrored, other)).abs() < 1e-5);
+        }
+        assert!(mirrored[13].distance(joints[13]) > 0.1);
+    }
+
+    #[test]
+    fn to_the_side_of_a_wide_lens_noise_is_as_large_as_in_the_middle() {
+        let standing = sight(MonoNs(1), 1).joints_camera_m;
+        let spread = |aside: f32| {
+            let turn = Mat3::from_rotation_y(aside);
+            let joints = standing.map(|joint| turn * joint);
+            let view = rotation_facing(joints[0].truncate() / joints[0].z);
+            let place = |rays: &RaySample| rotate_ray(&view, rays[11].ray);
+            let mut rng = fastrand::Rng::with_seed(3);
+            let calm = place(&seen(&joints, &[1.0; KEYPOINTS], &site(0.0), &mut rng));
+            let squares = (0..4000).map(|_| {
+                let noisy = seen(&joints, &[1.0; KEYPOINTS], &site(0.01), &mut rng);
+                place(&noisy).distance_squared(calm)
+            });
+            squares.sum::<f32>().sqrt()
+        };
+        let ratio = spread(0.8) / spread(0.0);
+        assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::lift::head::{HIDDEN, Head};
 use crate::lift::input::{LIFT_INPUT, View};
 use crate::lift::model::NetworkBackbone;
 use crate::lift::refine;
+use crate::lift::rotate::{in_front, rotate_ray};
 use crate::lift::window::{BRIDGE, RayKeypoint, RaySample};
 use crate::lift::{Backbone, Estimate};
 use crate::limits::LIFT_FEATURES;
@@ -94,6 +95,9 @@ const MISS_MAX: f32 = 0.08;
 
 /// Keypoints that must be seen for a pose to be learned from, of twelve.
 const SEEN_MIN: usize = 6;
+
+/// Nearest depth that a pose is learned from, metres.
+const DEPTH_MIN_M: f32 = 0.1;
 
 /// The mean of what a pose may be has shorter bones than any of them. What the factory's head gives is
 /// such a mean; this much larger are the people it looks at.
@@ -267,6 +271,17 @@ impl Sight {
             up,
         }
     }
+
+    /// How far a keypoint lies beside `place_camera_m`, half sizes of the person, seen from a camera that faces them as
+    /// [`View::scale`] is; `None` where the keypoint is missing or one of both is not in front.
+    fn beside(&self, keypoint: usize, place_camera_m: Vec3) -> Option<Vec2> {
+        let View {
+            rotation, scale, ..
+        } = &self.view;
+        let (seen, at) = (&self.rays[keypoint], *rotation * place_camera_m);
+        (seen.is_present() && in_front(rotation, seen.ray) && at.z >= DEPTH_MIN_M)
+            .then(|| (rotate_ray(rotation, seen.ray) - at.truncate() / at.z) / scale)
+    }
 }
 
 /// A real frame.
@@ -333,7 +348,7 @@ impl Mode {
 pub struct Report {
     /// What it is doing.
     pub mode: Mode,
-    /// Heads handed out; that of the newest.
+    /// Of the head in use; 0 until one was handed out in this run.
     pub generation: u32,
     /// Clips to learn from, and held back.
     pub clips: [usize; 2],
@@ -368,7 +383,7 @@ pub enum Command {
     Reset,
     /// What was learned is written now.
     Snapshot,
-    /// The head before the one in use comes back.
+    /// The head before the one in use comes back, unless the guard has taken it back, and nothing changes from now on.
     RollBack,
 }
 
@@ -386,6 +401,7 @@ pub struct Adapter {
     held: Vec<Sample>,
     frames: Vec<Frame>,
     held_frames: Vec<Frame>,
+    /// When a frame was kept last, and how many were.
     kept_at: Option<MonoNs>,
     kept: u64,
     seen_at: Option<MonoNs>,
@@ -394,7 +410,10 @@ pub struct Adapter {
     judged: u64,
     refusals: u32,
     in_use: Arc<Head>,
+    /// What was in use before, unless the guard has taken it back.
     earlier: Option<Arc<Head>>,
+    /// Heads handed out, those before a restart as well.
+    handed_out: u32,
     frozen: bool,
     report: Report,
     rng: fastrand::Rng,
@@ -434,6 +453,7 @@ impl Adapter {
             judged: 0,
             refusals: 0,
             earlier: None,
+            handed_out: 0,
             frozen: false,
             report: Report::default(),
             rng: fastrand::Rng::with_seed(seed),
@@ -450,6 +470,7 @@ impl Adapter {
         Report {
             clips: [self.clips.to_learn().len(), self.clips.held_back().len()],
             steps: self.trainer.steps(),
+            generation: self.in_use.tag.generation,
             noise: self.surroundings.noise(),
             mode: if self.frozen {
                 Mode::Frozen
@@ -506,14 +527,17 @@ impl Adapter {
         }
     }
 
-    /// Every tenth of a second a real frame is kept; every fourth of them only the guard sees.
+    /// Every tenth of a second a real frame is kept, of everybody in it; every fourth of them only the guard sees.
     fn keep_frame(&mut self, sight: &Sight) {
-        // A clock that was set back must not keep frames out until it has caught up.
-        let soon = |last: MonoNs| sight.time >= last && sight.time.since(last) < FRAME_EVERY;
-        if self.kept_at.is_some_and(soon) {
-            return;
+        if self.kept_at != Some(sight.time) {
+            // A clock that was set back must not keep frames out until it has caught up.
+            let soon = |last: MonoNs| sight.time >= last && sight.time.since(last) < FRAME_EVERY;
+            if self.kept_at.is_some_and(soon) {
+                return;
+            }
+            self.kept_at = Some(sight.time);
+            self.kept += 1;
         }
-        self.kept_at = Some(sight.time);
         let root = sight.joints_camera_m[0];
         let frame = Frame {
             features: sight.features,
@@ -523,8 +547,7 @@ impl Adapter {
                 .joints_camera_m
                 .map(|joint| sight.view.rotation * (joint - root)),
         };
-        let held = self.kept.is_multiple_of(4);
-        self.kept += 1;
+        let held = self.kept % 4 == 1;
         let store = if held {
             &mut self.held_frames
         } else {
@@ -628,10 +651,7 @@ impl Adapter {
             return None;
         }
         self.judged = self.trainer.steps();
-        let tag = HeadTag {
-            generation: self.report.generation + 1,
-            adapted: true,
-        };
+        let tag = self.next_tag(true);
         let candidate = self.trainer.candidate(&self.factory, tag);
         if !self.method.echoes() {
             return Some(self.hand_out(candidate.into(), Mode::Adapted));
@@ -664,10 +684,14 @@ impl Adapter {
                     && guard::judge(&self.factory, &self.in_use, &self.held, frames())
                         .is_some_and(|finding| finding.verdict == Verdict::Keep);
                 if holds {
-                    None
-                } else {
-                    self.use_factory(Mode::Learning)
+                    return None;
                 }
+                let head = self.use_factory(Mode::Learning);
+                // Nobody is to roll back to what was refused.
+                if head.is_some() {
+                    self.earlier = None;
+                }
+                head
             }
         }
     }
@@ -680,16 +704,21 @@ impl Adapter {
         }
         self.report.rolled_back += 1;
         let mut head = Head::clone(&self.factory);
-        head.tag = HeadTag {
-            generation: self.report.generation + 1,
-            adapted: false,
-        };
+        head.tag = self.next_tag(false);
         Some(self.hand_out(head.into(), mode))
+    }
+
+    /// Of the head that is handed out next.
+    const fn next_tag(&self, adapted: bool) -> HeadTag {
+        HeadTag {
+            generation: self.handed_out.saturating_add(1),
+            adapted,
+        }
     }
 
     fn hand_out(&mut self, head: Arc<Head>, mode: Mode) -> Arc<Head> {
         self.report.mode = mode;
-        self.report.generation = head.tag.generation;
+        self.handed_out = head.tag.generation;
         self.earlier = Some(std::mem::replace(&mut self.in_use, Arc::clone(&head)));
         head
     }
@@ -713,6 +742,7 @@ impl Adapter {
                 }
                 self.frames.clear();
                 self.held_frames.clear();
+                self.surroundings = Surroundings::new();
                 self.judged = 0;
                 self.refusals = 0;
                 self.report.finding = None;
@@ -722,8 +752,10 @@ impl Adapter {
                 head
             }
             Command::RollBack => {
+                // Otherwise the guard would hand the same out again some seconds later.
+                self.frozen = true;
                 let mut head = Head::clone(self.earlier.as_ref()?);
-                head.tag.generation = self.report.generation + 1;
+                head.tag = self.next_tag(head.tag.adapted);
                 self.report.rolled_back += 1;
                 let mode = if head.tag.adapted {
                     Mode::Adapted
@@ -741,7 +773,7 @@ impl Adapter {
     pub fn state(&self) -> Option<State> {
         (self.trainer.steps() > 0).then(|| State {
             steps: self.trainer.steps(),
-            generation: self.report.generation,
+            generation: self.handed_out,
             mean: self.trainer.mean().into(),
             up: self.surroundings.up().unwrap_or(Vec3::ZERO),
             noise: self.surroundings.noise(),
@@ -752,7 +784,7 @@ impl Adapter {
     /// evidence for it.
     pub fn resume(&mut self, state: &State) {
         self.trainer.resume(&state.mean, state.steps);
-        self.report.generation = state.generation;
+        self.handed_out = state.generation;
         self.judged = state.steps;
         self.surroundings.resume(state.up, state.noise);
     }
@@ -784,13 +816,13 @@ fn steps_for(passed: Duration) -> f32 {
 fn is_plausible(sight: &Sight) -> bool {
     let (mut seen, mut miss) = (0, 0.0);
     for (joint, keypoint) in SHARED {
-        let (at, ray) = (sight.joints_camera_m[joint], &sight.rays[keypoint]);
-        if !at.is_finite() || at.z < 0.1 {
+        let at = sight.joints_camera_m[joint];
+        if !at.is_finite() || at.z < DEPTH_MIN_M {
             return false;
         }
-        if ray.is_present() {
+        if let Some(beside) = sight.beside(keypoint, at) {
             seen += 1;
-            miss += (at.truncate() / at.z - ray.ray).length() / sight.view.scale;
+            miss += beside.length();
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "twelve")]
@@ -801,6 +833,7 @@ fn is_plausible(sight: &Sight) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::pipeline::estimate::{EstimateConfig, Poser};
     use crate::skeleton::keypoints_of;
 
     /// Somebody standing 3 m before the camera, all keypoints seen.
@@ -857,6 +890,139 @@ pub(crate) mod tests {
                 "{owed} at {rate} frames a second"
             );
         }
+    }
+
+    #[test]
+    fn what_is_beside_its_place_is_so_in_half_sizes_wherever_the_person_stands() {
+        for aside in [0.0, 0.5, 0.9] {
+            let turn = Mat3::from_rotation_y(aside);
+            let mut shown = sight(MonoNs(1), 1);
+            shown.joints_camera_m = shown.joints_camera_m.map(|joint| turn * joint);
+            shown.view.rotation = turn.transpose();
+            let place = shown.joints_camera_m[3];
+            let facing = turn.transpose() * place;
+            let moved = Vec2::new(0.03, -0.02);
+            let ray = facing.truncate() / facing.z + shown.view.scale * moved;
+            shown.rays[16].ray = rotate_ray(&turn, ray);
+            let beside = shown.beside(16, place).unwrap();
+            assert!(beside.distance(moved) < 1e-4, "{aside}: {beside}");
+            shown.rays[16] = RayKeypoint::default();
+            assert_eq!(shown.beside(16, place), None);
+        }
+    }
+
+    /// An adapter whose evidence is such that the factory's head is off by `error_m`, along x, and what was learned goes
+    /// `learned_m` that way.
+    fn adapter(error_m: f32, learned_m: f32) -> Adapter {
+        let mut config = EstimateConfig::default();
+        config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
+        config.semantics.enabled = false;
+        let mut adapter = Poser::open(&config).unwrap().adapter(1).unwrap().unwrap();
+        let mut rng = fastrand::Rng::with_seed(2);
+        let mut features = || std::array::from_fn(|_| 0.2 * (rng.f32() - 0.5));
+        for _ in 0..guard::ECHOES_MIN {
+            let (features, image_part) = (features(), [0.0; HIDDEN]);
+            let hidden = adapter.factory.hidden_of(&features, &image_part).unwrap();
+            let mut joints_m = adapter.factory.joints_of(&hidden);
+            for joint in &mut joints_m[1..] {
+                joint.x += error_m;
+            }
+            adapter.held.push(Sample {
+                features,
+                image_part,
+                joints_m,
+            });
+        }
+        for _ in 0..guard::FRAMES_MIN {
+            adapter.held_frames.push(Frame {
+                features: features(),
+                image_part: [0.0; HIDDEN],
+                ..Frame::nothing()
+            });
+        }
+        learn(&mut adapter, learned_m);
+        adapter
+    }
+
+    /// As if what goes `learned_m` along x had been learned, and a decision were due.
+    fn learn(adapter: &mut Adapter, learned_m: f32) {
+        let mut learned = Trainer::new(&adapter.factory).mean().to_vec();
+        let biases = learned.len() - 3 * JOINTS;
+        for bias in learned[biases + 3..].iter_mut().step_by(3) {
+            // Half of it is handed out.
+            *bias += 2.0 * learned_m;
+        }
+        let steps = adapter.trainer.steps();
+        adapter.trainer.resume(&learned, steps + DECIDE_EVERY);
+    }
+
+    #[test]
+    fn what_helps_on_held_back_echoes_is_used_and_what_is_refused_is_taken_back_for_good() {
+        let mut adapter = adapter(0.06, 0.012);
+        let head = adapter.decide().unwrap();
+        assert_eq!((head.tag.generation, head.tag.adapted), (1, true));
+        assert_eq!(adapter.report().mode, Mode::Adapted);
+        assert!(
+            adapter.decide().is_none(),
+            "not before there were more steps"
+        );
+        // The evidence turns: that way is now the wrong one.
+        for echo in &mut adapter.held {
+            for joint in &mut echo.joints_m[1..] {
+                joint.x -= 0.12;
+            }
+        }
+        learn(&mut adapter, 0.012);
+        let head = adapter.decide().unwrap();
+        assert_eq!((head.tag.generation, head.tag.adapted), (2, false));
+        let report = adapter.report();
+        assert_eq!((report.mode, report.rolled_back), (Mode::Learning, 1));
+        assert_eq!(report.decisions, [1, 0, 1]);
+        assert!(
+            adapter.obey(Command::RollBack).is_none(),
+            "what was refused stays away"
+        );
+        for _ in 1..REFUSALS_MAX {
+            adapter.frozen = false;
+            learn(&mut adapter, 0.012);
+            assert!(
+                adapter.decide().is_none(),
+                "the factory's head is in use already"
+            );
+        }
+        assert_eq!(adapter.report().softened, 1);
+    }
+
+    #[test]
+    fn where_the_factory_is_good_enough_it_rests_and_what_goes_too_far_is_refused() {
+        let mut resting = adapter(0.02, 0.012);
+        assert!(resting.decide().is_none());
+        assert_eq!(resting.report().mode, Mode::Resting);
+        let mut far = adapter(0.06, 0.03);
+        assert!(far.decide().is_none(), "{:?}", far.report().finding);
+        assert_eq!(far.report().decisions, [0, 0, 1]);
+    }
+
+    #[test]
+    fn after_a_roll_back_the_head_before_stays_until_somebody_says_otherwise() {
+        let mut adapter = adapter(0.06, 0.010);
+        let first = adapter.decide().unwrap();
+        learn(&mut adapter, 0.014);
+        let second = adapter.decide().unwrap();
+        assert!(first.joints.bias != second.joints.bias);
+        let back = adapter.obey(Command::RollBack).unwrap();
+        assert!(back.joints.bias == first.joints.bias);
+        assert_eq!(back.tag.generation, 3);
+        learn(&mut adapter, 0.014);
+        assert!(adapter.decide().is_none());
+        assert_eq!(adapter.report().mode, Mode::Frozen);
+        let kept = adapter.state().unwrap();
+        let mut next = self::adapter(0.06, 0.0);
+        next.resume(&kept);
+        assert_eq!(next.report().generation, 0, "nothing of it is in use");
+        next.obey(Command::Thaw);
+        learn(&mut next, 0.012);
+        assert_eq!(next.decide().unwrap().tag.generation, 4);
     }
 
     #[test]

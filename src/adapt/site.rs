@@ -8,8 +8,10 @@ use glam::{Vec2, Vec3};
 use super::Sight;
 use super::echo::Site;
 use crate::clock::MonoNs;
-use crate::lift::window::RaySample;
-use crate::limits::RATE_HZ;
+use crate::lift::place_of;
+use crate::lift::rotate::{in_front, rotate_ray};
+use crate::lift::window::{RayKeypoint, RaySample};
+use crate::limits::{RATE_HZ, TRACKS_MAX};
 use crate::skeleton::{KEYPOINTS, keypoints_of};
 
 /// Noise that is assumed before any is measured, and its bounds, shares of the person's larger side.
@@ -39,14 +41,24 @@ const OFFSET_SPAN: f32 = 1000.0;
 /// Largest offset that counts, half sizes: beyond, a keypoint is simply wrong.
 const OFFSET_MAX: f32 = 0.2;
 
-/// Nearest depth divided by, metres.
-const DEPTH_MIN_M: f32 = 0.2;
-
 /// Share by which one second difference moves the quantile.
 const QUANTILE_RATE: f32 = 0.01;
 
 /// Bounds of the quantile: it must find back from anything.
 const QUANTILE_RANGE: (f32, f32) = (1e-4, 0.1);
+
+/// The last two sights of somebody.
+#[derive(Clone, Debug, Default)]
+struct Person {
+    id: Option<u32>,
+    last: [Option<(MonoNs, RaySample)>; 2],
+}
+
+impl Person {
+    fn newest(&self) -> Option<MonoNs> {
+        self.last[0].as_ref().map(|(time, _)| *time)
+    }
+}
 
 /// Follows one keypoint-noise quantile and which way is up.
 #[derive(Debug)]
@@ -56,9 +68,7 @@ pub(super) struct Surroundings {
     trunk: Vec3,
     trunks: f32,
     mount_up: Option<Vec3>,
-    /// The last two sights of whom noise is measured on.
-    last: [Option<(MonoNs, RaySample)>; 2],
-    last_id: u32,
+    people: Box<[Person]>,
     /// Mean way from each keypoint's place by the pose to where it is seen, half sizes of the person.
     offsets: [Vec2; KEYPOINTS],
     offset_counts: [f32; KEYPOINTS],
@@ -71,8 +81,7 @@ impl Surroundings {
             trunk: Vec3::ZERO,
             trunks: 0.0,
             mount_up: None,
-            last: [None, None],
-            last_id: 0,
+            people: vec![Person::default(); TRACKS_MAX].into(),
             offsets: [Vec2::ZERO; KEYPOINTS],
             offset_counts: [0.0; KEYPOINTS],
         }
@@ -81,12 +90,10 @@ impl Surroundings {
     fn follow_offsets(&mut self, sight: &Sight) {
         let (points, _) = keypoints_of(&sight.joints_camera_m);
         for (keypoint, at) in points.into_iter().enumerate() {
-            let seen = &sight.rays[keypoint];
-            if !seen.is_present() || at.z < DEPTH_MIN_M {
+            let Some(offset) = sight.beside(keypoint, at) else {
                 continue;
-            }
+            };
             let most = Vec2::splat(OFFSET_MAX);
-            let offset = (seen.ray - at.truncate() / at.z) / sight.view.scale;
             self.offset_counts[keypoint] = (self.offset_counts[keypoint] + 1.0).min(OFFSET_SPAN);
             self.offsets[keypoint] +=
                 (offset.clamp(-most, most) - self.offsets[keypoint]) / self.offset_counts[keypoint];
@@ -124,11 +131,19 @@ impl Surroundings {
         self.trunks = (self.trunks + 1.0).min(UP_SPAN);
         self.trunk += (trunk - self.trunk) / self.trunks;
         self.follow_offsets(sight);
-        if self.last_id != sight.id {
-            self.last = [None, None];
-            self.last_id = sight.id;
+        let Self {
+            people, quantile, ..
+        } = self;
+        let known = people.iter().map(|person| (person.id, person.newest()));
+        let (place, fresh) = place_of(known, sight.id);
+        let person = &mut people[place];
+        if fresh {
+            *person = Person {
+                id: Some(sight.id),
+                last: [None, None],
+            };
         }
-        if let [Some((t1, newer)), Some((t2, older))] = &self.last {
+        if let [Some((t1, newer)), Some((t2, older))] = &person.last {
             let (step, step_before) = (sight.time.since(*t1), t1.since(*t2));
             let period = Duration::from_secs(1) / RATE_HZ;
             // Slower cameras see motion, faster ones see each other's noise.
@@ -136,15 +151,18 @@ impl Surroundings {
             if even {
                 for keypoint in 0..KEYPOINTS {
                     let rays = [&sight.rays, newer, older].map(|rays| &rays[keypoint]);
-                    if rays.iter().all(|ray| ray.is_present()) {
-                        let [now, before, earlier] = rays.map(|ray| ray.ray);
+                    let rotation = &sight.view.rotation;
+                    let shown =
+                        |ray: &&RayKeypoint| ray.is_present() && in_front(rotation, ray.ray);
+                    if rays.iter().all(shown) {
+                        let [now, before, earlier] = rays.map(|ray| rotate_ray(rotation, ray.ray));
                         let difference = (now - 2.0 * before + earlier) / (2.0 * sight.view.scale);
-                        follow(&mut self.quantile, difference);
+                        follow(quantile, difference);
                     }
                 }
             }
         }
-        self.last = [Some((sight.time, sight.rays)), self.last[0].take()];
+        person.last = [Some((sight.time, sight.rays)), person.last[0].take()];
     }
 }
 
@@ -188,6 +206,24 @@ mod tests {
             let found = surroundings.noise();
             assert!((found / noise - 1.0).abs() < 0.2, "{noise}: {found}");
         }
+    }
+
+    #[test]
+    fn it_is_found_with_two_people_in_view_as_well() {
+        let mut surroundings = Surroundings::new();
+        let mut rng = fastrand::Rng::with_seed(4);
+        for frame in 0..600 {
+            for id in [1, 2] {
+                let mut sight = sight(MonoNs(1_000_000_000 + 33_333_333 * frame), id);
+                for keypoint in &mut sight.rays {
+                    let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
+                    keypoint.ray += 2.0 * sight.view.scale * 0.015 * Vec2::new(normal(), normal());
+                }
+                surroundings.take(&sight);
+            }
+        }
+        let found = surroundings.noise();
+        assert!((found / 0.015 - 1.0).abs() < 0.2, "{found}");
     }
 
     #[test]

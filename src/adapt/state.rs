@@ -21,8 +21,8 @@ use crate::tensors::{self, TensorError};
 /// Name of the format in the file's metadata.
 const FORMAT: &str = "poised-adaptation";
 
-/// Version of the format written, and the only one read.
-const VERSION: u32 = 1;
+/// Version of the format written, and the only one read. 1 had a checksum of the tensors alone.
+const VERSION: u32 = 2;
 
 /// The one metadata key.
 const HEADER: &str = "poised";
@@ -71,7 +71,21 @@ struct Header {
     networks: String,
     steps: u64,
     generation: u32,
+    /// Of the tensors and of what stands above.
     sha256: String,
+}
+
+impl Header {
+    /// The checksum of a file with this header and these tensors.
+    fn sum(&self, mean: &[u8], site: &[u8]) -> String {
+        let mut sum = Sha256::new();
+        sum.update(mean);
+        sum.update(site);
+        sum.update(&self.networks);
+        sum.update(self.steps.to_le_bytes());
+        sum.update(self.generation.to_le_bytes());
+        hex(&sum.finalize())
+    }
 }
 
 /// What is kept.
@@ -100,17 +114,15 @@ impl State {
             |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
         let mean = raw(&self.mean);
         let site = raw(&[self.up.x, self.up.y, self.up.z, self.noise]);
-        let mut sum = Sha256::new();
-        sum.update(&mean);
-        sum.update(&site);
-        let header = Header {
+        let mut header = Header {
             format: FORMAT.to_owned(),
             version: VERSION,
             networks: networks.to_owned(),
             steps: self.steps,
             generation: self.generation,
-            sha256: hex(&sum.finalize()),
+            sha256: String::new(),
         };
+        header.sha256 = header.sum(&mean, &site);
         let header = serde_json::to_string(&header).expect("strings and numbers");
         let view = |bytes, shape| {
             TensorView::new(Dtype::F32, shape, bytes).expect("as many bytes as the shape says")
@@ -141,12 +153,8 @@ impl State {
             return Err(StateError::Version(header.version));
         }
         let file = tensors::open(bytes)?;
-        let mut sum = Sha256::new();
-        for name in ["mean", "site"] {
-            let tensor = file.tensor(name).map_err(|e| broken(&e))?;
-            sum.update(tensor.data());
-        }
-        if hex(&sum.finalize()) != header.sha256 {
+        let of = |name| file.tensor(name).map_err(|e| broken(&e));
+        if header.sum(of("mean")?.data(), of("site")?.data()) != header.sha256 {
             return Err(StateError::Checksum);
         }
         if header.networks != networks {
@@ -162,7 +170,7 @@ impl State {
         })
     }
 
-    /// Writes the file; the one that was there becomes `.before`.
+    /// Writes the file; the one that was there becomes `.before` if it is whole and belongs to the same networks.
     ///
     /// # Errors
     ///
@@ -173,7 +181,8 @@ impl State {
             what: "written",
             source,
         };
-        if path.exists() {
+        // A damaged file must not take the place of a whole one.
+        if Self::read_one(path, networks).is_ok() {
             std::fs::rename(path, before(path)).map_err(failed)?;
         }
         file::replace(path, &self.to_bytes(networks)).map_err(failed)
@@ -271,6 +280,8 @@ mod tests {
         });
         assert_eq!(read, Some(state(1)));
         assert!(said[0].contains("front.adapted: not a state"), "{said:?}");
+        // What is damaged does not become the one before.
+        state(3).write(&path, "abc").unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(State::read(&path, "abc", nothing), Some(state(1)));
     }
@@ -284,6 +295,15 @@ mod tests {
         *damaged.last_mut().unwrap() ^= 1;
         assert!(wrong_with(&damaged).contains("checksum"));
         assert!(wrong_with(&state(1).to_bytes("other")).contains("other networks"));
+        let (text, at) = (String::from_utf8_lossy(&good), "\\\"steps\\\":1");
+        let edited = text.find(at).unwrap() + at.len() - 1;
+        let mut longer = good.clone();
+        longer[edited] = b'2';
+        assert!(
+            wrong_with(&longer).contains("checksum"),
+            "{}",
+            wrong_with(&longer)
+        );
         let mut broken = state(1);
         broken.mean[5] = f32::NAN;
         assert!(wrong_with(&broken.to_bytes("abc")).contains("mean[5] = NaN"));

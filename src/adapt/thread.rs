@@ -55,14 +55,14 @@ pub struct Worker {
     control: Option<Arc<Control>>,
     /// A head that found the mailbox taken.
     pending: Option<Arc<Head>>,
-    /// Generation that was written last, and when.
-    written: (u32, MonoNs),
+    /// Steps of what was written last, and when.
+    written: (u64, MonoNs),
     mode: Mode,
 }
 
 impl Worker {
     /// Takes up what was kept at `config.state`. A file that is broken or belongs to other networks is
-    /// named in the log and left where it is; learning then begins anew.
+    /// named in the log and left where it is until something has been learned; learning then begins anew.
     pub fn new(config: &AdaptConfig, mut adapter: Adapter, now: MonoNs) -> Self {
         if let Some(path) = &config.state {
             let wrong = |path: &std::path::Path, error: &super::state::StateError| {
@@ -81,7 +81,7 @@ impl Worker {
             link: Arc::default(),
             control: None,
             pending: None,
-            written: (report.generation, now),
+            written: (report.steps, now),
             mode: report.mode,
         }
     }
@@ -153,8 +153,10 @@ impl Worker {
             if let Some(head) = self.adapter.obey(command) {
                 self.hand_over(head);
             }
-            if matches!(command, Command::Snapshot | Command::Reset) {
-                self.write(now);
+            match command {
+                Command::Snapshot => self.write(now),
+                Command::Reset => self.forget(now),
+                Command::Freeze | Command::Thaw | Command::RollBack => {}
             }
         }
         let report = self.adapter.report();
@@ -174,21 +176,55 @@ impl Worker {
         // Where the publisher is just taking, the next one will do.
         let _ = self.link.reports.put(report);
         let due = now.since(self.written.1) >= WRITE_EVERY;
-        if due && report.generation != self.written.0 {
+        if due && report.steps != self.written.0 {
             self.write(now);
         }
     }
 
+    /// What was kept is not to come back.
+    fn forget(&mut self, now: MonoNs) {
+        self.written = (0, now);
+        if let Some(path) = &self.path
+            && let Err(error) = super::state::remove(path)
+        {
+            log::error!("{error}: what was learned may come back");
+        }
+    }
+
     fn write(&mut self, now: MonoNs) {
-        self.written = (self.adapter.report().generation, now);
-        let Some(path) = &self.path else { return };
-        let result = match self.adapter.state() {
-            Some(state) => state.write(path, self.adapter.networks()),
-            // Reset: what was kept is not to come back.
-            None => super::state::remove(path),
+        let Some((path, state)) = self.path.as_ref().zip(self.adapter.state()) else {
+            return;
         };
-        if let Err(error) = result {
+        self.written = (state.steps, now);
+        if let Err(error) = state.write(path, self.adapter.networks()) {
             log::error!("{error}: what was learned is not kept");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::estimate::{EstimateConfig, Poser};
+
+    fn worker(path: &std::path::Path) -> Worker {
+        let mut config = EstimateConfig::default();
+        config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
+        config.semantics.enabled = false;
+        config.adapt.state = Some(path.to_owned());
+        let adapter = Poser::open(&config).unwrap().adapter(1).unwrap().unwrap();
+        Worker::new(&config.adapt, adapter, MonoNs(0))
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_stays_until_something_was_learned_or_somebody_says_reset() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("front.adapted");
+        std::fs::write(&path, "of another program").unwrap();
+        let mut worker = worker(&path);
+        worker.write(MonoNs(1));
+        assert_eq!(std::fs::read(&path).unwrap(), b"of another program");
+        worker.forget(MonoNs(2));
+        assert!(!path.exists());
     }
 }

@@ -24,6 +24,9 @@ const RATE: f32 = 3e-4;
 /// Adam's memory of the gradient and of its square.
 const MOMENTS: (f32, f32) = (0.9, 0.99);
 
+/// Steps after which the moments no longer show where they began.
+const REMEMBERED_MAX: u16 = 10_000;
+
 /// Weight of the squared way from the factory's weights, metres.
 const PULL: f32 = 1e-2;
 
@@ -77,6 +80,8 @@ pub struct Trainer {
     first: Box<[f32]>,
     second: Box<[f32]>,
     steps: u64,
+    /// Steps that the moments remember, up to [`REMEMBERED_MAX`].
+    remembered: u16,
 }
 
 /// The weights that learn, in one row.
@@ -117,6 +122,7 @@ impl Trainer {
             first: zeros(),
             second: zeros(),
             steps: 0,
+            remembered: 0,
         }
     }
 
@@ -158,6 +164,7 @@ impl Trainer {
     fn forget_moments(&mut self) {
         self.first.fill(0.0);
         self.second.fill(0.0);
+        self.remembered = 0;
     }
 
     /// Adds one sample to the gradient of the next step. `gradient_of` gives the loss' gradient with
@@ -234,13 +241,13 @@ impl Trainer {
             return;
         }
         self.steps += 1;
-        // The first steps of Adam after a restart have moments of their own; with the bias
-        // correction taken from all steps they are only shorter.
-        #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-        let (share, steps) = (1.0 / samples as f32, self.steps.min(10_000) as i32);
-        let (first_left, second_left) = (1.0 - MOMENTS.0.powi(steps), 1.0 - MOMENTS.1.powi(steps));
-        #[expect(clippy::cast_precision_loss, reason = "at most 10,000")]
-        let kept = (steps as f32 / (steps as f32 + 40.0)).min(1.0 - 1.0 / MEAN_STEPS);
+        self.remembered = (self.remembered + 1).min(REMEMBERED_MAX);
+        let remembered = i32::from(self.remembered);
+        let first_left = 1.0 - MOMENTS.0.powi(remembered);
+        let second_left = 1.0 - MOMENTS.1.powi(remembered);
+        #[expect(clippy::cast_precision_loss, reason = "shares of large counts")]
+        let (share, steps) = (1.0 / samples as f32, self.steps as f32);
+        let kept = (steps / (steps + 40.0)).min(1.0 - 1.0 / MEAN_STEPS);
         let finite = self.gradient.iter().all(|g| g.is_finite());
         let rows = self
             .weights

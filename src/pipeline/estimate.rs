@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use glam::Vec3;
 use serde::Deserialize;
 
 use crate::adapt::{AdaptConfig, Adapter, Method, Sight};
@@ -27,7 +28,7 @@ use crate::infer::{
 };
 use crate::lift::head::Head;
 use crate::lift::model::NetworkBackbone;
-use crate::lift::window::rays_of;
+use crate::lift::window::{RaySample, rays_of};
 use crate::lift::{self, Estimate, LiftConfig, Lifter, person_pose};
 use crate::limits::PEOPLE_MAX;
 use crate::pose::{People, PoseSample};
@@ -353,19 +354,37 @@ impl Poser {
         let person = &self.tracked[place];
         let keypoints = rays_of(camera, &person.detection.keypoints);
         let (mut estimate, id) = (estimate, person.id);
+        let up = camera.mount().map(Mount::up);
+        // Echoes of `replay` know nothing of the dictionary.
+        if self.method != Method::Semantic {
+            self.tell(time, id, &keypoints, estimate.as_deref(), up);
+        }
         let label = self
             .semantics
             .as_mut()
             .and_then(|semantics| semantics.step(time, id, &keypoints, estimate.as_deref_mut()));
+        if self.method == Method::Semantic {
+            self.tell(time, id, &keypoints, estimate.as_deref(), up);
+        }
+        label
+    }
+
+    /// Tells the adapter, where there is one.
+    fn tell(
+        &mut self,
+        time: MonoNs,
+        id: u32,
+        keypoints: &RaySample,
+        estimate: Option<&Estimate>,
+        up: Option<Vec3>,
+    ) {
         if self.method.learns()
             && let Some(estimate) = estimate
         {
-            let up = camera.mount().map(Mount::up);
-            let sight = Sight::of(time, id, &keypoints, estimate, up);
+            let sight = Sight::of(time, id, keypoints, estimate, up);
             let pushed = self.sights.push(sight);
             debug_assert!(pushed.is_ok(), "no more people than places for them");
         }
-        label
     }
 }
 
@@ -509,6 +528,8 @@ impl Estimator {
         out.width_px = meta.width_px;
         out.height_px = meta.height_px;
         out.people.clear();
+        // Where a network fails, nobody is told of the frame before again.
+        self.poser.sights.clear();
 
         let mut watch = Stopwatch::start(timer);
         let (mut find, mut keypoints) = (None, Duration::ZERO);

@@ -176,9 +176,11 @@ struct Learner<'a> {
 impl Learner<'_> {
     /// Tells what was seen, and puts a head in that has come. Never waits.
     fn tend(&mut self, estimator: &mut Estimator) {
-        for sight in estimator.sights() {
+        let sights = estimator.sights();
+        for (told, sight) in sights.iter().enumerate() {
             let Some(mut slot) = self.tell.free() else {
-                self.link.untold.fetch_add(1, Ordering::Relaxed);
+                let left = (sights.len() - told) as u64;
+                self.link.untold.fetch_add(left, Ordering::Relaxed);
                 break;
             };
             Sight::clone_from(&mut slot, sight);
