@@ -17,7 +17,7 @@ use poised::adapt::control::Control;
 use poised::clock::Clock;
 use poised::counters::Counters;
 use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
-use poised::semantics::hint::Hints;
+use poised::semantics::hint::{HeldHints, Hints};
 use samples::two_people;
 use zenoh::{Session, Wait};
 
@@ -262,6 +262,8 @@ fn only_the_kiosk_may_send_hints_and_control() {
     assert_eq!((control.take(), control.refused()), (None, 0));
     say("kiosk");
     assert!(hints.counts().0 > 0, "{:?}", hints.counts());
-    assert_eq!(hints.take().unwrap().entry, 0);
+    let mut held = HeldHints::new();
+    hints.take(&mut held);
+    assert_eq!(held[0].entry, 0);
     assert_eq!(control.take(), Some(poised::adapt::Command::Freeze));
 }

@@ -10,18 +10,18 @@
 //! | `person` | whole number, may be left out | whom it is about; everybody without it |
 //! | `unix_ns` | whole number, may be left out | when it was sent; one older than [`AGE_MAX`] is stale |
 //!
-//! While it is fresh it takes the place of the dictionary's own label. What is
-//! malformed, stale or about an unknown phrase is counted, and logged now and then.
+//! While it is fresh it takes the place of the dictionary's own label; a newer one about the same
+//! person, or about everybody, takes its place. What is malformed, stale or about an unknown phrase is counted, and logged now and then.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use minicbor::Decoder;
 use minicbor::data::Type;
 
 use crate::clock::{Clock, MonoNs, unix_ns};
-use crate::pipeline::mailbox::{Mailbox, Put};
+use crate::limits::TRACKS_MAX;
 
 /// Longest time a hint holds, seconds: who knows longer says so again.
 pub const FOR_MAX_S: f64 = 60.0;
@@ -29,11 +29,14 @@ pub const FOR_MAX_S: f64 = 60.0;
 /// A hint that was sent longer ago says nothing about now.
 pub const AGE_MAX: Duration = Duration::from_secs(5);
 
+/// People who may have hints of their own at the same time.
+const HELD_MAX: usize = TRACKS_MAX + 1;
+
+/// Hints that hold, of each person and of everybody at most one.
+pub type HeldHints = heapless::Vec<Hint, HELD_MAX>;
+
 /// Of hints that are refused, one in so many is logged.
 const LOG_EVERY: u64 = 100;
-
-/// Tries to leave a hint while the other side is just taking one.
-const TRIES: u32 = 10;
 
 /// A hint that was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,12 +70,23 @@ pub enum HintError {
     },
 }
 
+/// Puts a hint in, in the place of one about the same person; where there is no room, of the one that ends first.
+fn hold(held: &mut HeldHints, hint: Hint) {
+    if let Some(same) = held.iter_mut().find(|other| other.person == hint.person) {
+        *same = hint;
+    } else if let Err(hint) = held.push(hint)
+        && let Some(first) = held.iter_mut().min_by_key(|other| other.until)
+    {
+        *first = hint;
+    }
+}
+
 /// Where hints arrive, and how many were taken and refused.
 #[derive(Debug)]
 pub struct Hints {
     phrases: Vec<String>,
     clock: Arc<Clock>,
-    newest: Mailbox<Hint>,
+    waiting: Mutex<HeldHints>,
     taken: AtomicU64,
     refused: AtomicU64,
 }
@@ -83,7 +97,7 @@ impl Hints {
         Self {
             phrases,
             clock,
-            newest: Mailbox::new(),
+            waiting: Mutex::default(),
             taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
@@ -94,13 +108,9 @@ impl Hints {
         let now = self.clock.now();
         match self.read(bytes, now, unix_ns()) {
             Ok(hint) => {
-                let mut hint = hint;
-                for _ in 0..TRIES {
-                    match self.newest.put(hint) {
-                        Put::Busy(again) => hint = again,
-                        Put::Stored | Put::Replaced(_) => break,
-                    }
-                }
+                // The lock covers moves, which cannot leave half a hint behind.
+                let waiting = self.waiting.lock();
+                hold(&mut waiting.unwrap_or_else(PoisonError::into_inner), hint);
                 self.taken.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
@@ -112,9 +122,18 @@ impl Hints {
         }
     }
 
-    /// The newest hint since the last call. Never waits.
-    pub fn take(&self) -> Option<Hint> {
-        self.newest.take()
+    /// Adds the hints since the last call to those that hold. Never waits.
+    pub fn take(&self, held: &mut HeldHints) {
+        let mut waiting = match self.waiting.try_lock() {
+            Ok(waiting) => waiting,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Somebody is just leaving one: the next frame takes it.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        for hint in waiting.iter() {
+            hold(held, *hint);
+        }
+        waiting.clear();
     }
 
     /// How many were taken and how many refused.
@@ -249,7 +268,61 @@ mod tests {
         hints.receive(b"\xff");
         hints.receive(&message("walk", 1.0, &[]));
         assert_eq!(hints.counts(), (1, 1));
-        assert_eq!(hints.take().unwrap().entry, 0);
-        assert_eq!(hints.take(), None);
+        assert_eq!(taken(&hints)[..].len(), 1);
+        assert!(taken(&hints).is_empty());
+    }
+
+    fn taken(hints: &Hints) -> HeldHints {
+        let mut held = HeldHints::new();
+        hints.take(&mut held);
+        held
+    }
+
+    #[test]
+    fn a_hint_about_one_person_leaves_those_about_others() {
+        let hints = hints();
+        hints.receive(&message("walk", 1.0, &[("person", 7)]));
+        hints.receive(&message("squat", 1.0, &[("person", 8)]));
+        hints.receive(&message("squat", 1.0, &[]));
+        hints.receive(&message("squat", 1.0, &[("person", 7)]));
+        let mut held = taken(&hints);
+        let about = |held: &HeldHints| -> Vec<_> {
+            held.iter().map(|hint| (hint.person, hint.entry)).collect()
+        };
+        assert_eq!(about(&held), [(Some(7), 1), (Some(8), 1), (None, 1)]);
+        hints.receive(&message("walk", 1.0, &[("person", 8)]));
+        hints.take(&mut held);
+        assert_eq!(about(&held)[1], (Some(8), 0));
+        for person in 0..2 * TRACKS_MAX as u64 {
+            hints.receive(&message("walk", 1.0, &[("person", 100 + person)]));
+        }
+        hints.take(&mut held);
+        assert_eq!(held.len(), HELD_MAX);
+    }
+
+    #[test]
+    fn a_number_of_any_kind_says_how_long() {
+        let hints = hints();
+        let mut cbor = Encoder::new(Vec::new());
+        cbor.map(2)
+            .unwrap()
+            .str("label")
+            .unwrap()
+            .str("walk")
+            .unwrap();
+        cbor.str("for_s").unwrap();
+        let begun = cbor.into_writer();
+        // 2.0 as half, single and double float, and as a whole number.
+        let numbers: [&[u8]; 4] = [
+            &[0xf9, 0x40, 0x00],
+            &[0xfa, 0x40, 0, 0, 0],
+            &[0xfb, 0x40, 0, 0, 0, 0, 0, 0, 0],
+            &[0x02],
+        ];
+        for number in numbers {
+            let bytes = [&begun, number].concat();
+            let hint = hints.read(&bytes, MonoNs(5), 10_000_000_000).unwrap();
+            assert_eq!(hint.until, MonoNs(2_000_000_005), "{number:x?}");
+        }
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! Runs on the estimate thread, behind the lifter. The label comes from keypoints
 //! alone, so that nothing that is learned about joints in space can confirm itself.
-//! At most one person a frame is looked at, so the cost of a frame stays bounded
-//! however many there are.
+//! At most one person a frame is looked at, who has waited longest, so the cost of a frame
+//! stays bounded however many there are.
 
 pub mod build;
 pub mod clip;
@@ -36,7 +36,7 @@ use crate::pose::{Action, ActionSource};
 use complete::{Completer, CompletionError, CompletionNet, Memory};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
-use hint::{Hint, Hints};
+use hint::{HeldHints, Hints};
 use label::{Label, Labeller};
 use net::Workspace;
 
@@ -51,6 +51,9 @@ pub const COMPLETION_FILE: &str = "completion.safetensors";
 
 /// How often a person is looked at to name the action: the encoder takes most of a millisecond.
 pub const LABEL_EVERY: Duration = Duration::from_millis(250);
+
+/// Whoever has not been seen for longer does not wait to be looked at: nothing of the window shows them.
+const WAITS_MAX: Duration = Duration::from_secs(2);
 
 /// Samples that must show two keypoints or more before anything is named: half a second.
 const SAMPLES_MIN: usize = 15;
@@ -174,8 +177,18 @@ struct Person {
     id: Option<u32>,
     keypoints: Timeline<RaySample, MOTION_FRAMES>,
     labeller: Labeller,
+    /// When the person was looked at.
     looked: Option<MonoNs>,
+    /// When it was the person's turn to be.
+    turn: Option<MonoNs>,
     memory: Memory,
+}
+
+impl Person {
+    fn is_due(&self, time: MonoNs) -> bool {
+        self.looked
+            .is_none_or(|looked| time.since(looked) >= LABEL_EVERY)
+    }
 }
 
 /// Names what people do.
@@ -191,9 +204,10 @@ pub struct Semantics {
     completer: Completer,
     complete_for_s: f32,
     hints: Option<Arc<Hints>>,
-    hint: Option<Hint>,
-    /// Whether somebody has been looked at in this frame.
-    looked: bool,
+    /// Those that hold, of each person and of everybody at most one.
+    hinted: HeldHints,
+    /// Who may be looked at in this frame.
+    turn: Option<u32>,
 }
 
 impl Semantics {
@@ -212,6 +226,7 @@ impl Semantics {
                     keypoints: Timeline::default(),
                     labeller: Labeller::new(entries),
                     looked: None,
+                    turn: None,
                     memory: completer.memory(),
                 })
                 .collect(),
@@ -223,8 +238,8 @@ impl Semantics {
             completer,
             complete_for_s: config.complete_for_s,
             hints: None,
-            hint: None,
-            looked: false,
+            hinted: HeldHints::new(),
+            turn: None,
         }
     }
 
@@ -240,20 +255,27 @@ impl Semantics {
 
     /// The frame of `time` begins.
     pub fn begin_frame(&mut self, time: MonoNs) {
-        self.looked = false;
-        if let Some(new) = self.hints.as_ref().and_then(|hints| hints.take()) {
-            self.hint = Some(new);
+        if let Some(hints) = &self.hints {
+            hints.take(&mut self.hinted);
         }
-        if self.hint.is_some_and(|hint| hint.until <= time) {
-            self.hint = None;
-        }
+        self.hinted.retain(|hint| hint.until > time);
+        // Somebody who left while waiting takes one turn with them.
+        let waiting = self.people.iter_mut().filter(|person| {
+            let newest = person.keypoints.newest();
+            newest.is_some_and(|newest| time.since(newest) < WAITS_MAX) && person.is_due(time)
+        });
+        let next = waiting.min_by_key(|person| person.turn);
+        self.turn = next.and_then(|person| {
+            person.turn = Some(time);
+            person.id
+        });
     }
 
-    /// The hint about a person as a label.
+    /// The hint about a person as a label; one about them alone before one about everybody.
     fn hinted(&self, id: u32) -> Option<Label> {
-        let hint = self.hint?;
-        let about = hint.person.is_none_or(|person| person == id);
-        about.then_some(Label {
+        let about = |whom| self.hinted.iter().find(|hint| hint.person == whom);
+        let hint = about(Some(id)).or_else(|| about(None))?;
+        Some(Label {
             entry: hint.entry,
             probability: 1.0,
             source: ActionSource::Hint,
@@ -280,14 +302,14 @@ impl Semantics {
             person.id = Some(id);
             person.keypoints.clear();
             person.labeller.clear();
-            person.looked = None;
+            (person.looked, person.turn) = (None, None);
             person.memory.clear();
         }
         match person.keypoints.push(time, keypoints) {
             Pushed::Taken => {}
             Pushed::ClockWasSet => {
                 person.labeller.clear();
-                person.looked = None;
+                (person.looked, person.turn) = (None, None);
                 person.memory.clear();
             }
             Pushed::TimeStoodBack => {
@@ -305,15 +327,11 @@ impl Semantics {
                 self.complete_for_s,
             );
         }
-        let due = person
-            .looked
-            .is_none_or(|looked| time.since(looked) >= LABEL_EVERY);
-        if due && !self.looked {
+        if self.turn == Some(id) {
             person.keypoints.resample_into(&mut self.samples[..]);
             if fill_beginning(&mut self.samples) >= SAMPLES_MIN
                 && let Some(embedding) = self.encoders.rays.embed(&self.samples, &mut self.space)
             {
-                self.looked = true;
                 person.looked = Some(time);
                 self.encoders.labels.probabilities(
                     &self.dictionary,
@@ -362,6 +380,40 @@ mod tests {
     use super::*;
     use crate::lift::window::RayKeypoint;
     use crate::skeleton::KEYPOINTS;
+
+    #[test]
+    fn of_more_people_than_a_slow_camera_has_frames_for_everybody_gets_a_turn() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/dictionary");
+        let (encoders, dictionary) = open(&folder, None).unwrap();
+        let completer = open_completer(&folder, &encoders, &dictionary).unwrap();
+        let config = SemanticsConfig::default();
+        let mut semantics = Semantics::new(&config, encoders, dictionary, completer);
+        let number = |k: usize| f32::from(u8::try_from(k).unwrap());
+        let seen: RaySample = std::array::from_fn(|k| RayKeypoint {
+            ray: glam::Vec2::new(0.1 * [-1.0, 0.0, 1.0][k % 3], 0.01 * number(k)),
+            confidence: 1.0,
+        });
+        let mut looked = [0; 6];
+        let mut last = [None; 6];
+        for frame in 0..100 {
+            let time = MonoNs(1_000_000_000 + 100_000_000 * frame);
+            semantics.begin_frame(time);
+            let before: [Option<MonoNs>; 6] = last;
+            for id in 0..6 {
+                semantics.step(time, id, &seen, None);
+                let person = semantics.people.iter().find(|p| p.id == Some(id)).unwrap();
+                last[id as usize] = person.looked;
+                looked[id as usize] += usize::from(person.looked != before[id as usize]);
+            }
+            let now = (0..6).filter(|id| last[*id] != before[*id]).count();
+            assert!(now <= 1, "{now} people looked at in one frame");
+        }
+        // Nine seconds with ten looks each, less the first second.
+        assert!(
+            looked.iter().all(|count| (13..=18).contains(count)),
+            "{looked:?}"
+        );
+    }
 
     #[test]
     fn before_somebody_came_they_stand_still() {
