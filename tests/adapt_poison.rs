@@ -12,7 +12,7 @@ mod data;
 
 use std::time::Duration;
 
-use poised::adapt::{Adapter, Command, Method, Mode};
+use poised::adapt::{Adapter, Command, Mode};
 use poised::clock::MonoNs;
 use poised::eval::metrics::pa_mpjpe_mm;
 use poised::eval::motion::{self, Motion};
@@ -64,8 +64,6 @@ fn poisoned(moments: &[Moment], mut spoil: impl FnMut(&mut Moment)) -> Vec<Momen
 fn error_mm(stream: &Stream, moments: &[Moment], scored_from: MonoNs) -> (f64, u32) {
     let mut config = EstimateConfig::default();
     config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
-    config.adapt.method = Method::Replay;
-    config.semantics.enabled = false;
     let mut poser = Poser::open(&config).unwrap();
     let mut adapter = poser.adapter(1).unwrap().unwrap();
     let (mut sum, mut count) = (0.0, 0);

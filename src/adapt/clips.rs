@@ -310,7 +310,7 @@ fn smoothed(samples: &[Shown], at: usize) -> [Vec3; JOINTS] {
 )]
 mod tests {
     use super::*;
-    use crate::adapt::tests::sight;
+    use crate::adapt::sight::tests::sight;
     use std::time::Duration;
 
     fn pose(at_s: f32) -> [Vec3; JOINTS] {

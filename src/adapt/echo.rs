@@ -174,7 +174,7 @@ fn normals(rng: &mut fastrand::Rng) -> Vec2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapt::tests::sight;
+    use crate::adapt::sight::tests::sight;
     use crate::clock::MonoNs;
     use crate::lift::head::HIDDEN;
 

@@ -180,7 +180,7 @@ fn follow(quantile: &mut f32, difference: Vec2) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapt::tests::sight;
+    use crate::adapt::sight::tests::sight;
 
     /// Somebody who stands before a camera that looks down by `down`, seen with noise.
     fn watch(surroundings: &mut Surroundings, noise: f32, frames: u64, down: f32) {

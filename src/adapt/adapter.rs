@@ -1,0 +1,629 @@
+//! The adapter: told of poses, it learns when asked to work, and says which head is to be used.
+//!
+//! ```text
+//!  trainer's running mean ─ candidate ─▶ guard ─ kept ───▶ in use ─▶ estimate thread
+//!                                          │                 │ replaced: earlier (what roll_back brings back)
+//!                                          └─ rest, refused ─┴▶ factory
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use glam::Vec3;
+
+use super::clips::Clips;
+use super::config::Method;
+use super::echo::Echoes;
+use super::guard::{self, Verdict};
+use super::sight::{Frame, Sight, is_plausible};
+use super::site::Surroundings;
+use super::state::State;
+use super::train::{self, Sample, Trainer};
+use super::{Command, Mode, Report, touched};
+use crate::clock::MonoNs;
+use crate::lift::Backbone;
+use crate::lift::head::Head;
+use crate::lift::input::LIFT_INPUT;
+use crate::lift::model::NetworkBackbone;
+use crate::lift::refine;
+use crate::lift::window::BRIDGE;
+use crate::limits::LIFT_FEATURES;
+use crate::pose::HeadTag;
+use crate::skeleton::{JOINTS, PARENTS};
+
+/// Samples kept to learn from: 3.5 MB.
+const SAMPLES: usize = 1536;
+
+/// Samples before learning begins.
+const SAMPLES_MIN: usize = 192;
+
+/// Echoes kept for the guard.
+const HELD: usize = 128;
+
+/// One echo of so many is made of a held-back clip, for the guard.
+const HELD_EVERY: u64 = 8;
+
+/// Real frames kept for the guard and for the ways that learn from them.
+const FRAMES: usize = 512;
+
+/// Time between real frames that are kept.
+const FRAME_EVERY: Duration = Duration::from_millis(100);
+
+/// Echoes made for one step.
+const ECHOES_A_STEP: u32 = 1;
+
+/// Samples in a step.
+const BATCH: usize = 32;
+
+/// Most steps for a second in which somebody is seen. With the echoes they take 3.5 % of a core of
+/// the machine in docs/performance.md.
+const STEPS_PER_S: f32 = 48.0;
+
+/// Most steps for a frame in which somebody is seen: a slow camera shows less that is new, and learning
+/// must not cost more than looking.
+const STEPS_PER_FRAME: f32 = 1.6;
+
+/// Most seconds of work that may be owed: what is older is let go.
+const OWED_MAX_S: f32 = 1.0;
+
+/// Steps between two decisions of the guard.
+const DECIDE_EVERY: u64 = 240;
+
+/// Refusals in a row after which half of what was learned is given up.
+const REFUSALS_MAX: u32 = 3;
+
+/// The mean of what a pose may be has shorter bones than any of them. What the factory's head gives is
+/// such a mean; this much larger are the people it looks at.
+const UNSHRUNK: f32 = 1.02;
+
+/// Final layers that adapt.
+#[derive(Debug)]
+pub struct Adapter {
+    method: Method,
+    backbone: NetworkBackbone,
+    factory: Arc<Head>,
+    trainer: Trainer,
+    clips: Clips,
+    echoes: Echoes,
+    surroundings: Surroundings,
+    samples: Vec<Sample>,
+    held: Vec<Sample>,
+    frames: Vec<Frame>,
+    held_frames: Vec<Frame>,
+    /// When a frame was kept last, and how many were.
+    kept_at: Option<MonoNs>,
+    kept: u64,
+    seen_at: Option<MonoNs>,
+    owed: f32,
+    echoes_owed: u32,
+    judged: u64,
+    refusals: u32,
+    in_use: Arc<Head>,
+    /// What was in use before, unless the guard has taken it back.
+    earlier: Option<Arc<Head>>,
+    /// Heads handed out, those before a restart as well.
+    handed_out: u32,
+    frozen: bool,
+    report: Report,
+    rng: fastrand::Rng,
+}
+
+impl Adapter {
+    /// One that has seen nobody. `backbone` is its own use of the network that the lifter runs.
+    ///
+    /// All memory it will ever need is asked for and touched here, so that the process does not grow for
+    /// minutes.
+    pub fn new(
+        method: Method,
+        mut backbone: NetworkBackbone,
+        factory: Arc<Head>,
+        seed: u64,
+    ) -> Self {
+        // What comes of it is of no interest: the engine has its room then.
+        let _ = backbone.run_into(&[0.0; LIFT_INPUT], &mut [0.0; LIFT_FEATURES]);
+        Self {
+            method,
+            backbone,
+            trainer: Trainer::new(&factory),
+            in_use: Arc::clone(&factory),
+            factory,
+            clips: Clips::new(),
+            echoes: Echoes::default(),
+            surroundings: Surroundings::new(),
+            samples: touched(SAMPLES, &Sample::nothing()),
+            held: touched(HELD, &Sample::nothing()),
+            frames: touched(FRAMES, &Frame::nothing()),
+            held_frames: touched(FRAMES, &Frame::nothing()),
+            kept_at: None,
+            kept: 0,
+            seen_at: None,
+            owed: 0.0,
+            echoes_owed: 0,
+            judged: 0,
+            refusals: 0,
+            earlier: None,
+            handed_out: 0,
+            frozen: false,
+            report: Report::default(),
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// SHA-256 of the networks that what is learned belongs to.
+    pub fn networks(&self) -> &str {
+        self.backbone.id()
+    }
+
+    /// How it stands.
+    pub fn report(&self) -> Report {
+        Report {
+            clips: [self.clips.to_learn().len(), self.clips.held_back().len()],
+            steps: self.trainer.steps(),
+            generation: self.in_use.tag.generation,
+            noise: self.surroundings.noise(),
+            mode: if self.frozen {
+                Mode::Frozen
+            } else {
+                self.report.mode
+            },
+            ..self.report
+        }
+    }
+
+    /// Takes a person of a frame. Cheap; [`Self::work`] does the rest.
+    pub fn take(&mut self, sight: &Sight) {
+        if self.frozen || !self.method.learns() {
+            return;
+        }
+        let passed = self
+            .seen_at
+            .map_or(Duration::ZERO, |last| sight.time.since(last));
+        self.seen_at = Some(sight.time);
+        if passed <= BRIDGE {
+            self.owe(steps_for(passed));
+        }
+        if !is_plausible(sight) {
+            self.report.passed_over += 1;
+            return;
+        }
+        self.surroundings.take(sight);
+        self.keep_frame(sight);
+        if !self.method.echoes() {
+            return;
+        }
+        let Some(hidden) = self.factory.hidden_of(&sight.features, &sight.image_part) else {
+            return;
+        };
+        let joints_m = self.factory.joints_of(&hidden);
+        let bones = (1..JOINTS).map(|joint| (joints_m[joint] - joints_m[PARENTS[joint]]).length());
+        let size_m = UNSHRUNK * bones.sum::<f32>();
+        let Self { clips, rng, .. } = self;
+        clips.take(sight, size_m, rng);
+    }
+
+    fn owe(&mut self, steps: f32) {
+        self.owed += steps;
+        let most = STEPS_PER_S * OWED_MAX_S;
+        if self.owed > most {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a few steps"
+            )]
+            let over = (self.owed - most).ceil() as u64;
+            self.report.let_go += over;
+            self.owed = most;
+        }
+    }
+
+    /// Every tenth of a second a real frame is kept, of everybody in it; every fourth of them only the guard sees.
+    fn keep_frame(&mut self, sight: &Sight) {
+        if self.kept_at != Some(sight.time) {
+            // A clock that was set back must not keep frames out until it has caught up.
+            let soon = |last: MonoNs| sight.time >= last && sight.time.since(last) < FRAME_EVERY;
+            if self.kept_at.is_some_and(soon) {
+                return;
+            }
+            self.kept_at = Some(sight.time);
+            self.kept += 1;
+        }
+        let root = sight.joints_camera_m[0];
+        let frame = Frame {
+            features: sight.features,
+            image_part: sight.image_part,
+            view: sight.view,
+            joints_m: sight
+                .joints_camera_m
+                .map(|joint| sight.view.rotation * (joint - root)),
+        };
+        let held = self.kept % 4 == 1;
+        let store = if held {
+            &mut self.held_frames
+        } else {
+            &mut self.frames
+        };
+        put(store, frame, &mut self.rng);
+    }
+
+    /// Does the next piece of what is owed, an echo or a step, at most a millisecond or two. False where
+    /// nothing is left to do.
+    pub fn work(&mut self) -> bool {
+        if self.frozen || self.owed < 1.0 {
+            return false;
+        }
+        if self.method.echoes() {
+            if self.clips.to_learn().is_empty() || self.clips.held_back().is_empty() {
+                self.owed = 0.0;
+                return false;
+            }
+            if self.samples.len() < SAMPLES_MIN || self.echoes_owed > 0 {
+                self.make_echo();
+                if self.samples.len() < SAMPLES_MIN {
+                    // Filling up costs what the echoes of steps would.
+                    self.owed -= 1.0 / 3.0;
+                }
+                self.echoes_owed = self.echoes_owed.saturating_sub(1);
+                return true;
+            }
+        } else if self.frames.len() < BATCH {
+            self.owed = 0.0;
+            return false;
+        }
+        self.step();
+        if self.report.mode == Mode::Waiting {
+            self.report.mode = Mode::Learning;
+        }
+        self.owed -= 1.0;
+        self.echoes_owed = ECHOES_A_STEP;
+        true
+    }
+
+    fn make_echo(&mut self) {
+        self.report.echoes += 1;
+        let held = self.report.echoes.is_multiple_of(HELD_EVERY)
+            || self.held.len() < guard::ECHOES_MIN && self.report.echoes.is_multiple_of(3);
+        let clips = if held {
+            self.clips.held_back()
+        } else {
+            self.clips.to_learn()
+        };
+        let clip = &clips[self.rng.usize(..clips.len())];
+        let site = self.surroundings.site();
+        let Some(sample) = self
+            .echoes
+            .make(clip, &site, &mut self.backbone, &mut self.rng)
+        else {
+            return;
+        };
+        let store = if held {
+            &mut self.held
+        } else {
+            &mut self.samples
+        };
+        put(store, sample, &mut self.rng);
+    }
+
+    fn step(&mut self) {
+        let mut taken = 0;
+        for _ in 0..BATCH {
+            let counts = match self.method {
+                Method::Replay | Method::Semantic => {
+                    let sample = &self.samples[self.rng.usize(..self.samples.len())];
+                    self.trainer.take_sample(sample);
+                    true
+                }
+                Method::Cycle | Method::Reprojection => {
+                    let frame = &self.frames[self.rng.usize(..self.frames.len())];
+                    let follow = self.method == Method::Cycle;
+                    self.trainer
+                        .take(&frame.features, &frame.image_part, |joints| {
+                            let mut gradient = refine::reprojection_gradient(joints, &frame.view)?;
+                            if follow {
+                                let (_, towards) = train::distance(joints, &frame.joints_m);
+                                for (sum, towards) in gradient.iter_mut().zip(towards) {
+                                    *sum += towards;
+                                }
+                            }
+                            Some(gradient)
+                        })
+                }
+                Method::Off | Method::Latent => false,
+            };
+            taken += usize::from(counts);
+        }
+        self.trainer.step(taken);
+    }
+
+    /// The head to use from now on, where the guard has just decided for another.
+    pub fn decide(&mut self) -> Option<Arc<Head>> {
+        if self.frozen || self.trainer.steps() < self.judged + DECIDE_EVERY {
+            return None;
+        }
+        self.judged = self.trainer.steps();
+        let tag = self.next_tag(true);
+        let candidate = self.trainer.candidate(&self.factory, tag);
+        if !self.method.echoes() {
+            return Some(self.hand_out(candidate.into(), Mode::Adapted));
+        }
+        let frames = || {
+            let held = self.held_frames.iter();
+            held.map(|frame| (&frame.features, &frame.image_part))
+        };
+        let finding = guard::judge(&self.factory, &candidate, &self.held, frames())?;
+        self.report.finding = Some(finding);
+        self.report.decisions[finding.verdict as usize] += 1;
+        match finding.verdict {
+            Verdict::Keep => {
+                self.refusals = 0;
+                Some(self.hand_out(candidate.into(), Mode::Adapted))
+            }
+            Verdict::Rest => {
+                self.refusals = 0;
+                self.use_factory(Mode::Resting)
+            }
+            Verdict::Refuse => {
+                self.refusals += 1;
+                if self.refusals >= REFUSALS_MAX {
+                    self.refusals = 0;
+                    self.report.softened += 1;
+                    self.trainer.return_by(0.5);
+                }
+                // What is in use is asked for the same evidence.
+                let holds = self.in_use.tag.adapted
+                    && guard::judge(&self.factory, &self.in_use, &self.held, frames())
+                        .is_some_and(|finding| finding.verdict == Verdict::Keep);
+                if holds {
+                    return None;
+                }
+                let head = self.use_factory(Mode::Learning);
+                // Nobody is to roll back to what was refused.
+                if head.is_some() {
+                    self.earlier = None;
+                }
+                head
+            }
+        }
+    }
+
+    /// Puts the factory's head in, where it is not.
+    fn use_factory(&mut self, mode: Mode) -> Option<Arc<Head>> {
+        self.report.mode = mode;
+        if !self.in_use.tag.adapted {
+            return None;
+        }
+        self.report.rolled_back += 1;
+        let mut head = Head::clone(&self.factory);
+        head.tag = self.next_tag(false);
+        Some(self.hand_out(head.into(), mode))
+    }
+
+    /// Of the head that is handed out next.
+    const fn next_tag(&self, adapted: bool) -> HeadTag {
+        HeadTag {
+            generation: self.handed_out.saturating_add(1),
+            adapted,
+        }
+    }
+
+    fn hand_out(&mut self, head: Arc<Head>, mode: Mode) -> Arc<Head> {
+        self.report.mode = mode;
+        self.handed_out = head.tag.generation;
+        self.earlier = Some(std::mem::replace(&mut self.in_use, Arc::clone(&head)));
+        head
+    }
+
+    /// Does what a peer asked for; gives the head to use where that changes.
+    pub fn obey(&mut self, command: Command) -> Option<Arc<Head>> {
+        match command {
+            Command::Freeze => {
+                self.frozen = true;
+                None
+            }
+            Command::Thaw => {
+                self.frozen = false;
+                None
+            }
+            Command::Reset => {
+                self.trainer.return_by(1.0);
+                self.clips.clear();
+                for store in [&mut self.samples, &mut self.held] {
+                    store.clear();
+                }
+                self.frames.clear();
+                self.held_frames.clear();
+                self.surroundings = Surroundings::new();
+                self.judged = 0;
+                self.refusals = 0;
+                self.report.finding = None;
+                let head = self.use_factory(Mode::Waiting);
+                // What is forgotten cannot be rolled back to.
+                self.earlier = None;
+                head
+            }
+            Command::RollBack => {
+                // Otherwise the guard would hand the same out again some seconds later.
+                self.frozen = true;
+                let mut head = Head::clone(self.earlier.as_ref()?);
+                head.tag = self.next_tag(head.tag.adapted);
+                self.report.rolled_back += 1;
+                let mode = if head.tag.adapted {
+                    Mode::Adapted
+                } else {
+                    Mode::Learning
+                };
+                Some(self.hand_out(head.into(), mode))
+            }
+            // The thread writes; there is nothing to change here.
+            Command::Snapshot => None,
+        }
+    }
+
+    /// What is worth keeping over a restart; `None` before anything was learned.
+    pub fn state(&self) -> Option<State> {
+        (self.trainer.steps() > 0).then(|| State {
+            steps: self.trainer.steps(),
+            generation: self.handed_out,
+            mean: self.trainer.mean().into(),
+            up: self.surroundings.up().unwrap_or(Vec3::ZERO),
+            noise: self.surroundings.noise(),
+        })
+    }
+
+    /// Goes on from what was kept. Nothing of it is used before the guard has seen this site's
+    /// evidence for it.
+    pub fn resume(&mut self, state: &State) {
+        self.trainer.resume(&state.mean, state.steps);
+        self.handed_out = state.generation;
+        self.judged = state.steps;
+        self.surroundings.resume(state.up, state.noise);
+    }
+}
+
+/// Puts a value into a store, in the place of a random one where it is full.
+fn put<T>(store: &mut Vec<T>, value: T, rng: &mut fastrand::Rng) {
+    if store.len() < store.capacity() {
+        store.push(value);
+    } else {
+        let at = rng.usize(..store.len());
+        store[at] = value;
+    }
+}
+
+/// Steps for a frame that comes so long after the one before.
+fn steps_for(passed: Duration) -> f32 {
+    (STEPS_PER_S * passed.as_secs_f32()).min(STEPS_PER_FRAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lift::head::HIDDEN;
+    use crate::pipeline::estimate::{EstimateConfig, Poser};
+
+    #[test]
+    fn a_second_of_a_slow_camera_is_worth_fewer_steps_and_one_of_a_fast_camera_no_more() {
+        let a_second_at =
+            |rate: u16| f32::from(rate) * steps_for(Duration::from_secs(1) / u32::from(rate));
+        for (rate, steps) in [(5, 8.0), (10, 16.0), (30, 48.0), (60, 48.0)] {
+            let owed = a_second_at(rate);
+            assert!(
+                (owed - steps).abs() < 0.1,
+                "{owed} at {rate} frames a second"
+            );
+        }
+    }
+
+    /// An adapter whose evidence is such that the factory's head is off by `error_m`, along x, and what was learned goes
+    /// `learned_m` that way.
+    fn adapter(error_m: f32, learned_m: f32) -> Adapter {
+        let mut config = EstimateConfig::default();
+        config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
+        config.semantics.enabled = false;
+        let mut adapter = Poser::open(&config).unwrap().adapter(1).unwrap().unwrap();
+        let mut rng = fastrand::Rng::with_seed(2);
+        let mut features = || std::array::from_fn(|_| 0.2 * (rng.f32() - 0.5));
+        for _ in 0..guard::ECHOES_MIN {
+            let (features, image_part) = (features(), [0.0; HIDDEN]);
+            let hidden = adapter.factory.hidden_of(&features, &image_part).unwrap();
+            let mut joints_m = adapter.factory.joints_of(&hidden);
+            for joint in &mut joints_m[1..] {
+                joint.x += error_m;
+            }
+            adapter.held.push(Sample {
+                features,
+                image_part,
+                joints_m,
+            });
+        }
+        for _ in 0..guard::FRAMES_MIN {
+            adapter.held_frames.push(Frame {
+                features: features(),
+                image_part: [0.0; HIDDEN],
+                ..Frame::nothing()
+            });
+        }
+        learn(&mut adapter, learned_m);
+        adapter
+    }
+
+    /// As if what goes `learned_m` along x had been learned, and a decision were due.
+    fn learn(adapter: &mut Adapter, learned_m: f32) {
+        let mut learned = Trainer::new(&adapter.factory).mean().to_vec();
+        let biases = learned.len() - 3 * JOINTS;
+        for bias in learned[biases + 3..].iter_mut().step_by(3) {
+            // Half of it is handed out.
+            *bias += 2.0 * learned_m;
+        }
+        let steps = adapter.trainer.steps();
+        adapter.trainer.resume(&learned, steps + DECIDE_EVERY);
+    }
+
+    #[test]
+    fn what_helps_on_held_back_echoes_is_used_and_what_is_refused_is_taken_back_for_good() {
+        let mut adapter = adapter(0.06, 0.012);
+        let head = adapter.decide().unwrap();
+        assert_eq!((head.tag.generation, head.tag.adapted), (1, true));
+        assert_eq!(adapter.report().mode, Mode::Adapted);
+        assert!(
+            adapter.decide().is_none(),
+            "not before there were more steps"
+        );
+        // The evidence turns: that way is now the wrong one.
+        for echo in &mut adapter.held {
+            for joint in &mut echo.joints_m[1..] {
+                joint.x -= 0.12;
+            }
+        }
+        learn(&mut adapter, 0.012);
+        let head = adapter.decide().unwrap();
+        assert_eq!((head.tag.generation, head.tag.adapted), (2, false));
+        let report = adapter.report();
+        assert_eq!((report.mode, report.rolled_back), (Mode::Learning, 1));
+        assert_eq!(report.decisions, [1, 0, 1]);
+        assert!(
+            adapter.obey(Command::RollBack).is_none(),
+            "what was refused stays away"
+        );
+        for _ in 1..REFUSALS_MAX {
+            adapter.frozen = false;
+            learn(&mut adapter, 0.012);
+            assert!(
+                adapter.decide().is_none(),
+                "the factory's head is in use already"
+            );
+        }
+        assert_eq!(adapter.report().softened, 1);
+    }
+
+    #[test]
+    fn where_the_factory_is_good_enough_it_rests_and_what_goes_too_far_is_refused() {
+        let mut resting = adapter(0.02, 0.012);
+        assert!(resting.decide().is_none());
+        assert_eq!(resting.report().mode, Mode::Resting);
+        let mut far = adapter(0.06, 0.03);
+        assert!(far.decide().is_none(), "{:?}", far.report().finding);
+        assert_eq!(far.report().decisions, [0, 0, 1]);
+    }
+
+    #[test]
+    fn after_a_roll_back_the_head_before_stays_until_somebody_says_otherwise() {
+        let mut adapter = adapter(0.06, 0.010);
+        let first = adapter.decide().unwrap();
+        learn(&mut adapter, 0.014);
+        let second = adapter.decide().unwrap();
+        assert!(first.joints.bias != second.joints.bias);
+        let back = adapter.obey(Command::RollBack).unwrap();
+        assert!(back.joints.bias == first.joints.bias);
+        assert_eq!(back.tag.generation, 3);
+        learn(&mut adapter, 0.014);
+        assert!(adapter.decide().is_none());
+        assert_eq!(adapter.report().mode, Mode::Frozen);
+        let kept = adapter.state().unwrap();
+        let mut next = self::adapter(0.06, 0.0);
+        next.resume(&kept);
+        assert_eq!(next.report().generation, 0, "nothing of it is in use");
+        next.obey(Command::Thaw);
+        learn(&mut next, 0.012);
+        assert_eq!(next.decide().unwrap().tag.generation, 4);
+    }
+}
