@@ -1,11 +1,16 @@
 //! Completion against stored values of its training code, and what it promises.
 
+use std::path::Path;
+
 use glam::{Vec2, Vec3};
 
+use super::entries::{HINT_NATS, evidence, favour, gate};
 use super::*;
 use crate::lift::window::RayKeypoint;
+use crate::semantics::dictionary::triangle;
 use crate::semantics::encoder::Encoders;
 use crate::semantics::{COMPLETION_FILE, ENCODER_FILE};
+use crate::tensors;
 
 const CASES: usize = 6;
 const RANK: usize = 96;
