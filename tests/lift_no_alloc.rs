@@ -184,7 +184,7 @@ fn a_thousand_frames_of_eight_people_stay_off_the_heap() {
             let again = people[0].clone();
             people.push(again).expect("room for eight");
             tracker.update(time, &people, &mut known);
-            semantics.begin_frame(time);
+            semantics.begin_frame(time, &known.iter().map(|person| person.id));
             for person in &known {
                 let mut estimate = lifter.lift(time, &camera, person).ok();
                 let rays = rays_of(&camera, &person.detection.keypoints);

@@ -375,12 +375,7 @@ impl Adapter {
                 if holds {
                     return None;
                 }
-                let head = self.use_factory(Mode::Learning);
-                // Nobody is to roll back to what was refused.
-                if head.is_some() {
-                    self.earlier = None;
-                }
-                head
+                self.use_factory(Mode::Learning)
             }
         }
     }
@@ -394,7 +389,10 @@ impl Adapter {
         self.report.rolled_back += 1;
         let mut head = Head::clone(&self.factory);
         head.tag = self.next_tag(false);
-        Some(self.hand_out(head.into(), mode))
+        let head = self.hand_out(head.into(), mode);
+        // Nobody is to roll back to what was taken back.
+        self.earlier = None;
+        Some(head)
     }
 
     /// Of the head that is handed out next.
@@ -435,15 +433,14 @@ impl Adapter {
                 self.judged = 0;
                 self.refusals = 0;
                 self.report.finding = None;
-                let head = self.use_factory(Mode::Waiting);
                 // What is forgotten cannot be rolled back to.
                 self.earlier = None;
-                head
+                self.use_factory(Mode::Waiting)
             }
             Command::RollBack => {
+                let mut head = Head::clone(self.earlier.as_ref()?);
                 // Otherwise the guard would hand the same out again some seconds later.
                 self.frozen = true;
-                let mut head = Head::clone(self.earlier.as_ref()?);
                 head.tag = self.next_tag(head.tag.adapted);
                 self.report.rolled_back += 1;
                 let mode = if head.tag.adapted {
@@ -585,7 +582,11 @@ mod tests {
             "what was refused stays away"
         );
         for _ in 1..REFUSALS_MAX {
-            adapter.frozen = false;
+            assert_eq!(
+                adapter.report().mode,
+                Mode::Learning,
+                "and nothing is frozen"
+            );
             learn(&mut adapter, 0.012);
             assert!(
                 adapter.decide().is_none(),
@@ -600,6 +601,14 @@ mod tests {
         let mut resting = adapter(0.02, 0.012);
         assert!(resting.decide().is_none());
         assert_eq!(resting.report().mode, Mode::Resting);
+        // The same where what was learned is in use already: it cannot be rolled back to either.
+        let mut adapted = adapter(0.06, 0.012);
+        assert!(adapted.decide().unwrap().tag.adapted);
+        adapted.held.clone_from(&resting.held);
+        learn(&mut adapted, 0.012);
+        assert!(!adapted.decide().unwrap().tag.adapted);
+        assert!(adapted.obey(Command::RollBack).is_none());
+        assert_eq!(adapted.report().mode, Mode::Resting);
         let mut far = adapter(0.06, 0.03);
         assert!(far.decide().is_none(), "{:?}", far.report().finding);
         assert_eq!(far.report().decisions, [0, 0, 1]);

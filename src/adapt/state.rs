@@ -295,8 +295,9 @@ mod tests {
         *damaged.last_mut().unwrap() ^= 1;
         assert!(wrong_with(&damaged).contains("checksum"));
         assert!(wrong_with(&state(1).to_bytes("other")).contains("other networks"));
-        let (text, at) = (String::from_utf8_lossy(&good), "\\\"steps\\\":1");
-        let edited = text.find(at).unwrap() + at.len() - 1;
+        let steps = b"\\\"steps\\\":1";
+        let found = good.windows(steps.len()).position(|bytes| bytes == steps);
+        let edited = found.unwrap() + steps.len() - 1;
         let mut longer = good.clone();
         longer[edited] = b'2';
         assert!(

@@ -427,6 +427,30 @@ mod tests {
     }
 
     #[test]
+    fn steps_after_a_restart_are_as_long_as_the_first_ones() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let factory = head();
+        let sample = sample(&mut rng);
+        let longest = |mut trainer: Trainer| {
+            let mut longest = 0.0_f32;
+            for _ in 0..10 {
+                let before = trainer.weights.clone();
+                trainer.take_sample(&sample);
+                trainer.step(1);
+                for (now, before) in trainer.weights.iter().zip(&before) {
+                    longest = longest.max((now - before).abs());
+                }
+            }
+            longest
+        };
+        let mut again = Trainer::new(&factory);
+        again.resume(&row_of(&factory), 5000);
+        let (first, later) = (longest(Trainer::new(&factory)), longest(again));
+        assert!((later / first - 1.0).abs() < 1e-3, "{first} {later}");
+        assert!(first < 1.1 * RATE, "{first}");
+    }
+
+    #[test]
     fn what_was_kept_is_gone_on_from() {
         let mut rng = fastrand::Rng::with_seed(3);
         let factory = head();

@@ -187,7 +187,7 @@ pub enum NoPose<E> {
 /// relative to the pelvis, directions of the camera frame, metres.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stages {
-    /// Before refinement: the mean of both looks.
+    /// Before refinement: the look with what the mirror adds, half of it or, with a picture, three tenths.
     pub unrefined_m: [Vec3; JOINTS],
     /// Before smoothing.
     pub unsmoothed_m: [Vec3; JOINTS],

@@ -332,7 +332,8 @@ impl Poser {
 
     fn begin_frame(&mut self, time: MonoNs) {
         if let Some(semantics) = &mut self.semantics {
-            semantics.begin_frame(time);
+            let present = self.tracked.iter().map(|person| person.id);
+            semantics.begin_frame(time, &present);
         }
         self.sights.clear();
     }
@@ -342,8 +343,8 @@ impl Poser {
         self.lifter.lift(time, camera, &self.tracked[place]).ok()
     }
 
-    /// Says what the person at `place` does, and fills in joints that nobody sees. The last of the stages of
-    /// a person, so the adapter is told of it here.
+    /// Says what the person at `place` does, and fills in joints that nobody sees. The adapter is told of the person
+    /// here: for `semantic` of the pose that comes out, else of the one that goes in.
     pub fn name(
         &mut self,
         time: MonoNs,
@@ -355,7 +356,6 @@ impl Poser {
         let keypoints = rays_of(camera, &person.detection.keypoints);
         let (mut estimate, id) = (estimate, person.id);
         let up = camera.mount().map(Mount::up);
-        // Echoes of `replay` know nothing of the dictionary.
         if self.method != Method::Semantic {
             self.tell(time, id, &keypoints, estimate.as_deref(), up);
         }

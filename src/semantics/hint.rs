@@ -29,7 +29,7 @@ pub const FOR_MAX_S: f64 = 60.0;
 /// A hint that was sent longer ago says nothing about now.
 pub const AGE_MAX: Duration = Duration::from_secs(5);
 
-/// People who may have hints of their own at the same time.
+/// Hints that hold at the same time: of each person, and of everybody.
 const HELD_MAX: usize = TRACKS_MAX + 1;
 
 /// Hints that hold, of each person and of everybody at most one.

@@ -52,9 +52,6 @@ pub const COMPLETION_FILE: &str = "completion.safetensors";
 /// How often a person is looked at to name the action: the encoder takes most of a millisecond.
 pub const LABEL_EVERY: Duration = Duration::from_millis(250);
 
-/// Whoever has not been seen for longer does not wait to be looked at: nothing of the window shows them.
-const WAITS_MAX: Duration = Duration::from_secs(2);
-
 /// Samples that must show two keypoints or more before anything is named: half a second.
 const SAMPLES_MIN: usize = 15;
 
@@ -254,15 +251,16 @@ impl Semantics {
     }
 
     /// The frame of `time` begins.
-    pub fn begin_frame(&mut self, time: MonoNs) {
+    ///
+    /// `present` are the people who will be stepped in it.
+    pub fn begin_frame(&mut self, time: MonoNs, present: &(impl Iterator<Item = u32> + Clone)) {
         if let Some(hints) = &self.hints {
             hints.take(&mut self.hinted);
         }
         self.hinted.retain(|hint| hint.until > time);
-        // Somebody who left while waiting takes one turn with them.
         let waiting = self.people.iter_mut().filter(|person| {
-            let newest = person.keypoints.newest();
-            newest.is_some_and(|newest| time.since(newest) < WAITS_MAX) && person.is_due(time)
+            let here = present.clone().any(|id| person.id == Some(id));
+            here && person.is_due(time)
         });
         let next = waiting.min_by_key(|person| person.turn);
         self.turn = next.and_then(|person| {
@@ -381,8 +379,9 @@ mod tests {
     use crate::lift::window::RayKeypoint;
     use crate::skeleton::KEYPOINTS;
 
-    #[test]
-    fn of_more_people_than_a_slow_camera_has_frames_for_everybody_gets_a_turn() {
+    /// How often each of six people is looked at in ten seconds of `rate_hz` frames a second, of which `shown` says
+    /// who is there.
+    fn looks(rate_hz: u64, shown: impl Fn(u64) -> std::ops::Range<u32>) -> [u32; 6] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/dictionary");
         let (encoders, dictionary) = open(&folder, None).unwrap();
         let completer = open_completer(&folder, &encoders, &dictionary).unwrap();
@@ -394,25 +393,41 @@ mod tests {
             confidence: 1.0,
         });
         let mut looked = [0; 6];
-        let mut last = [None; 6];
-        for frame in 0..100 {
-            let time = MonoNs(1_000_000_000 + 100_000_000 * frame);
-            semantics.begin_frame(time);
-            let before: [Option<MonoNs>; 6] = last;
-            for id in 0..6 {
+        for frame in 0..10 * rate_hz {
+            let time = MonoNs(1_000_000_000 + frame * 1_000_000_000 / rate_hz);
+            semantics.begin_frame(time, &shown(frame));
+            let mut now = 0;
+            for id in shown(frame) {
                 semantics.step(time, id, &seen, None);
                 let person = semantics.people.iter().find(|p| p.id == Some(id)).unwrap();
-                last[id as usize] = person.looked;
-                looked[id as usize] += usize::from(person.looked != before[id as usize]);
+                if person.looked == Some(time) {
+                    looked[id as usize] += 1;
+                    now += 1;
+                }
             }
-            let now = (0..6).filter(|id| last[*id] != before[*id]).count();
             assert!(now <= 1, "{now} people looked at in one frame");
         }
-        // Nine seconds with ten looks each, less the first second.
+        looked
+    }
+
+    #[test]
+    fn of_more_people_than_a_slow_camera_has_frames_for_everybody_gets_a_turn() {
+        // A hundred looks among six, less the first half second of each.
+        let looked = looks(10, |_| 0..6);
         assert!(
             looked.iter().all(|count| (13..=18).contains(count)),
             "{looked:?}"
         );
+    }
+
+    #[test]
+    fn everybody_gets_a_turn_where_people_are_looked_at_in_turns_too() {
+        for rate_hz in [10, 15, 30] {
+            // Half of them in every other frame.
+            let looked = looks(rate_hz, |frame| if frame % 2 == 0 { 0..3 } else { 3..6 });
+            let (least, most) = (looked.iter().min().unwrap(), looked.iter().max().unwrap());
+            assert!(*least >= 10 && most - least <= 4, "{rate_hz}: {looked:?}");
+        }
     }
 
     #[test]
