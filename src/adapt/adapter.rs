@@ -55,7 +55,7 @@ const ECHOES_A_STEP: u32 = 1;
 /// Samples in a step.
 const BATCH: usize = 32;
 
-/// Most steps for a second in which somebody is seen. With the echoes they take 3.5 % of a core of
+/// Most steps for a second in which somebody is seen. With the echoes they take 3.3 % of a core of
 /// the machine in docs/performance.md.
 const STEPS_PER_S: f32 = 48.0;
 
