@@ -192,10 +192,12 @@ impl Worker {
     }
 
     fn write(&mut self, now: MonoNs) {
-        let Some((path, state)) = self.path.as_ref().zip(self.adapter.state()) else {
+        self.written = (self.adapter.report().steps, now);
+        let Some(path) = &self.path else { return };
+        // Nothing was learned, so what may lie there is not to be replaced.
+        let Some(state) = self.adapter.state() else {
             return;
         };
-        self.written = (state.steps, now);
         if let Err(error) = state.write(path, self.adapter.networks()) {
             log::error!("{error}: what was learned is not kept");
         }
@@ -226,5 +228,9 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"of another program");
         worker.forget(MonoNs(2));
         assert!(!path.exists());
+        // Where nothing is kept, it is not tried again and again.
+        worker.path = None;
+        worker.write(MonoNs(3));
+        assert_eq!(worker.written.1, MonoNs(3));
     }
 }
