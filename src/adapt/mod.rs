@@ -18,7 +18,7 @@ mod config;
 pub mod control;
 pub mod echo;
 pub mod guard;
-mod sight;
+pub(crate) mod sight;
 mod site;
 pub mod state;
 pub mod thread;

@@ -597,3 +597,67 @@ impl<'a> Stopwatch<'a> {
         took
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::sight::tests::sight;
+    use crate::calibration::{Distortion, Intrinsics, Origin};
+    use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
+
+    /// What the adapter is told last of somebody who stands, and whose ankles are hidden after a second.
+    fn told(method: Method, semantics: bool) -> Sight {
+        let mut config = EstimateConfig::default();
+        config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
+        config.adapt.method = method;
+        config.semantics.enabled = semantics;
+        let mut poser = Poser::open(&config).unwrap();
+        let lens = Intrinsics {
+            fx_px: 500.0,
+            fy_px: 500.0,
+            cx_px: 320.0,
+            cy_px: 240.0,
+        };
+        let camera = (Distortion::None {}, Origin::Assumed);
+        let camera = Calibration::new((640, 480), lens, camera.0, camera.1).unwrap();
+        let rays = sight(MonoNs(1), 1).rays;
+        let mut last = None;
+        for frame in 0..60 {
+            let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
+            let mut keypoints = rays.map(|ray| {
+                let at = camera.pixel(ray.ray);
+                Keypoint {
+                    x_px: at.x,
+                    y_px: at.y,
+                    confidence: ray.confidence,
+                }
+            });
+            if frame >= 30 {
+                keypoints[15].confidence = 0.0;
+                keypoints[16].confidence = 0.0;
+            }
+            let mut people = People::new();
+            let bounds = BoxPx::around(&keypoints, CONFIDENCE_GATE).unwrap();
+            people.extend([Detection {
+                score: 0.9,
+                bounds,
+                keypoints,
+                features: None,
+            }]);
+            if !poser.track(time, &people).is_empty() {
+                let mut estimate = poser.lift(time, &camera, 0);
+                poser.name(time, &camera, 0, estimate.as_mut());
+                last = poser.sights().last().cloned().or(last);
+            }
+        }
+        last.unwrap()
+    }
+
+    #[test]
+    fn replay_learns_from_poses_without_the_dictionary_and_semantic_from_those_with_it() {
+        let without = told(Method::Replay, false);
+        assert_eq!(told(Method::Replay, true), without);
+        let with = told(Method::Semantic, true);
+        assert!(with.joints_camera_m[3].distance(without.joints_camera_m[3]) > 1e-3);
+    }
+}
