@@ -86,14 +86,16 @@ class Finder:
 
     def __init__(self, path: Path) -> None:
         self.net = session(path)
+        self.side = int(self.net.get_inputs()[0].shape[2])
 
     def __call__(self, image: Image, threshold: float = 0.4) -> list[tuple[float, Box]]:
         """Boxes of people with their scores, best first (non-maximum suppression at IoU 0.5)."""
         h, w = image.shape[:2]
-        s = 192 / max(h, w)
+        side = self.side
+        s = side / max(h, w)
         nw, nh = round(w * s), round(h * s)
-        dx, dy = (192 - nw) // 2, (192 - nh) // 2
-        x = np.full((192, 192, 3), 114, np.uint8)
+        dx, dy = (side - nw) // 2, (side - nh) // 2
+        x = np.full((side, side, 3), 114, np.uint8)
         x[dy : dy + nh, dx : dx + nw] = cv2.resize(image, (nw, nh), interpolation=cv2.INTER_AREA)
         score, dist = self.net.run(None, {"image": x.transpose(2, 0, 1)[None].astype(np.float32) / 255})
         p, d = 1 / (1 + np.exp(-score[0, 0])), dist[0] * 8

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from finder import Finder
+from finder import SIZE, Finder
 from net import PersonNet
+from train_person import SHAPES
 
 OPSET = 17
 
@@ -68,13 +69,13 @@ def main() -> None:
     a = p.parse_args()
     state = torch.load(a.weights, map_location="cpu")
     if a.kind == "person":
-        net: nn.Module = PersonNet()
+        net: nn.Module = PersonNet(**SHAPES[state.get("shape", "reach")])
         net.load_state_dict(state["net"])
         shape, outputs = (1, 3, 192, 144), ["heatmaps", "visible", "features", "mask"]
     else:
         net = Finder()
-        net.load_state_dict(state)
-        shape, outputs = (1, 3, 192, 192), ["score", "box"]
+        net.load_state_dict(state["net"])
+        shape, outputs = (1, 3, SIZE, SIZE), ["score", "box"]
     difference = export(net, shape, outputs, a.out)
     print(f"{a.out}: {a.out.stat().st_size / 1e6:.2f} MB, largest relative difference {difference:.1e}")
     if difference > 1e-4:

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from net import Block, conv
 
-SIZE, STRIDE = 192, 8
+SIZE, STRIDE = 256, 8
 CELLS = SIZE // STRIDE
 
 
 class Finder(nn.Module):
-    """[N,3,192,192] RGB 0..1 -> score [N,1,24,24] logits, box [N,4,24,24] distances / 8 (left, top, right, bottom)."""
+    """[N,3,256,256] RGB 0..1 -> score [N,1,32,32] logits, box [N,4,32,32] distances / 8 (left, top, right, bottom)."""
 
     def __init__(self) -> None:
         super().__init__()

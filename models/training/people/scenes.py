@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clutter import clutter
-from finder import CELLS, SIZE
+from finder import CELLS, SIZE, STRIDE
 from pictures import background, camera_noise, texture
 from sample import SOURCES, Studio, turned
 from view import H, W, render
@@ -186,33 +186,43 @@ class Scenes:
         return out, [(b[0] + dx - 0.5, b[1] + dy - 0.5, b[2] + dx - 0.5, b[3] + dy - 0.5) for b in boxes]
 
     def batch(self, n: int) -> dict[str, Tensor]:
-        """Images u8 [n,3,192,192] and targets: score [n,24,24] Gaussian peaks, box [n,4,24,24], weight [n,24,24]."""
-        image = np.zeros((n, SIZE, SIZE, 3), np.uint8)
-        score, weight = np.zeros((n, CELLS, CELLS), np.float32), np.zeros((n, CELLS, CELLS), np.float32)
-        box = np.zeros((n, 4, CELLS, CELLS), np.float32)
-        g = np.arange(CELLS, dtype=np.float32) * 8 + 3.5
-        for i in range(n):
-            image[i], boxes = self.scene()
-            for b in sorted(boxes, key=lambda b: -(b[2] - b[0]) * (b[3] - b[1])):
-                cx, cy = (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
-                sx, sy = max((b[2] - b[0]) / 6, 5.0), max((b[3] - b[1]) / 6, 5.0)
-                peak = np.exp(-((g[None, :] - cx) ** 2) / (2 * sx**2) - ((g[:, None] - cy) ** 2) / (2 * sy**2))
-                iy, ix = (
-                    int(np.clip(round((cy - 3.5) / 8), 0, CELLS - 1)),
-                    int(np.clip(round((cx - 3.5) / 8), 0, CELLS - 1)),
-                )
-                peak[iy, ix] = 1.0
-                score[i] = np.maximum(score[i], peak)
-                near = peak > 0.55
-                weight[i][near] = peak[near]
-                for c, v in enumerate((g[None, :] - b[0], g[:, None] - b[1], b[2] - g[None, :], b[3] - g[:, None])):
-                    box[i, c][near] = np.broadcast_to(np.maximum(v, 0.5) / 8, (CELLS, CELLS))[near]
-        return {
-            "image": torch.from_numpy(image).permute(0, 3, 1, 2),
-            "score": torch.from_numpy(score),
-            "box": torch.from_numpy(box),
-            "weight": torch.from_numpy(weight),
-        }
+        """Images and targets of `n` scenes, as `collate` gives them."""
+        return collate([(*self.scene(), []) for _ in range(n)])
+
+
+def collate(scenes: list[tuple[np.ndarray, list[Box], list[Box]]]) -> dict[str, Tensor]:
+    """Images u8 [n,3,256,256] and targets: score [n,32,32] Gaussian peaks, box [n,4,32,32], weight [n,32,32] of the boxes,
+    known [n,32,32], which is 0 where nothing is said about people: in the third entry's boxes (left, top, right, bottom)."""
+    n = len(scenes)
+    score, weight = np.zeros((n, CELLS, CELLS), np.float32), np.zeros((n, CELLS, CELLS), np.float32)
+    box, known = np.zeros((n, 4, CELLS, CELLS), np.float32), np.ones((n, CELLS, CELLS), np.float32)
+    g = np.arange(CELLS, dtype=np.float32) * STRIDE + (STRIDE - 1) / 2
+    for i, (_, boxes, unknown) in enumerate(scenes):
+        for b in unknown:
+            rows, columns = (
+                (g > b[1] - STRIDE / 2) & (g < b[3] + STRIDE / 2),
+                (g > b[0] - STRIDE / 2) & (g < b[2] + STRIDE / 2),
+            )
+            known[i][np.ix_(rows, columns)] = 0
+        for b in sorted(boxes, key=lambda b: -(b[2] - b[0]) * (b[3] - b[1])):
+            cx, cy = (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
+            sx, sy = max((b[2] - b[0]) / 6, 5.0), max((b[3] - b[1]) / 6, 5.0)
+            peak = np.exp(-((g[None, :] - cx) ** 2) / (2 * sx**2) - ((g[:, None] - cy) ** 2) / (2 * sy**2))
+            iy, ix = (int(np.clip(round((v - g[0]) / STRIDE), 0, CELLS - 1)) for v in (cy, cx))
+            peak[iy, ix] = 1.0
+            known[i, iy, ix] = 1.0
+            score[i] = np.maximum(score[i], peak)
+            near = peak > 0.55
+            weight[i][near] = peak[near]
+            for c, v in enumerate((g[None, :] - b[0], g[:, None] - b[1], b[2] - g[None, :], b[3] - g[:, None])):
+                box[i, c][near] = np.broadcast_to(np.maximum(v, 0.5) / 8, (CELLS, CELLS))[near]
+    return {
+        "image": torch.from_numpy(np.stack([image for image, _, _ in scenes])).permute(0, 3, 1, 2),
+        "score": torch.from_numpy(score),
+        "box": torch.from_numpy(box),
+        "weight": torch.from_numpy(weight),
+        "known": torch.from_numpy(known),
+    }
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,12 +17,15 @@ from clutter import clutter
 from crop import assumed_camera, facing, person_crop
 from evaluate_people import decode_heatmaps, iou
 from export_networks import export, fold
-from finder import CELLS, Finder
+from finder import CELLS, SIZE, Finder
 from net import FEATURES, Agreement, Depth, PersonNet
+from photo_scenes import PhotoScenes
+from photos import MIRROR, IndexFault, PersonCrops, plain_crop, read_index, read_photo, with_labels
 from raster import draw
 from scenes import Scenes
 from shards import SHAPES, Writer, open_shard
-from train_person import MAP, MIRROR_J, MIRROR_K, losses, tensors, turn
+from train_person import MAP, MIRROR_J, losses, photo_tensors, start_from, tensors, turn
+from unfold import calibrate, unfold
 
 
 def row(rng: np.random.Generator) -> dict[str, NDArray[Any]]:
@@ -89,7 +93,7 @@ def test_the_tree_lists_parents_first_and_alignment_turns() -> None:
 
 
 def test_mirrors_are_their_own_inverse() -> None:
-    assert [MIRROR_K[k] for k in MIRROR_K] == list(range(17))
+    assert [MIRROR[k] for k in MIRROR] == list(range(17))
     assert [MIRROR_J[k] for k in MIRROR_J] == list(range(17))
 
 
@@ -140,11 +144,11 @@ def test_networks_have_the_shapes_of_the_contract_and_export(tmp_path: Path) -> 
     person, finder = PersonNet(), Finder()
     person.train()(torch.rand(8, 3, 192, 144))  # moves the running statistics away from 0 and 1
     assert export(person, (1, 3, 192, 144), ["heatmaps", "visible", "features", "mask"], tmp_path / "p.onnx") < 1e-4
-    assert export(finder, (1, 3, 192, 192), ["score", "box"], tmp_path / "f.onnx") < 1e-4
+    assert export(finder, (1, 3, SIZE, SIZE), ["score", "box"], tmp_path / "f.onnx") < 1e-4
     heat, visible, features, mask = person(torch.rand(1, 3, 192, 144))
     shapes = [tuple(t.shape) for t in (heat, visible, features, mask)]
     assert shapes == [(1, 17, 48, 36), (1, 17), (1, FEATURES), (1, 3, 48, 36)]
-    score, box = finder(torch.rand(1, 3, 192, 192))
+    score, box = finder(torch.rand(1, 3, SIZE, SIZE))
     assert tuple(score.shape) == (1, 1, CELLS, CELLS)
     assert (box >= 0).all()
     assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in fold(PersonNet().eval()).modules())
@@ -179,5 +183,144 @@ def test_boxes_of_scenes_lie_in_the_frame_and_empty_scenes_occur() -> None:
         _, boxes = scenes.scene()
         counts.append(len(boxes))
         for x0, y0, x1, y1 in boxes:
-            assert -1 <= x0 < x1 <= 192 and -1 <= y0 < y1 <= 192
+            assert -1 <= x0 < x1 <= SIZE and -1 <= y0 < y1 <= SIZE
     assert 0 in counts and max(counts) > 1
+
+
+def index_folder(folder: Path, **changes: Any) -> Path:
+    """A folder with one photograph: a person of 17 bright points before a dark wall; a second, empty photograph."""
+    folder.mkdir(exist_ok=True)
+    picture = np.zeros((300, 400, 3), np.uint8)
+    points = [[150 + 12 * (k % 5), 60 + 11 * k, 2] for k in range(17)]
+    for x, y, _ in points:
+        cv2.circle(picture, (x, y), 3, (255, 255, 255), -1)
+    cv2.imwrite(str(folder / "a.png"), picture)
+    cv2.imwrite(str(folder / "b.png"), np.full((300, 400, 3), 90, np.uint8))
+    person = {"box": [130, 40, 100, 220], "keypoints": [v for p in points for v in p]}
+    frame = {"file": "a.png", "width": 400, "height": 300, "origin": "x", "people": [person]}
+    frame |= {"other_boxes": [[10, 10, 40, 60]], "maybe_boxes": [[300, 10, 50, 60, 0.4]]} | changes
+    empty = {"file": "b.png", "width": 400, "height": 300, "people": [], "negative": True}
+    (folder / "index.json").write_text(json.dumps({"frames": [frame, empty]}))
+    return folder
+
+
+def test_a_crop_of_a_photograph_carries_its_labels_along(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p")
+    photos = read_index(folder)
+    assert not photos[0].held_out
+    crops, rng = PersonCrops([(folder, photos)]), np.random.default_rng(3)
+    hits, asked = 0, 0
+    for _ in range(60):
+        image, k = crops.sample(rng)
+        assert image.shape == (192, 144, 3) and k.shape == (17, 4)
+        for x, y, weight, inside in k:
+            assert inside or weight == 0
+            if weight == 1:  # neither covered nor outside: the bright point is there
+                near = image[max(int(y) - 4, 0) : int(y) + 5, max(int(x) - 4, 0) : int(x) + 5].max()
+                hits, asked = hits + (near > image.mean() + 8), asked + 1
+    assert asked > 400 and hits / asked > 0.95
+
+
+def test_photographs_teach_places_and_say_nothing_of_masks_and_depth(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p")
+    t = photo_tensors(PersonCrops([(folder, read_index(folder))]), 4, np.random.default_rng(5))
+    parts = losses(PersonNet(), Depth(), Agreement(), torch.ones(1, MAP[0], 1, 1), t, bf16=False)
+    assert parts["mask"].item() == 0 and parts["joints"].item() == 0 and parts["heat"].item() > 1
+
+
+def test_the_plain_crop_leads_back_to_the_photograph(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p")
+    photo = read_index(folder)[0]
+    crop, m = plain_crop(read_photo(folder, photo), photo.people[0].box)
+    x, y, _ = photo.people[0].keypoints[9]
+    u, v = (x - m[0, 2]) / m[0, 0], (y - m[1, 2]) / m[1, 1]
+    assert crop[round(v), round(u)].min() > 150
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"people": [{"box": [500, 0, 10, 10], "keypoints": [0] * 51}]}, "outside the photograph of 400 x 300"),
+        ({"people": [{"box": [5, 5, 0, 10], "keypoints": [0] * 51}]}, "outside"),
+        ({"people": [{"box": [5, 5, 10, 10], "keypoints": [0] * 50}]}, "50 numbers of keypoints, wanted 51"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(IndexFault, match=message):
+        read_index(index_folder(tmp_path / "p", **changes))
+
+
+def test_photographs_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p")
+    photo = read_index(folder)[0]
+    (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    with pytest.raises(IndexFault, match="a.png: does not open"):
+        read_photo(folder, photo)
+    cv2.imwrite(str(folder / "a.png"), np.zeros((30, 40, 3), np.uint8))
+    with pytest.raises(IndexFault, match="is 40 x 30 pixels, the index says 400 x 300"):
+        read_photo(folder, photo)
+    with pytest.raises(IndexFault, match="no such file"):
+        read_index(tmp_path)
+
+
+def test_later_labels_move_a_box_from_the_others_to_the_people(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p")
+    row = {"file": "a.png", "box": [10, 10, 40, 60], "keypoints": [20, 30, 2] * 17}
+    (tmp_path / "labels.jsonl").write_text(json.dumps(row) + "\n")
+    (photo, _) = with_labels(read_index(folder), tmp_path / "labels.jsonl")
+    assert len(photo.people) == 2 and photo.other_boxes == []
+
+
+def test_views_of_photographs_keep_people_in_their_boxes(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p", other_boxes=[], maybe_boxes=[])
+    scenes = PhotoScenes([(folder, read_index(folder))], 3)
+    bright = inside = 0
+    for _ in range(20):
+        frame, boxes, unknown = scenes.view(*scenes.people[0], 256, 192)
+        at = np.zeros(frame.shape[:2], bool)
+        for x0, y0, x1, y1 in [*boxes, *unknown]:
+            at[max(int(y0) - 3, 0) : int(y1) + 4, max(int(x0) - 3, 0) : int(x1) + 4] = True
+        points = (frame.min(-1) > 200) & ~(frame == 114).all(-1)
+        bright, inside = bright + points.sum(), inside + (points & at).sum()
+    assert bright > 500 and inside / bright > 0.97
+    batch = scenes.batch(4)
+    assert tuple(batch["image"].shape) == (4, 3, SIZE, SIZE) and tuple(batch["known"].shape) == (4, CELLS, CELLS)
+
+
+def test_an_exported_network_is_unfolded_to_what_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    net = PersonNet(reach=0)
+    net.train()(torch.rand(8, 3, 192, 144))
+    images = torch.rand(6, 3, 192, 144)
+    export(net, (1, 3, 192, 144), ["heatmaps", "visible", "features", "mask"], tmp_path / "p.onnx")
+    with torch.no_grad():
+        want = net(images)
+        again = PersonNet(reach=0)
+        unfold(again, tmp_path / "p.onnx", images[:1])
+        for step in (lambda: None, lambda: calibrate(again, images)):
+            step()
+            for a, b in zip(again.eval()(images), want, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="layers with weights"):
+        unfold(Finder(), tmp_path / "p.onnx", torch.rand(1, 3, SIZE, SIZE))
+    grown = PersonNet(reach=2)
+    start_from(tmp_path / "p.onnx", grown, Depth(), Agreement(), images)
+    with torch.no_grad():
+        torch.testing.assert_close(grown.eval()(images)[0], want[0], rtol=1e-3, atol=1e-3)
+
+
+def test_channels_that_are_never_on_no_longer_make_features_explode() -> None:
+    torch.manual_seed(4)
+    net = PersonNet()
+    images = torch.rand(12, 3, 192, 144)
+    net.train()(images)
+    with torch.no_grad():
+        net.squeeze[1].bias[:] = 1.0
+        net.squeeze[1].bias[5] = -50.0
+        net.features[0].weight.view(FEATURES, 32, -1)[:, 5] = 30.0
+        before = net.eval()(images)[2]
+        assert net.revive(images) == 1
+        torch.testing.assert_close(net.eval()(images)[2], before, rtol=1e-4, atol=1e-4)
+        # An unusual crop: everything before the channel is a hundred times as large.
+        net.context[2].bias += 100.0
+        assert net(images)[2].norm(dim=1).max() < 1e3

@@ -1,8 +1,10 @@
-"""Trains the person network on shards.
+"""Trains the person network on shards of renders and on photographs.
 
-`python train_person.py --shards A:0.4 B:0.6 --minutes 60 --bf16 --out person.pt` mixes shard folders by
-weight and reads them again as they grow. Learning follows a cosine over the given time; what is
-written is the exponential moving average of the weights.
+    python train_person.py --photos DATA/people/train:other_labels.jsonl.gz RUN/more --shards A:0.4 B:0.6 \\
+        --init ../../person/person.onnx --minutes 60 --out RUN/person.pt
+
+Shards are mixed by weight and read again as they grow; `--photo-share` of each batch comes from photographs. Learning follows a
+cosine over the given time; what is written is the exponential moving average of the weights. `--resume` goes on from `--out`.
 """
 
 from __future__ import annotations
@@ -21,26 +23,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from net import Agreement, Depth, PersonNet
+from photos import MIRROR, PersonCrops, plain_crop, read_index, with_labels
 from shards import CROP_H, CROP_W, HELD_OUT, open_shard
+from unfold import calibrate, unfold
 
-MIRROR_K = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MIRROR_J = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]
 USED = ("image", "mask", "keypoints", "joints")
 TARGET_PX = 4.5
 """Standard deviation of a heatmap's target, crop pixels."""
 HIDDEN = 0.3
 """Weight of keypoints inside the crop that cannot be seen."""
+UNSURE = 0.3
+"""Weight of "cannot be seen" for keypoints inside the crop of which the teacher knows nothing."""
 TURNED = 0.35
 """Share of crops turned and scaled again: people who lean and cameras that are tilted are rare in the renders."""
 TURN_DEG, ZOOM = 25.0, 0.18
 """Standard deviation of the angle; largest change of the logarithm of the size."""
 GREY, SWAP = 0.05, 0.1
 """Shares of pictures without colour, and with their colour channels swapped."""
-
 GAMMA, MIXED = 0.3, 0.15
 """Shares of pictures with another gamma, and with their colours mixed."""
 MAP = (24, 48, 36)
 """A teacher's feature map (teacher.py)."""
+NO_MASK = 255
+"""Mask of a photograph's cells: unknown."""
+SAVE_EVERY = 400
+"""Steps between two checkpoints."""
+SHAPES = {"as-was": {"reach": 0}, "reach": {"reach": 2}, "wide": {"c": (24, 48, 104, 200), "reach": 2}}
 
 Batch = dict[str, NDArray[Any]]
 
@@ -99,7 +108,7 @@ def turn(b: Batch, i: int, rng: np.random.Generator) -> None:
 
 
 def tensors(b: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Numpy batch to tensors: turned, mirrored, recoloured. The teacher has not seen crops that were turned."""
+    """Numpy batch of renders to tensors: turned, mirrored, recoloured. The teacher has not seen crops that were turned."""
     b = {name: np.array(v) for name, v in b.items()}
     for i in np.flatnonzero(rng.random(len(b["image"])) < TURNED):
         turn(b, int(i), rng)
@@ -109,7 +118,7 @@ def tensors(b: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
     flip = torch.from_numpy(np.flatnonzero(b["flip"]))
     image[flip] = image[flip].flip(2)
     m[flip] = m[flip].flip(2)
-    mirrored = k[flip][:, MIRROR_K]
+    mirrored = k[flip][:, MIRROR]
     mirrored[..., 0] = CROP_W - 1 - mirrored[..., 0]
     k[flip] = mirrored
     j[flip] = j[flip][:, MIRROR_J] * torch.tensor([-1.0, 1, 1])
@@ -124,8 +133,27 @@ def tensors(b: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         x[i] = (x[i] @ torch.from_numpy((mix / mix.sum(0)).astype(np.float32))).clamp_(0, 1)
     for i in np.flatnonzero(rng.random(n) < GREY):
         x[i] = x[i].mean(-1, keepdim=True)
-    out = {"image": x.permute(0, 3, 1, 2), "keypoints": k, "mask": m.long(), "joints": j}
+    place = k[..., 3] * (HIDDEN + (1 - HIDDEN) * k[..., 2])
+    out = {"image": x.permute(0, 3, 1, 2), "keypoints": k[..., :2], "place": place, "seen": k[..., 2], "mask": m.long()}
+    out |= {"seen_weight": torch.ones(n, 17), "joints": j}
     return out | {"teacher": torch.from_numpy(b["teacher"]), "taught": torch.from_numpy(b["taught"])}
+
+
+def photo_tensors(crops: PersonCrops, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    """As `tensors`, of photographs: what the labels do not tell (mask, 3D) weighs nothing."""
+    samples = [crops.sample(rng) for _ in range(count)]
+    image = torch.from_numpy(np.stack([image for image, _ in samples])).permute(0, 3, 1, 2).float() / 255
+    k = torch.from_numpy(np.stack([k for _, k in samples]))
+    trust, inside = k[..., 2], k[..., 3]
+    # Sure and uncovered: seen. Of no trust though inside the crop: most often hidden. In between: not known.
+    seen = (trust > 0.9).float()
+    weight = torch.where(trust > 0.9, 1.0, torch.where((trust == 0) & (inside > 0), UNSURE, (inside == 0).float()))
+    out = {"image": image, "keypoints": k[..., :2], "place": trust, "seen": seen, "seen_weight": weight}
+    out |= {"mask": torch.full((count, 48, 36), NO_MASK), "joints": torch.full((count, 17, 3), torch.nan)}
+    return out | {
+        "teacher": torch.zeros(count, *MAP, dtype=torch.float16),
+        "taught": torch.zeros(count, dtype=torch.bool),
+    }
 
 
 def losses(
@@ -134,55 +162,119 @@ def losses(
     """Cross entropy of the places, the chance of being seen and the mask; mean joint distance in metres;
     squared distance to the teacher's map in units of `spread` [1,24,1,1], its channels' standard deviations."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        last, features = net.last_map(t["image"])
+        last, features = net.last_map(t["image"].contiguous(memory_format=torch.channels_last))
         heat, visible, mask = net.read(last)
-        agreed = agree(last)
-    taught = t["taught"].float()
-    apart = (agreed.float() - t["teacher"].float() / spread).square().mean((1, 2, 3))
+        taught = t["taught"]
+        agreed = agree(last[taught]) if taught.any() else None
+    apart = torch.zeros(())
+    if agreed is not None:
+        apart = (agreed.float() - t["teacher"][taught].float() / spread).square().mean()
     heat, visible, features, mask = heat.float(), visible.float(), features.float(), mask.float()
-    k = t["keypoints"]
+    k, weight = t["keypoints"], t["place"]
     gx = (torch.arange(36) * 4 + 1.5)[None, None]
     gy = (torch.arange(48) * 4 + 1.5)[None, None]
     ex = torch.exp(-((gx - k[..., 0:1]) ** 2) / (2 * TARGET_PX**2))
     ey = torch.exp(-((gy - k[..., 1:2]) ** 2) / (2 * TARGET_PX**2))
     target = (ey[..., :, None] * ex[..., None, :]).flatten(2)
     target = target / target.sum(-1, keepdim=True).clamp(min=1e-6)
-    weight = k[..., 3] * (HIDDEN + (1 - HIDDEN) * k[..., 2])
     ce = -(target * F.log_softmax(heat.flatten(2), -1)).sum(-1)
-    # Crops without anybody have no joints: NaN.
+    # Crops without anybody, and photographs, have no joints: NaN.
     there = torch.isfinite(t["joints"]).all(-1).all(-1)
     distance = (depth(features) - t["joints"].nan_to_num()).norm(dim=-1).mean(-1)
+    bce = F.binary_cross_entropy_with_logits(visible, t["seen"], reduction="none")
+    known = t["mask"] != NO_MASK
+    area = F.cross_entropy(mask, t["mask"].where(known, 0), reduction="none")
     return {
-        "heat": (ce * weight).sum() / weight.sum(),
-        "visible": F.binary_cross_entropy_with_logits(visible, k[..., 2]),
-        "mask": F.cross_entropy(mask, t["mask"]),
-        "joints": (distance * there).sum() / there.sum(),
-        "teacher": (apart * taught).sum() / taught.sum().clamp(min=1),
+        "heat": (ce * weight).sum() / weight.sum().clamp(min=1),
+        "visible": (bce * t["seen_weight"]).sum() / t["seen_weight"].sum().clamp(min=1),
+        "mask": (area * known).sum() / known.sum().clamp(min=1),
+        "joints": (distance * there).sum() / there.sum().clamp(min=1),
+        "teacher": apart,
     }
 
 
-def score(net: PersonNet, b: Batch) -> tuple[float, float, float]:
+def places(heat: Tensor) -> NDArray[Any]:
+    """Centres of the highest cells of heatmaps [N,17,48,36], crop pixels [N,17,2]."""
+    ix = heat.flatten(2).argmax(-1).numpy()
+    return np.stack([ix % 36 * 4 + 1.5, ix // 36 * 4 + 1.5], -1)
+
+
+def score(net: PersonNet, images: NDArray[Any], k: NDArray[Any]) -> tuple[float, float, float]:
     """Share of seen keypoints within 0.2 torso; right answers on what is seen; share seen that is."""
     net.eval()
     with torch.no_grad():
-        heat, visible, _, _ = net(torch.from_numpy(np.array(b["image"])).permute(0, 3, 1, 2).float() / 255)
+        parts = [
+            net(torch.from_numpy(np.array(images[i : i + 50])).permute(0, 3, 1, 2).float() / 255)[:2]
+            for i in range(0, len(images), 50)
+        ]
     net.train()
-    k = np.asarray(b["keypoints"])
-    ix = heat.flatten(2).argmax(-1).numpy()
-    xy = np.stack([ix % 36 * 4 + 1.5, ix // 36 * 4 + 1.5], -1)
+    xy = places(torch.cat([h for h, _ in parts]))
+    visible = torch.cat([v for _, v in parts]).numpy()
     torso = np.linalg.norm(k[:, [5, 6], :2].mean(1) - k[:, [11, 12], :2].mean(1), axis=-1).clip(10)
     good = np.linalg.norm(xy - k[..., :2], axis=-1) < 0.2 * torso[:, None]
     v = k[..., 2] > 0.5
-    p = visible.numpy() > 0
-    return round(float(good[v].mean()), 3), round(float((p == v).mean()), 3), round(float(v.mean()), 3)
+    return round(float(good[v].mean()), 3), round(float(((visible > 0) == v).mean()), 3), round(float(v.mean()), 3)
+
+
+def held_out_photos(crops: PersonCrops) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Upright crops of held-out people and their keypoints [N,17,3] in crop pixels, trusted ones marked 1."""
+    images, points = [], []
+    for index, person in crops.rows:
+        crop, m = plain_crop(crops.pictures[index], person.box)
+        k = person.keypoints.copy()
+        k[:, 0] = (k[:, 0] - m[0, 2]) / m[0, 0]
+        k[:, 1] = (k[:, 1] - m[1, 2]) / m[1, 1]
+        k[:, 2] = k[:, 2] == 2
+        if k[[5, 6, 11, 12], 2].all():  # else there is no torso to measure by
+            images.append(crop)
+            points.append(k)
+    return np.stack(images), np.stack(points)
+
+
+def open_photos(arguments: list[str], held_out: bool) -> PersonCrops:
+    """The people of `FOLDER` or `FOLDER:LABELS` (JSON lines, also gzipped)."""
+    folders = []
+    for argument in arguments:
+        name, _, labels = argument.partition(":")
+        photos = read_index(Path(name))
+        if labels:
+            photos = with_labels(photos, Path(labels))
+        folders.append((Path(name), photos))
+    return PersonCrops(folders, held_out)
+
+
+def start_from(path: Path, net: PersonNet, depth: Depth, agree: Agreement, images: Tensor) -> None:
+    """Weights of a checkpoint, or of a shipped ONNX file (whose shape is the one without `reach`).
+
+    Raises ValueError where the shapes differ.
+    """
+    if path.suffix == ".onnx":
+        was = PersonNet(reach=0)
+        unfold(was, path, images[:1])
+        calibrate(was, images)
+        print("channels before the features that were never on:", was.revive(images), flush=True)
+        left = net.load_state_dict(was.state_dict(), strict=False)
+        if left.unexpected_keys or any(not k.startswith("s16.3.") for k in left.missing_keys):
+            raise ValueError(f"{path}: another shape than the network that is trained")
+        net.add_nothing()
+        return
+    s = torch.load(path, map_location="cpu")
+    net.load_state_dict(s["net"])
+    depth.load_state_dict(s["depth"])
+    if "agree" in s:
+        agree.load_state_dict(s["agree"])
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shards", nargs="+", required=True, help="folder or folder:weight")
+    p.add_argument("--photos", nargs="*", default=[], help="folder of photographs with an index, or folder:labels")
+    p.add_argument("--photo-share", type=float, default=0.65, help="share of each batch that is photographs")
     p.add_argument("--minutes", type=float, required=True)
     p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--init", type=Path)
+    p.add_argument("--init", type=Path, help="a checkpoint or a shipped ONNX file to go on from")
+    p.add_argument("--shape", choices=sorted(SHAPES), default="reach")
+    p.add_argument("--resume", action="store_true", help="go on from --out where a run was stopped")
     p.add_argument("--teacher", type=float, default=0.0, help="weight of agreeing with teacher.py's maps in the shards")
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--batch", type=int, default=32)
@@ -194,25 +286,51 @@ def main() -> None:
     torch.manual_seed(a.seed)
     rng = np.random.default_rng(a.seed)
     shards = Shards([(Path(s.split(":")[0]), float(s.split(":")[1]) if ":" in s else 1.0) for s in a.shards])
-    net, depth, agree = PersonNet().to(memory_format=torch.channels_last), Depth(), Agreement()
+    crops = open_photos(a.photos, False) if a.photos else None
+    held = held_out_photos(open_photos(a.photos, True)) if a.photos else None
+    net, depth, agree = PersonNet(**SHAPES[a.shape]).to(memory_format=torch.channels_last), Depth(), Agreement()
     sample = shards.batch(rng, 256)
     maps = torch.from_numpy(sample["teacher"][sample["taught"]]).float()
     spread = maps.std((0, 2, 3)).clamp(min=1e-3)[None, :, None, None] if len(maps) else torch.ones(1, MAP[0], 1, 1)
     if a.init:
-        s = torch.load(a.init)
-        net.load_state_dict(s["net"])
-        depth.load_state_dict(s["depth"])
-        if "agree" in s:
-            agree.load_state_dict(s["agree"])
-    print(sum(q.numel() for q in net.parameters()), "parameters", shards.count, flush=True)
+        images = [tensors(shards.batch(rng, 96), rng)["image"]]
+        if crops:
+            images.append(photo_tensors(crops, 160, rng)["image"])
+        start_from(a.init, net, depth, agree, torch.cat(images))
+    count = len(crops.rows) if crops else 0
+    print(
+        sum(q.numel() for q in net.parameters()), "parameters", shards.count, count, "people in photographs", flush=True
+    )
     ps = [*net.parameters(), *depth.parameters(), *agree.parameters()]
     opt = torch.optim.AdamW(ps, a.lr, weight_decay=0.02)
     ema = {k: v.clone() for k, v in net.state_dict().items()}
-    start, step, log = time.time(), 0, []
+    step, before, log = 0, 0.0, []
+    if a.resume and a.out.exists():
+        s = torch.load(a.out, map_location="cpu")
+        net.load_state_dict(s["live"])
+        depth.load_state_dict(s["depth"])
+        agree.load_state_dict(s["agree"])
+        opt.load_state_dict(s["opt"])
+        ema, step, before = s["net"], s["step"], s["seconds"]
+        rng = np.random.default_rng([a.seed, step])
+    start = time.time() - before
+    trained = 0 if not crops else round(a.photo_share * a.batch)
+
+    def save() -> None:
+        state = {"net": ema, "depth": depth.state_dict(), "agree": agree.state_dict(), "step": step}
+        state |= {"live": net.state_dict(), "opt": opt.state_dict(), "seconds": time.time() - start, "shape": a.shape}
+        part = a.out.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(a.out)
+
     while (f := (time.time() - start) / (a.minutes * 60)) < 1:
         for q in opt.param_groups:
             q["lr"] = a.lr * min(1, (step + 1) / 150) * (0.5 * (1 + math.cos(math.pi * f)) + 2e-3)
-        parts = losses(net, depth, agree, spread, tensors(shards.batch(rng, a.batch), rng), a.bf16)
+        t = tensors(shards.batch(rng, a.batch - trained), rng)
+        if crops:
+            photos = photo_tensors(crops, trained, rng)
+            t = {k: torch.cat([v, photos[k]]) for k, v in t.items()}
+        parts = losses(net, depth, agree, spread, t, a.bf16)
         loss = parts["heat"] + 0.5 * parts["visible"] + 0.3 * parts["mask"] + 3 * parts["joints"]
         loss = loss + a.teacher * parts["teacher"]
         opt.zero_grad()
@@ -227,16 +345,19 @@ def main() -> None:
         log.append([float(v.detach()) for v in parts.values()])
         if step % 100 == 0:
             ms = (time.time() - start) / step * 1000 / a.batch
-            print(step, f"{ms:.1f} ms/sample", np.array(log[-100:]).mean(0).round(3), shards.count, flush=True)
+            print(step, f"{f:.3f} {ms:.1f} ms/sample", np.array(log[-100:]).mean(0).round(3), shards.count, flush=True)
             shards.refresh()
-        if step % 400 == 0:
-            torch.save({"net": ema, "depth": depth.state_dict(), "agree": agree.state_dict(), "step": step}, a.out)
-            e = PersonNet()
+        if step % SAVE_EVERY == 0:
+            save()
+            e = PersonNet(**SHAPES[a.shape])
             e.load_state_dict(ema)
+            if held:
+                print("   held out photographs", score(e, *held), flush=True)
             for (folder, _), arrays in zip(shards.folders, shards.arrays, strict=True):
                 if arrays:
-                    print("   held out", folder.name, score(e, {k: arrays[k][:HELD_OUT] for k in USED}), flush=True)
-    torch.save({"net": ema, "depth": depth.state_dict(), "agree": agree.state_dict(), "step": step}, a.out)
+                    k = np.asarray(arrays["keypoints"][:HELD_OUT])
+                    print("   held out", folder.name, score(e, arrays["image"][:HELD_OUT], k), flush=True)
+    save()
     print("done", step, flush=True)
 
 
