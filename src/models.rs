@@ -24,8 +24,8 @@ use crate::config::{ConfigError, read_toml};
 use crate::limits::MODEL_FILE_BYTES_MAX;
 
 pub use describe::{
-    Colour, Decoder, Description, Element, FileEntry, HeatmapValues, ImageTensor, InputTensor,
-    Kind, Layout, OutputTensor, Precision, Role,
+    Colour, ConfidenceFit, Decoder, Description, Element, FileEntry, HeatmapValues, ImageTensor,
+    InputTensor, Kind, Layout, OutputTensor, Precision, Role,
 };
 
 /// Name of the description in a model folder.

@@ -5,9 +5,12 @@
 //! `q = 1 / (1 + a.z)`, the rotation R with `R a = (0, 0, 1)` has the rows
 //! `(1 - q a.x a.x, -q a.x a.y, -a.x)`, `(-q a.x a.y, 1 - q a.y a.y, -a.y)` and `a`.
 //! The crop's centre is the axis of the turned camera; its pixels are square in
-//! the plane z = 1. [`upright`]: an axis-parallel cut, for networks made for that.
+//! the plane z = 1. [`flat`]: a cut of the image plane, for networks made for that.
+//!
+//! Both can be turned about their centre, so that a person who leans or lies is upright in the crop: person networks
+//! are at their best there. The turn is the `lean` of the person in the image, radians, clockwise from upright.
 
-use glam::{Mat3, Vec2, Vec3};
+use glam::{Mat2, Mat3, Vec2, Vec3};
 
 use super::preprocess::{Homography, LensGrid, Mapping};
 use crate::calibration::{Calibration, Distortion};
@@ -36,18 +39,23 @@ pub enum Crop {
         /// Crop pixel of the turned camera's axis.
         centre_px: Vec2,
     },
-    /// source = scale * crop + shift.
-    Upright {
+    /// source = matrix * crop + shift.
+    Flat {
         /// Frame pixels per crop pixel.
-        scale: f32,
+        matrix: Mat2,
         /// Frame pixel of crop pixel (0, 0).
         shift_px: Vec2,
     },
 }
 
-/// The perspective crop of a person's box, or `None` where the camera has no
+/// The perspective crop of the box of a person who leans by `lean`, or `None` where the camera has no
 /// rays there. `size` is the crop's width and height in pixels.
-pub fn perspective(bounds: &BoxPx, camera: &Calibration, size: (usize, usize)) -> Option<Crop> {
+pub fn perspective(
+    bounds: &BoxPx,
+    lean: f32,
+    camera: &Calibration,
+    size: (usize, usize),
+) -> Option<Crop> {
     if !is_sound(bounds) {
         return None;
     }
@@ -68,25 +76,38 @@ pub fn perspective(bounds: &BoxPx, camera: &Calibration, size: (usize, usize)) -
     }
     let (size, centre_px) = sizes(size);
     // Whichever side is the longer, in relation to the crop's, sets the scale.
-    let scale = (2.0 * CROP_EXPAND * half / size).max_element();
+    let scale = (2.0 * CROP_EXPAND * turned_half(half, lean) / size).max_element();
     Some(Crop::Perspective {
-        rotation,
+        rotation: Mat3::from_rotation_z(-lean) * rotation,
         scale,
         centre_px,
     })
 }
 
-/// The axis-parallel crop of a person's box, of the same aspect as the network's
+/// The crop, in the image plane, of the box of a person who leans by `lean`, of the same aspect as the network's
 /// input; `None` for a box without area.
-pub fn upright(bounds: &BoxPx, size: (usize, usize)) -> Option<Crop> {
+pub fn flat(bounds: &BoxPx, lean: f32, size: (usize, usize)) -> Option<Crop> {
     if !is_sound(bounds) {
         return None;
     }
     let (size, centre_px) = sizes(size);
-    let extent = CROP_EXPAND * Vec2::new(bounds.width(), bounds.height());
-    let scale = (extent / size).max_element();
-    let shift_px = Vec2::from(bounds.centre()) - scale * centre_px;
-    Some(Crop::Upright { scale, shift_px })
+    let half = 0.5 * Vec2::new(bounds.width(), bounds.height());
+    let scale = (2.0 * CROP_EXPAND * turned_half(half, lean) / size).max_element();
+    let matrix = scale * Mat2::from_angle(lean);
+    let shift_px = Vec2::from(bounds.centre()) - matrix * centre_px;
+    Some(Crop::Flat { matrix, shift_px })
+}
+
+/// Half the width and height that hold a person who leans by `lean`, seen along the trunk, from half of those
+/// of the axis-parallel box.
+///
+/// Along the trunk a person fills the box's diagonal; across it, an ellipse in the box is nearer than its corners.
+fn turned_half(half: Vec2, lean: f32) -> Vec2 {
+    let (sin, cos) = lean.sin_cos();
+    Vec2::new(
+        (half.x * cos).hypot(half.y * sin),
+        (half.x * sin).abs() + (half.y * cos).abs(),
+    )
 }
 
 /// Whether a box is finite and large enough to hold somebody.
@@ -132,9 +153,28 @@ impl Crop {
                 let pixel = camera.pixel(ray);
                 camera.in_field(ray).then_some((pixel.x, pixel.y))
             }
-            Self::Upright { scale, shift_px } => {
-                Some((scale * x + shift_px.x, scale * y + shift_px.y))
-            }
+            Self::Flat { matrix, shift_px } => Some((matrix * Vec2::new(x, y) + shift_px).into()),
+        }
+    }
+
+    /// The same crop in a mirror: column x of it is column `width - 1 - x` of this one.
+    #[must_use]
+    pub fn mirrored(self, size: (usize, usize)) -> Self {
+        let (_, middle) = sizes(size);
+        match self {
+            Self::Perspective {
+                rotation,
+                scale,
+                centre_px,
+            } => Self::Perspective {
+                rotation: Mat3::from_diagonal(Vec3::new(-1.0, 1.0, 1.0)) * rotation,
+                scale,
+                centre_px,
+            },
+            Self::Flat { matrix, shift_px } => Self::Flat {
+                matrix: Mat2::from_cols(-matrix.x_axis, matrix.y_axis),
+                shift_px: shift_px + 2.0 * middle.x * matrix.x_axis,
+            },
         }
     }
 
@@ -142,8 +182,8 @@ impl Crop {
     /// pinhole, else `grid`, filled from the lens.
     pub fn mapping<'a>(self, camera: &Calibration, grid: &'a mut LensGrid) -> Mapping<'a> {
         match (self, pinhole(camera)) {
-            (Self::Upright { scale, shift_px }, _) => {
-                Mapping::Homography(Homography::scale_shift(scale, shift_px.x, shift_px.y))
+            (Self::Flat { matrix, shift_px }, _) => {
+                Mapping::Homography(Homography::affine(matrix, shift_px))
             }
             (
                 Self::Perspective {
@@ -189,7 +229,7 @@ mod tests {
     #[test]
     fn homography_and_rays_agree_to_a_thousandth_of_a_pixel() {
         let camera = Calibration::assumed(640, 480);
-        let crop = perspective(&BOX, &camera, (144, 192)).unwrap();
+        let crop = perspective(&BOX, 0.0, &camera, (144, 192)).unwrap();
         let mut grid = LensGrid::new(144, 192);
         let Mapping::Homography(matrix) = crop.mapping(&camera, &mut grid) else {
             panic!("a pinhole is a homography")
@@ -204,7 +244,7 @@ mod tests {
     #[test]
     fn the_crop_holds_the_box_and_its_centre_is_the_boxes() {
         let camera = Calibration::assumed(640, 480);
-        let crop = perspective(&BOX, &camera, (144, 192)).unwrap();
+        let crop = perspective(&BOX, 0.0, &camera, (144, 192)).unwrap();
         let (x, y) = crop.to_frame(71.5, 95.5, &camera).unwrap();
         assert!(
             (x - 460.0).abs() < 1e-2 && (y - 230.0).abs() < 1e-2,
@@ -231,7 +271,7 @@ mod tests {
             };
             Calibration::new((640, 480), camera.intrinsics(), distortion, Origin::Assumed).unwrap()
         };
-        let crop = perspective(&BOX, &camera, (144, 192)).unwrap();
+        let crop = perspective(&BOX, 0.0, &camera, (144, 192)).unwrap();
         let (mut grid, mut unused) = (LensGrid::new(144, 192), LensGrid::new(144, 192));
         let exact = crop.mapping(&camera, &mut unused);
         let through = crop.mapping(&bent(1e-6), &mut grid);
@@ -242,7 +282,7 @@ mod tests {
         }
         // With real distortion the crop follows the lens, and its centre is still the box's.
         let lens = bent(-0.2);
-        let crop = perspective(&BOX, &lens, (144, 192)).unwrap();
+        let crop = perspective(&BOX, 0.0, &lens, (144, 192)).unwrap();
         let (x, y) = crop.mapping(&lens, &mut unused).apply(71.5, 95.5);
         assert!(
             (x - 460.0).abs() < 0.2 && (y - 230.0).abs() < 0.2,
@@ -252,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_upright_crop_is_centred_and_keeps_the_aspect() {
-        let crop = upright(&BOX, (192, 192)).unwrap();
+        let crop = flat(&BOX, 0.0, (192, 192)).unwrap();
         let camera = Calibration::assumed(640, 480);
         let (x, y) = crop.to_frame(95.5, 95.5, &camera).unwrap();
         assert!((x - 460.0).abs() < 1e-3 && (y - 230.0).abs() < 1e-3);
@@ -264,20 +304,91 @@ mod tests {
 
     #[test]
     fn boxes_without_area_and_rays_behind_have_no_crop() {
-        let flat = BoxPx {
+        let thin = BoxPx {
             left: 10.0,
             top: 10.0,
             right: 10.0,
             bottom: 10.0,
         };
-        assert_eq!(upright(&flat, (192, 192)), None);
+        assert_eq!(flat(&thin, 0.0, (192, 192)), None);
         let camera = Calibration::assumed(640, 480);
-        assert_eq!(perspective(&flat, &camera, (144, 192)), None);
+        assert_eq!(perspective(&thin, 0.0, &camera, (144, 192)), None);
         let wild = BoxPx {
             left: f32::NAN,
             ..BOX
         };
-        assert_eq!(upright(&wild, (192, 192)), None);
-        assert_eq!(perspective(&wild, &camera, (144, 192)), None);
+        assert_eq!(flat(&wild, 0.0, (192, 192)), None);
+        assert_eq!(perspective(&wild, 0.0, &camera, (144, 192)), None);
+    }
+
+    #[test]
+    fn a_person_who_leans_is_upright_in_the_crop() {
+        let camera = Calibration::assumed(640, 480);
+        let bounds = BoxPx {
+            left: 200.0,
+            top: 100.0,
+            right: 400.0,
+            bottom: 300.0,
+        };
+        let size = (144, 192);
+        // Hips in the middle of the box, head up and to the right of them.
+        for lean in [0.0_f32, 0.6, 1.5, -0.8, 3.0] {
+            let head = Vec2::new(300.0, 200.0) + 40.0 * Vec2::new(lean.sin(), -lean.cos());
+            for crop in [
+                perspective(&bounds, lean, &camera, size).unwrap(),
+                flat(&bounds, lean, size).unwrap(),
+            ] {
+                let at = |x, y| Vec2::from(crop.to_frame(x, y, &camera).unwrap());
+                let up = at(71.5, 60.0) - at(71.5, 95.5);
+                let want = head - Vec2::new(300.0, 200.0);
+                assert!(up.angle_to(want).abs() < 0.06, "{lean}: {up} {want}");
+                assert!((at(71.5, 95.5) - Vec2::new(300.0, 200.0)).length() < 0.05);
+            }
+        }
+    }
+
+    #[test]
+    fn a_turned_crop_holds_a_person_who_lies_along_the_diagonal() {
+        let bounds = BoxPx {
+            left: 0.0,
+            top: 0.0,
+            right: 300.0,
+            bottom: 300.0,
+        };
+        let lean = std::f32::consts::FRAC_PI_4;
+        let crop = flat(&bounds, lean, (144, 192)).unwrap();
+        let camera = Calibration::assumed(640, 480);
+        // The crop's upper and lower edge are beyond the box's corners, by less than half of its size.
+        let (x, y) = crop.to_frame(71.5, -0.5, &camera).unwrap();
+        assert!(x > 300.0 && y < 0.0 && x < 400.0, "{x} {y}");
+    }
+
+    #[test]
+    fn a_mirrored_crop_is_the_crop_from_right_to_left() {
+        let lens = Calibration::new(
+            (640, 480),
+            Calibration::assumed(640, 480).intrinsics(),
+            Distortion::PlumbBob {
+                k1: -0.2,
+                k2: 0.0,
+                p1: 0.0,
+                p2: 0.0,
+                k3: 0.0,
+            },
+            Origin::Assumed,
+        )
+        .unwrap();
+        let size = (144, 192);
+        for crop in [
+            perspective(&BOX, 0.3, &lens, size).unwrap(),
+            flat(&BOX, 0.3, size).unwrap(),
+        ] {
+            let mirrored = crop.mirrored(size);
+            for (x, y) in [(0.0, 0.0), (30.0, 100.0), (143.0, 191.0)] {
+                let a = Vec2::from(crop.to_frame(x, y, &lens).unwrap());
+                let b = Vec2::from(mirrored.to_frame(143.0 - x, y, &lens).unwrap());
+                assert!((a - b).length() < 1e-2, "{a} {b}");
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 mod boxes;
 
-use crate::models::HeatmapValues;
+use crate::models::{ConfidenceFit, HeatmapValues};
 use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINTS;
 
@@ -30,6 +30,9 @@ const REACH: usize = 2;
 /// Logits further below the peak than this share less than 1e-6 of its chance
 /// and are not summed.
 const LOGIT_DEPTH: f32 = 14.0;
+
+/// Chances nearer to 0 and 1 than this are taken for this in a [`ConfidenceFit`], as when it was fitted.
+const CHANCE_EDGE: f32 = 1e-3;
 
 /// Size of a heatmap and how its cells lie in the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,13 +66,19 @@ pub fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
+/// The logistic function's inverse, of a chance that is kept this far from 0 and 1: `CHANCE_EDGE`.
+fn logit(chance: f32) -> f32 {
+    let chance = chance.clamp(CHANCE_EDGE, 1.0 - CHANCE_EDGE);
+    (chance / (1.0 - chance)).ln()
+}
+
 /// Heatmaps `(1, KEYPOINTS, rows, columns)`: the highest cell, refined to the
 /// mean place of the 5 x 5 cells around it, each weighted with its chance
 /// (`exp` of a logit, or the score itself).
 ///
-/// The confidence is the sigmoid of `visible` where the network has that
-/// output; else, for logits, the share of the whole map's chance that lies in
-/// the 5 x 5 cells, and for scores the height of the peak.
+/// The place's chance is, for logits, the share of the whole map's chance that lies in
+/// the 5 x 5 cells, and for scores the height of the peak. The confidence is what the fit makes of both
+/// ([`ConfidenceFit`]); without a fit the sigmoid of `visible` where the network has that output, else the place's chance.
 ///
 /// # Errors
 ///
@@ -81,7 +90,7 @@ pub fn sigmoid(logit: f32) -> f32 {
 pub fn heatmaps(
     maps: &[f32],
     visible: Option<&[f32]>,
-    values: HeatmapValues,
+    (values, fit): (HeatmapValues, Option<&ConfidenceFit>),
     geometry: MapGeometry,
     out: &mut [Placed; KEYPOINTS],
 ) -> Result<(), InferError> {
@@ -99,10 +108,18 @@ pub fn heatmaps(
             HeatmapValues::Scores => map[peak],
         }
         .clamp(0.0, 1.0);
+        let confidence = match (fit, visible) {
+            (Some(fit), visible) => {
+                let seen = visible.map_or(0.0, |visible| visible[k]);
+                sigmoid(fit.seen * seen + fit.place * logit(place) + fit.bias[k])
+            }
+            (None, Some(visible)) => sigmoid(visible[k]),
+            (None, None) => place,
+        };
         out.keypoint = Keypoint {
             x_px: geometry.pixel(x),
             y_px: geometry.pixel(y),
-            confidence: visible.map_or(place, |visible| sigmoid(visible[k])),
+            confidence,
         };
         out.place = place;
     }
@@ -257,7 +274,7 @@ mod tests {
         values: HeatmapValues,
     ) -> [Placed; KEYPOINTS] {
         let mut out = [Placed::default(); KEYPOINTS];
-        heatmaps(maps, visible, values, GEOMETRY, &mut out).unwrap();
+        heatmaps(maps, visible, (values, None), GEOMETRY, &mut out).unwrap();
         out
     }
 
@@ -312,6 +329,32 @@ mod tests {
         assert!(out[16].keypoint.confidence < 0.001);
         // A flat map: the corner's 3 x 3 of 80 cells.
         assert!(near(out[2].place, 9.0 / 80.0), "{:?}", out[2]);
+    }
+
+    #[test]
+    fn a_fit_turns_both_chances_into_the_confidence() {
+        let mut maps = [-40.0; 17 * 80];
+        maps[8 + 1] = 2.0;
+        maps[8 * 8 + 6] = 2.0; // two equal peaks: a place's chance of a half
+        let mut bias = [0.0; KEYPOINTS];
+        bias[0] = -1.0;
+        let fit = ConfidenceFit {
+            seen: 0.5,
+            place: 2.0,
+            bias,
+        };
+        let visible = [3.0; 17];
+        let mut out = [Placed::default(); KEYPOINTS];
+        let how = (HeatmapValues::Logits, Some(&fit));
+        heatmaps(&maps, Some(&visible), how, GEOMETRY, &mut out).unwrap();
+        assert!(near(out[0].place, 0.5));
+        // logit(0.5) = 0: what is left is half of the visible logit and the bias.
+        assert!(near(out[0].keypoint.confidence, sigmoid(0.5)));
+        // A flat map: 9 of 80 cells, and no bias.
+        let want = sigmoid(1.5 + 2.0 * (9.0_f32 / 71.0).ln());
+        assert!(near(out[1].keypoint.confidence, want), "{:?}", out[1]);
+        heatmaps(&maps, None, how, GEOMETRY, &mut out).unwrap();
+        assert!(near(out[0].keypoint.confidence, sigmoid(-1.0)));
     }
 
     #[test]
@@ -391,12 +434,12 @@ mod tests {
         let mut maps = [0.0; 17 * 80];
         maps[700] = f32::NAN;
         for values in [HeatmapValues::Logits, HeatmapValues::Scores] {
-            assert!(heatmaps(&maps, None, values, GEOMETRY, &mut out).is_err());
+            assert!(heatmaps(&maps, None, (values, None), GEOMETRY, &mut out).is_err());
         }
         maps[700] = 0.0;
         let mut visible = [0.0; 17];
         visible[4] = f32::INFINITY;
-        let logits = HeatmapValues::Logits;
+        let logits = (HeatmapValues::Logits, None);
         assert!(heatmaps(&maps, Some(&visible), logits, GEOMETRY, &mut out).is_err());
         assert!(simcc(&[0.0; 170], &[f32::NAN; 170], 2.0, &mut out).is_err());
         assert!(movenet(&[f32::NAN; 51], (192, 192), &mut out).is_err());

@@ -14,6 +14,7 @@ pub mod cache;
 mod crop;
 pub mod decode;
 pub mod engine;
+mod merge;
 mod network;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
@@ -31,6 +32,6 @@ mod vision;
 
 pub use engine::{Engine, EngineError, InferenceConfig};
 pub use network::{InferError, Input, Network, TensorSpec};
-pub use people::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
+pub use people::{Lap, PeopleNet, PeopleSettings, Quality, Seen, Spare};
 pub use status::EngineStatus;
 pub use vision::{Verified, VerifyRow, VisionNet, verify};

@@ -12,16 +12,18 @@ use glam::Vec2;
 use heapless::Vec;
 use serde::Deserialize;
 
-use super::crop::{Crop, perspective, upright};
+use super::crop::{Crop, flat, perspective};
 use super::decode::{Found, FoundBox, Placed};
 use super::engine::Engine;
+use super::merge::merge;
 use super::network::InferError;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
-use super::regions::{Lost, Region, Regions, box_of, in_turn, join};
+use super::regions::{Lost, Region, Regions, box_of, in_turn, join, lean_of};
 use super::vision::VisionNet;
 use crate::calibration::Calibration;
 use crate::config::{ConfigError, check};
 use crate::frame::Frame;
+use crate::lift::rotate::rotation_facing;
 use crate::limits::PEOPLE_MAX;
 use crate::models::{Decoder, Description, Kind, ModelError};
 use crate::pose::{BoxPx, Detection, Keypoint, People};
@@ -46,6 +48,16 @@ const SURE: f32 = 0.7;
 /// Two detections whose boxes overlap more than this are one person.
 const SAME_BOX: f32 = 0.85;
 
+/// A camera that hangs askew by more than this, radians, at the place of a newcomer has the first crop turned.
+const ASKEW_FROM: f32 = 0.6;
+
+/// Where the vertical appears shorter than this share of its length, it has no direction in the image.
+const UP_MIN: f32 = 0.3;
+
+/// Frames between two looks of the finder that were asked for because keypoints and box disagree: a person whom
+/// both see differently all the time would make it run in every frame.
+const AGAIN_EVERY: u32 = 3;
+
 /// A box of which less than this is in the frame, in pixels of its shorter side, holds nobody.
 const SIDE_PX_MIN: f32 = 4.0;
 
@@ -60,6 +72,19 @@ pub struct PeopleSettings {
     /// A person whose keypoints have a lower mean confidence is let go, 0 to 1.
     /// Default 0.15: a person of whom a quarter is well visible stays.
     pub confidence_min: f32,
+    /// Whether the person network also sees each crop in a mirror. Default: `normal`.
+    pub quality: Quality,
+}
+
+/// How much work goes into the keypoints of one person.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quality {
+    /// One run of the person network.
+    #[default]
+    Normal,
+    /// A second run on the mirrored crop, and the mean of both: twice the time of the person network.
+    High,
 }
 
 impl Default for PeopleSettings {
@@ -68,6 +93,7 @@ impl Default for PeopleSettings {
             people_max: PEOPLE_MAX,
             finder_every_frames: FINDER_EVERY,
             confidence_min: 0.15,
+            quality: Quality::Normal,
         }
     }
 }
@@ -155,6 +181,8 @@ pub struct PeopleNet {
     /// How many were followed when the finder last looked or a frame was last complete.
     expected: usize,
     frames_since_finder: u32,
+    /// Whether the keypoints of a person made another box than was looked at.
+    disagreed: bool,
     boxes: Vec<FoundBox, PEOPLE_MAX>,
     found: Vec<Found, PEOPLE_MAX>,
 }
@@ -211,6 +239,7 @@ impl PeopleNet {
             size_px: (0, 0),
             expected: 0,
             frames_since_finder: u32::MAX,
+            disagreed: false,
             boxes: Vec::new(),
             found: Vec::new(),
         }
@@ -232,6 +261,7 @@ impl PeopleNet {
         self.lost.clear();
         self.expected = 0;
         self.frames_since_finder = u32::MAX;
+        self.disagreed = false;
     }
 
     /// Tells that a person is in this box of a frame of this size, so that the next
@@ -245,6 +275,7 @@ impl PeopleNet {
             &mut self.followed,
             &self.lost,
             std::iter::once((*bounds, 1.0)),
+            |_| 0.0,
         );
     }
 
@@ -333,7 +364,8 @@ impl PeopleNet {
     ) -> Result<Seen, InferError> {
         let mut regions = self.followed.clone();
         self.lost.age();
-        let finder_ran = self.find(frame, &mut regions, lap)?;
+        let finder_ran = self.find(frame, camera, &mut regions, lap)?;
+        self.disagreed &= !finder_ran;
         regions.truncate(self.settings.people_max);
         let mut next = Regions::new();
         let turn = in_turn(&regions, self.spare.looks);
@@ -346,15 +378,16 @@ impl PeopleNet {
             }
             let seen = self
                 .look(frame, camera, region, lap)?
-                .filter(|person| !region.is_in_question() || person.score >= SURE);
-            let Some(person) = seen else {
+                .filter(|(person, _)| !region.is_in_question() || person.score >= SURE);
+            let Some((person, lean)) = seen else {
                 self.lost.remember(region);
                 lap(Lap::Decode);
                 continue;
             };
+            self.disagreed |= !region.agrees_with(&person.bounds);
             if !people.iter().any(|other| is_same(other, &person)) {
                 // There is room: there are at most PEOPLE_MAX regions.
-                let _ = next.push(Region::after(&person.bounds, region));
+                let _ = next.push(Region::after(&person.bounds, lean, region));
                 let _ = people.push(person);
             }
             lap(Lap::Decode);
@@ -378,19 +411,22 @@ impl PeopleNet {
     fn find(
         &mut self,
         frame: &Frame,
+        camera: &Calibration,
         regions: &mut Regions,
         lap: &mut dyn FnMut(Lap),
     ) -> Result<bool, InferError> {
         let lost = regions.len() < self.expected;
+        let astray = self.disagreed && self.frames_since_finder >= AGAIN_EVERY - 1;
         let factor = if self.spare.finder { SPARED } else { 1 };
         let due = self.frames_since_finder >= factor * self.settings.finder_every_frames - 1;
         self.frames_since_finder = self.frames_since_finder.saturating_add(1);
-        if !(regions.is_empty() || lost || due) {
+        if !(regions.is_empty() || lost || astray || due) {
             return Ok(false);
         }
         let Some(finder) = &mut self.finder else {
             if regions.is_empty() {
-                join(regions, &self.lost, std::iter::once((whole(frame), 1.0)));
+                let all = std::iter::once((whole(frame), 1.0));
+                join(regions, &self.lost, all, |bounds| standing(bounds, camera));
             }
             return Ok(false);
         };
@@ -401,31 +437,63 @@ impl PeopleNet {
             regions,
             &self.lost,
             found.map(|found| (to_source(&fit, &found.bounds), found.score)),
+            |bounds| standing(bounds, camera),
         );
         lap(Lap::Decode);
         self.frames_since_finder = 0;
         Ok(true)
     }
 
-    /// Looks at one region; `None` where nobody is there.
+    /// Looks at one region: the person there and how far that person leans ([`lean_of`]); `None` where no person is.
     fn look(
         &mut self,
         frame: &Frame,
         camera: &Calibration,
         region: &Region,
         lap: &mut dyn FnMut(Lap),
-    ) -> Result<Option<Detection>, InferError> {
+    ) -> Result<Option<(Detection, Option<f32>)>, InferError> {
         let Some(bounds) = inside(&region.expected(), frame) else {
             return Ok(None);
         };
         let size = self.person.size();
         let crop = match self.person.kind() {
-            Kind::Person => perspective(&bounds, camera, size),
-            _ => upright(&bounds, size),
+            Kind::Person => perspective(&bounds, region.lean, camera, size),
+            _ => flat(&bounds, region.lean, size),
         };
         let Some(crop) = crop else {
             return Ok(None);
         };
+        let mut placed = self.keypoints(frame, camera, crop, lap)?;
+        // Image features tell where joints are in a crop that is not turned, and of the crop as it is, not of its mirror.
+        let features = self.person.features().filter(|_| region.lean == 0.0);
+        if self.settings.quality == Quality::High {
+            lap(Lap::Decode);
+            let mirrored = self.keypoints(frame, camera, crop.mirrored(size), lap)?;
+            merge(&mut placed, &mirrored);
+        }
+        let confidence = placed.iter().map(|p| p.keypoint.confidence).sum::<f32>() / MEAN_OF;
+        let person = box_of(&placed).filter(|_| confidence >= self.settings.confidence_min);
+        Ok(person.map(|bounds| {
+            let detection = Detection {
+                // A person seen from the side shows half of the joints: what the best
+                // half says is the better measure of whether a person is there.
+                score: best_half(&placed),
+                bounds,
+                keypoints: placed.map(|placed| placed.keypoint),
+                features,
+            };
+            (detection, lean_of(&placed))
+        }))
+    }
+
+    /// Keypoints, in the frame, of one run of the person network on a crop.
+    fn keypoints(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        crop: Crop,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<[Placed; KEYPOINTS], InferError> {
         let mapping = crop.mapping(camera, &mut self.grid);
         self.preprocess
             .warp(frame, &mapping, self.person.image_mut())?;
@@ -435,16 +503,24 @@ impl PeopleNet {
         let mut placed = [Placed::default(); KEYPOINTS];
         self.person.decode_person(&mut placed)?;
         to_frame(&mut placed, crop, camera);
-        let confidence = placed.iter().map(|p| p.keypoint.confidence).sum::<f32>() / MEAN_OF;
-        let person = box_of(&placed).filter(|_| confidence >= self.settings.confidence_min);
-        Ok(person.map(|bounds| Detection {
-            // A person seen from the side shows half of the joints: what the best
-            // half says is the better measure of whether somebody is there.
-            score: best_half(&placed),
-            bounds,
-            keypoints: placed.map(|placed| placed.keypoint),
-            features: self.person.features(),
-        }))
+        Ok(placed)
+    }
+}
+
+/// How far a person who stands in a box leans in the image, radians clockwise from upright: not at all, unless the
+/// camera's mount says that it hangs askew.
+fn standing(bounds: &BoxPx, camera: &Calibration) -> f32 {
+    let (x, y) = bounds.centre();
+    let Some((mount, ray)) = camera.mount().zip(camera.ray(x, y)) else {
+        return 0.0;
+    };
+    let up = rotation_facing(ray) * mount.up();
+    let lean = up.x.atan2(-up.y);
+    // Straight above or below, up points along the line of sight.
+    if up.truncate().length() > UP_MIN && lean.abs() > ASKEW_FROM {
+        lean
+    } else {
+        0.0
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where people are expected: boxes from the finder and from the last frame's keypoints.
 
+use glam::Vec2;
 use heapless::Vec;
 
 use super::decode::Placed;
@@ -46,6 +47,22 @@ const SURE_BOX: f32 = 0.5;
 /// one look of a spared finder to the next.
 const LOST_FRAMES: u8 = 40;
 
+/// A person who leans by more than this, radians, is turned upright in the crop, and one who was turned stays so
+/// until [`UPRIGHT_AGAIN`]. Person networks are trained on people who lean less, and image features say where joints
+/// are in a crop that is not turned.
+const TURN_FROM: f32 = 0.6;
+
+/// See [`TURN_FROM`].
+const UPRIGHT_AGAIN: f32 = 0.4;
+
+/// A trunk that is shorter than this share of the box's longer side points towards the camera: its direction in the
+/// image says nothing.
+const TRUNK_MIN: f32 = 0.12;
+
+/// A person whose box from keypoints overlaps the box that was looked at by less than this is looked for again by
+/// the finder.
+const AGREE_IOU: f32 = 0.4;
+
 /// Looks after which somebody waits for a turn as all others do: until then the tracker may not have
 /// given an id.
 const FAMILIAR: u8 = 3;
@@ -78,6 +95,8 @@ pub struct Region {
     pub waited: u8,
     /// Looks at this person, up to [`FAMILIAR`].
     pub looks: u8,
+    /// How far the person leans in the image, radians clockwise from upright, where the crop is to be turned; else 0.
+    pub lean: f32,
 }
 
 /// Regions of one frame.
@@ -95,6 +114,20 @@ pub fn box_of(placed: &[Placed; KEYPOINTS]) -> Option<BoxPx> {
     Some(grown(&tight, MARGIN * tight.width().max(tight.height())))
 }
 
+/// How far a person leans in the image: the direction from the middle of the hips to that of the shoulders, radians
+/// clockwise from upright. `None` where one of them is not placed, or the trunk points towards the camera.
+pub fn lean_of(placed: &[Placed; KEYPOINTS]) -> Option<f32> {
+    const TRUNK: [usize; 4] = [5, 6, 11, 12];
+    if TRUNK.iter().any(|&k| placed[k].place < PLACE_GATE) {
+        return None;
+    }
+    let at = |k: usize| Vec2::new(placed[k].keypoint.x_px, placed[k].keypoint.y_px);
+    let trunk = 0.5 * (at(5) + at(6) - at(11) - at(12));
+    let bounds = box_of(placed)?;
+    let long = trunk.length() > TRUNK_MIN * bounds.width().max(bounds.height());
+    long.then(|| trunk.x.atan2(-trunk.y))
+}
+
 fn grown(bounds: &BoxPx, by: f32) -> BoxPx {
     BoxPx {
         left: bounds.left - by,
@@ -106,8 +139,8 @@ fn grown(bounds: &BoxPx, by: f32) -> BoxPx {
 
 impl Region {
     /// The person's region in the next frame: moved on by the last movement and
-    /// grown by half of it, since people also stop.
-    pub fn after(bounds: &BoxPx, before: &Region) -> Self {
+    /// grown by half of it, since people also stop. `lean` as [`lean_of`] gives it.
+    pub fn after(bounds: &BoxPx, lean: Option<f32>, before: &Region) -> Self {
         let ((x, y), (old_x, old_y)) = (bounds.centre(), before.bounds.centre());
         let frames = before.frames();
         let room = grown(
@@ -134,7 +167,24 @@ impl Region {
             belief: before.belief,
             waited: 0,
             looks: FAMILIAR.min(before.looks + 1),
+            lean: lean
+                .filter(|lean| lean.abs() > before.turns_from())
+                .unwrap_or(0.0),
         }
+    }
+
+    /// From which lean on the crop is turned, radians.
+    fn turns_from(&self) -> f32 {
+        if self.lean == 0.0 {
+            TURN_FROM
+        } else {
+            UPRIGHT_AGAIN
+        }
+    }
+
+    /// Whether keypoints found here make a box that belongs to this region.
+    pub fn agrees_with(&self, bounds: &BoxPx) -> bool {
+        self.expected().iou(bounds) >= AGREE_IOU
     }
 
     /// The finder sees somebody here.
@@ -231,8 +281,13 @@ pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
 /// person steadies that person's region; a box half beside a person whom no box
 /// lies on sets that region right, if the finder is sure of it ([`SURE_BOX`]); any other
 /// becomes a region of its own, doubted where the finder is not sure and nobody was
-/// `lost` there a moment ago.
-pub fn join(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (BoxPx, f32)>) {
+/// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image.
+pub fn join(
+    regions: &mut Regions,
+    lost: &Lost,
+    found: impl Iterator<Item = (BoxPx, f32)>,
+    lean_at: impl Fn(&BoxPx) -> f32,
+) {
     let followed = regions.len();
     for region in regions.iter_mut() {
         region.unconfirmed = region.unconfirmed.saturating_add(1);
@@ -272,6 +327,7 @@ pub fn join(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (Box
                 },
                 waited: 0,
                 looks: 0,
+                lean: lean_at(&bounds),
             };
             // Full: the people already followed come first.
             let _ = regions.push(fresh);
@@ -344,10 +400,10 @@ mod tests {
             velocity: (0.0, 0.0),
             ..followed(bounds(100.0, 50.0, 40.0, 100.0))
         };
-        let region = Region::after(&bounds(110.0, 50.0, 40.0, 100.0), &before);
+        let region = Region::after(&bounds(110.0, 50.0, 40.0, 100.0), None, &before);
         assert_eq!(region.velocity, (10.0, 0.0));
         assert_eq!(region.expected(), bounds(115.0, 50.0, 50.0, 100.0));
-        let jump = Region::after(&bounds(400.0, 50.0, 40.0, 100.0), &before);
+        let jump = Region::after(&bounds(400.0, 50.0, 40.0, 100.0), None, &before);
         assert_eq!(jump.velocity, (25.0, 0.0));
     }
 
@@ -361,14 +417,14 @@ mod tests {
             (bounds(110.0, 100.0, 100.0, 220.0), 0.9),
             (bounds(400.0, 100.0, 80.0, 200.0), 0.6),
         ];
-        join(&mut regions, &Lost::default(), found.into_iter());
+        join_upright(&mut regions, &Lost::default(), found.into_iter());
         assert_eq!(regions.len(), 2);
         assert_eq!(regions[0].bounds, bounds(105.0, 100.0, 100.0, 210.0));
         assert_eq!(regions[0].velocity, (3.0, 0.0));
         assert_eq!(regions[1].bounds, found[1].0);
         // Two found boxes never merge into each other, and eight is the end.
         let many = (0_u8..12).map(|i| (bounds(f32::from(i) * 300.0, 900.0, 80.0, 200.0), 0.5));
-        join(&mut regions, &Lost::default(), many);
+        join_upright(&mut regions, &Lost::default(), many);
         assert_eq!(regions.len(), PEOPLE_MAX);
     }
 
@@ -378,17 +434,17 @@ mod tests {
         let nobody = Lost::default();
         let mut regions = Regions::new();
         for _ in 0..3 {
-            join(&mut regions, &nobody, std::iter::once((table, 0.41)));
+            join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
             assert!(regions[0].is_in_question());
         }
-        join(&mut regions, &nobody, std::iter::once((table, 0.8)));
+        join_upright(&mut regions, &nobody, std::iter::once((table, 0.8)));
         assert!(!regions[0].is_in_question());
         // Passed over for longer than a byte counts, then found again by half.
         for _ in 0..300 {
-            join(&mut regions, &nobody, std::iter::empty());
+            join_upright(&mut regions, &nobody, std::iter::empty());
         }
         assert!(regions[0].is_in_question());
-        join(&mut regions, &nobody, std::iter::once((table, 0.41)));
+        join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
         assert_eq!(regions.len(), 1);
         assert!(!regions[0].is_in_question());
     }
@@ -404,7 +460,7 @@ mod tests {
         lost.remember(&person);
         let found = |lost: &Lost, at: BoxPx| {
             let mut regions = Regions::new();
-            join(&mut regions, lost, std::iter::once((at, 0.41)));
+            join_upright(&mut regions, lost, std::iter::once((at, 0.41)));
             regions[0].belief
         };
         let beside = bounds(120.0, 100.0, 100.0, 200.0);
@@ -425,6 +481,10 @@ mod tests {
         }
     }
 
+    fn join_upright(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (BoxPx, f32)>) {
+        join(regions, lost, found, |_| 0.0);
+    }
+
     fn followed(bounds: BoxPx) -> Region {
         Region {
             bounds,
@@ -434,6 +494,7 @@ mod tests {
             belief: Belief::Confirmed,
             waited: 0,
             looks: FAMILIAR,
+            lean: 0.0,
         }
     }
 
@@ -451,7 +512,7 @@ mod tests {
                 let region = regions[place];
                 regions[place] = if turn {
                     looked[place] += 1;
-                    Region::after(&region.bounds.clone(), &region)
+                    Region::after(&region.bounds.clone(), None, &region)
                 } else {
                     region.left_waiting()
                 };
@@ -469,12 +530,12 @@ mod tests {
             velocity: (0.0, 0.0),
             ..followed(bounds(100.0, 50.0, 40.0, 100.0))
         };
-        let moving = Region::after(&bounds(104.0, 50.0, 40.0, 100.0), &still);
+        let moving = Region::after(&bounds(104.0, 50.0, 40.0, 100.0), None, &still);
         assert_eq!(moving.velocity, (4.0, 0.0));
         let waited = moving.left_waiting().left_waiting();
         assert_eq!(waited.expected(), bounds(110.0, 50.0, 52.0, 100.0));
         // Three frames later it is seen twelve pixels on: as fast as before.
-        let after = Region::after(&bounds(116.0, 50.0, 40.0, 100.0), &waited);
+        let after = Region::after(&bounds(116.0, 50.0, 40.0, 100.0), None, &waited);
         assert_eq!((after.velocity, after.waited), ((4.0, 0.0), 0));
     }
 
@@ -486,7 +547,7 @@ mod tests {
             .push(followed(bounds(120.0, 120.0, 160.0, 300.0)))
             .unwrap();
         let person = bounds(100.0, 100.0, 100.0, 200.0);
-        join(
+        join_upright(
             &mut regions,
             &Lost::default(),
             std::iter::once((person, 0.8)),
@@ -496,7 +557,7 @@ mod tests {
         assert_eq!(regions[0].unconfirmed, 0);
         // A box that may be furniture's does not pull anybody over.
         regions[0] = followed(bounds(120.0, 120.0, 160.0, 300.0));
-        join(
+        join_upright(
             &mut regions,
             &Lost::default(),
             std::iter::once((person, 0.45)),
@@ -512,7 +573,7 @@ mod tests {
         let first = bounds(100.0, 100.0, 100.0, 200.0);
         let second = bounds(160.0, 100.0, 100.0, 200.0);
         regions.push(followed(first)).unwrap();
-        join(
+        join_upright(
             &mut regions,
             &Lost::default(),
             [(first, 0.9), (second, 0.8)].into_iter(),
@@ -528,8 +589,8 @@ mod tests {
         regions
             .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
             .unwrap();
-        join(&mut regions, &Lost::default(), std::iter::empty());
-        join(&mut regions, &Lost::default(), std::iter::empty());
+        join_upright(&mut regions, &Lost::default(), std::iter::empty());
+        join_upright(&mut regions, &Lost::default(), std::iter::empty());
         assert_eq!(regions[0].unconfirmed, 2);
     }
 
@@ -539,7 +600,51 @@ mod tests {
             velocity: (0.0, 0.0),
             ..followed(bounds(100.0, 100.0, 100.0, 200.0))
         };
-        let after = Region::after(&bounds(0.0, 0.0, 600.0, 800.0), &before);
+        let after = Region::after(&bounds(0.0, 0.0, 600.0, 800.0), None, &before);
         assert_eq!(after.bounds, bounds(60.0, 60.0, 180.0, 280.0));
+    }
+
+    /// A person of 200 pixels whose trunk points along `lean`.
+    fn leaning(lean: f32, trunk_px: f32) -> [Placed; KEYPOINTS] {
+        let mut placed = person(300.0, 300.0, 0.9);
+        let up = trunk_px * Vec2::new(lean.sin(), -lean.cos());
+        for (k, at) in [(5, up), (6, up), (11, Vec2::ZERO), (12, Vec2::ZERO)] {
+            (placed[k].keypoint.x_px, placed[k].keypoint.y_px) = (300.0 + at.x, 400.0 + at.y);
+        }
+        placed
+    }
+
+    #[test]
+    fn the_lean_is_the_trunks_direction_where_the_trunk_is_seen() {
+        for lean in [0.0_f32, 0.7, -1.5, 3.0] {
+            let found = lean_of(&leaning(lean, 60.0)).unwrap();
+            assert!((found - lean).abs() < 1e-4, "{found} {lean}");
+        }
+        assert_eq!(lean_of(&leaning(1.0, 5.0)), None, "towards the camera");
+        let mut hidden = leaning(1.0, 60.0);
+        hidden[11].place = 0.1;
+        assert_eq!(lean_of(&hidden), None);
+    }
+
+    #[test]
+    fn a_crop_is_turned_late_and_back_later() {
+        let at = bounds(100.0, 100.0, 100.0, 200.0);
+        let mut region = followed(at);
+        let mut turned = [0.3, 0.5, 0.7, 0.5, 0.3, 0.5].map(|lean| {
+            region = Region::after(&at, Some(lean), &region);
+            region.lean
+        });
+        assert_eq!(turned, [0.0, 0.0, 0.7, 0.5, 0.0, 0.0]);
+        // A trunk that is not seen says nothing: upright.
+        turned[0] = Region::after(
+            &at,
+            None,
+            &Region {
+                lean: 0.7,
+                ..region
+            },
+        )
+        .lean;
+        assert!(turned[0] == 0.0);
     }
 }

@@ -136,10 +136,10 @@ impl VisionNet {
     pub fn decode_person(&self, out: &mut [Placed; KEYPOINTS]) -> Result<(), InferError> {
         let output = |role| self.output(role).unwrap_or_default();
         match self.decoder {
-            Decoder::Heatmap { values } => decode::heatmaps(
+            Decoder::Heatmap { values, confidence } => decode::heatmaps(
                 output(Role::Heatmaps),
                 self.output(Role::Visible),
-                values,
+                (values, confidence.as_ref()),
                 self.geometry,
                 out,
             ),

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::skeleton::KEYPOINTS;
+
 /// What `model.toml` says.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -259,6 +261,9 @@ pub enum Decoder {
     Heatmap {
         /// What the numbers mean.
         values: HeatmapValues,
+        /// How sure the network is in truth; where it is missing, its own numbers are taken as they are.
+        #[serde(default)]
+        confidence: Option<ConfidenceFit>,
     },
     /// A score for each column and each row (`RTMPose`).
     Simcc {
@@ -281,6 +286,22 @@ pub enum Decoder {
         /// Of two boxes that overlap more, the lower score is left out.
         iou_max: f32,
     },
+}
+
+/// How a keypoint's confidence follows from what the network says, fitted to labelled pictures:
+/// `logit(confidence) = seen * visible + place * logit(p) + bias`, with `visible` the network's logit of the chance that
+/// the keypoint can be seen, and `p` the share of the heatmap's chance in the cells around its peak.
+///
+/// The confidence is then the chance that the keypoint lies within 0.2 torso lengths of the truth.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ConfidenceFit {
+    /// Weight of the logit of being seen.
+    pub seen: f32,
+    /// Weight of the logit of the place's chance.
+    pub place: f32,
+    /// One for each keypoint, COCO order.
+    pub bias: [f32; KEYPOINTS],
 }
 
 /// What the numbers of a heatmap mean.

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from finder import SIZE
-from photos import HELD_OUT_EVERY, Box, Image, Photo, read_photo, recoloured
+from photos import Box, Image, Photo, read_photo, recoloured
 from scenes import Box as Corners
 from scenes import collate
 
@@ -48,7 +48,7 @@ class PhotoScenes:
         self.empty: list[Image] = []
         for folder, photos in folders:
             for photo in photos:
-                if empty_held_out(photo) if photo.negative else photo.number % HELD_OUT_EVERY == 0:
+                if photo.measured_on or (empty_held_out(photo) if photo.negative else photo.held_out):
                     continue
                 picture = cv2.resize(read_photo(folder, photo), None, fx=KEPT, fy=KEPT, interpolation=cv2.INTER_AREA)
                 picture = np.asarray(picture, np.uint8)

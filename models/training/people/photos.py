@@ -35,6 +35,8 @@ MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MARGIN = 1.25
 HELD_OUT_EVERY = 18
 """One photograph in so many is kept from training, chosen by its name: for choosing constants and calibrating confidence."""
+MEASURED_ON = ("intel_onebyone",)
+"""Beginnings of the names of frames from films that figures are reported on: never trained on."""
 EDGE_PX = 24.0
 """Labels may lie this far outside the photograph (a teacher completes limbs that the border cuts)."""
 TRUST = {0: 0.0, 1: 0.3, 2: 1.0}
@@ -70,6 +72,11 @@ class Photo:
     def number(self) -> int:
         """A number that depends on the name alone, to divide photographs by."""
         return int(hashlib.md5(self.file.encode()).hexdigest(), 16)
+
+    @property
+    def measured_on(self) -> bool:
+        """Whether it is a frame of a film that figures are reported on."""
+        return self.file.startswith(MEASURED_ON)
 
     @property
     def held_out(self) -> bool:
@@ -219,7 +226,7 @@ class PersonCrops:
         self.rows: list[tuple[int, Person]] = []
         for folder, photos in folders:
             for photo in photos:
-                if photo.held_out != held_out or not photo.people:
+                if photo.measured_on or photo.held_out != held_out or not photo.people:
                     continue
                 self.pictures.append(read_photo(folder, photo))
                 self.rows += [(len(self.pictures) - 1, person) for person in photo.people]

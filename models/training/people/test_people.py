@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from attribution import rows
 from body import TREE, align
 from clutter import clutter
 from crop import assumed_camera, facing, person_crop
@@ -324,3 +325,10 @@ def test_channels_that_are_never_on_no_longer_make_features_explode() -> None:
         # An unusual crop: everything before the channel is a hundred times as large.
         net.context[2].bias += 100.0
         assert net(images)[2].norm(dim=1).max() < 1e3
+
+
+def test_the_list_of_photographs_names_each_that_was_trained_on(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p", licence="CC BY 2.0", source="a collection")
+    assert rows([folder], with_people=True) == [("a collection", "x", "CC BY 2.0")]
+    with pytest.raises(ValueError, match="no licence"):
+        rows([index_folder(tmp_path / "q")], with_people=True)

@@ -2,6 +2,10 @@ use super::*;
 use crate::clock::MonoNs;
 use crate::frame::FrameMeta;
 
+fn scale_shift(scale: f32, x: f32, y: f32) -> Homography {
+    Homography::affine(scale * glam::Mat2::IDENTITY, glam::Vec2::new(x, y))
+}
+
 fn image(layout: Layout, fill: u8) -> ImageTensor {
     ImageTensor {
         layout,
@@ -94,7 +98,7 @@ fn a_ramp_stays_a_ramp_in_every_format() {
         });
         let mut out = ImageBuffer::new(&image(Layout::Nchw, 0), Element::F32, 16, 16);
         let mut preprocess = Preprocess::new(16);
-        let map = Mapping::Homography(Homography::scale_shift(0.7, 10.25, 20.5));
+        let map = Mapping::Homography(scale_shift(0.7, 10.25, 20.5));
         preprocess.warp(&source, &map, &mut out).unwrap();
         let values = floats(&out);
         for y in 0..16 {
@@ -136,7 +140,7 @@ fn perspective_divides() {
 fn outside_the_frame_is_fill_and_the_edge_blends_into_it() {
     let source = frame(PixelFormat::Rgb24, (64, 64), |_, _| [200.0; 3]);
     let mut out = ImageBuffer::new(&image(Layout::Nchw, 100), Element::F32, 16, 16);
-    let map = Mapping::Homography(Homography::scale_shift(1.0, -2.5, 0.0));
+    let map = Mapping::Homography(scale_shift(1.0, -2.5, 0.0));
     Preprocess::new(16).warp(&source, &map, &mut out).unwrap();
     let row = &floats(&out)[..5];
     // x = -2.5, -1.5 outside; -0.5 half in; 0.5, 1.5 inside.
@@ -163,7 +167,7 @@ fn shrinking_does_not_alias() {
         let all_near =
             |out: &ImageBuffer, by: f32| floats(out).iter().all(|value| (value - 100.0).abs() < by);
         assert!(all_near(&out, 1.0), "{format:?} letterbox");
-        let map = Mapping::Homography(Homography::scale_shift(3.9, 1.5, 1.5));
+        let map = Mapping::Homography(scale_shift(3.9, 1.5, 1.5));
         preprocess.warp(&source, &map, &mut out).unwrap();
         assert!(all_near(&out, 51.0), "{format:?} warp");
     }
@@ -235,7 +239,7 @@ fn formats_agree_in_a_letterbox_larger_and_smaller() {
 #[test]
 fn order_range_and_type_are_what_the_network_wants() {
     let source = frame(PixelFormat::Rgb24, (64, 64), |_, _| [10.0, 20.0, 30.0]);
-    let map = Mapping::Homography(Homography::scale_shift(1.0, 4.0, 4.0));
+    let map = Mapping::Homography(scale_shift(1.0, 4.0, 4.0));
     let mut spec = image(Layout::Nchw, 0);
     spec.colour = Colour::Bgr;
     spec.mean = [1.0, 2.0, 3.0]; // of blue, green, red
@@ -300,7 +304,7 @@ fn a_frame_that_lies_about_its_size_is_refused() {
     source.bytes.push(0);
     source.meta.width_px = 63;
     source.meta.height_px = 65;
-    let map = Mapping::Homography(Homography::scale_shift(1.0, 0.0, 0.0));
+    let map = Mapping::Homography(scale_shift(1.0, 0.0, 0.0));
     assert!(
         preprocess.warp(&source, &map, &mut out).is_err(),
         "too small"

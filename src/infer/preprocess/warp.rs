@@ -1,5 +1,7 @@
 //! Sampling through a mapping from destination pixels to source pixels.
 
+use glam::{Mat2, Vec2};
+
 use super::pixels::{Format, Image};
 
 /// A 3x3 matrix, rows first: homogeneous destination pixel to homogeneous source pixel.
@@ -20,9 +22,10 @@ impl Homography {
         )
     }
 
-    /// Scale and shift without rotation: source = scale * destination + shift.
-    pub const fn scale_shift(scale: f32, shift_x: f32, shift_y: f32) -> Self {
-        Self([scale, 0.0, shift_x, 0.0, scale, shift_y, 0.0, 0.0, 1.0])
+    /// source = matrix * destination + shift.
+    pub const fn affine(matrix: Mat2, shift: Vec2) -> Self {
+        let (x, y) = (matrix.x_axis, matrix.y_axis);
+        Self([x.x, y.x, shift.x, x.y, y.y, shift.y, 0.0, 0.0, 1.0])
     }
 }
 
