@@ -4,14 +4,25 @@
 use serde::Deserialize;
 
 use super::dictionary::Dictionary;
+use super::everyday::Kin;
 use crate::pose::ActionSource;
 
 /// Share of the newest probabilities in the running mean: with a look every
 /// [`super::LABEL_EVERY`] it forgets within about a second.
 const NEWEST: f32 = 0.4;
 
-/// Probability from which a phrase becomes the label.
+/// Probability from which an everyday action, with all that is a kind of it, becomes the label.
 const ENTER: f32 = 0.4;
+
+/// The same of an action that is seldom seen: martial arts, dances, acting. What the encoder takes a person in an unusual
+/// view for is most often one of these.
+const ENTER_SELDOM: f32 = 0.7;
+
+/// Probability from which a finer phrase is the label, rather than the everyday action it is a kind of.
+const FINE: f32 = 0.6;
+
+/// Probability below which the finer phrase gives way to the everyday action again.
+const FINE_LEAVE: f32 = 0.4;
 
 /// Probability below which the label is given up.
 const LEAVE: f32 = 0.2;
@@ -85,6 +96,8 @@ impl LabelConstants {
 pub struct Labeller {
     /// Running mean of the probabilities, one for each entry; empty until the first look.
     means: Vec<f32>,
+    /// At each everyday entry, the sum of the means of what is a kind of it.
+    sums: Vec<f32>,
     looks: u32,
     label: Option<usize>,
 }
@@ -105,6 +118,7 @@ impl Labeller {
     pub fn new(entries: usize) -> Self {
         Self {
             means: vec![0.0; entries],
+            sums: vec![0.0; entries],
             looks: 0,
             label: None,
         }
@@ -117,13 +131,14 @@ impl Labeller {
         self.label = None;
     }
 
-    /// Takes the probabilities of a new look.
+    /// Takes the probabilities of a new look; `kin` says what each entry is a kind of.
     ///
     /// # Panics
     ///
     /// Another number of them than there is room for.
-    pub fn take(&mut self, probabilities: &[f32]) {
+    pub fn take(&mut self, probabilities: &[f32], kin: &[Kin]) {
         assert_eq!(probabilities.len(), self.means.len(), "one for each entry");
+        assert_eq!(kin.len(), self.means.len(), "one for each entry");
         self.looks = self.looks.saturating_add(1);
         // The first looks weigh alike.
         #[expect(clippy::cast_precision_loss, reason = "only small counts matter")]
@@ -131,24 +146,47 @@ impl Labeller {
         for (mean, new) in self.means.iter_mut().zip(probabilities) {
             *mean += newest * (new - *mean);
         }
-        let Some((best, second)) = best_two(&self.means) else {
+        self.sums.fill(0.0);
+        for (mean, kin) in self.means.iter().zip(kin) {
+            self.sums[kin.everyday] += mean;
+        }
+        let Some((best, second)) = best_two(&self.sums) else {
             return;
         };
-        if self.label.is_some_and(|label| self.means[label] < LEAVE) {
-            self.label = None;
+        if let Some(label) = self.label {
+            let everyday = kin[label].everyday;
+            self.label = if self.sums[everyday] < LEAVE {
+                None
+            } else if self.means[label] < FINE_LEAVE {
+                Some(everyday)
+            } else {
+                Some(label)
+            };
         }
-        let sure = self.means[best] >= ENTER
-            && second.is_none_or(|second| self.means[best] >= MARGIN * self.means[second]);
-        if sure {
+        let enter = if kin[best].common {
+            ENTER
+        } else {
+            ENTER_SELDOM
+        };
+        let sure = self.sums[best] >= enter
+            && second.is_none_or(|second| self.sums[best] >= MARGIN * self.sums[second]);
+        if sure && self.label.is_none_or(|label| kin[label].everyday != best) {
             self.label = Some(best);
+        }
+        if self.label == Some(best) {
+            let kinds = (0..kin.len()).filter(|&at| kin[at].everyday == best);
+            let likeliest = kinds.max_by(|&a, &b| self.means[a].total_cmp(&self.means[b]));
+            self.label = likeliest
+                .filter(|&at| self.means[at] >= FINE)
+                .or(Some(best));
         }
     }
 
-    /// The label now, `None` where nothing is sure enough.
+    /// The label now, `None` where nothing is sure enough. An everyday action has the probability of all its kinds.
     pub fn label(&self) -> Option<Label> {
         self.label.map(|entry| Label {
             entry,
-            probability: self.means[entry],
+            probability: self.means[entry].max(self.sums[entry]).min(1.0),
             source: ActionSource::Dictionary,
         })
     }
@@ -177,22 +215,32 @@ fn best_two(values: &[f32]) -> Option<(usize, Option<usize>)> {
 mod tests {
     use super::*;
 
+    /// Entries that stand for themselves.
+    fn alone(entries: usize) -> Vec<Kin> {
+        (0..entries)
+            .map(|everyday| Kin {
+                everyday,
+                common: true,
+            })
+            .collect()
+    }
+
     #[test]
     fn a_label_is_entered_held_and_given_up() {
         let mut labeller = Labeller::new(3);
         assert_eq!(labeller.label(), None);
-        labeller.take(&[0.3, 0.3, 0.2]);
+        labeller.take(&[0.3, 0.3, 0.2], &alone(3));
         assert_eq!(labeller.label(), None, "not sure enough");
-        labeller.take(&[0.9, 0.05, 0.0]);
+        labeller.take(&[0.9, 0.05, 0.0], &alone(3));
         let label = labeller.label().unwrap();
         assert_eq!(label.entry, 0);
         // Below the way in, above the way out: it stays.
-        labeller.take(&[0.2, 0.1, 0.0]);
-        labeller.take(&[0.2, 0.1, 0.0]);
+        labeller.take(&[0.2, 0.1, 0.0], &alone(3));
+        labeller.take(&[0.2, 0.1, 0.0], &alone(3));
         assert_eq!(labeller.label().unwrap().entry, 0);
         assert!(labeller.label().unwrap().probability < ENTER);
         for _ in 0..4 {
-            labeller.take(&[0.0, 0.1, 0.1]);
+            labeller.take(&[0.0, 0.1, 0.1], &alone(3));
         }
         assert_eq!(labeller.label(), None, "none of them");
     }
@@ -200,17 +248,53 @@ mod tests {
     #[test]
     fn a_new_label_needs_a_margin() {
         let mut labeller = Labeller::new(2);
-        labeller.take(&[0.5, 0.45]);
+        labeller.take(&[0.5, 0.45], &alone(2));
         assert_eq!(labeller.label(), None);
         labeller.clear();
-        labeller.take(&[0.55, 0.4]);
+        labeller.take(&[0.55, 0.4], &alone(2));
         assert_eq!(labeller.label().unwrap().entry, 0);
+    }
+
+    #[test]
+    fn kinds_of_one_everyday_action_are_sure_together_and_a_fine_name_needs_more() {
+        // Walk, walk slowly, limp; run.
+        let mut kin = alone(4);
+        kin[1].everyday = 0;
+        kin[2].everyday = 0;
+        let mut labeller = Labeller::new(4);
+        labeller.take(&[0.2, 0.25, 0.2, 0.3], &kin);
+        let label = labeller.label().unwrap();
+        assert_eq!(label.entry, 0, "none of them is sure, their sum is");
+        assert!((label.probability - 0.65).abs() < 1e-6);
+        for _ in 0..6 {
+            labeller.take(&[0.05, 0.05, 0.8, 0.1], &kin);
+        }
+        let label = labeller.label().unwrap();
+        assert_eq!(label.entry, 2);
+        assert!(label.probability < 0.8, "its own");
+        for _ in 0..3 {
+            labeller.take(&[0.3, 0.3, 0.1, 0.1], &kin);
+        }
+        assert_eq!(labeller.label().unwrap().entry, 0, "and back");
+    }
+
+    #[test]
+    fn an_action_that_is_seldom_seen_has_to_be_surer() {
+        let mut kin = alone(2);
+        kin[1].common = false;
+        let mut labeller = Labeller::new(2);
+        labeller.take(&[0.1, 0.6], &kin);
+        assert_eq!(labeller.label(), None);
+        for _ in 0..4 {
+            labeller.take(&[0.05, 0.9], &kin);
+        }
+        assert_eq!(labeller.label().unwrap().entry, 1);
     }
 
     #[test]
     fn an_empty_dictionary_names_nothing() {
         let mut labeller = Labeller::new(0);
-        labeller.take(&[]);
+        labeller.take(&[], &alone(0));
         assert_eq!(labeller.label(), None);
     }
 

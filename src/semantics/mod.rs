@@ -15,6 +15,7 @@ pub mod clip;
 pub mod complete;
 pub mod dictionary;
 pub mod encoder;
+pub mod everyday;
 pub mod hint;
 pub mod label;
 pub mod net;
@@ -36,6 +37,7 @@ use crate::pose::{Action, ActionSource};
 use complete::{Completer, CompletionError, CompletionNet, Memory};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
+use everyday::{Kin, kin_of};
 use hint::{HeldHints, Hints};
 use label::{Label, Labeller};
 use net::Workspace;
@@ -198,6 +200,8 @@ pub struct Semantics {
     samples: Box<KeypointSamples>,
     space: Workspace,
     probabilities: Vec<f32>,
+    /// What each entry is a kind of.
+    kin: Vec<Kin>,
     completer: Completer,
     complete_for_s: f32,
     hints: Option<Arc<Hints>>,
@@ -230,6 +234,7 @@ impl Semantics {
             samples: Box::new([RaySample::MISSING; MOTION_SAMPLES]),
             space: encoders.rays.workspace(),
             probabilities: vec![0.0; entries],
+            kin: kin_of(&dictionary),
             encoders,
             dictionary,
             completer,
@@ -336,7 +341,7 @@ impl Semantics {
                     embedding,
                     &mut self.probabilities,
                 );
-                person.labeller.take(&self.probabilities);
+                person.labeller.take(&self.probabilities, &self.kin);
             }
         }
         hinted.or(person.labeller.label())
