@@ -275,6 +275,7 @@ impl PeopleNet {
             &mut self.followed,
             &self.lost,
             std::iter::once((*bounds, 1.0)),
+            0.0,
             |_| 0.0,
         );
     }
@@ -426,7 +427,9 @@ impl PeopleNet {
         let Some(finder) = &mut self.finder else {
             if regions.is_empty() {
                 let all = std::iter::once((whole(frame), 1.0));
-                join(regions, &self.lost, all, |bounds| standing(bounds, camera));
+                join(regions, &self.lost, all, 0.0, |bounds| {
+                    standing(bounds, camera)
+                });
             }
             return Ok(false);
         };
@@ -437,6 +440,7 @@ impl PeopleNet {
             regions,
             &self.lost,
             found.map(|found| (to_source(&fit, &found.bounds), found.score)),
+            finder.score_sure(),
             |bounds| standing(bounds, camera),
         );
         lap(Lap::Decode);

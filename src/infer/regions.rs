@@ -38,11 +38,6 @@ const GROWTH_MAX: f32 = 0.2;
 /// visible to be followed on. It misses people who lie or are half hidden.
 const UNCONFIRMED_MAX: u8 = 1;
 
-/// A newcomer whose box has a lower score than this has to be well visible. Furniture gets
-/// 0.3 to 0.45 from the finder that ships; of people most looks are above (squats 0.52 to
-/// 0.85), and who leans far over may stay below, at 0.4.
-const SURE_BOX: f32 = 0.5;
-
 /// Frames for which a place where somebody was lost is remembered: longer than from
 /// one look of a spared finder to the next.
 const LOST_FRAMES: u8 = 40;
@@ -187,10 +182,10 @@ impl Region {
         self.expected().iou(bounds) >= AGREE_IOU
     }
 
-    /// The finder sees somebody here.
-    fn confirm(&mut self, score: f32) {
+    /// The finder sees a person here, and is `sure` of it or not.
+    fn confirm(&mut self, sure: bool) {
         self.unconfirmed = 0;
-        if score >= SURE_BOX {
+        if sure {
             self.belief = Belief::Confirmed;
         }
     }
@@ -279,13 +274,14 @@ pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
 
 /// Joins what the finder found to the people followed: a box on a followed
 /// person steadies that person's region; a box half beside a person whom no box
-/// lies on sets that region right, if the finder is sure of it ([`SURE_BOX`]); any other
+/// lies on sets that region right, if the finder is sure of it (`score_sure`); any other
 /// becomes a region of its own, doubted where the finder is not sure and nobody was
 /// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image.
 pub fn join(
     regions: &mut Regions,
     lost: &Lost,
     found: impl Iterator<Item = (BoxPx, f32)>,
+    score_sure: f32,
     lean_at: impl Fn(&BoxPx) -> f32,
 ) {
     let followed = regions.len();
@@ -298,27 +294,27 @@ pub fn join(
             && iou > SAME_PERSON_IOU
         {
             region.bounds = between(&region.bounds, &bounds, FINDER_WEIGHT);
-            region.confirm(score);
+            region.confirm(score >= score_sure);
         } else {
             // Full: the finder gives the best first.
             let _ = left.push((bounds, score));
         }
     }
     for (bounds, score) in left {
-        let astray = |region: &Region| region.unconfirmed > 0 && score >= SURE_BOX;
+        let astray = |region: &Region| region.unconfirmed > 0 && score >= score_sure;
         if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, astray)
             && iou > ASTRAY_IOU
         {
             region.bounds = bounds;
             region.velocity = (0.0, 0.0);
-            region.confirm(score);
+            region.confirm(score >= score_sure);
         } else {
             let fresh = Region {
                 bounds,
                 score,
                 velocity: (0.0, 0.0),
                 unconfirmed: 0,
-                belief: if score >= SURE_BOX {
+                belief: if score >= score_sure {
                     Belief::Confirmed
                 } else if lost.was_near(&bounds) {
                     Belief::Believed
@@ -482,7 +478,7 @@ mod tests {
     }
 
     fn join_upright(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (BoxPx, f32)>) {
-        join(regions, lost, found, |_| 0.0);
+        join(regions, lost, found, 0.5, |_| 0.0);
     }
 
     fn followed(bounds: BoxPx) -> Region {

@@ -156,6 +156,14 @@ impl VisionNet {
         self.output(Role::Features)?.try_into().ok()
     }
 
+    /// From which score on a finder is sure of a box; 0 of any other network.
+    pub const fn score_sure(&self) -> f32 {
+        match self.decoder {
+            Decoder::Finder { score_sure, .. } => score_sure,
+            _ => 0.0,
+        }
+    }
+
     /// Boxes of people in a letterboxed frame, in the input's pixels; none
     /// unless the network is a finder.
     ///
@@ -164,7 +172,9 @@ impl VisionNet {
     /// [`InferError::NotFinite`].
     pub fn decode_boxes(&self, out: &mut FixedVec<FoundBox, PEOPLE_MAX>) -> Result<(), InferError> {
         out.clear();
-        if let Decoder::Finder { score_min, iou_max } = self.decoder
+        if let Decoder::Finder {
+            score_min, iou_max, ..
+        } = self.decoder
             && let (Some(score), Some(edges)) = (self.output(Role::Score), self.output(Role::Box))
         {
             decode::finder(score, edges, self.geometry, (score_min, iou_max), out)?;

@@ -149,6 +149,10 @@ const fn zeros() -> [f32; 3] {
     [0.0; 3]
 }
 
+const fn half() -> f32 {
+    0.5
+}
+
 const fn ones() -> [f32; 3] {
     [1.0; 3]
 }
@@ -283,6 +287,9 @@ pub enum Decoder {
     Finder {
         /// Candidates below are left out.
         score_min: f32,
+        /// A newcomer below has to be well visible to be believed.
+        #[serde(default = "half")]
+        score_sure: f32,
         /// Of two boxes that overlap more, the lower score is left out.
         iou_max: f32,
     },

@@ -141,8 +141,13 @@ fn check_decoder(
                 )),
             }
         }
-        Decoder::Finder { score_min, iou_max } => {
+        Decoder::Finder {
+            score_min,
+            score_sure,
+            iou_max,
+        } => {
             check_share("decoder.score_min", score_min)?;
+            check_share("decoder.score_sure", score_sure)?;
             check_share("decoder.iou_max", iou_max)?;
             let score = want_map(description, Role::Score, 1)?;
             let edges = want_map(description, Role::Box, 4)?;

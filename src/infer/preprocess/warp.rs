@@ -23,7 +23,7 @@ impl Homography {
     }
 
     /// source = matrix * destination + shift.
-    pub const fn affine(matrix: Mat2, shift: Vec2) -> Self {
+    pub fn affine(matrix: Mat2, shift: Vec2) -> Self {
         let (x, y) = (matrix.x_axis, matrix.y_axis);
         Self([x.x, y.x, shift.x, x.y, y.y, shift.y, 0.0, 0.0, 1.0])
     }

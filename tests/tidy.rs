@@ -1,0 +1,178 @@
+//! Checks of the sources themselves: layers and length of functions.
+//!
+//! Each check has a list of exceptions that were there when the check was made. The lists only shrink: an exception that is
+//! no longer needed fails the test, so that it is taken out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest function, lines from its signature to its closing brace.
+const FUNCTION_LINES_MAX: usize = 80;
+
+/// Imports against the order of `src/lib.rs`: file, and the layer it imports from below.
+const IMPORTS: &[(&str, &str)] = &[
+    // Queues and mailboxes are base material that still lives with the threads.
+    ("adapt/control.rs", "pipeline"),
+    ("adapt/thread.rs", "pipeline"),
+    ("capture/thread.rs", "pipeline"),
+    ("counters.rs", "pipeline"),
+    ("infer/relay.rs", "pipeline"),
+    ("publish/mod.rs", "pipeline"),
+    // The perspective rotation is geometry of the camera that still lives with the lifter.
+    ("infer/crop.rs", "lift"),
+    ("infer/people.rs", "lift"),
+    // Builds a dictionary from simulated keypoints.
+    ("semantics/build.rs", "eval"),
+];
+
+/// Functions that are longer than [`FUNCTION_LINES_MAX`], by file and name.
+const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+
+/// All files under `folder` whose names end in `suffix`, relative to it, sorted.
+fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.to_string_lossy().ends_with(suffix) {
+                found.push(path.strip_prefix(folder).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The layers in the order of `src/lib.rs`.
+fn layers() -> Vec<String> {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    text.lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The sources of a file without its tests.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
+/// The layers that a source names behind `crate::`.
+fn imported(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for part in text.split("crate::").skip(1) {
+        // Of `crate::{a::B, c}` every member, else the one name.
+        let names: Vec<&str> = match part.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap().split(',').collect(),
+            None => vec![part],
+        };
+        for name in names {
+            let word: String = name
+                .trim()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            found.insert(word);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_layer_imports_from_those_above_it_only() {
+    let layers = layers();
+    assert!(layers.len() > 20, "{layers:?}");
+    let place: BTreeMap<&str, usize> = layers.iter().map(String::as_str).zip(0..).collect();
+    let source = root().join("src");
+    let mut wrong = BTreeSet::new();
+    for file in files(&source, ".rs") {
+        let name = file.to_string_lossy().into_owned();
+        let room = name.split('/').next().unwrap().trim_end_matches(".rs");
+        // The binary, its commands and tests may use everything.
+        let Some(own) = place.get(room) else {
+            continue;
+        };
+        if name.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(source.join(&file)).unwrap();
+        for layer in imported(without_tests(&text)) {
+            if place.get(layer.as_str()).is_some_and(|below| below > own) {
+                wrong.insert((name.clone(), layer));
+            }
+        }
+    }
+    same(IMPORTS, &wrong, "imports from below");
+}
+
+/// Functions of a source with their lengths: name, lines. A function ends at the first brace in its own column.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = line.len() - code.len();
+        let signature = [
+            "pub const fn ",
+            "pub fn ",
+            "const fn ",
+            "fn ",
+            "pub(crate) fn ",
+            "pub(super) fn ",
+            "unsafe fn ",
+        ];
+        let Some(rest) = signature.iter().find_map(|s| code.strip_prefix(s)) else {
+            continue;
+        };
+        let name = rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect();
+        let end = format!("{}}}", " ".repeat(indent));
+        if let Some(length) = lines[start..].iter().position(|line| *line == end) {
+            found.push((name, length + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_function_is_longer_than_a_screen() {
+    let source = root().join("src");
+    let mut long = BTreeSet::new();
+    for file in files(&source, ".rs") {
+        if file.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(source.join(&file)).unwrap();
+        for (name, length) in functions(without_tests(&text)) {
+            if length > FUNCTION_LINES_MAX {
+                long.insert((file.to_string_lossy().into_owned(), name));
+            }
+        }
+    }
+    same(LONG_FUNCTIONS, &long, "functions that are too long");
+}
+
+/// Fails where the exceptions and what was found differ, in either direction.
+fn same(exceptions: &[(&str, &str)], found: &BTreeSet<(String, String)>, what: &str) {
+    let known: BTreeSet<(String, String)> = exceptions
+        .iter()
+        .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+        .collect();
+    let new: Vec<_> = found.difference(&known).collect();
+    let gone: Vec<_> = known.difference(found).collect();
+    assert!(new.is_empty(), "{what}: {new:#?}");
+    assert!(
+        gone.is_empty(),
+        "no exception is needed any more, take it out: {gone:#?}"
+    );
+}
