@@ -10,6 +10,7 @@ use glam::Vec3;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::file::read_bounded;
 use crate::limits::MODEL_FILE_BYTES_MAX;
 use crate::skeleton::JOINTS;
 use crate::tensors::half;
@@ -78,11 +79,7 @@ pub struct Motion {
 ///
 /// A file is missing, not of the format, or holds a number that is not finite.
 pub fn read(index: &Path) -> Result<Vec<Motion>, MotionError> {
-    let text = bounded(index)?;
-    let rows: Vec<Row> = serde_json::from_slice(&text).map_err(|error| MotionError::Index {
-        path: index.to_owned(),
-        message: error.to_string(),
-    })?;
+    let rows = rows(index)?;
     let folder = index.parent().unwrap_or(Path::new("."));
     let mut files = BTreeMap::new();
     let mut motions = Vec::with_capacity(rows.len());
@@ -126,6 +123,25 @@ pub fn read(index: &Path) -> Result<Vec<Motion>, MotionError> {
         });
     }
     Ok(motions)
+}
+
+/// The tensor files that an index names.
+///
+/// # Errors
+///
+/// The index cannot be read or is not of the format.
+pub fn files(index: &Path) -> Result<Vec<PathBuf>, MotionError> {
+    let folder = index.parent().unwrap_or(Path::new("."));
+    let rows = rows(index)?;
+    Ok(rows.iter().map(|row| folder.join(&row.file)).collect())
+}
+
+fn rows(index: &Path) -> Result<Vec<Row>, MotionError> {
+    let text = bounded(index)?;
+    serde_json::from_slice(&text).map_err(|error| MotionError::Index {
+        path: index.to_owned(),
+        message: error.to_string(),
+    })
 }
 
 /// All frames of one tensor file.
@@ -190,18 +206,15 @@ fn vec3(bytes: &[u8], width: usize, number: impl Fn(&[u8]) -> f32) -> Vec3 {
 }
 
 fn bounded(path: &Path) -> Result<Vec<u8>, MotionError> {
-    let read = |source| MotionError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let length = std::fs::metadata(path).map_err(read)?.len();
-    if length > MODEL_FILE_BYTES_MAX {
-        return Err(MotionError::Tensor {
+    read_bounded(path, MODEL_FILE_BYTES_MAX)
+        .map_err(|source| MotionError::Read {
             path: path.to_owned(),
-            what: format!("{length} bytes, at most {MODEL_FILE_BYTES_MAX} are read"),
-        });
-    }
-    std::fs::read(path).map_err(read)
+            source,
+        })?
+        .map_err(|bytes| MotionError::Tensor {
+            path: path.to_owned(),
+            what: format!("{bytes} bytes, at most {MODEL_FILE_BYTES_MAX} are read"),
+        })
 }
 
 #[cfg(test)]
