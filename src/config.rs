@@ -7,7 +7,8 @@ use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
 use crate::limits::TEXT_FILE_BYTES_MAX;
 
@@ -113,6 +114,74 @@ pub fn read_text(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
+/// A path of a configuration: `~`, `$HOME` and `${HOME}` at its beginning are the user's home, as in a shell. For
+/// `#[serde(deserialize_with = "path")]`.
+///
+/// # Errors
+///
+/// No text, another variable or another user's home at its beginning, or no home is known.
+pub fn path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(from)?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    expanded(&text, home.as_deref()).map_err(D::Error::custom)
+}
+
+/// As [`path`], of a key that may be left out.
+///
+/// # Errors
+///
+/// As [`path`].
+pub fn optional_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    path(from).map(Some)
+}
+
+/// As [`path`], of a key that takes a path or something else, such as an address.
+///
+/// # Errors
+///
+/// As [`path`].
+pub fn path_or_text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    if !text.starts_with(['~', '$']) {
+        return Ok(text);
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let path = expanded(&text, home.as_deref()).map_err(D::Error::custom)?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| D::Error::custom(format!("{}: is not UTF-8", path.display())))
+}
+
+/// As [`path_or_text`], of a key that may be left out.
+///
+/// # Errors
+///
+/// As [`path`].
+pub fn optional_path_or_text<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<String>, D::Error> {
+    path_or_text(from).map(Some)
+}
+
+fn expanded(text: &str, home: Option<&Path>) -> Result<PathBuf, String> {
+    let rest = ["~", "$HOME", "${HOME}"].into_iter().find_map(|prefix| {
+        let rest = text.strip_prefix(prefix)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    });
+    match rest {
+        Some(rest) => {
+            let home = home.filter(|home| home.is_absolute()).ok_or_else(|| {
+                format!("{text:?}: no home is known, $HOME is not set; write the whole path")
+            })?;
+            Ok(home.join(rest.trim_start_matches('/')))
+        }
+        None if text.starts_with(['~', '$']) => Err(format!(
+            "{text:?}: of a shell's shortcuts only ~, $HOME and ${{HOME}} at the beginning are known; write the whole path"
+        )),
+        None => Ok(text.into()),
+    }
+}
+
 /// Reads a TOML file into a section or a whole file's struct.
 ///
 /// # Errors
@@ -138,6 +207,36 @@ mod tests {
             "capture.rate_hz = 500: must be from 1 to 120"
         );
         assert!(check("x", f32::NAN, 0.0, 1.0).is_err());
+    }
+
+    #[test]
+    fn home_is_known_by_its_shortcuts_and_other_shortcuts_are_named() {
+        let home = Some(Path::new("/home/kim"));
+        for (text, want) in [
+            ("~", "/home/kim"),
+            ("~/a b", "/home/kim/a b"),
+            ("$HOME/a", "/home/kim/a"),
+            ("${HOME}//a", "/home/kim/a"),
+            ("a/~/$HOME", "a/~/$HOME"),
+            ("/a", "/a"),
+            ("", ""),
+        ] {
+            assert_eq!(expanded(text, home), Ok(want.into()), "{text}");
+        }
+        for text in ["~root/a", "$XDG_CACHE_HOME/a", "$HOMELY", "${HOME", "$"] {
+            let error = expanded(text, home).unwrap_err();
+            assert!(
+                error.contains(text) && error.contains("~, $HOME"),
+                "{error}"
+            );
+        }
+        for home in [None, Some(Path::new("")), Some(Path::new("kim"))] {
+            assert!(
+                expanded("~/a", home)
+                    .unwrap_err()
+                    .contains("$HOME is not set")
+            );
+        }
     }
 
     #[test]

@@ -98,6 +98,7 @@ pub struct CameraConfig {
     /// The drawn camera, for trying things out.
     pub synthetic: Option<SyntheticConfig>,
     /// A video file, a folder of images or an rtsp:// address.
+    #[serde(deserialize_with = "crate::config::optional_path_or_text")]
     pub source: Option<String>,
 }
 

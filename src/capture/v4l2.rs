@@ -89,6 +89,7 @@ pub struct V4l2Config {
     /// Device node. `/dev/v4l/by-id/...` stays the same when cameras are replugged. A camera named by
     /// number is looked for under other numbers once it has streamed. Default: `/dev/video0`, unless `card`
     /// or `bus` says which camera.
+    #[serde(deserialize_with = "crate::config::optional_path")]
     pub device: Option<PathBuf>,
     /// Instead of `device`: what the camera calls itself, as `poised doctor` shows it. There must be only one.
     pub card: Option<String>,

@@ -54,14 +54,19 @@ use crate::track::{TrackConfig, TrackCounters, TrackedPeople, Tracker};
 pub struct ModelsConfig {
     /// Where the folders are. Default: `$POISED_MODELS`, else `models` in the
     /// working folder, else `/usr/share/poised/models`.
+    #[serde(deserialize_with = "crate::config::path")]
     pub directory: PathBuf,
     /// The network that gives keypoints.
+    #[serde(deserialize_with = "crate::config::path_or_text")]
     pub person: String,
     /// The network that finds people; a network that looks at whole frames needs none.
+    #[serde(deserialize_with = "crate::config::optional_path_or_text")]
     pub finder: Option<String>,
     /// The lifter with its head.
+    #[serde(deserialize_with = "crate::config::path_or_text")]
     pub lifter: String,
     /// Encoders of motion and the dictionary that goes with them.
+    #[serde(deserialize_with = "crate::config::path_or_text")]
     pub dictionary: String,
 }
 

@@ -56,6 +56,7 @@ pub struct ZenohConfig {
     pub open_timeout_ms: u32,
     /// A Zenoh configuration (JSON5) for all else: TLS, access control, buffers.
     /// A key given above wins over the file; what neither says is as without one.
+    #[serde(deserialize_with = "crate::config::optional_path")]
     pub config_file: Option<PathBuf>,
 }
 

@@ -101,6 +101,7 @@ pub struct SemanticsConfig {
     pub enabled: bool,
     /// The dictionary, in place of the one that ships: one that was taught on the
     /// device, or built from other motion with the same encoders.
+    #[serde(deserialize_with = "crate::config::optional_path")]
     pub dictionary: Option<PathBuf>,
     /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
     /// that is not seen is absent at once; those that are seen are moved all the same, if poses are refined. Default 4: what was measured
