@@ -2,7 +2,7 @@
 //!
 //! A safetensors file with `mean` `[WEIGHTS]` and `site` `[4]` (up, noise); its one metadata key says format, version,
 //! the networks it belongs to and a checksum. The file before is kept beside it as `.before`, so that there is a whole one
-//! whenever the power goes.
+//! whenever the power goes. A link to the file stays a link: both files are where it points.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::train::WEIGHTS;
+use crate::config::{ConfigError, check};
 use crate::file;
 use crate::semantics::dictionary::hex;
 use crate::tensors::{self, TensorError};
@@ -29,6 +30,19 @@ const HEADER: &str = "poised";
 
 /// Largest file read, in bytes: four times what is written.
 const BYTES_MAX: u64 = 4 * 4 * WEIGHTS as u64;
+
+/// Most steps that a state may have taken: at a hundred a second more than ten thousand years, and far from where
+/// adding to them overflows.
+const STEPS_MAX: u64 = 1 << 48;
+
+/// Most heads that a state may have handed out: one below where counting ends.
+const GENERATION_MAX: u32 = u32::MAX - 1;
+
+/// Longest straight-up vector: the mean of unit vectors, and rounding.
+const UP_MAX: f32 = 1.01;
+
+/// Largest noise of a keypoint: as large as the person.
+const NOISE_MAX: f32 = 1.0;
 
 /// What can be wrong with a state.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +73,9 @@ pub enum StateError {
     /// Learned with other networks, so its numbers mean something else.
     #[error("learned with other networks than those in use")]
     Networks,
+    /// A number that no state has.
+    #[error(transparent)]
+    Range(#[from] ConfigError),
     /// A tensor.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -161,6 +178,15 @@ impl State {
             return Err(StateError::Networks);
         }
         let site = tensors::numbers(&file, "site", &[4])?;
+        check("steps", header.steps, 0, STEPS_MAX)?;
+        check("generation", header.generation, 0, GENERATION_MAX)?;
+        check(
+            "length of up",
+            Vec3::from_slice(&site).length(),
+            0.0,
+            UP_MAX,
+        )?;
+        check("noise", site[3], 0.0, NOISE_MAX)?;
         Ok(Self {
             steps: header.steps,
             generation: header.generation,
@@ -171,6 +197,7 @@ impl State {
     }
 
     /// Writes the file; the one that was there becomes `.before` if it is whole and belongs to the same networks.
+    /// Nothing is written where the file has the same contents already: flash memory wears out by writing.
     ///
     /// # Errors
     ///
@@ -181,11 +208,15 @@ impl State {
             what: "written",
             source,
         };
-        // A damaged file must not take the place of a whole one.
-        if Self::read_one(path, networks).is_ok() {
-            std::fs::rename(path, before(path)).map_err(failed)?;
+        // The link stays; the files move where it points.
+        let target = file::followed(path).map_err(failed)?;
+        match Self::read_one(&target, networks) {
+            Ok(old) if old == *self => return Ok(()),
+            Ok(_) => std::fs::rename(&target, before(&target)).map_err(failed)?,
+            // A damaged file must not take the place of a whole one.
+            Err(_) => {}
         }
-        file::replace(path, &self.to_bytes(networks)).map_err(failed)
+        file::replace(&target, &self.to_bytes(networks)).map_err(failed)
     }
 
     /// Reads the newest whole file; `None` where there has never been one. What is wrong with a file
@@ -195,7 +226,7 @@ impl State {
         networks: &str,
         mut wrong: impl FnMut(&Path, &StateError),
     ) -> Option<Self> {
-        for path in [path.to_owned(), before(path)] {
+        for path in both(path) {
             match Self::read_one(&path, networks) {
                 Ok(state) => return Some(state),
                 Err(StateError::File { source, .. })
@@ -224,7 +255,7 @@ impl State {
 ///
 /// A file is there and stays.
 pub fn remove(path: &Path) -> Result<(), StateError> {
-    for path in [path.to_owned(), before(path)] {
+    for path in both(path) {
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StateError::File {
@@ -237,6 +268,14 @@ pub fn remove(path: &Path) -> Result<(), StateError> {
         }
     }
     Ok(())
+}
+
+/// The file and the one before, behind any link.
+fn both(path: &Path) -> [PathBuf; 2] {
+    // A link that leads nowhere gives its own error when it is opened.
+    let target = file::followed(path).unwrap_or_else(|_| path.to_owned());
+    let before = before(&target);
+    [target, before]
 }
 
 /// Where the file before is kept.
@@ -284,6 +323,92 @@ mod tests {
         state(3).write(&path, "abc").unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(State::read(&path, "abc", nothing), Some(state(1)));
+    }
+
+    #[test]
+    fn a_link_to_a_state_stays_a_link_through_writing_and_removing() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        std::fs::create_dir(&disk).unwrap();
+        let (path, target) = (folder.path().join("link"), disk.join("front.adapted"));
+        std::os::unix::fs::symlink("disk/front.adapted", &path).unwrap();
+        let nothing = |path: &Path, error: &StateError| panic!("{}: {error}", path.display());
+        assert_eq!(State::read(&path, "abc", nothing), None);
+        for steps in 1..4 {
+            state(steps).write(&path, "abc").unwrap();
+            assert!(path.is_symlink() && !target.is_symlink());
+            assert_eq!(State::read(&path, "abc", nothing), Some(state(steps)));
+        }
+        // Nothing lies beside the link, both files lie beside its target.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(&disk).unwrap().count(), 2);
+        std::fs::remove_file(&target).unwrap();
+        assert_eq!(State::read(&path, "abc", nothing), Some(state(2)));
+        remove(&path).unwrap();
+        assert!(path.is_symlink());
+        assert_eq!(std::fs::read_dir(&disk).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_written_already_is_not_written_again() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("front.adapted");
+        let file = || std::fs::metadata(&path).unwrap().ino();
+        state(1).write(&path, "abc").unwrap();
+        state(2).write(&path, "abc").unwrap();
+        let written = file();
+        state(2).write(&path, "abc").unwrap();
+        assert_eq!(file(), written);
+        let kept = State::read_one(&before(&path), "abc").unwrap();
+        assert_eq!(kept, state(1), "the one before is an older one");
+        state(3).write(&path, "abc").unwrap();
+        assert_ne!(file(), written);
+    }
+
+    #[test]
+    fn numbers_that_no_state_has_are_refused() {
+        for (wrong, named) in [
+            (
+                State {
+                    steps: u64::MAX,
+                    ..state(1)
+                },
+                "steps = 18446744073709551615",
+            ),
+            (
+                State {
+                    generation: u32::MAX,
+                    ..state(1)
+                },
+                "generation = 4294967295",
+            ),
+            (
+                State {
+                    up: Vec3::new(3.0, 0.0, 0.0),
+                    ..state(1)
+                },
+                "up",
+            ),
+            (
+                State {
+                    noise: -1.0,
+                    ..state(1)
+                },
+                "noise = -1",
+            ),
+        ] {
+            let text = wrong_with(&wrong.to_bytes("abc"));
+            assert!(text.contains(named), "{text}");
+        }
+        let unknown = State {
+            up: Vec3::ZERO,
+            ..state(1)
+        };
+        assert_eq!(
+            State::from_bytes(&unknown.to_bytes("abc"), "abc").unwrap(),
+            unknown
+        );
     }
 
     #[test]

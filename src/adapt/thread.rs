@@ -29,9 +29,6 @@ const WAIT: Duration = Duration::from_millis(20);
 /// Most of the budget that is saved up, seconds of processor time: a decision of the guard.
 const SAVED_MAX_S: f32 = 0.05;
 
-/// Time between two writings of what was learned.
-const WRITE_EVERY: Duration = Duration::from_mins(1);
-
 /// What the thread and the others hand each other.
 #[derive(Debug, Default)]
 pub struct Link {
@@ -51,6 +48,8 @@ pub struct Worker {
     adapter: Adapter,
     core_share: f32,
     path: Option<PathBuf>,
+    /// Time between two writings of what was learned.
+    write_every: Duration,
     link: Arc<Link>,
     control: Option<Arc<Control>>,
     /// A head that found the mailbox taken.
@@ -78,6 +77,7 @@ impl Worker {
             adapter,
             core_share: config.core_share,
             path: config.state.clone(),
+            write_every: Duration::from_secs(config.state_every_s.into()),
             link: Arc::default(),
             control: None,
             pending: None,
@@ -175,7 +175,7 @@ impl Worker {
         }
         // Where the publisher is just taking, the next one will do.
         let _ = self.link.reports.put(report);
-        let due = now.since(self.written.1) >= WRITE_EVERY;
+        let due = now.since(self.written.1) >= self.write_every;
         if due && report.steps != self.written.0 {
             self.write(now);
         }
@@ -208,6 +208,21 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::pipeline::estimate::{EstimateConfig, Poser};
+
+    #[test]
+    fn how_often_it_is_written_is_a_key_with_a_range() {
+        let config: AdaptConfig = toml::from_str("state_every_s = 3600").unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.state_every_s, 3600);
+        for wrong in [0, 9, 86_401] {
+            let config = AdaptConfig {
+                state_every_s: wrong,
+                ..AdaptConfig::default()
+            };
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains("adapt.state_every_s"), "{error}");
+        }
+    }
 
     fn worker(path: &std::path::Path) -> Worker {
         let mut config = EstimateConfig::default();
