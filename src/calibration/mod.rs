@@ -1,7 +1,7 @@
 //! Camera calibration: which ray a pixel looks along, and which pixel a ray lands on.
 //!
 //! Comes from a TOML file ([`toml_file`] documents the format) or from the YAML
-//! file of a ROS `camera_info`; where there is none, a plain lens is assumed and
+//! of ROS, `OpenCV` or Kalibr ([`ros_yaml`]); where there is none, a plain lens is assumed and
 //! said to be assumed. Pixel centres are at whole numbers: `(0, 0)` is the
 //! middle of the first pixel, as in `OpenCV` and ROS. Rays are `(x, y)` on the
 //! plane z = 1 of the camera's optical frame (x right, y down, z forward).
@@ -10,6 +10,7 @@ pub mod distortion;
 pub mod ros_yaml;
 pub mod section;
 pub mod toml_file;
+mod yaml;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub enum CalibrationError {
         source: ConfigError,
     },
     /// The file name does not say what it is.
-    #[error("{path}: a calibration is a .toml file or the .yaml of a ROS camera_info")]
+    #[error("{path}: a calibration is a .toml file, or the .yaml or .yml of ROS, OpenCV or Kalibr")]
     Extension {
         /// The file.
         path: PathBuf,
@@ -248,7 +249,7 @@ impl Calibration {
         self.mount.as_ref()
     }
 
-    /// Reads a calibration: `.toml` in our format, `.yaml` or `.yml` as ROS writes `camera_info`.
+    /// Reads a calibration: `.toml` in our format, `.yaml` or `.yml` as ROS, `OpenCV` or Kalibr write it; also in capitals.
     ///
     /// # Errors
     ///
@@ -258,7 +259,8 @@ impl Calibration {
             path: path.to_owned(),
             source,
         };
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("toml") => {
                 toml_file::parse(&read_text(path)?, path).map_err(|error| match error {
                     parse @ ConfigError::Parse { .. } => CalibrationError::File(parse),

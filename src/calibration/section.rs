@@ -16,8 +16,9 @@ use super::{Calibration, CalibrationError};
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationConfig {
-    /// Our TOML or the YAML of a ROS `camera_info`. Without one, a pinhole of
+    /// Our TOML, or the YAML of ROS (`camera_info`), `OpenCV` or Kalibr. Without one, a pinhole of
     /// [`super::ASSUMED_FOV_DEG`] is assumed.
+    #[serde(deserialize_with = "crate::config::optional_path")]
     pub file: Option<PathBuf>,
     /// Whether a calibration of the same aspect may be scaled to the image the
     /// camera delivers. Default false: a camera that delivers another size may

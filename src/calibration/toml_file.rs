@@ -3,7 +3,7 @@
 //! ```toml
 //! camera = "front door, 2.8 mm lens"  # camera and lens, in words
 //! date = 2026-11-21                   # day of the measurement, if known
-//! residual_px = 0.21                  # root mean square reprojection error, pixels
+//! residual_px = 0.21                  # root mean square reprojection error, pixels, if known
 //!
 //! [image]                             # size of the images it was measured on
 //! width_px = 1280
@@ -15,7 +15,7 @@
 //! cx_px = 640.2
 //! cy_px = 357.9
 //!
-//! [distortion]                        # "none", "plumb_bob" or "equidistant"
+//! [distortion]                        # "none", "plumb_bob", "rational_polynomial" or "equidistant"
 //! model = "plumb_bob"                 # dimensionless, OpenCV's meaning and order
 //! k1 = -0.312
 //! k2 = 0.104
@@ -29,7 +29,9 @@
 //! roll_deg = 0.0                      # clockwise about the line of sight
 //! ```
 //!
-//! Every key but `date`, `[mount]` and `roll_deg` is needed; `equidistant` has `k1` to `k4`, `none` has no coefficients.
+//! Every key but `date`, `residual_px`, `[mount]` and `roll_deg` is needed. `equidistant` has `k1` to `k4`,
+//! `rational_polynomial` `k1` to `k6`, `p1`, `p2` and, where it has a thin prism, `s1` to `s4`; `none` has no
+//! coefficients. A lens that no person measured has `assumed = true` in place of `camera`, `date` and `residual_px`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -43,9 +45,12 @@ use crate::config::ConfigError;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    camera: String,
+    /// Nobody measured it.
+    #[serde(default)]
+    assumed: bool,
+    camera: Option<String>,
     date: Option<Datetime>,
-    residual_px: f64,
+    residual_px: Option<f64>,
     image: Image,
     intrinsics: Intrinsics,
     distortion: Distortion,
@@ -78,15 +83,32 @@ pub fn parse(text: &str, path: &Path) -> Result<Calibration, ConfigError> {
             want: "a day as YYYY-MM-DD",
         });
     }
+    let missing = ConfigError::Value {
+        key: "camera",
+        value: String::new(),
+        want: "given: camera and lens as text, or assumed = true where the lens was not measured",
+    };
+    let origin = match (file.assumed, file.camera) {
+        (true, None) if file.date.is_none() && file.residual_px.is_none() => Origin::Assumed,
+        (true, _) => {
+            return Err(ConfigError::Value {
+                key: "assumed",
+                value: "true".to_owned(),
+                want: "left out where camera, date or residual_px say who measured the lens",
+            });
+        }
+        (false, None) => return Err(missing),
+        (false, Some(camera)) => Origin::Measured {
+            camera,
+            date: file.date.map(|day| day.to_string()),
+            residual_px: file.residual_px,
+        },
+    };
     let calibration = Calibration::new(
         (file.image.width_px, file.image.height_px),
         file.intrinsics,
         file.distortion,
-        Origin::Measured {
-            camera: file.camera,
-            date: file.date.map(|day| day.to_string()),
-            residual_px: Some(file.residual_px),
-        },
+        origin,
     )?;
     match file.mount {
         Some(mount) => calibration.with_mount(mount),
@@ -94,9 +116,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Calibration, ConfigError> {
     }
 }
 
-/// Writes a calibration in this format; `parse` reads it back.
-///
-/// A lens that was assumed says so in `camera`, and its residual is left at zero.
+/// Writes a calibration in this format; `parse` reads it back as it was.
 pub fn write(calibration: &Calibration) -> String {
     let (width_px, height_px) = calibration.size_px();
     let Intrinsics {
@@ -105,24 +125,31 @@ pub fn write(calibration: &Calibration) -> String {
         cx_px,
         cy_px,
     } = calibration.intrinsics();
-    let (camera, date, residual_px) = match calibration.origin() {
-        Origin::Assumed => ("assumed: nobody measured this camera", None, 0.0),
-        Origin::Measured {
-            camera,
-            date,
-            residual_px,
-        } => (camera.as_str(), date.as_ref(), residual_px.unwrap_or(0.0)),
-    };
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{words}");
     };
-    line(format_args!("camera = {}", toml::Value::from(camera)));
-    if let Some(date) = date {
-        line(format_args!("date = {date}"));
+    match calibration.origin() {
+        Origin::Assumed => line(format_args!("assumed = true")),
+        Origin::Measured {
+            camera,
+            date,
+            residual_px,
+        } => {
+            line(format_args!(
+                "camera = {}",
+                toml::Value::from(camera.as_str())
+            ));
+            if let Some(date) = date {
+                line(format_args!("date = {date}"));
+            }
+            if let Some(residual_px) = residual_px {
+                line(format_args!("residual_px = {residual_px:?}"));
+            }
+        }
     }
-    line(format_args!("residual_px = {residual_px:?}\n\n[image]"));
+    line(format_args!("\n[image]"));
     line(format_args!(
         "width_px = {width_px}\nheight_px = {height_px}"
     ));
@@ -136,6 +163,23 @@ pub fn write(calibration: &Calibration) -> String {
         Distortion::None {} => line(format_args!("model = \"none\"")),
         Distortion::PlumbBob { k1, k2, p1, p2, k3 } => line(format_args!(
             "model = \"plumb_bob\"\nk1 = {k1:?}\nk2 = {k2:?}\np1 = {p1:?}\np2 = {p2:?}\nk3 = {k3:?}"
+        )),
+        Distortion::RationalPolynomial {
+            k1,
+            k2,
+            p1,
+            p2,
+            k3,
+            k4,
+            k5,
+            k6,
+            s1,
+            s2,
+            s3,
+            s4,
+        } => line(format_args!(
+            "model = \"rational_polynomial\"\nk1 = {k1:?}\nk2 = {k2:?}\np1 = {p1:?}\np2 = {p2:?}\nk3 = {k3:?}\n\
+             k4 = {k4:?}\nk5 = {k5:?}\nk6 = {k6:?}\ns1 = {s1:?}\ns2 = {s2:?}\ns3 = {s3:?}\ns4 = {s4:?}"
         )),
         Distortion::Equidistant { k1, k2, k3, k4 } => line(format_args!(
             "model = \"equidistant\"\nk1 = {k1:?}\nk2 = {k2:?}\nk3 = {k3:?}\nk4 = {k4:?}"
@@ -189,11 +233,40 @@ mod tests {
         let path = Path::new("doc.toml");
         let camera = parse(&documented(), path).unwrap();
         assert_eq!(parse(&write(&camera), path).unwrap(), camera);
-        let assumed = parse(&write(&Calibration::assumed(320, 240)), path).unwrap();
-        assert_eq!(
-            assumed.intrinsics(),
-            Calibration::assumed(320, 240).intrinsics()
-        );
+        // An assumed lens stays an assumed one, an unknown residual an unknown one.
+        let assumed = Calibration::assumed(320, 240);
+        assert_eq!(parse(&write(&assumed), path).unwrap(), assumed);
+        let text = documented().replace("residual_px = 0.21", "");
+        let unknown = parse(&text, path).unwrap();
+        assert!(matches!(
+            unknown.origin(),
+            Origin::Measured {
+                residual_px: None,
+                ..
+            }
+        ));
+        assert_eq!(parse(&write(&unknown), path).unwrap(), unknown);
+        let text = documented()
+            .replace("plumb_bob", "rational_polynomial")
+            .replace(
+                "k3 = 0.0",
+                "k3 = 0.1\nk4 = 0.2\nk5 = 0.3\nk6 = 0.01\ns4 = 0.001",
+            );
+        let rational = parse(&text, path).unwrap();
+        assert_eq!(parse(&write(&rational), path).unwrap(), rational);
+    }
+
+    #[test]
+    fn a_lens_is_assumed_or_measured_and_not_both() {
+        let path = Path::new("door.toml");
+        let text = documented();
+        for (text, named) in [
+            (text.replace("camera = ", "# "), "camera"),
+            (format!("assumed = true\n{text}"), "assumed"),
+        ] {
+            let error = parse(&text, path).unwrap_err();
+            assert!(error.to_string().contains(named), "{named}: {error}");
+        }
     }
 
     #[test]
