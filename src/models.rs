@@ -11,16 +11,16 @@
 //! format is explained in `docs/models.md`.
 
 mod describe;
+mod external;
 mod fits;
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::config::{ConfigError, read_toml};
+use crate::file;
 use crate::limits::MODEL_FILE_BYTES_MAX;
 
 pub use describe::{
@@ -31,20 +31,29 @@ pub use describe::{
 /// Name of the description in a model folder.
 pub const DESCRIPTION_FILE: &str = "model.toml";
 
-/// What can be wrong with a model folder. Each message is one line.
+/// What can be wrong with a model folder. Each message is one line, and has all its causes in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The description cannot be read or does not follow the format.
-    #[error("{}", one_line(.0))]
-    Description(#[from] ConfigError),
+    /// There is no such folder, or no description in it.
+    #[error(
+        "{folder}: no network there, {DESCRIPTION_FILE} is missing; name the folder that holds the networks: \
+         [models] directory, --models or $POISED_MODELS"
+    )]
+    Missing {
+        /// Where the network was looked for.
+        folder: PathBuf,
+    },
+    /// The description does not follow the format.
+    #[error("{0}")]
+    Description(String),
     /// A file or folder cannot be read.
-    #[error("{path}: cannot be read: {source}")]
+    #[error("{path}: cannot be read: {why}")]
     Read {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// A file is larger than any network can be.
     #[error("{path}: larger than {max_bytes} bytes")]
@@ -106,6 +115,15 @@ pub enum ModelError {
     },
 }
 
+impl From<ConfigError> for ModelError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Read { path, source } => Self::Read { path, why: source },
+            other => Self::Description(one_line(&other)),
+        }
+    }
+}
+
 /// The text of an error with line breaks turned into blanks.
 pub fn one_line(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
@@ -126,7 +144,7 @@ pub struct Folder {
     pub path: PathBuf,
     /// What `model.toml` says.
     pub description: Description,
-    /// The network file, whole.
+    /// The network file, with the weights it keeps in other files.
     pub network: Vec<u8>,
 }
 
@@ -139,17 +157,18 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let description = Description::read(path)?;
         let network = read_checked(path, &description.network)?;
+        let network = external::inlined(path, &description.extra, network)?;
         let others = [&description.network_fp16, &description.network_int8];
         for entry in others.into_iter().flatten().chain(&description.extra) {
             read_checked(path, entry)?;
         }
-        let readme = path.join("README.md");
-        if !readme.is_file() {
-            return Err(ModelError::Misfit {
-                path: path.to_owned(),
-                what: "README.md is missing: say where the network comes from and what it may be used for"
-                    .to_owned(),
-            });
+        if !path.join("README.md").is_file() {
+            log::warn!(
+                "{}: no README.md; all that is known of its origin is licence {:?} and origin {:?} in {DESCRIPTION_FILE}",
+                path.display(),
+                description.licence,
+                description.origin
+            );
         }
         Ok(Self {
             path: path.to_owned(),
@@ -181,6 +200,7 @@ impl Folder {
             return Ok(None);
         };
         let bytes = read_checked(&self.path, entry)?;
+        let bytes = external::inlined(&self.path, &self.description.extra, bytes)?;
         Ok(Some((self.path.join(&entry.file), bytes)))
     }
 
@@ -211,7 +231,14 @@ impl Description {
     /// [`ModelError::Description`] or [`ModelError::Misfit`].
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(DESCRIPTION_FILE);
-        let description: Self = read_toml(&path)?;
+        let description: Self = read_toml(&path).map_err(|error| match error {
+            ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ModelError::Missing {
+                    folder: folder.to_owned(),
+                }
+            }
+            other => other.into(),
+        })?;
         fits::check(&description).map_err(|what| ModelError::Misfit { path, what })?;
         Ok(description)
     }
@@ -232,9 +259,9 @@ pub struct ListRow {
 ///
 /// The directory cannot be read.
 pub fn list(models: &Path) -> Result<Vec<ListRow>, ModelError> {
-    let read = |source| ModelError::Read {
+    let read = |why| ModelError::Read {
         path: models.to_owned(),
-        source,
+        why,
     };
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(models).map_err(read)? {
@@ -280,27 +307,15 @@ fn read_checked(folder: &Path, entry: &FileEntry) -> Result<Vec<u8>, ModelError>
 }
 
 fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ModelError> {
-    let read = |source| ModelError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(read)?;
-    let too_large = || ModelError::TooLarge {
-        path: path.to_owned(),
-        max_bytes,
-    };
-    if file.metadata().map_err(read)?.len() > max_bytes {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    // The file may grow between the two calls; the bound holds all the same.
-    file.take(max_bytes + 1)
-        .read_to_end(&mut bytes)
-        .map_err(read)?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(too_large());
-    }
-    Ok(bytes)
+    file::read_bounded(path, max_bytes)
+        .map_err(|why| ModelError::Read {
+            path: path.to_owned(),
+            why,
+        })?
+        .map_err(|_| ModelError::TooLarge {
+            path: path.to_owned(),
+            max_bytes,
+        })
 }
 
 #[cfg(test)]
@@ -324,6 +339,54 @@ mod tests {
         assert_eq!(read_bounded(&path, 11).unwrap().len(), 11);
         let error = read_bounded(&path, 10).unwrap_err().to_string();
         assert!(error.ends_with("larger than 10 bytes"), "{error}");
+    }
+
+    const DESCRIPTION: &str = r#"
+        name = "lifter"
+        kind = "lifter"
+        licence = "CC0-1.0"
+        origin = "tests"
+        input = { name = "kp", shape = [1, 27, 17, 4], type = "f32" }
+        outputs = [{ name = "feat", shape = [1, 256], role = "lift-features" }]
+    "#;
+
+    #[test]
+    fn no_file_of_a_description_is_outside_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = "0".repeat(64);
+        for table in ["network", "network_fp16", "network_int8", "[extra]"] {
+            for file in ["../secret", "/etc/passwd", "..", "a/b", ""] {
+                let network = format!("[network]\nfile = \"a.onnx\"\nsha256 = {hash:?}\n");
+                let entry = format!("[{table}]\nfile = {file:?}\nsha256 = {hash:?}\n");
+                let network = if table == "network" {
+                    String::new()
+                } else {
+                    network
+                };
+                let text = format!("{DESCRIPTION}\n{network}\n{entry}");
+                std::fs::write(folder.path().join(DESCRIPTION_FILE), text).unwrap();
+                let error = Description::read(folder.path()).unwrap_err().to_string();
+                assert!(
+                    error.contains("in the model's folder"),
+                    "{table} {file}: {error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_not_there_is_named_once_with_where_to_look() {
+        let error = Folder::open(Path::new("/nowhere/person")).unwrap_err();
+        let text = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(text.matches("/nowhere/person").count(), 1, "{text}");
+        assert!(text.contains("[models] directory"), "{text}");
+        // A file that is there and cannot be read is named once, with the reason once.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(DESCRIPTION_FILE)).unwrap();
+        let error = Folder::open(folder.path()).unwrap_err();
+        let text = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(text.matches("cannot be read").count(), 1, "{text}");
+        assert_eq!(text.matches("Is a directory").count(), 1, "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Numbers out of safetensors files, checked as they are read.
 
+use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -109,15 +110,7 @@ fn widened(view: &TensorView<'_>) -> Option<Box<[f32]>> {
 
 /// IEEE 754 half precision to single, exact.
 pub fn half(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f32::from(bits & 0x3ff) / 1024.0;
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-14),
-        31 if fraction > 0.0 => f32::NAN,
-        31 => f32::INFINITY,
-        _ => (1.0 + fraction) * 2f32.powi(exponent - 15),
-    }
+    f16::from_bits(bits).to_f32()
 }
 
 #[cfg(test)]

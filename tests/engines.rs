@@ -129,6 +129,40 @@ fn opened(models: &Path, name: &str, description: &str) -> Folder {
 }
 
 #[test]
+fn weights_in_another_file_and_sixteen_bits_change_nothing() {
+    let models = tempfile::tempdir().unwrap();
+    let half = YOLO.replace("\"f32\"", "\"f16\"");
+    for there in engines() {
+        if there.engine.name() == "tensorrt" {
+            println!("skipped: {} takes its tensors in 32 bits", there.name);
+            continue;
+        }
+        let mut image = vec![0.0_f32; 3 * 64 * 64];
+        image[64 * 64..2 * 64 * 64].fill(0.75);
+        let mut outputs = Vec::new();
+        for (name, description) in [("yolo", YOLO), ("external", YOLO), ("half", &half)] {
+            let place = folder(models.path(), &small(name), description);
+            if name == "external" {
+                let data = "external.onnx.data";
+                std::fs::copy(small(name).with_file_name(data), place.join(data)).unwrap();
+            }
+            let mut network = there.load(&Folder::open(&place).unwrap());
+            let mut out = slots(&*network);
+            network.run_into(&[Input::F32(&image)], &mut out).unwrap();
+            outputs.push(out.swap_remove(0));
+        }
+        assert!(outputs[0].iter().any(|value| *value > 1.0));
+        assert_eq!(outputs[0], outputs[1], "{}", there.name);
+        for (whole, half) in outputs[0].iter().zip(&outputs[2]) {
+            assert!(
+                (whole - half).abs() <= 2e-3 * whole.abs().max(1.0),
+                "{whole} {half}"
+            );
+        }
+    }
+}
+
+#[test]
 fn engines_give_the_answers_worked_out_by_hand() {
     let models = tempfile::tempdir().unwrap();
     for there in engines() {

@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use ort::environment::Environment;
 use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
@@ -141,7 +143,14 @@ struct Plan {
 /// An input tensor that is filled in place.
 enum Slot {
     F32(Tensor<f32>),
+    F16(Tensor<f16>),
     U8(Tensor<u8>),
+}
+
+/// An output tensor that is read in place.
+enum Found {
+    F32(Tensor<f32>),
+    F16(Tensor<f16>),
 }
 
 /// One thread's use of a network: a session with its tensors bound.
@@ -150,7 +159,7 @@ struct State {
     session: Session,
     binding: IoBinding,
     inputs: Vec<Slot>,
-    outputs: Vec<Tensor<f32>>,
+    outputs: Vec<Found>,
 }
 
 impl Plan {
@@ -213,7 +222,7 @@ impl Plan {
             return Err(self.misfit(side, spec, "no tensor".to_owned()));
         };
         let same_type = match spec.element {
-            Element::F32 => *ty == TensorElementType::Float32,
+            Element::F32 => [TensorElementType::Float32, TensorElementType::Float16].contains(ty),
             Element::U8 => *ty == TensorElementType::Uint8,
         };
         // A side the file leaves open (-1) is set by the description.
@@ -238,12 +247,30 @@ impl Plan {
 
     /// Makes tensors and binds them: from then on a run reads and writes these.
     fn bind(self: Arc<Self>, session: Session) -> Result<State, ModelError> {
+        let is_half = |outlets: &[Outlet], name: &str| {
+            let found = outlets.iter().find(|outlet| outlet.name() == name);
+            found.is_some_and(|outlet| {
+                matches!(
+                    outlet.dtype(),
+                    ValueType::Tensor {
+                        ty: TensorElementType::Float16,
+                        ..
+                    }
+                )
+            })
+        };
         let made = || -> ort::Result<_> {
             let allocator = Allocator::default();
             let mut binding = session.create_binding()?;
             let mut inputs = Vec::new();
             for spec in &self.inputs {
                 inputs.push(match spec.element {
+                    Element::F32 if is_half(session.inputs(), &spec.name) => {
+                        let mut tensor = Tensor::<f16>::new(&allocator, &spec.shape[..])?;
+                        tensor.extract_tensor_mut().1.fill(f16::ZERO);
+                        binding.bind_input(spec.name.as_str(), &tensor)?;
+                        Slot::F16(tensor)
+                    }
                     Element::F32 => {
                         let mut tensor = Tensor::<f32>::new(&allocator, &spec.shape[..])?;
                         tensor.extract_tensor_mut().1.fill(0.0);
@@ -260,9 +287,15 @@ impl Plan {
             }
             let mut outputs = Vec::new();
             for spec in &self.outputs {
-                let mut tensor = Tensor::<f32>::new(&allocator, &spec.shape[..])?;
-                binding.bind_output(spec.name.as_str(), &mut tensor)?;
-                outputs.push(tensor);
+                outputs.push(if is_half(session.outputs(), &spec.name) {
+                    let mut tensor = Tensor::<f16>::new(&allocator, &spec.shape[..])?;
+                    binding.bind_output(spec.name.as_str(), &mut tensor)?;
+                    Found::F16(tensor)
+                } else {
+                    let mut tensor = Tensor::<f32>::new(&allocator, &spec.shape[..])?;
+                    binding.bind_output(spec.name.as_str(), &mut tensor)?;
+                    Found::F32(tensor)
+                });
             }
             Ok((binding, inputs, outputs))
         };
@@ -306,6 +339,9 @@ impl Network for State {
                 (Slot::F32(tensor), Input::F32(values)) => {
                     tensor.extract_tensor_mut().1.copy_from_slice(values);
                 }
+                (Slot::F16(tensor), Input::F32(values)) => {
+                    tensor.extract_tensor_mut().1.convert_from_f32_slice(values);
+                }
                 (Slot::U8(tensor), Input::U8(values)) => {
                     tensor.extract_tensor_mut().1.copy_from_slice(values);
                 }
@@ -316,7 +352,10 @@ impl Network for State {
             .run_binding(&self.binding)
             .map_err(|_| InferError::Engine)?;
         for (i, (tensor, slot)) in self.outputs.iter().zip(outputs).enumerate() {
-            slot.copy_from_slice(tensor.extract_tensor().1);
+            match tensor {
+                Found::F32(tensor) => slot.copy_from_slice(tensor.extract_tensor().1),
+                Found::F16(tensor) => tensor.extract_tensor().1.convert_to_f32_slice(slot),
+            }
             check_finite(i, slot)?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use tract_onnx::prelude::{
     Datum, DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable,
     Tensor, TractResult, TypedModel, TypedSimplePlan, TypedSimpleState, tvec,
 };
+use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
 use tract_onnx::tract_hir::internal::Factoid;
 use tract_onnx::tract_hir::prelude::IntoTValue;
 
@@ -83,9 +84,16 @@ impl Plan {
         check_input(path, &model, &input)?;
         select_outputs(path, &mut model, &outputs)?;
 
-        let fact = InferenceFact::dt_shape(datum_type(input.element), &input.shape);
+        let element = input_type(&model, &input);
+        let fact = InferenceFact::dt_shape(element, &input.shape);
         model.set_input_fact(0, fact).map_err(failed)?;
-        let typed: TypedModel = model.into_optimized().map_err(failed)?;
+        let mut typed: TypedModel = model.into_typed().map_err(failed)?;
+        if is_half(&typed) {
+            // Processors that compute in 16 bits are few; this way the ends are 32 bits wide as well.
+            let widened = FloatPrecisionTranslator::new(DatumType::F16, DatumType::F32);
+            typed.transform(&widened).map_err(failed)?;
+        }
+        let typed = typed.into_optimized().map_err(failed)?;
         let plan = typed.into_runnable().map_err(failed)?;
         let plan = Arc::new(Self {
             graph: plan,
@@ -196,6 +204,7 @@ fn check_input(path: &Path, model: &InferenceModel, want: &TensorSpec) -> Result
     let fact = &node.outputs[outlet.slot].fact;
     if let Some(found) = fact.datum_type.concretize()
         && found != datum_type(want.element)
+        && (found, want.element) != (DatumType::F16, Element::F32)
     {
         return Err(mismatch(format!("{found:?}").to_lowercase()));
     }
@@ -216,6 +225,21 @@ fn check_input(path: &Path, model: &InferenceModel, want: &TensorSpec) -> Result
     } else {
         Err(mismatch(format!("shape {:?}", fact.shape)))
     }
+}
+
+/// The type that the network's input has: 16 bits where it says so, else as described.
+fn input_type(model: &InferenceModel, want: &TensorSpec) -> DatumType {
+    let found = model.inputs.first().and_then(|outlet| {
+        let fact = &model.nodes[outlet.node].outputs[outlet.slot].fact;
+        fact.datum_type.concretize()
+    });
+    found.unwrap_or_else(|| datum_type(want.element))
+}
+
+/// Whether any number in the network has 16 bits.
+fn is_half(model: &TypedModel) -> bool {
+    let mut outputs = model.nodes.iter().flat_map(|node| &node.outputs);
+    outputs.any(|output| output.fact.datum_type == DatumType::F16)
 }
 
 /// Keeps the described outputs only, in the order of the description.

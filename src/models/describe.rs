@@ -161,7 +161,8 @@ const fn ones() -> [f32; 3] {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Element {
-    /// 32-bit floating point.
+    /// Floating point. A network that takes 16 bits (`"f16"`) is handed 32, which its engine narrows.
+    #[serde(alias = "f16")]
     F32,
     /// Bytes.
     U8,

@@ -19,7 +19,8 @@ pub fn check(description: &Description) -> Result<(), String> {
     check_text("licence", &description.licence)?;
     check_text("origin", &description.origin)?;
     check_file(&description.network)?;
-    for entry in &description.extra {
+    let others = [&description.network_fp16, &description.network_int8];
+    for entry in others.into_iter().flatten().chain(&description.extra) {
         check_file(entry)?;
     }
     check_shape("input", &description.input.shape)?;
@@ -220,13 +221,13 @@ fn check_text(field: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a name is that of a file in the model's own folder: a description speaks of no other.
+pub fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != "."
+}
+
 fn check_file(entry: &FileEntry) -> Result<(), String> {
-    // A description may only speak of its own folder.
-    let plain = !entry.file.is_empty()
-        && !entry.file.contains(['/', '\\'])
-        && entry.file != ".."
-        && entry.file != ".";
-    if !plain {
+    if !is_file_name(&entry.file) {
         return Err(format!(
             "file = {:?}: must be the name of a file in the model's folder",
             entry.file

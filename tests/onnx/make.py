@@ -158,8 +158,11 @@ def movenet() -> None:
     write("movenet", nodes, [image], [info("keypoints", [1, 1, KEYPOINTS, 3])], constants)
 
 
-def yolo() -> None:
-    """Input [1,3,64,64]; three fixed candidates, the first two the same person, scored with the mean green."""
+def yolo(name: str = "yolo", dtype: type = np.float32) -> None:
+    """Input [1,3,64,64]; three fixed candidates, the first two the same person, scored with the mean green.
+
+    `half` is the same in 16 bits, its input and output too.
+    """
     people = np.zeros((1, 56, 3))
     for i, x in enumerate([20.0, 21.0, 50.0]):
         people[0, :4, i] = [x, 32.0, 16.0, 40.0]
@@ -176,10 +179,26 @@ def yolo() -> None:
     constants = [
         tensor("one", [1], np.int64),
         tensor("two", [2], np.int64),
-        tensor("scores", scores),
-        tensor("places", people),
+        tensor("scores", scores, dtype),
+        tensor("places", people, dtype),
     ]
-    write("yolo", nodes, [info("image", [1, 3, 64, 64])], [info("people", [1, 56, 3])], constants)
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    image, out = info("image", [1, 3, 64, 64], kind), info("people", [1, 56, 3], kind)
+    write(name, nodes, [image], [out], constants)
+
+
+def external() -> None:
+    """`yolo` with its weights in a file beside it."""
+    model = onnx.load(HERE / "yolo.onnx")
+    data = "external.onnx.data"
+    (HERE / data).unlink(missing_ok=True)
+    onnx.save_model(
+        model,
+        HERE / "external.onnx",
+        save_as_external_data=True,
+        location=data,
+        size_threshold=64,
+    )
 
 
 def lifter() -> None:
@@ -214,5 +233,7 @@ def quantised(name: str, zero: int) -> None:
 if __name__ == "__main__":
     for make in (person, finder, simcc, movenet, yolo, lifter, unknown):
         make()
+    yolo("half", np.float16)
+    external()
     quantised("symmetric", 0)
     quantised("asymmetric", 12)
