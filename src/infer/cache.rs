@@ -4,12 +4,15 @@
 //!  person-fp32-0f3a9c….engine:  one line of JSON (the key, size and SHA-256 of the rest)  \n  the engine
 //! ```
 //!
-//! An engine fits one network file, one version of NVIDIA's library, one kind of GPU and one precision; that is
-//! its [`Key`]. A file of another key, a broken one and one of an older format are as if not there: they are built
-//! anew. An engine is code, so only this program's own folder is read; the checksum finds damage, not malice.
+//! An engine fits one network file, one shape of its input, one version of NVIDIA's library, one kind of GPU and one
+//! precision; that is its [`Key`]. A file of another key, a broken one and one of an older format are as if not
+//! there: they are built again. An engine is code: it is read only where folder and file are this user's or root's
+//! and no other user may write them. The checksum finds damage, not malice.
 
 use std::fmt;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +22,12 @@ use crate::file;
 use crate::limits::{ENGINE_FILE_BYTES_MAX, ENGINE_HEADER_BYTES_MAX};
 use crate::models::sha256_hex;
 
-/// What an engine's file begins with.
-const FORMAT: &str = "poised-engine/1";
+/// What an engine's file begins with. The number grows with each change of how engines are built, so that older ones
+/// are built again.
+const FORMAT: &str = "poised-engine/2";
+
+/// Permission bits by which other users may write.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// How an engine's file ends.
 const EXTENSION: &str = "engine";
@@ -32,6 +39,8 @@ pub struct Key {
     pub part: String,
     /// SHA-256 of the ONNX file.
     pub network: String,
+    /// Shape of the input: a network may leave it open, an engine does not.
+    pub shape: Vec<usize>,
     /// The runtime (NVIDIA's library) and its version.
     pub runtime: String,
     /// Name and compute capability of the GPU.
@@ -66,6 +75,17 @@ pub enum Unusable {
         /// What is here.
         wanted: String,
     },
+    /// Others could have put it there.
+    #[error(
+        "{path}: {why}, so the engine in it is not run; it must belong to this user or root, and only its owner may \
+         write it (chmod go-w)"
+    )]
+    Untrusted {
+        /// The folder or the file.
+        path: PathBuf,
+        /// Who may write it.
+        why: String,
+    },
     /// The file is damaged.
     #[error("the engine kept is broken: {why}")]
     Broken {
@@ -77,8 +97,10 @@ pub enum Unusable {
 impl Key {
     /// What is not the same in the other key: name, and both values.
     fn difference(&self, kept: &Self) -> Option<Unusable> {
+        let shapes = [format!("{:?}", kept.shape), format!("{:?}", self.shape)];
         let pairs = [
             ("network", &kept.network, &self.network),
+            ("input", &shapes[0], &shapes[1]),
             ("runtime", &kept.runtime, &self.runtime),
             ("GPU", &kept.gpu, &self.gpu),
             ("precision", &kept.precision, &self.precision),
@@ -121,6 +143,7 @@ impl fmt::Display for Key {
         let Self {
             part,
             network,
+            shape,
             runtime,
             gpu,
             precision,
@@ -128,7 +151,7 @@ impl fmt::Display for Key {
         let network = network.get(..12).unwrap_or(network);
         write!(
             out,
-            "{part} {precision}, network {network}, {runtime}, {gpu}"
+            "{part} {precision}, network {network} of {shape:?}, {runtime}, {gpu}"
         )
     }
 }
@@ -164,16 +187,8 @@ impl Cache {
     ///
     /// The folder or the file cannot be written; an older file is as it was.
     pub fn write(&self, key: &Key, engine: &[u8]) -> io::Result<PathBuf> {
-        std::fs::create_dir_all(&self.folder)?;
-        let header = Header {
-            format: FORMAT.to_owned(),
-            key: key.clone(),
-            engine_bytes: engine.len() as u64,
-            engine_sha256: sha256_hex(engine),
-        };
-        let mut bytes = serde_json::to_vec(&header)?;
-        bytes.push(b'\n');
-        bytes.extend_from_slice(engine);
+        make_private(&self.folder)?;
+        let bytes = to_bytes(key, engine)?;
         let path = self.folder.join(key.file_name());
         file::replace(&path, &bytes)?;
         Ok(path)
@@ -219,10 +234,55 @@ impl Cache {
     }
 }
 
-/// Reads a file and checks that it is whole.
+/// Makes the folder where it does not exist; one of ours that others may write is closed to them.
+fn make_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let metadata = std::fs::metadata(folder)?;
+    let mode = metadata.permissions().mode();
+    if mode & OTHERS_WRITE != 0 && own_user() == Some(metadata.uid()) {
+        std::fs::set_permissions(folder, Permissions::from_mode(mode & !OTHERS_WRITE))?;
+    }
+    Ok(())
+}
+
+/// The user this program runs as.
+fn own_user() -> Option<u32> {
+    // The kernel gives each process's folder to the user it runs as.
+    Some(std::fs::metadata("/proc/self").ok()?.uid())
+}
+
+/// Whether no other user can have written what is at `path`.
+fn check_trusted(path: &Path) -> Result<(), Unusable> {
+    let untrusted = |why: String| Unusable::Untrusted {
+        path: path.to_owned(),
+        why,
+    };
+    let metadata = match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
+        metadata => metadata.map_err(|error| untrusted(error.to_string()))?,
+    };
+    let owner = metadata.uid();
+    if owner != 0 && Some(owner) != own_user() {
+        return Err(untrusted(format!("it belongs to user {owner}")));
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & OTHERS_WRITE != 0 {
+        return Err(untrusted(format!("others may write it (mode {mode:o})")));
+    }
+    Ok(())
+}
+
+/// Reads a file and checks that it is whole, and that it is this program's own.
 fn read(path: &Path) -> Result<(Header, Vec<u8>), Unusable> {
     let broken = |why: String| Unusable::Broken { why };
-    let mut bytes = match file::read_bounded(path, ENGINE_FILE_BYTES_MAX) {
+    // The folder first: whoever may write it may put another file in the file's place.
+    for place in [path.parent(), Some(path)].into_iter().flatten() {
+        check_trusted(place)?;
+    }
+    let bytes = match file::read_bounded(path, ENGINE_FILE_BYTES_MAX) {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(bytes)) => {
             return Err(broken(format!(
@@ -232,6 +292,16 @@ fn read(path: &Path) -> Result<(Header, Vec<u8>), Unusable> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
         Err(error) => return Err(broken(error.to_string())),
     };
+    parse(bytes)
+}
+
+/// Reads the bytes of a file: its header and the engine.
+///
+/// # Errors
+///
+/// [`Unusable::Broken`].
+fn parse(mut bytes: Vec<u8>) -> Result<(Header, Vec<u8>), Unusable> {
+    let broken = |why: String| Unusable::Broken { why };
     let head = &bytes[..bytes.len().min(ENGINE_HEADER_BYTES_MAX)];
     let end = head
         .iter()
@@ -259,11 +329,45 @@ fn read(path: &Path) -> Result<(Header, Vec<u8>), Unusable> {
     Ok((header, engine))
 }
 
-/// The key of a network for a runtime and a GPU.
-pub fn key(part: &str, onnx: &[u8], runtime: &str, gpu: &str, precision: Precision) -> Key {
+/// The key that the bytes of a file are for, where the file is whole.
+///
+/// # Errors
+///
+/// [`Unusable::Broken`].
+pub fn key_of(bytes: Vec<u8>) -> Result<Key, Unusable> {
+    Ok(parse(bytes)?.0.key)
+}
+
+/// The bytes of a file that keeps an engine.
+///
+/// # Errors
+///
+/// Never: a key is text and numbers.
+pub fn to_bytes(key: &Key, engine: &[u8]) -> io::Result<Vec<u8>> {
+    let header = Header {
+        format: FORMAT.to_owned(),
+        key: key.clone(),
+        engine_bytes: engine.len() as u64,
+        engine_sha256: sha256_hex(engine),
+    };
+    let mut bytes = serde_json::to_vec(&header)?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(engine);
+    Ok(bytes)
+}
+
+/// The key of a network with this input for a runtime and a GPU.
+pub fn key(
+    part: &str,
+    (onnx, shape): (&[u8], &[usize]),
+    runtime: &str,
+    gpu: &str,
+    precision: Precision,
+) -> Key {
     Key {
         part: part.to_owned(),
         network: sha256_hex(onnx),
+        shape: shape.to_vec(),
         runtime: runtime.to_owned(),
         gpu: gpu.to_owned(),
         precision: precision.name().to_owned(),
@@ -275,7 +379,8 @@ mod tests {
     use super::*;
 
     fn orin(onnx: &[u8], runtime: &str) -> Key {
-        key("person", onnx, runtime, "Orin, 8.7", Precision::Fp16)
+        let network = (onnx, &[1, 3, 192, 144][..]);
+        key("person", network, runtime, "Orin, 8.7", Precision::Fp16)
     }
 
     #[test]
@@ -301,6 +406,15 @@ mod tests {
             cache.read(&other_gpu),
             Err(Unusable::Foreign { what: "GPU", .. })
         ));
+        let other_shape = Key {
+            shape: vec![1, 3, 256, 192],
+            ..own.clone()
+        };
+        let error = cache.read(&other_shape).unwrap_err().to_string();
+        assert!(
+            error.contains("built for input \"[1, 3, 192, 144]\""),
+            "{error}"
+        );
         // Another network and another precision are files of their own.
         assert!(matches!(
             cache.read(&orin(b"other", "")),
@@ -313,6 +427,34 @@ mod tests {
         assert_eq!(cache.list().unwrap().len(), 1);
         assert_eq!(cache.clear().unwrap(), 1);
         assert!(cache.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_engine_that_others_could_have_written_is_not_run() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("engines");
+        std::fs::create_dir(&folder).unwrap();
+        let cache = Cache::new(folder.clone());
+        let own = orin(b"onnx", "TensorRT 10.3.0.30");
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        mode(&folder, 0o777);
+        let path = cache.write(&own, b"engine").unwrap();
+        // Writing closed the folder.
+        assert_eq!(cache.read(&own).unwrap(), b"engine");
+        for (place, open, closed) in [(&folder, 0o777, 0o755), (&path, 0o664, 0o644)] {
+            mode(place, open);
+            let error = cache.read(&own).unwrap_err().to_string();
+            assert!(error.contains("others may write it"), "{error}");
+            mode(place, closed);
+        }
+        assert_eq!(cache.read(&own).unwrap(), b"engine");
+        // Only root may give a file to another user.
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_ok() {
+            let error = cache.read(&own).unwrap_err().to_string();
+            assert!(error.contains("belongs to user 12345"), "{error}");
+        }
     }
 
     #[test]
@@ -335,10 +477,10 @@ mod tests {
             let error = cache.read(&own).unwrap_err().to_string();
             assert!(error.contains(want), "{error}");
         }
-        let older = String::from_utf8_lossy(&whole).replace("poised-engine/1", "poised-engine/0");
+        let older = String::from_utf8_lossy(&whole).replace("poised-engine/2", "poised-engine/1");
         std::fs::write(&path, older).unwrap();
         let error = cache.read(&own).unwrap_err().to_string();
-        assert!(error.contains("poised-engine/0"), "{error}");
+        assert!(error.contains("poised-engine/1"), "{error}");
         let entries = cache.list().unwrap();
         assert!(entries[0].key.is_err());
     }

@@ -7,7 +7,9 @@
 //! Everything that runs a network gets it from [`Engine::load`]: finder, person network, lifter. An engine
 //! asked for by name is taken or the program does not start; `auto` takes the fastest one that is there.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,11 +47,14 @@ pub struct InferenceConfig {
     pub precision: Precision,
     /// The library of ONNX Runtime. Default: `$ORT_DYLIB_PATH`, else what the system's loader finds as
     /// `libonnxruntime.so` or `libonnxruntime.so.1`.
+    #[serde(deserialize_with = "crate::config::optional_path")]
     pub onnxruntime: Option<PathBuf>,
     /// The folder with the libraries of TensorRT. Default: where the system's loader finds them.
+    #[serde(deserialize_with = "crate::config::optional_path")]
     pub tensorrt: Option<PathBuf>,
     /// Where engines built by TensorRT are kept. Default: `engines` under the state directory, see
     /// [`default_cache`].
+    #[serde(deserialize_with = "crate::config::optional_path")]
     pub cache: Option<PathBuf>,
 }
 
@@ -404,18 +409,28 @@ const fn not_built(engine: &'static str) -> EngineError {
     EngineError::NotBuilt { engine }
 }
 
-/// Where engines built by TensorRT are kept when nobody says where: `engines` under `$STATE_DIRECTORY` (as
-/// systemd sets it), else under `/var/lib/poised` where that is there, else `~/.cache/poised/engines`.
+/// Where engines built by TensorRT are kept when the configuration does not say: `engines` under `$STATE_DIRECTORY`
+/// (as systemd sets it), else under `/var/lib/poised` where that exists or there is no home, else
+/// `~/.cache/poised/engines`. Never under the working folder, which may be any user's: an engine is code.
 pub fn default_cache() -> PathBuf {
-    if let Some(state) = std::env::var_os("STATE_DIRECTORY") {
-        return PathBuf::from(state).join("engines");
+    cache_of(|name| std::env::var_os(name), Path::new("/var/lib/poised"))
+}
+
+fn cache_of(variable: impl Fn(&str) -> Option<OsString>, service: &Path) -> PathBuf {
+    let folder = |name: &str| {
+        let value = variable(name)?;
+        // systemd names several state directories with colons between them.
+        let first = value.as_bytes().split(|byte| *byte == b':').next()?;
+        let path = PathBuf::from(OsStr::from_bytes(first));
+        path.is_absolute().then_some(path)
+    };
+    if let Some(state) = folder("STATE_DIRECTORY") {
+        return state.join("engines");
     }
-    let service = PathBuf::from("/var/lib/poised");
-    if service.is_dir() {
-        return service.join("engines");
+    match folder("HOME") {
+        Some(home) if !service.is_dir() => home.join(".cache/poised/engines"),
+        _ => service.join("engines"),
     }
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
-    home.join(".cache/poised/engines")
 }
 
 #[cfg(test)]
@@ -454,6 +469,32 @@ mod tests {
             assert!(error.contains("; "), "with the mend: {error}");
         }
         assert_eq!(Engine::tract().name(), "tract");
+    }
+
+    #[test]
+    fn engines_are_never_kept_under_the_working_folder() {
+        let cache = |values: &[(&str, &str)]| {
+            let find = |name: &str| {
+                let found = values.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            cache_of(find, Path::new("/nowhere/poised"))
+        };
+        for (values, want) in [
+            (
+                &[("STATE_DIRECTORY", "/a:/b"), ("HOME", "/h")][..],
+                "/a/engines",
+            ),
+            (&[("HOME", "/h")], "/h/.cache/poised/engines"),
+            (&[("HOME", "h")], "/nowhere/poised/engines"),
+            (
+                &[("STATE_DIRECTORY", ""), ("HOME", "")],
+                "/nowhere/poised/engines",
+            ),
+            (&[], "/nowhere/poised/engines"),
+        ] {
+            assert_eq!(cache(values), Path::new(want), "{values:?}");
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Runtime {
         };
         let key = cache::key(
             part,
-            &onnx,
+            (&onnx, &description.input.shape),
             &self.words_of_runtime(),
             &self.gpu_words(),
             precision,
