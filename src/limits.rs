@@ -85,9 +85,6 @@ pub const TEACH_CLIPS_MAX: usize = 16;
 /// Largest dictionary file read, in bytes.
 pub const DICTIONARY_BYTES_MAX: u64 = 256 << 20;
 
-/// Largest recording read, in bytes: eight hours of one person at 30 Hz.
-pub const RECORDING_BYTES_MAX: u64 = 1 << 30;
-
 /// Largest configuration, calibration, scenario or model description read, in bytes.
 pub const TEXT_FILE_BYTES_MAX: u64 = 1 << 20;
 

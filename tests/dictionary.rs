@@ -75,7 +75,7 @@ fn recording(folder: &Path, name: &str, seconds: f32, swings: f32) -> PathBuf {
             ..PoseSample::default()
         };
         sample.people.push(person_pose(&person, None)).unwrap();
-        assert!(recorder.add(&sample).unwrap());
+        assert_eq!(recorder.add(&sample).unwrap(), 0);
         frame += 1;
     }
     recorder.finish().unwrap();

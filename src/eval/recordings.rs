@@ -32,6 +32,12 @@ pub enum RecordingsError {
     Record(#[from] RecordError),
 }
 
+/// Names of the files that [`record`] writes.
+pub fn names(motion: &Motion, scenarios: &[Scenario]) -> Vec<String> {
+    let name = |scenario: &Scenario| format!("{}.{}.{EXTENSION}", motion.id, scenario.name);
+    scenarios.iter().map(name).collect()
+}
+
 /// Writes a motion as each scenario shows it: `MOTION.SCENARIO.poses` in `folder`. The
 /// recordings hold keypoints; whoever plays them lifts them. Gives the files' names.
 ///
@@ -51,10 +57,10 @@ pub fn record(
         });
     }
     let mut paths = Vec::new();
-    for scenario in scenarios {
+    for (scenario, name) in scenarios.iter().zip(names(motion, scenarios)) {
         let stream =
             stream(scenario, &motion.subject, &[motion], seed).map_err(StartError::from)?;
-        let path = folder.join(format!("{}.{}.{EXTENSION}", motion.id, scenario.name));
+        let path = folder.join(name);
         let mut recorder = Recorder::create(&path, &stream.calibration)?;
         let (width_px, height_px) = stream.calibration.size_px();
         for (frame, moment) in (0..).zip(&stream.moments) {
@@ -113,8 +119,11 @@ mod tests {
         let paths = record(&motion("a"), &scenarios[..2], 1, folder.path()).unwrap();
         assert_eq!(paths.len(), 2);
         assert!(paths[0].ends_with("a.easy.poses"), "{}", paths[0].display());
-        let recording = Recording::read(&paths[0]).unwrap();
-        assert_eq!(recording.samples.len(), 45);
+        let samples = |path: &Path| -> Vec<PoseSample> {
+            Recording::open(path).unwrap().map(Result::unwrap).collect()
+        };
+        let recorded = samples(&paths[0]);
+        assert_eq!(recorded.len(), 45);
         let seen = |sample: &&PoseSample| {
             sample.people.first().is_some_and(|person| {
                 person.keypoints[5..]
@@ -124,12 +133,9 @@ mod tests {
                     >= 6
             })
         };
-        assert!(recording.samples.iter().filter(seen).count() >= 40);
+        assert!(recorded.iter().filter(seen).count() >= 40);
         let again = record(&motion("a"), &scenarios[..1], 1, folder.path()).unwrap();
-        assert_eq!(
-            Recording::read(&again[0]).unwrap().samples,
-            recording.samples
-        );
+        assert_eq!(samples(&again[0]), recorded);
     }
 
     #[test]

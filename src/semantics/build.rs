@@ -14,8 +14,9 @@ use crate::config::{ConfigError, read_text};
 use crate::eval::motion::Motion;
 use crate::eval::scenario::Scenario;
 use crate::eval::simulate::stream;
+use crate::file::read_bounded;
 use crate::lift::window::rays_of;
-use crate::limits::{MOTION_SAMPLES, TEACH_CLIPS_MAX};
+use crate::limits::{DICTIONARY_BYTES_MAX, MOTION_SAMPLES, TEACH_CLIPS_MAX};
 use crate::tensors::{self, TensorError};
 
 /// Views that each motion is seen in, for the embedding of its keypoints.
@@ -35,6 +36,14 @@ pub enum BuildError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The phrases' vectors are more than any dictionary holds.
+    #[error("{path}: {bytes} bytes, at most {DICTIONARY_BYTES_MAX} are read")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
     },
     /// The phrases' vectors.
     #[error("{path}")]
@@ -108,10 +117,15 @@ pub fn read_phrases(path: &Path, width: usize) -> Result<Vec<Phrase>, BuildError
             message: error.to_string(),
         })?;
     let path = path.with_extension("safetensors");
-    let bytes = std::fs::read(&path).map_err(|source| BuildError::Read {
-        path: path.clone(),
-        source,
-    })?;
+    let bytes = read_bounded(&path, DICTIONARY_BYTES_MAX)
+        .map_err(|source| BuildError::Read {
+            path: path.clone(),
+            source,
+        })?
+        .map_err(|bytes| BuildError::TooLarge {
+            path: path.clone(),
+            bytes,
+        })?;
     let vectors = tensors::open(&bytes)
         .and_then(|file| tensors::numbers(&file, "text", &[lines.len(), width]))
         .map_err(|source| BuildError::Vectors { path, source })?;

@@ -16,6 +16,12 @@ use crate::skeleton::JOINTS;
 /// From one window to the next.
 const STRIDE: Duration = Duration::from_millis(500);
 
+/// Windows kept of a person: ten minutes, 29 MB. Clips that show one action are shorter.
+const CLIP_WINDOWS_MAX: usize = 1200;
+
+/// A person not seen for so long has left: longer than any tracker keeps a name (`track.keep_s`).
+const GONE_AFTER: Duration = Duration::from_secs(12);
+
 /// Share of a window's samples that must show the person with joints in space.
 const SEEN_SHARE: f32 = 0.8;
 
@@ -52,15 +58,21 @@ pub struct ClipWindow {
 #[non_exhaustive]
 pub enum ClipError {
     /// Nobody is in it.
-    #[error("nobody is seen")]
+    #[error("no person is seen")]
     Nobody,
     /// Too short.
-    #[error("somebody is seen for {seen_s:.1} s, must be at least {want_s:.1}")]
+    #[error("a person is seen for {seen_s:.1} s, must be at least {want_s:.1}")]
     Short {
         /// For how long.
         seen_s: f64,
         /// For how long it must be.
         want_s: f64,
+    },
+    /// Too long.
+    #[error("a person is seen for more than {most_s} s; cut it into shorter clips")]
+    Long {
+        /// For how long at most.
+        most_s: u64,
     },
     /// Too little is seen.
     #[error(
@@ -70,22 +82,67 @@ pub enum ClipError {
     Hidden,
 }
 
+/// A person in view.
 #[derive(Debug, Default)]
-struct Person {
-    first: Option<MonoNs>,
-    last: MonoNs,
+struct Timelines {
     keypoints: Timeline<RaySample, MOTION_FRAMES>,
     joints: Timeline<Posed, MOTION_FRAMES>,
-    windows: Vec<ClipWindow>,
 }
 
-/// Collects the windows of everybody in a clip.
-#[derive(Debug, Default)]
-pub struct ClipReader {
-    people: BTreeMap<u32, Person>,
+/// What was seen of a person.
+#[derive(Debug)]
+struct Person<T> {
+    first: MonoNs,
+    last: MonoNs,
+    /// End of the newest window.
+    ended: Option<MonoNs>,
+    windows: Vec<T>,
+    /// More windows than are kept.
+    overflowed: bool,
+    /// 100 kB.
+    timelines: Box<Timelines>,
 }
 
-impl ClipReader {
+/// Collects the windows of the people in a clip.
+///
+/// Memory is bounded for a clip of any length: of those who left, only the one seen longest is kept, and of each
+/// person at most so many windows.
+pub struct ClipReader<'a, T = ClipWindow> {
+    /// Those in view, by id.
+    people: BTreeMap<u32, Person<T>>,
+    /// Of those who left, the one seen longest.
+    longest: Option<Person<T>>,
+    /// What is kept of a window.
+    keep: Box<dyn FnMut(ClipWindow) -> Option<T> + 'a>,
+    /// Windows kept of a person.
+    most: usize,
+}
+
+impl Default for ClipReader<'_> {
+    fn default() -> Self {
+        Self::keeping(CLIP_WINDOWS_MAX, Some)
+    }
+}
+
+impl<T> std::fmt::Debug for ClipReader<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClipReader")
+            .field("people", &self.people.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T> ClipReader<'a, T> {
+    /// Keeps at most `most` windows of a person, and of each what `keep` makes of it.
+    pub fn keeping(most: usize, keep: impl FnMut(ClipWindow) -> Option<T> + 'a) -> Self {
+        Self {
+            people: BTreeMap::new(),
+            longest: None,
+            keep: Box::new(keep),
+            most,
+        }
+    }
+
     /// Takes a frame. Joints of unseen limbs count where they were completed.
     pub fn add(&mut self, calibration: &Calibration, sample: &PoseSample) {
         for pose in &sample.people {
@@ -117,8 +174,27 @@ impl ClipReader {
         joints: Option<[Vec3; JOINTS]>,
     ) {
         let keypoints = keypoints.unwrap_or(RaySample::MISSING);
-        let person = self.people.entry(id).or_default();
-        person.add(time, &keypoints, joints);
+        if !self.people.contains_key(&id) {
+            self.let_go(time);
+        }
+        let person = self.people.entry(id).or_insert_with(|| Person::of(time));
+        let Some(window) = person.add(time, &keypoints, joints) else {
+            return;
+        };
+        if person.windows.len() >= self.most {
+            person.overflowed = true;
+        } else {
+            person.windows.extend((self.keep)(window));
+        }
+    }
+
+    /// Takes leave of those who have not been seen for a while.
+    fn let_go(&mut self, time: MonoNs) {
+        let gone = self
+            .people
+            .extract_if(.., |_, person| time.since(person.last) > GONE_AFTER);
+        let gone = gone.map(|(_, person)| person);
+        self.longest = gone.chain(self.longest.take()).max_by_key(Person::length);
     }
 
     /// The windows of the person who has most of them, in order.
@@ -126,12 +202,17 @@ impl ClipReader {
     /// # Errors
     ///
     /// Why there are none.
-    pub fn finish(self) -> Result<Vec<ClipWindow>, ClipError> {
+    pub fn finish(self) -> Result<Vec<T>, ClipError> {
         let longest = self
             .people
             .into_values()
-            .max_by_key(|person| (person.windows.len(), person.span()))
+            .chain(self.longest)
+            .max_by_key(Person::length)
             .ok_or(ClipError::Nobody)?;
+        if longest.overflowed {
+            let most_s = self.most as u64 * STRIDE.as_millis() as u64 / 1000;
+            return Err(ClipError::Long { most_s });
+        }
         if !longest.windows.is_empty() {
             return Ok(longest.windows);
         }
@@ -149,36 +230,55 @@ fn window_span() -> Duration {
     Duration::from_secs(1) * steps / RATE_HZ
 }
 
-impl Person {
-    fn span(&self) -> Duration {
-        self.first
-            .map_or(Duration::ZERO, |first| self.last.since(first))
+impl<T> Person<T> {
+    fn of(first: MonoNs) -> Self {
+        Self {
+            first,
+            last: first,
+            ended: None,
+            windows: Vec::new(),
+            overflowed: false,
+            timelines: Box::default(),
+        }
     }
 
-    fn add(&mut self, time: MonoNs, keypoints: &RaySample, joints: Option<[Vec3; JOINTS]>) {
+    fn span(&self) -> Duration {
+        self.last.since(self.first)
+    }
+
+    /// What is longest where people are compared.
+    fn length(&self) -> (usize, Duration) {
+        (self.windows.len(), self.span())
+    }
+
+    /// Takes a frame; gives a window where one is due and shows enough.
+    fn add(
+        &mut self,
+        time: MonoNs,
+        keypoints: &RaySample,
+        joints: Option<[Vec3; JOINTS]>,
+    ) -> Option<ClipWindow> {
         // A frame that does not come after the last one says nothing about motion.
-        let _ = self.keypoints.push(time, keypoints);
-        let _ = self.joints.push(time, &Posed(joints));
-        let first = *self.first.get_or_insert(time);
+        let _ = self.timelines.keypoints.push(time, keypoints);
+        let _ = self.timelines.joints.push(time, &Posed(joints));
         self.last = time;
-        if time.since(first) < window_span() {
-            return;
+        if self.span() < window_span() {
+            return None;
         }
-        let last = self.windows.last().map(|window| window.end);
-        if last.is_some_and(|last| time.since(last) < STRIDE) {
-            return;
+        if self.ended.is_some_and(|ended| time.since(ended) < STRIDE) {
+            return None;
         }
         let mut seen = Box::new([RaySample::MISSING; MOTION_SAMPLES]);
-        self.keypoints.resample_into(&mut seen[..]);
+        self.timelines.keypoints.resample_into(&mut seen[..]);
         let mut posed = vec![Posed::MISSING; MOTION_SAMPLES];
-        self.joints.resample_into(&mut posed);
-        if let Some(joints_m) = without_gaps(&posed) {
-            self.windows.push(ClipWindow {
-                end: time,
-                keypoints: seen,
-                joints_m,
-            });
-        }
+        self.timelines.joints.resample_into(&mut posed);
+        let joints_m = without_gaps(&posed)?;
+        self.ended = Some(time);
+        Some(ClipWindow {
+            end: time,
+            keypoints: seen,
+            joints_m,
+        })
     }
 }
 
@@ -263,11 +363,11 @@ mod tests {
         let why = |result: Result<Vec<ClipWindow>, ClipError>| result.unwrap_err().to_string();
         assert_eq!(
             why(read(std::iter::empty(), JointState::Measured)),
-            "nobody is seen"
+            "no person is seen"
         );
         assert_eq!(
             why(read((0..1000).step_by(100), JointState::Measured)),
-            "somebody is seen for 0.9 s, must be at least 2.0"
+            "a person is seen for 0.9 s, must be at least 2.0"
         );
         assert_eq!(
             why(read((0..4000).step_by(33), JointState::Absent)),
@@ -286,5 +386,38 @@ mod tests {
             reader.add(&camera, &sample(ms, 2, JointState::Measured));
         }
         assert_eq!(reader.finish().unwrap().len(), 6);
+    }
+
+    #[test]
+    fn of_people_who_left_only_the_one_seen_longest_takes_memory() {
+        let camera = Calibration::assumed(64, 64);
+        let mut reader = ClipReader::default();
+        // A day with a visitor every minute; the third stays longest.
+        for visitor in 0..1440_u32 {
+            let stay_ms = if visitor == 2 { 6000 } else { 4000 };
+            for ms in (0..stay_ms).step_by(200) {
+                let at_ms = u64::from(visitor) * 60_000 + ms;
+                reader.add(&camera, &sample(at_ms, visitor, JointState::Measured));
+            }
+            assert!(reader.people.len() <= 2, "{}", reader.people.len());
+        }
+        let windows = reader.finish().unwrap();
+        assert_eq!(windows.len(), 7);
+        assert_eq!(windows[0].end.0 / 60_000_000_000, 2);
+    }
+
+    #[test]
+    fn a_person_who_stays_all_day_is_too_long_for_a_clip_and_kept_in_short_form() {
+        let camera = Calibration::assumed(64, 64);
+        let mut clip = ClipReader::default();
+        let mut ends = ClipReader::keeping(10_000, |window| Some(window.end));
+        for ms in (0..700_000).step_by(250) {
+            let sample = sample(ms, 1, JointState::Measured);
+            clip.add(&camera, &sample);
+            ends.add(&camera, &sample);
+        }
+        let error = clip.finish().unwrap_err().to_string();
+        assert!(error.contains("more than 600 s"), "{error}");
+        assert_eq!(ends.finish().unwrap().len(), 1396);
     }
 }
