@@ -243,19 +243,19 @@ fn sum_wide(a: &[Lane], b: &[Lane], out: &mut [Lane]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn cholesky_wide(matrix: &mut [Lane], blocks: usize) -> bool {
-    cholesky_any(avx2::Wide, matrix, blocks)
+    cholesky_any(avx2::Wide::here(), matrix, blocks)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn add_squares_wide(matrix: &mut [Lane], blocks: usize, rows: &[Lane], weights: &[f32]) {
-    add_squares_any(avx2::Wide, matrix, blocks, rows, weights);
+    add_squares_any(avx2::Wide::here(), matrix, blocks, rows, weights);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn solve_lower_wide(factor: &[Lane], x: &mut [Lane]) {
-    solve_lower_any(avx2::Wide, factor, x);
+    solve_lower_any(avx2::Wide::here(), factor, x);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -301,20 +301,28 @@ mod avx2 {
         *numbers = unsafe { transmute::<__m256, Lane>(lane) };
     }
 
-    /// [`Adds`] for code that was compiled for these registers.
+    /// [`Adds`] for code that was compiled for these registers. Outside this module only [`Wide::here`] makes one.
     #[derive(Clone, Copy)]
-    pub(super) struct Wide;
+    pub(super) struct Wide(());
+
+    impl Wide {
+        /// Safe to call only from code compiled for these registers, which the compiler sees to.
+        #[target_feature(enable = "avx2,fma")]
+        pub(super) const fn here() -> Self {
+            Self(())
+        }
+    }
 
     impl Adds for Wide {
         #[inline(always)]
         fn eight(self, line: &mut [Lane], rows: [&[Lane]; LANES], factors: Lane) {
-            // SAFETY: only functions made for these registers have one of these.
+            // SAFETY: only functions made for these registers can make one of these.
             unsafe { add_eight(line, rows, factors) };
         }
 
         #[inline(always)]
         fn one(self, line: &mut [Lane], row: &[Lane], factor: f32) {
-            // SAFETY: only functions made for these registers have one of these.
+            // SAFETY: only functions made for these registers can make one of these.
             unsafe { add_one(line, row, factor) };
         }
     }
