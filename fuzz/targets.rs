@@ -4,18 +4,23 @@
 //! Each says whether it took the input. Refusing is always right; a panic never is.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use poised::adapt::control::Control;
+use poised::adapt::state::State;
 use poised::calibration::{ros_yaml, toml_file};
 use poised::capture::convert::{jpeg_into, jpeg_size};
 use poised::capture::files::png_into;
+use poised::clock::Clock;
 use poised::eval::clips;
+use poised::infer::cache;
 use poised::lift::head::Head;
 use poised::limits::LIFT_FEATURES;
 use poised::models::Description;
 use poised::publish::read;
 use poised::record::Recording;
 use poised::semantics::dictionary::Dictionary;
+use poised::semantics::hint::Hints;
 use poised::settings::Settings;
 
 /// A peer may send anything: a message, or none.
@@ -90,7 +95,47 @@ pub fn dictionary(bytes: &[u8]) -> bool {
 
 /// Whatever is called a recording.
 pub fn recording(bytes: &[u8]) -> bool {
-    Recording::from_bytes(bytes, Path::new("fuzz.poses")).is_ok()
+    Recording::of(bytes, Path::new("fuzz.poses"))
+        .is_ok_and(|mut recording| recording.all(|sample| sample.is_ok()))
+}
+
+/// Whatever is called a state of adaptation, for networks of the name that the mutated one has; and one that is read
+/// is written as one that reads the same.
+pub fn state(bytes: &[u8]) -> bool {
+    let Ok(state) = State::from_bytes(bytes, "fuzz") else {
+        return false;
+    };
+    assert!(state.mean.iter().all(|weight| weight.is_finite()));
+    assert!(state.up.is_finite() && state.noise.is_finite());
+    // Room to go on counting.
+    assert!(state.steps < u64::MAX / 2 && state.generation < u32::MAX);
+    assert_eq!(
+        State::from_bytes(&state.to_bytes("fuzz"), "fuzz").ok(),
+        Some(state)
+    );
+    true
+}
+
+/// Whatever a peer sends as a hint: taken or refused, and counted once.
+pub fn hint(bytes: &[u8]) -> bool {
+    let hints = Hints::new(vec!["walk".to_owned()], Arc::new(Clock::live()));
+    hints.receive(bytes);
+    let (taken, refused) = hints.counts();
+    assert_eq!(taken + refused, 1);
+    taken == 1
+}
+
+/// Whatever a peer sends as a command: refused and counted, or not.
+pub fn control(bytes: &[u8]) -> bool {
+    let control = Control::default();
+    control.receive(bytes);
+    assert!(control.refused() <= 1);
+    control.refused() == 0
+}
+
+/// Whatever lies in the folder of engines.
+pub fn engine(bytes: &[u8]) -> bool {
+    cache::key_of(bytes.to_vec()).is_ok()
 }
 
 /// Whatever is called an index of recorded clips.

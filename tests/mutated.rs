@@ -12,7 +12,12 @@ mod targets;
 use std::path::Path;
 
 use fastrand::Rng;
+use poised::adapt::Command;
+use poised::adapt::state::State;
+use poised::adapt::train::WEIGHTS;
 use poised::calibration::Calibration;
+use poised::infer::cache;
+use poised::infer::engine::Precision;
 use poised::record::Recorder;
 use poised::semantics::dictionary::{Dictionary, Entry, NewEntry};
 
@@ -213,11 +218,18 @@ fn a_changed_calibration_gives_finite_rays_or_is_refused() {
     let fisheye = "image_width: 1280\nimage_height: 800\ncamera_matrix:\n  data:\n  - 380.0\n  - 0\n  - 640.0\n  - 0\n\
         \x20 - 381.0\n  - 400.0\n  - 0\n  - 0\n  - 1\ndistortion_model: \"equidistant\"\n\
         distortion_coefficients: [0.02, -0.003, 0.001, 0]\n";
+    let opencv = "%YAML:1.0\n---\nimage_width: 640\nimage_height: 480\ncamera_matrix: !!opencv-matrix\n   rows: 3\n   \
+        cols: 3\n   dt: d\n   data: [ 430.15, 0., 306.69, 0., 430.53, 227.22, 0., 0., 1. ]\n\
+        distortion_coefficients: !!opencv-matrix\n   data: [ 0.1, -0.2, 1e-3, 2e-3, 0.05, 0.01, -0.02, 0.003 ]\n";
+    let kalibr = "cam0:\n  camera_model: pinhole\n  distortion_coeffs: &k [0.1, -0.2, 1e-3, 0]\n  \
+        distortion_model: radtan\n  intrinsics: [430, 431, 306, 227]\n  resolution: [640, 480]\n  again: *k\n";
     let inputs = [
         read("calibration/pose2sim_beam_cam01.toml"),
         read("calibration/pose2sim_beam_cam03.toml"),
         ros.into(),
         fisheye.into(),
+        opencv.into(),
+        kalibr.into(),
     ];
     mutate(&inputs, 10_000, true, text(targets::calibration));
 }
@@ -276,7 +288,7 @@ fn a_changed_recording_is_read_or_refused() {
     let sample = poised::publish::read::decode(&message).unwrap().sample;
     let mut recorder = Recorder::create(&path, &Calibration::assumed(640, 480)).unwrap();
     for _ in 0..3 {
-        assert!(recorder.add(&sample).unwrap());
+        assert_eq!(recorder.add(&sample).unwrap(), 0);
     }
     recorder.finish().unwrap();
     mutate(
@@ -285,6 +297,58 @@ fn a_changed_recording_is_read_or_refused() {
         false,
         targets::recording,
     );
+}
+
+#[test]
+fn a_changed_state_of_adaptation_is_whole_or_refused() {
+    let state = State {
+        steps: 7200,
+        generation: 3,
+        mean: vec![1e-3; WEIGHTS].into(),
+        up: glam::Vec3::new(0.1, -0.9, -0.2),
+        noise: 0.006,
+    };
+    mutate(&[state.to_bytes("fuzz")], 2_000, false, targets::state);
+}
+
+#[test]
+fn a_changed_hint_is_taken_or_refused() {
+    let hint = |person: Option<u64>| {
+        let mut cbor = minicbor::Encoder::new(Vec::new());
+        cbor.map(2 + u64::from(person.is_some())).unwrap();
+        cbor.str("label").unwrap().str("walk").unwrap();
+        cbor.str("for_s").unwrap().f64(2.5).unwrap();
+        if let Some(person) = person {
+            cbor.str("person").unwrap().u64(person).unwrap();
+        }
+        cbor.into_writer()
+    };
+    mutate(&[hint(None), hint(Some(7))], 10_000, false, targets::hint);
+}
+
+#[test]
+fn a_changed_command_is_taken_or_refused() {
+    let inputs = Command::ALL.map(|command| {
+        let mut cbor = minicbor::Encoder::new(Vec::new());
+        cbor.map(2).unwrap().str("id").unwrap().u8(1).unwrap();
+        cbor.str("command").unwrap().str(command.name()).unwrap();
+        cbor.into_writer()
+    });
+    mutate(&inputs, 10_000, false, targets::control);
+}
+
+#[test]
+fn a_changed_engine_is_whole_or_refused() {
+    let network: (&[u8], &[usize]) = (b"onnx", &[1, 3, 192, 144]);
+    let key = cache::key(
+        "person",
+        network,
+        "TensorRT 10.3",
+        "Orin, 8.7",
+        Precision::Fp16,
+    );
+    let whole = cache::to_bytes(&key, &[7; 300]).unwrap();
+    mutate(&[whole], 10_000, false, targets::engine);
 }
 
 #[test]
