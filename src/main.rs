@@ -16,18 +16,27 @@ fn main() -> ExitCode {
             } else {
                 0
             };
-            if error.print().is_err() {
-                return ExitCode::from(cli::exit::SOFTWARE);
-            }
-            return ExitCode::from(code);
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(error) => {
+                    cli::log::start(log::LevelFilter::Info);
+                    leave(&cli::print::StdoutError::from(error).into())
+                }
+            };
         }
     };
     cli::log::start(arguments.log_level());
     match cli::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{error:#}");
-            ExitCode::from(cli::exit::code(&error))
-        }
+        Err(error) => leave(&error),
     }
+}
+
+/// Tells what went wrong, but not to a reader that is gone.
+fn leave(error: &anyhow::Error) -> ExitCode {
+    let code = cli::exit::code(error);
+    if code != cli::exit::READER_LEFT {
+        log::error!("{error:#}");
+    }
+    ExitCode::from(code)
 }

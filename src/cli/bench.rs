@@ -24,6 +24,7 @@ use poised::sys::rt::{resident_bytes, thread_cpu_ns};
 
 use super::demo::calibration_of;
 use super::networks::Networks;
+use super::print;
 use super::report::{round, stages_ms};
 
 /// Sizes at which one person is looked at, pixels.
@@ -138,9 +139,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         rss_mb: round(mb(resident_bytes().unwrap_or_default())),
     };
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&bench)?);
+        say!("{}", serde_json::to_string_pretty(&bench)?)?;
     } else {
-        print!("{}", table(&bench));
+        print::text(format_args!("{}", table(&bench)))?;
     }
     Ok(())
 }

@@ -25,27 +25,27 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let settings = Settings::read(&options.file).map_err(StartError::from)?;
     if let Some(path) = &settings.calibration.file {
         let calibration = Calibration::read(path).map_err(StartError::from)?;
-        println!("calibration: {calibration}");
+        say!("calibration: {calibration}")?;
     }
     settings.zenoh.check_file().map_err(StartError::from)?;
     let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
     Estimator::open_with(&engine, &settings.estimate())?;
-    println!("engine: {}: {}", engine.name(), engine.status().reason());
+    say!("engine: {}: {}", engine.name(), engine.status().reason())?;
     for (network, runs_in) in engine.status().networks() {
-        println!("network: {network} loads and runs in {runs_in}");
+        say!("network: {network} loads and runs in {runs_in}")?;
     }
     if let Some(builder) = engine.builder() {
-        println!(
+        say!(
             "engine: {} to be built at the first start, which takes minutes; `poised engine build` does it now",
             builder.networks().join(", ")
-        );
+        )?;
     }
-    println!(
+    say!(
         "keys: {}",
         settings
             .zenoh
             .key(&settings.camera.name, "{poses,events,health}")
-    );
-    println!("{}: good", options.file.display());
+    )?;
+    say!("{}: good", options.file.display())?;
     Ok(())
 }

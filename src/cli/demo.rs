@@ -4,7 +4,7 @@
 //! own, receives the messages; since the camera knows where the joints are, each
 //! is compared with the truth of its frame.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -30,6 +30,7 @@ use poised::publish::subscribe::{Received, Subscription};
 use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
 use poised::skeleton::JOINTS;
 
+use super::print;
 use super::report::{Report, Tally, round};
 
 /// Name of the drawn camera in keys.
@@ -154,9 +155,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 }
                 if live && now.since(said) >= LINE_EVERY {
                     said = now;
-                    print!("\r{}", judge.line(&counters, elapsed));
                     // A terminal that is gone ends the program by a signal.
-                    let _ = std::io::stdout().flush();
+                    let _ = print::text(format_args!("\r{}", judge.line(&counters, elapsed)));
                 }
             }
         },
@@ -177,7 +177,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     report.pa_mpjpe_mm = judge.pa_mpjpe.mean();
     report.factory_pa_mpjpe_mm = judge.factory_pa_mpjpe.mean();
     if !options.json {
-        println!();
+        say!()?;
     }
     report.print(options.json)?;
     anyhow::ensure!(

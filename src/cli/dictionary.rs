@@ -1,9 +1,10 @@
 //! `poised dictionary build|record|show|query|teach|remove`: the motion-text dictionary.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -13,16 +14,19 @@ use poised::counters::Counters;
 use poised::error::StartError;
 use poised::eval::scenario::Scenario;
 use poised::eval::{motion, recordings};
+use poised::file::Replacement;
 use poised::frame::Frame;
 use poised::pipeline::estimate::{EstimateConfig, Estimator, ModelsConfig, Poser};
 use poised::pose::PoseSample;
 use poised::record::Recording;
 use poised::semantics::build::{BuildError, build, read_phrases, teach};
-use poised::semantics::clip::{ClipReader, ClipWindow};
-use poised::semantics::dictionary::{Dictionary, Entry, Origin};
+use poised::semantics::clip::ClipReader;
+use poised::semantics::dictionary::{Dictionary, DictionaryError, Entry, Origin};
 use poised::semantics::encoder::Encoders;
-use poised::semantics::{DICTIONARY_FILE, ENCODER_FILE, SemanticsError, open as open_dictionary};
+use poised::semantics::{ENCODER_FILE, SemanticsError, open as open_dictionary};
 
+use super::exit::{NothingFits, UsageError};
+use super::output::{self, Force, Outputs};
 use super::replay;
 use super::report::round;
 
@@ -32,6 +36,9 @@ const BEST: usize = 5;
 /// Length of a window, seconds: the first ends so long after the clip's beginning.
 const WINDOW_S: f64 = 2.0;
 
+/// Windows of a person that `query` looks at: a whole day of them, two a second.
+const MOMENTS_MAX: usize = 24 * 3600 * 2;
+
 /// Neighbours that `show` names.
 const NEIGHBOURS: usize = 3;
 
@@ -39,7 +46,8 @@ const NEIGHBOURS: usize = 3;
 pub struct Options {
     #[command(subcommand)]
     what: What,
-    /// The dictionary, in place of the one that ships.
+    /// The dictionary, in place of the one that ships. `teach` and `remove` change this file; where it does not exist
+    /// they begin with the one that ships.
     #[arg(long, global = true)]
     dictionary: Option<PathBuf>,
     /// Where the networks are.
@@ -66,6 +74,8 @@ enum What {
         /// Where to write it.
         #[arg(short, long)]
         output: PathBuf,
+        #[command(flatten)]
+        force: Force,
     },
     /// Record labelled motion as simulated cameras see it (.poses), for `teach`, `query` and `replay`.
     Record {
@@ -84,6 +94,8 @@ enum What {
         /// The folder to write into: a file for each motion and scenario.
         #[arg(short, long)]
         output: PathBuf,
+        #[command(flatten)]
+        force: Force,
     },
     /// List the entries, or one with its neighbours.
     Show {
@@ -123,20 +135,33 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             phrases,
             leave_out,
             output,
-        } => run_build(options, motions, phrases.as_deref(), leave_out, output),
+            force,
+        } => {
+            let mut outputs = Outputs::new(*force);
+            for index in motions {
+                options.reads_motions(&mut outputs, index);
+            }
+            if let Some(phrases) = phrases {
+                outputs.reads(phrases);
+                outputs.reads(&phrases.with_extension("safetensors"));
+            }
+            outputs.writes("--output", output)?;
+            run_build(options, motions, phrases.as_deref(), leave_out, output)
+        }
         What::Record {
             motions,
             scenarios,
             action,
             seed,
             output,
+            force,
         } => run_record(
             options,
             motions,
             scenarios.as_deref(),
             action,
             *seed,
-            output,
+            (output, *force),
         ),
         What::Show { phrase } => {
             let (_, dictionary) = options.open()?;
@@ -148,13 +173,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         What::Query { clip } => query(options, clip),
         What::Teach { name, clips } => run_teach(options, name, clips),
         What::Remove { phrase } => {
-            let (_, mut dictionary) = options.open()?;
-            dictionary.remove(phrase)?;
-            dictionary.write(&options.file())?;
-            println!(
+            let dictionary = options.change(|dictionary| {
+                dictionary.remove(phrase)?;
+                Ok(())
+            })?;
+            say!(
                 "{phrase:?} is gone, {} entries are left",
                 dictionary.entries().len()
-            );
+            )?;
             Ok(())
         }
     }
@@ -175,13 +201,54 @@ impl Options {
         self.config().models.folder(&dictionary)
     }
 
-    fn file(&self) -> PathBuf {
-        let shipped = || self.folder().join(DICTIONARY_FILE);
-        self.dictionary.clone().unwrap_or_else(shipped)
-    }
-
     fn open(&self) -> Result<(Encoders, Dictionary), StartError> {
         Ok(open_dictionary(&self.folder(), self.dictionary.as_deref())?)
+    }
+
+    /// The file that `teach` and `remove` change. Never the one that ships: that one belongs to the package, and the
+    /// next upgrade replaces it.
+    fn own(&self) -> Result<&Path, UsageError> {
+        self.dictionary.as_deref().ok_or(UsageError(
+            "--dictionary FILE is missing: the dictionary that ships is not changed. Where FILE does not exist, it \
+             becomes a copy of the one that ships, with the change; [semantics] dictionary = \"FILE\" uses it",
+        ))
+    }
+
+    /// The file of [`Self::own`] where it exists, the one that ships where it does not.
+    fn open_own(&self) -> anyhow::Result<(Encoders, Dictionary)> {
+        let own = self.own()?;
+        let own = own.exists().then_some(own);
+        Ok(open_dictionary(&self.folder(), own).map_err(StartError::from)?)
+    }
+
+    /// Reads the file of [`Self::own`], changes it and writes it; another process that changes it waits meanwhile.
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut Dictionary) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Dictionary> {
+        let path = self.own()?;
+        let failed = |source| DictionaryError::File {
+            path: path.to_owned(),
+            what: "written",
+            source,
+        };
+        let replacement = Replacement::begin(path).map_err(failed)?;
+        let (_, mut dictionary) = self.open_own()?;
+        edit(&mut dictionary)?;
+        replacement.finish(&dictionary.to_bytes()).map_err(failed)?;
+        Ok(dictionary)
+    }
+
+    /// Names an index of motion, the files beside it and the networks as what is read.
+    fn reads_motions(&self, outputs: &mut Outputs, index: &Path) {
+        outputs.reads(index);
+        // The tensors lie beside the index.
+        if let Ok(motions) = motion::files(index) {
+            for file in motions {
+                outputs.reads(&file);
+            }
+        }
+        outputs.reads(&self.folder());
     }
 }
 
@@ -217,13 +284,13 @@ fn run_build(
         .entries()
         .iter()
         .filter(|entry| entry.windows > 0);
-    println!(
+    say!(
         "{}: {} entries, {} of them with motion; {} motions, {left_out} left out",
         output.display(),
         dictionary.entries().len(),
         seen.count(),
         motions.len(),
-    );
+    )?;
     Ok(())
 }
 
@@ -233,7 +300,7 @@ fn run_record(
     scenarios: Option<&Path>,
     actions: &[String],
     seed: u64,
-    folder: &Path,
+    (folder, force): (&Path, Force),
 ) -> anyhow::Result<()> {
     let mut views = Scenario::read(scenarios).map_err(StartError::from)?;
     if scenarios.is_none() {
@@ -243,8 +310,21 @@ fn run_record(
     if !actions.is_empty() {
         motions.retain(|motion| motion.actions.iter().any(|action| actions.contains(action)));
     }
-    anyhow::ensure!(!motions.is_empty(), "no motion carries any of {actions:?}");
-    std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+    if motions.is_empty() {
+        return Err(NothingFits(format!("no motion carries any of {actions:?}")).into());
+    }
+    let mut outputs = Outputs::new(force);
+    options.reads_motions(&mut outputs, index);
+    for scenarios in scenarios {
+        outputs.reads(scenarios);
+    }
+    let names: BTreeSet<OsString> = motions
+        .iter()
+        .flat_map(|motion| recordings::names(motion, &views))
+        .map(OsString::from)
+        .collect();
+    outputs.writes_into("--output", folder, |name| names.contains(name))?;
+    output::make_folder("--output", folder)?;
     let progress = progress(motions.len() as u64, options.json);
     let mut files = 0;
     for motion in &motions {
@@ -252,11 +332,11 @@ fn run_record(
         progress.inc(1);
     }
     progress.finish_and_clear();
-    println!(
+    say!(
         "{}: {files} recordings of {} motions",
         folder.display(),
         motions.len()
-    );
+    )?;
     Ok(())
 }
 
@@ -270,15 +350,19 @@ fn progress(length: u64, json: bool) -> ProgressBar {
 
 fn show_all(dictionary: &Dictionary, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(dictionary.entries())?);
+        say!("{}", serde_json::to_string_pretty(dictionary.entries())?)?;
         return Ok(());
     }
-    println!(
+    say!(
         "{:<34} {:<7} {:>6} {:>8} {:>7}",
-        "phrase", "origin", "clips", "windows", "people"
-    );
+        "phrase",
+        "origin",
+        "clips",
+        "windows",
+        "people"
+    )?;
     for entry in dictionary.entries() {
-        println!("{}", line(entry));
+        say!("{}", line(entry))?;
     }
     Ok(())
 }
@@ -312,7 +396,7 @@ struct Near<'a> {
 fn show_one(dictionary: &Dictionary, phrase: &str, json: bool) -> anyhow::Result<()> {
     let at = dictionary
         .position(phrase)
-        .with_context(|| format!("no entry is called {phrase:?}"))?;
+        .ok_or_else(|| NothingFits(format!("no entry is called {phrase:?}")))?;
     let near = |vector: fn(&Dictionary, usize) -> &[f32]| {
         let own = vector(dictionary, at);
         let mut others: Vec<Near<'_>> = (0..dictionary.entries().len())
@@ -338,11 +422,11 @@ fn show_one(dictionary: &Dictionary, phrase: &str, json: bool) -> anyhow::Result
         near_in_motion: near(Dictionary::motion),
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&shown)?);
+        say!("{}", serde_json::to_string_pretty(&shown)?)?;
         return Ok(());
     }
-    println!("{}", line(shown.entry));
-    println!("other words: {}", shown.entry.wordings.join(", "));
+    say!("{}", line(shown.entry))?;
+    say!("other words: {}", shown.entry.wordings.join(", "))?;
     for (how, near) in [
         ("words", &shown.near_in_words),
         ("motion", &shown.near_in_motion),
@@ -351,7 +435,7 @@ fn show_one(dictionary: &Dictionary, phrase: &str, json: bool) -> anyhow::Result
             .iter()
             .map(|near| format!("{} {:.2}", near.phrase, near.cosine))
             .collect();
-        println!("near in {how}: {}", names.join(", "));
+        say!("near in {how}: {}", names.join(", "))?;
     }
     Ok(())
 }
@@ -372,36 +456,39 @@ struct Guess<'a> {
 
 fn query(options: &Options, clip: &str) -> anyhow::Result<()> {
     let (encoders, dictionary) = options.open()?;
-    let windows = windows_of(options, clip)?;
-    let first = windows.first().map(|window| window.end).unwrap_or_default();
     let mut space = encoders.rays.workspace();
     let mut probabilities = vec![0.0; dictionary.entries().len()];
-    let mut moments = Vec::new();
-    for window in &windows {
-        let Some(embedding) = encoders.rays.embed(&window.keypoints, &mut space) else {
-            continue;
-        };
+    // Of a window only what it shows is kept: a clip may be a whole day.
+    let reader = ClipReader::keeping(MOMENTS_MAX, |window| {
+        let embedding = encoders.rays.embed(&window.keypoints, &mut space)?;
         encoders
             .labels
             .probabilities(&dictionary, embedding, &mut probabilities);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
         let named: f32 = probabilities.iter().sum();
-        moments.push(Moment {
-            end_s: round(WINDOW_S + window.end.seconds_after(first)),
-            none: round(f64::from(1.0 - named)),
-            best: order
-                .iter()
-                .take(BEST)
-                .map(|at| Guess {
-                    label: &dictionary.entries()[*at].phrase,
-                    probability: round(f64::from(probabilities[*at])),
-                })
-                .collect(),
+        let best = order.iter().take(BEST).map(|at| Guess {
+            label: &dictionary.entries()[*at].phrase,
+            probability: round(f64::from(probabilities[*at])),
         });
-    }
+        let moment = Moment {
+            end_s: 0.0,
+            none: round(f64::from(1.0 - named)),
+            best: best.collect(),
+        };
+        Some((window.end, moment))
+    });
+    let moments = windows_of(options, clip, reader)?;
+    let first = moments.first().map(|(end, _)| *end).unwrap_or_default();
+    let moments: Vec<Moment<'_>> = moments
+        .into_iter()
+        .map(|(end, moment)| Moment {
+            end_s: round(WINDOW_S + end.seconds_after(first)),
+            ..moment
+        })
+        .collect();
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&moments)?);
+        say!("{}", serde_json::to_string_pretty(&moments)?)?;
         return Ok(());
     }
     for moment in &moments {
@@ -410,51 +497,55 @@ fn query(options: &Options, clip: &str) -> anyhow::Result<()> {
             .iter()
             .map(|guess| format!("{} {:.2}", guess.label, guess.probability))
             .collect();
-        println!(
+        say!(
             "{:7.1} s  none {:.2}  {}",
             moment.end_s,
             moment.none,
             best.join(", ")
-        );
+        )?;
     }
     Ok(())
 }
 
 fn run_teach(options: &Options, name: &str, clips: &[String]) -> anyhow::Result<()> {
-    let (encoders, mut dictionary) = options.open()?;
+    // Known to be good before clips are looked at, which takes a while.
+    let (encoders, _) = options.open_own()?;
     let clips = clips
         .iter()
-        .map(|clip| Ok((clip.clone(), windows_of(options, clip)?)))
+        .map(|clip| {
+            let windows = windows_of(options, clip, ClipReader::default())?;
+            Ok((clip.clone(), windows))
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let entry = teach(&encoders, &dictionary, name, &clips)?;
-    let windows = entry.entry.windows;
-    dictionary.add(entry)?;
-    dictionary.write(&options.file())?;
-    println!("{name:?}: {} clips, {windows} windows", clips.len());
+    let mut windows = 0;
+    options.change(|dictionary| {
+        let entry = teach(&encoders, dictionary, name, &clips)?;
+        windows = entry.entry.windows;
+        Ok(dictionary.add(entry)?)
+    })?;
+    say!("{name:?}: {} clips, {windows} windows", clips.len())?;
     Ok(())
 }
 
-/// The windows of whoever is seen longest in a clip.
-fn windows_of(options: &Options, clip: &str) -> anyhow::Result<Vec<ClipWindow>> {
+/// The windows of the person seen longest in a clip.
+fn windows_of<T>(
+    options: &Options,
+    clip: &str,
+    mut reader: ClipReader<'_, T>,
+) -> anyhow::Result<Vec<T>> {
     let mut config = options.config();
-    // What is taught must not hang on what is known already.
+    // What is taught must not depend on what is known already.
     config.semantics.enabled = false;
     let timer = Clock::live();
     let counters = Counters::default();
-    let mut reader = ClipReader::default();
     let mut sample = PoseSample::default();
     if replay::is_recording(clip) {
-        let recording = Recording::read(Path::new(clip))?;
+        let mut recording = Recording::open(Path::new(clip))?;
+        let calibration = recording.calibration().clone();
         let mut poser = Poser::open(&config)?;
-        for recorded in &recording.samples {
-            poser.replay(
-                recorded,
-                &recording.calibration,
-                &timer,
-                &counters,
-                &mut sample,
-            );
-            reader.add(&recording.calibration, &sample);
+        while let Some(recorded) = recording.next().transpose()? {
+            poser.replay(&recorded, &calibration, &timer, &counters, &mut sample);
+            reader.add(&calibration, &sample);
         }
     } else {
         let (mut camera, calibration) = replay::open(clip, None)?;

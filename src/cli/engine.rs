@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -17,6 +17,8 @@ use poised::infer::relay::Builder;
 use poised::models::{Folder, list};
 use poised::pipeline::estimate::default_directory;
 use poised::settings::Settings;
+
+use super::exit::Unavailable;
 
 /// Time between two looks at how far a build has come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -79,7 +81,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         What::List => show(&cache).context(folder),
         What::Clear => {
             let cleared = cache.clear().with_context(|| folder.clone())?;
-            println!("{cleared} engines removed from {folder}");
+            say!("{cleared} engines removed from {folder}")?;
             Ok(())
         }
     }
@@ -111,13 +113,13 @@ fn build(config: &InferenceConfig, folders: &[PathBuf]) -> anyhow::Result<()> {
         ..config.clone()
     };
     let engine = Engine::open(&config).map_err(StartError::from)?;
-    println!("{}", engine.status().reason());
+    say!("{}", engine.status().reason())?;
     for folder in folders {
         let folder = Folder::open(folder).map_err(StartError::from)?;
         engine.load(&folder).map_err(StartError::from)?;
     }
     let Some(builder) = engine.builder() else {
-        println!("nothing to build: all engines are there");
+        say!("nothing to build: all engines are there")?;
         return Ok(());
     };
     let stop = Arc::<AtomicBool>::default();
@@ -126,7 +128,7 @@ fn build(config: &InferenceConfig, folders: &[PathBuf]) -> anyhow::Result<()> {
     }
     let failed = with_progress(&engine, builder, &stop);
     if !failed.is_empty() {
-        bail!("not built: {}", failed.join("; "));
+        return Err(Unavailable(format!("not built: {}", failed.join("; "))).into());
     }
     Ok(())
 }
@@ -164,16 +166,16 @@ fn with_progress(engine: &Engine, builder: Builder, stop: &AtomicBool) -> Vec<St
 }
 
 /// A line for each engine that is kept.
-fn show(cache: &Cache) -> std::io::Result<()> {
+fn show(cache: &Cache) -> anyhow::Result<()> {
     let entries = cache.list()?;
     if entries.is_empty() {
-        println!("no engines in {}", cache.folder().display());
+        say!("no engines in {}", cache.folder().display())?;
     }
     for entry in entries {
         let path = entry.path.display();
         match entry.key {
-            Ok(key) => println!("{path}: {key}, {} bytes", entry.bytes),
-            Err(unusable) => println!("{path}: {unusable}; it will be built again"),
+            Ok(key) => say!("{path}: {key}, {} bytes", entry.bytes)?,
+            Err(unusable) => say!("{path}: {unusable}; it will be built again")?,
         }
     }
     Ok(())

@@ -13,6 +13,8 @@ use poised::eval::table::{Row, Table};
 use poised::eval::{self, ClipsPlan, Method, Plan, clips, motion};
 use poised::pipeline::estimate::EstimateConfig;
 
+use super::print::StdoutError;
+
 #[derive(Debug, Args)]
 pub struct Options {
     /// Index of labelled motion; docs/motion-format.md describes it.
@@ -64,9 +66,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         (None, None) => unreachable!("the arguments ask for one of them"),
     };
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&table)?);
+        say!("{}", serde_json::to_string_pretty(&table)?)?;
     } else {
-        print_table(&table);
+        print_table(&table)?;
     }
     Ok(())
 }
@@ -155,25 +157,25 @@ fn progress(length: u64, json: bool) -> ProgressBar {
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn print_table(table: &Table) {
+fn print_table(table: &Table) -> Result<(), StdoutError> {
     let what = if table.keypoints.is_empty() {
         "motions"
     } else {
         "clips"
     };
-    println!(
+    say!(
         "{} {what}{}, {} frames, seed {}; millimetres",
         table.motions,
         if table.rendered { ", drawn" } else { "" },
         table.frames,
         table.seed
-    );
+    )?;
     for (group, sources) in &table.keypoints {
         let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
-        println!("{group}: keypoints {}", names.join(", "));
+        say!("{group}: keypoints {}", names.join(", "))?;
     }
-    println!();
-    println!(
+    say!()?;
+    say!(
         "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
         "scenario",
         "method",
@@ -189,10 +191,11 @@ fn print_table(table: &Table) {
         "completed",
         "cov90",
         "top1"
-    );
+    )?;
     for row in &table.rows {
-        println!("{}", line(row));
+        say!("{}", line(row))?;
     }
+    Ok(())
 }
 
 fn line(row: &Row) -> String {

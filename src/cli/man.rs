@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, CommandFactory};
+
+use super::output::{self, Force, Outputs};
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// Folder to write poised.1 and a page for each command into.
     folder: PathBuf,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// Writes the manual pages.
@@ -18,7 +21,11 @@ pub struct Options {
 /// The folder cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let folder = options.folder.as_path();
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    Outputs::new(options.force).writes_into("FOLDER", folder, |name| {
+        let name = name.to_str().and_then(|name| name.strip_suffix(".1"));
+        name.is_some_and(|name| name == "poised" || name.starts_with("poised-"))
+    })?;
+    output::make_folder("FOLDER", folder)?;
     clap_mangen::generate_to(super::Arguments::command(), folder)
-        .with_context(|| folder.display().to_string())
+        .map_err(|error| output::failed("FOLDER", folder, error).into())
 }

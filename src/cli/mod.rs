@@ -1,9 +1,7 @@
 //! The command line: one file for each command.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "what a command was asked for goes to standard output"
-)]
+#[macro_use]
+pub mod print;
 
 mod bench;
 mod check;
@@ -17,6 +15,7 @@ pub mod log;
 mod man;
 mod models;
 mod networks;
+mod output;
 mod poses;
 mod replay;
 mod report;
@@ -29,7 +28,7 @@ use poised::sys::pipe;
 
 /// Where a person's joints are: camera frames in, metric 3D poses out over Zenoh.
 #[derive(Debug, Parser)]
-#[command(name = "poised", version, about, long_about = None)]
+#[command(name = "poised", version, about, long_about = None, after_long_help = exit::manual())]
 pub struct Arguments {
     /// Say more (twice: much more); `RUST_LOG` is heard as well.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use poised::error::StartError;
@@ -11,6 +10,8 @@ use poised::infer::verify;
 use poised::models::list;
 use poised::pipeline::estimate::default_directory;
 use poised::semantics::{open, open_completer};
+
+use super::exit::NothingFits;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -45,16 +46,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         What::List => {
             for row in list(&models).map_err(StartError::from)? {
                 match row.description {
-                    Ok(model) => println!(
+                    Ok(model) => say!(
                         "{:<12} {:<10} {:<22} {}",
                         model.name,
                         format!("{:?}", model.kind).to_lowercase(),
                         model.licence,
                         model.origin
-                    ),
+                    )?,
                     Err(error) => {
                         wrong += 1;
-                        println!("{}: {error}", row.folder.display());
+                        say!("{}: {error}", row.folder.display())?;
                     }
                 }
             }
@@ -67,13 +68,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             let engine = Engine::open(&config).map_err(StartError::from)?;
             for row in verify(&engine, &models).map_err(StartError::from)? {
                 match row.result {
-                    Ok(model) => println!(
+                    Ok(model) => say!(
                         "{:<12} good: {} bytes, sha256 {}, runs in {}",
-                        model.description.name, model.bytes, model.sha256, model.engine
-                    ),
+                        model.description.name,
+                        model.bytes,
+                        model.sha256,
+                        model.engine
+                    )?,
                     Err(error) => {
                         wrong += 1;
-                        println!("{}: {error}", row.folder.display());
+                        say!("{}: {error}", row.folder.display())?;
                     }
                 }
             }
@@ -81,14 +85,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let folder = models.join("dictionary");
     match semantics(&folder) {
-        Ok(line) => println!("{line}"),
+        Ok(line) => say!("{line}")?,
         Err(error) => {
             wrong += 1;
-            println!("{}: {error:#}", folder.display());
+            say!("{}: {error:#}", folder.display())?;
         }
     }
     if wrong > 0 {
-        bail!("{wrong} networks in {} do not fit", models.display());
+        let what = format!("{wrong} networks in {} do not fit", models.display());
+        return Err(NothingFits(what).into());
     }
     Ok(())
 }

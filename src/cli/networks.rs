@@ -6,8 +6,10 @@ use clap::Args;
 
 use poised::error::StartError;
 use poised::infer::engine::Choice;
-use poised::pipeline::estimate::EstimateConfig;
+use poised::pipeline::estimate::{EstimateConfig, default_directory};
 use poised::settings::Settings;
+
+use super::output::Outputs;
 
 #[derive(Debug, Args)]
 pub struct Networks {
@@ -23,6 +25,14 @@ pub struct Networks {
 }
 
 impl Networks {
+    /// Names what is read, so that no output overwrites it.
+    pub fn read_by(&self, outputs: &mut Outputs) {
+        if let Some(path) = &self.config {
+            outputs.reads(path);
+        }
+        outputs.reads(&self.models.clone().unwrap_or_else(default_directory));
+    }
+
     /// What the configuration says, or the defaults, with what the command line has in its place.
     ///
     /// # Errors

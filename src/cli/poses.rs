@@ -2,16 +2,20 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::Serialize;
 
 use poised::pose::{PersonPose, PoseSample};
 
+use super::output::failed;
+
 /// Writes one JSON object a frame.
 #[derive(Debug)]
-pub struct PosesFile(BufWriter<File>);
+pub struct PosesFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
 
 /// One frame.
 #[derive(Serialize)]
@@ -49,8 +53,11 @@ impl PosesFile {
     ///
     /// The file cannot be written.
     pub fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = File::create(path).with_context(|| format!("{}", path.display()))?;
-        Ok(Self(BufWriter::new(file)))
+        let file = File::create(path).map_err(|error| failed("--poses", path, error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufWriter::new(file),
+        })
     }
 
     /// Adds a frame.
@@ -64,9 +71,9 @@ impl PosesFile {
             capture_ns: sample.capture.0,
             persons: sample.people.iter().map(person_line).collect(),
         };
-        serde_json::to_writer(&mut self.0, &line)?;
-        writeln!(self.0)?;
-        Ok(())
+        let text = serde_json::to_string(&line)?;
+        let written = writeln!(self.file, "{text}");
+        Ok(written.map_err(|error| failed("--poses", &self.path, error))?)
     }
 
     /// Writes what is still held back.
@@ -75,7 +82,8 @@ impl PosesFile {
     ///
     /// The file cannot be written.
     pub fn finish(mut self) -> anyhow::Result<()> {
-        Ok(self.0.flush()?)
+        let written = self.file.flush();
+        Ok(written.map_err(|error| failed("--poses", &self.path, error))?)
     }
 }
 

@@ -3,6 +3,7 @@
 //! One thread and no queue: every frame is estimated, none is passed over, and
 //! time is the recording's, so the same clip gives the same poses.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,7 +26,9 @@ use poised::pose::PoseSample;
 use poised::record::{self, Recorder, Recording};
 use poised::sys::rt::process_cpu_ns;
 
+use super::exit::{Unavailable, UsageError};
 use super::networks::Networks;
+use super::output::{self, Force, OutputError};
 use super::poses::PosesFile;
 use super::report::{Report, Tally};
 
@@ -44,7 +47,7 @@ pub struct Options {
     source: String,
     #[command(flatten)]
     networks: Networks,
-    /// Calibration of the camera (.toml, or .yaml of a ROS `camera_info`).
+    /// Calibration of the camera (.toml, or .yaml of ROS, `OpenCV` or Kalibr).
     #[arg(long)]
     calibration: Option<PathBuf>,
     /// Network for keypoints: a name under the networks, or the path of its folder.
@@ -72,6 +75,35 @@ pub struct Options {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    force: Force,
+}
+
+impl Options {
+    /// Refuses outputs that would overwrite what is read, or what exists.
+    fn check_outputs(&self) -> Result<(), OutputError> {
+        let mut outputs = output::Outputs::new(self.force);
+        outputs.reads_source(&self.source);
+        self.networks.read_by(&mut outputs);
+        for path in [&self.calibration, &self.dictionary].into_iter().flatten() {
+            outputs.reads(path);
+        }
+        for (option, path) in [("--poses", &self.poses), ("--record", &self.record)] {
+            if let Some(path) = path {
+                outputs.writes(option, path)?;
+            }
+        }
+        if let Some(folder) = &self.overlay {
+            outputs.writes_into("--overlay", folder, is_numbered_picture)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file has a name that `--overlay` writes.
+fn is_numbered_picture(name: &OsStr) -> bool {
+    let number = name.to_str().and_then(|name| name.strip_suffix(".png"));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Plays the recording and prints the figures.
@@ -80,6 +112,7 @@ pub struct Options {
 ///
 /// Networks or source do not open, the recording breaks off, or an output cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    options.check_outputs()?;
     let config = estimate_config(options)?;
     if is_recording(&options.source) {
         return run_recording(options, &config);
@@ -149,35 +182,25 @@ pub fn open(
 
 /// Plays a recording of poses: its keypoints once more through everything behind the 2D networks.
 fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        options.overlay.is_none(),
-        "--overlay: a recording of poses holds no pictures"
-    );
-    let recording = Recording::read(Path::new(&options.source))?;
+    if options.overlay.is_some() {
+        return Err(UsageError("--overlay: a recording of poses holds no pictures").into());
+    }
+    let mut recording = Recording::open(Path::new(&options.source))?;
+    let calibration = recording.calibration().clone();
     let mut poser = Poser::open(config)?;
     let mut adapter = poser.adapter(SEED)?;
-    let (width_px, height_px) = recording.calibration.size_px();
-    let mut outputs = Outputs::open(options, width_px, height_px, &recording.calibration)?;
+    let (width_px, height_px) = calibration.size_px();
+    let mut outputs = Outputs::open(options, width_px, height_px, &calibration)?;
     let timer = Clock::live();
     let counters = Counters::default();
     let mut sample = PoseSample::default();
     let mut tally = Tally::default();
     let started = timer.now();
-    let most = options.frames.unwrap_or(u64::MAX);
-    for recorded in recording
-        .samples
-        .iter()
-        .zip(0..most)
-        .map(|(recorded, _)| recorded)
+    while options.frames.is_none_or(|most| tally.frames() < most)
+        && let Some(recorded) = recording.next().transpose()?
     {
         let begun = timer.now();
-        poser.replay(
-            recorded,
-            &recording.calibration,
-            &timer,
-            &counters,
-            &mut sample,
-        );
+        poser.replay(&recorded, &calibration, &timer, &counters, &mut sample);
         counters.latency.add(timer.now().since(begun));
         if let Some(adapter) = &mut adapter {
             poser.learn(adapter);
@@ -233,7 +256,7 @@ pub fn next_frame(
             }
         }
     }
-    anyhow::bail!("{DAMAGED_MAX} damaged frames in a row: giving up")
+    Err(Unavailable(format!("{DAMAGED_MAX} damaged frames in a row: giving up")).into())
 }
 
 /// What is written beside the figures.
@@ -252,7 +275,7 @@ impl Outputs {
     ) -> anyhow::Result<Self> {
         let overlay = match &options.overlay {
             Some(folder) => {
-                std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+                output::make_folder("--overlay", folder)?;
                 let room = vec![0; width_px as usize * height_px as usize * 3];
                 let overlay = Overlay::new(width_px, height_px, calibration.clone());
                 Some((folder.clone(), overlay, room))
@@ -280,10 +303,14 @@ impl Outputs {
         if let Some(poses) = &mut self.poses {
             poses.add(sample)?;
         }
-        if let Some(record) = &mut self.record
-            && !record.add(sample)?
-        {
-            log::warn!("frame {}: not finite, not recorded", sample.frame_sequence);
+        if let Some(record) = &mut self.record {
+            let left_out = record.add(sample)?;
+            if left_out > 0 {
+                log::warn!(
+                    "frame {}: {left_out} people with numbers that are not finite are not recorded",
+                    sample.frame_sequence
+                );
+            }
         }
         if let (Some((folder, overlay, rgb)), Some(frame)) = (&mut self.overlay, frame) {
             to_rgb(frame, rgb)?;
@@ -291,7 +318,7 @@ impl Outputs {
             let path = folder.join(format!("{:06}.png", frame.meta.sequence));
             overlay
                 .save(&path)
-                .with_context(|| format!("{}", path.display()))?;
+                .map_err(|error| output::failed("--overlay", &path, error))?;
         }
         Ok(())
     }

@@ -222,14 +222,17 @@ impl Report {
     /// A figure is not a number that JSON knows.
     pub fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
+            say!("{}", serde_json::to_string_pretty(self)?)?;
             return Ok(());
         }
-        println!(
+        say!(
             "{} frames, {} with people, {} people told apart, at most {} at once",
-            self.frames, self.frames_with_people, self.tracks, self.people
-        );
-        println!(
+            self.frames,
+            self.frames_with_people,
+            self.tracks,
+            self.people
+        )?;
+        say!(
             "{:.1} frames/s, {} ms (99 %: {} ms) from capture to pose, {} dropped, {} MB, engine {}",
             self.fps,
             self.latency_ms.p50,
@@ -237,31 +240,34 @@ impl Report {
             self.dropped,
             self.rss_mb,
             self.engine
-        );
+        )?;
         for span in self.actions_over_time.iter().take(SPANS_PRINTED) {
-            println!(
+            say!(
                 "{:7.1} to {:.1} s, person {}: {}",
-                span.from_s, span.to_s, span.id, span.label
-            );
+                span.from_s,
+                span.to_s,
+                span.id,
+                span.label
+            )?;
         }
         let more = self.actions_over_time.len().saturating_sub(SPANS_PRINTED);
         if more > 0 {
-            println!("        and {more} more (--json)");
+            say!("        and {more} more (--json)")?;
         }
         let stages: Vec<String> = self
             .stages_ms
             .iter()
             .map(|(name, ms)| format!("{name} {ms} ms"))
             .collect();
-        println!("a frame: {}", stages.join(", "));
+        say!("a frame: {}", stages.join(", "))?;
         if let Some(cpu) = self.cpu_ms {
-            println!("{cpu} ms of processor time a frame, all threads");
+            say!("{cpu} ms of processor time a frame, all threads")?;
         }
         if let (Some(published), Some(received)) = (self.published, self.received) {
-            println!("{published} messages published, {received} received");
+            say!("{published} messages published, {received} received")?;
         }
         if let (Some(mpjpe), Some(pa)) = (self.mpjpe_mm, self.pa_mpjpe_mm) {
-            println!("error against truth: MPJPE {mpjpe} mm, PA-MPJPE {pa} mm");
+            say!("error against truth: MPJPE {mpjpe} mm, PA-MPJPE {pa} mm")?;
         }
         Ok(())
     }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -22,6 +21,10 @@ use poised::publish::subscribe::{Received, Subscription, all_poses};
 use poised::record::Recorder;
 use poised::settings::Settings;
 use poised::skeleton::JOINTS;
+
+use super::exit::Unavailable;
+use super::output::{Force, Outputs};
+use super::print;
 
 /// How often the table is drawn anew.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
@@ -47,6 +50,8 @@ pub struct Options {
     /// that is heard is recorded.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    #[command(flatten)]
+    force: Force,
 }
 
 /// A recording of one camera. What it needs to know of the lens it asks the publisher for.
@@ -69,8 +74,13 @@ impl Recording {
             let bytes = subscription
                 .ask(&asked)
                 .map_err(StartError::from)?
-                .with_context(|| format!("{asked}: no answer, and a recording needs the lens"))?;
-            let text = String::from_utf8(bytes).with_context(|| asked.clone())?;
+                .ok_or_else(|| {
+                    Unavailable(format!(
+                        "{asked}: no answer, and a recording needs the lens"
+                    ))
+                })?;
+            let text = String::from_utf8(bytes)
+                .map_err(|error| Unavailable(format!("{asked}: the answer is no text: {error}")))?;
             let lens = Calibration::from_toml(&text, asked.as_ref()).map_err(StartError::from)?;
             let recorder = Recorder::create(&self.path, &lens)?;
             log::info!("recording {key} to {}", self.path.display());
@@ -86,11 +96,12 @@ impl Recording {
 
     fn finish(self) -> anyhow::Result<()> {
         let Some((key, recorder)) = self.of else {
-            anyhow::bail!("nothing came, so {} was not written", self.path.display());
+            let path = self.path.display();
+            return Err(Unavailable(format!("nothing came, so {path} was not written")).into());
         };
         let frames = recorder.frames();
         recorder.finish()?;
-        println!("{}: {frames} frames of {key}", self.path.display());
+        say!("{}: {frames} frames of {key}", self.path.display())?;
         Ok(())
     }
 }
@@ -101,6 +112,13 @@ impl Recording {
 ///
 /// The key expression is none, the session does not open, or the recording cannot be made.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    let mut outputs = Outputs::new(options.force);
+    if let Some(config) = &options.config {
+        outputs.reads(config);
+    }
+    if let Some(path) = &options.record {
+        outputs.writes("--record", path)?;
+    }
     let mut config = match &options.config {
         Some(file) => Settings::read(file).map_err(StartError::from)?.zenoh,
         None => ZenohConfig::default(),
@@ -128,11 +146,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let terminal = std::io::stdout().is_terminal();
     let mut newest: BTreeMap<String, PoseMessage> = BTreeMap::new();
     let mut seen = 0;
+    let mut printed = Ok(());
     while options.messages.is_none_or(|most| seen < most) && !stop.load(Ordering::Acquire) {
         let Ok(first) = receive.recv_timeout(DRAW_EVERY) else {
             if newest.is_empty() && terminal {
-                print!("\rwaiting for {} ", options.keys);
-                std::io::stdout().flush()?;
+                print::text(format_args!("\rwaiting for {} ", options.keys))?;
             }
             continue;
         };
@@ -148,16 +166,20 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 Err(error) => log::warn!("{}: {error}", received.key),
             }
         }
-        if terminal {
-            print!("\x1b[H\x1b[2J");
+        let clear = if terminal { "\x1b[H\x1b[2J" } else { "" };
+        let tables: String = newest
+            .iter()
+            .map(|(key, message)| table(key, message) + "\n")
+            .collect();
+        printed = print::text(format_args!("{clear}{tables}"));
+        if printed.is_err() {
+            break;
         }
-        for (key, message) in &newest {
-            println!("{}", table(key, message));
-        }
-        std::io::stdout().flush()?;
         std::thread::sleep(DRAW_EVERY);
     }
-    recording.map_or(Ok(()), Recording::finish)
+    // Where the table can no longer be shown, what was recorded is kept all the same.
+    recording.map_or(Ok(()), Recording::finish)?;
+    Ok(printed?)
 }
 
 /// Prints messages as they come.
@@ -172,13 +194,11 @@ fn print_json(config: &ZenohConfig, options: &Options) -> anyhow::Result<()> {
     })
     .map_err(StartError::from)?;
     let most = options.messages.unwrap_or(u64::MAX);
-    let mut out = std::io::stdout().lock();
     let mut seen = 0;
     while seen < most {
         // Zenoh keeps the other end until this command ends.
         let line = receive.recv()?;
-        writeln!(out, "{line}")?;
-        out.flush()?;
+        say!("{line}")?;
         seen += 1;
     }
     Ok(())

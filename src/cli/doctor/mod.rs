@@ -17,6 +17,8 @@ use poised::infer::engine::{Engine, EngineError, InferenceConfig, TENSORRT, stan
 use poised::pipeline::estimate::default_directory;
 use poised::settings::Settings;
 
+use super::exit::Unavailable;
+
 #[derive(Debug, Args)]
 pub struct Options {
     /// The configuration to look at; by default that of the service, where there is one.
@@ -125,16 +127,19 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     findings.extend(network::findings(&settings.zenoh));
     for finding in &findings {
         if options.json {
-            println!("{}", serde_json::to_string(finding)?);
+            say!("{}", serde_json::to_string(finding)?)?;
         } else {
-            println!("{finding}");
+            say!("{finding}")?;
         }
     }
     let broken = findings
         .iter()
         .filter(|finding| finding.standing == Standing::Broken)
         .count();
-    anyhow::ensure!(broken == 0, "{broken} things keep the daemon from running");
+    if broken > 0 {
+        let why = format!("{broken} things keep the daemon from running");
+        return Err(Unavailable(why).into());
+    }
     Ok(())
 }
 
