@@ -180,6 +180,7 @@ fn whole_image(file: &Node, (width_px, height_px): (u32, u32)) -> Result<(), Con
 
 /// A Kalibr camchain.
 fn kalibr(file: &Node) -> Result<Found, ConfigError> {
+    const MODEL: &str = "cam0.distortion_model";
     if file.get("cam1").is_some() {
         return Err(ConfigError::Value {
             key: "cam1",
@@ -202,7 +203,6 @@ fn kalibr(file: &Node) -> Result<Found, ConfigError> {
     let &[fx_px, fy_px, cx_px, cy_px] = intrinsics.as_slice() else {
         return Err(wrong("cam0.intrinsics", &intrinsics, "fx, fy, cx and cy"));
     };
-    const MODEL: &str = "cam0.distortion_model";
     let model = get(MODEL, "distortion_model")?;
     let coefficients = match camera.get("distortion_coeffs") {
         Some(Node::List(items)) if items.is_empty() => Vec::new(),
@@ -629,14 +629,14 @@ distortion_coefficients: [0.02, -0.003, 0.001, 0]
         let Distortion::RationalPolynomial { k6, s1, .. } = eight.distortion() else {
             panic!("{eight}");
         };
-        assert_eq!([k6, s1], [0.003, 0.0]);
+        assert!((k6 - 0.003).abs() < 1e-12 && s1.abs() < 1e-12, "{k6} {s1}");
         let twelve = "[0.1, -0.2, 0.001, 0.002, 0.05, 0.01, -0.02, 0.003, 1e-3, 0, 0, 2e-3";
         for list in [format!("{twelve}]"), format!("{twelve}, 0, 0]")] {
             let lens = parse(&with(&list)).unwrap().distortion();
             let Distortion::RationalPolynomial { s1, s4, .. } = lens else {
                 panic!("{lens}");
             };
-            assert_eq!([s1, s4], [1e-3, 2e-3]);
+            assert!((s1 - 1e-3).abs() < 1e-12 && (s4 - 2e-3).abs() < 1e-12);
         }
         for (list, words) in [
             (format!("{twelve}, 0.1, 0]"), "tilted sensor"),

@@ -155,10 +155,10 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<StateError>() {
         return Some(match error {
             StateError::File {
-                what: "read" | "removed",
+                what: "written",
+                source,
                 ..
-            } => NO_INPUT,
-            StateError::File { source, .. } => written(source),
+            } => written(source),
             _ => NO_INPUT,
         });
     }
@@ -174,7 +174,11 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<serde_json::Error>() {
         return Some(if error.is_io() { IO } else { SOFTWARE });
     }
-    // Those with one code.
+    of_type(cause)
+}
+
+/// The exit code of a cause whose type alone says it.
+fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
     let is = |code: u8, found: bool| found.then_some(code);
     is(USAGE, cause.is::<UsageError>())
         .or_else(|| {

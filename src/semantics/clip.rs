@@ -210,7 +210,8 @@ impl<'a, T> ClipReader<'a, T> {
             .max_by_key(Person::length)
             .ok_or(ClipError::Nobody)?;
         if longest.overflowed {
-            let most_s = self.most as u64 * STRIDE.as_millis() as u64 / 1000;
+            let most = u32::try_from(self.most).unwrap_or(u32::MAX);
+            let most_s = (STRIDE * most).as_secs();
             return Err(ClipError::Long { most_s });
         }
         if !longest.windows.is_empty() {
