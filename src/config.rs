@@ -11,6 +11,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
 use crate::limits::TEXT_FILE_BYTES_MAX;
+use crate::secret::redacted_lines;
 
 /// What can be wrong with a configuration, calibration, scenario or model description.
 #[derive(Debug, thiserror::Error)]
@@ -189,9 +190,19 @@ fn expanded(text: &str, home: Option<&Path>) -> Result<PathBuf, String> {
 /// As [`read_text`], and [`ConfigError::Parse`] for an unknown key, a missing
 /// key or a value of the wrong type.
 pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    toml::from_str(&read_text(path)?).map_err(|error| ConfigError::Parse {
+    parse_toml(path, &read_text(path)?)
+}
+
+/// As [`read_toml`], of the text that was read from `path`.
+///
+/// # Errors
+///
+/// [`ConfigError::Parse`].
+pub fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::Parse {
         path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+        // The parser quotes the line, which may hold a password.
+        message: redacted_lines(error.to_string().trim_end()),
     })
 }
 

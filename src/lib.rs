@@ -17,6 +17,9 @@ pub mod clock;
 // What all sections of the configuration share: range checks and their errors.
 pub mod config;
 
+// What must not leave the process.
+pub mod secret;
+
 // Bounded reading and atomic writing.
 pub mod file;
 

@@ -8,12 +8,13 @@ use crate::adapt::AdaptConfig;
 use crate::calibration::CalibrationConfig;
 use crate::capture::synthetic::SyntheticConfig;
 use crate::capture::v4l2::V4l2Config;
-use crate::config::{ConfigError, read_toml};
+use crate::config::{ConfigError, parse_toml, read_text};
 use crate::infer::{InferenceConfig, PeopleSettings};
 use crate::lift::LiftConfig;
 use crate::pipeline::estimate::{EstimateConfig, ModelsConfig};
 use crate::publish::zenoh::check_name;
 use crate::publish::{PublishConfig, ZenohConfig};
+use crate::secret::SourceName;
 use crate::semantics::SemanticsConfig;
 use crate::track::TrackConfig;
 
@@ -98,8 +99,7 @@ pub struct CameraConfig {
     /// The drawn camera, for trying things out.
     pub synthetic: Option<SyntheticConfig>,
     /// A video file, a folder of images or an rtsp:// address.
-    #[serde(deserialize_with = "crate::config::optional_path_or_text")]
-    pub source: Option<String>,
+    pub source: Option<SourceName>,
 }
 
 impl Default for CameraConfig {
@@ -121,9 +121,19 @@ impl Settings {
     /// The file cannot be read, or names the first key that is unknown, of the
     /// wrong type or out of range.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let settings: Self = read_toml(path)?;
+        Ok(Self::read_with_text(path)?.0)
+    }
+
+    /// As [`Settings::read`], with the text they were read from.
+    ///
+    /// # Errors
+    ///
+    /// As [`Settings::read`].
+    pub fn read_with_text(path: &Path) -> Result<(Self, String), ConfigError> {
+        let text = read_text(path)?;
+        let settings: Self = parse_toml(path, &text)?;
         settings.validate()?;
-        Ok(settings)
+        Ok((settings, text))
     }
 
     /// Checks what the types cannot say.

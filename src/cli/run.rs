@@ -62,8 +62,7 @@ struct Running {
 ///
 /// What keeps the daemon from starting, or a camera that failed for good.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let settings = Settings::read(&options.config).map_err(StartError::from)?;
-    let text = poised::config::read_text(&options.config).map_err(StartError::from)?;
+    let (settings, text) = Settings::read_with_text(&options.config).map_err(StartError::from)?;
     let running = Running {
         stop: Arc::default(),
         reload: Arc::default(),

@@ -36,6 +36,7 @@ use crate::limits::MESSAGE_BYTES_MAX;
 use crate::pipeline::mailbox::Mailbox;
 use crate::pipeline::slots::Receiver;
 use crate::pose::PoseSample;
+use crate::secret::redacted_text;
 use crate::sys::rt::resident_bytes;
 use health::{Event, Health, Snapshot};
 use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
@@ -373,6 +374,9 @@ impl<'a> Publisher<'a> {
     }
 
     fn event(&mut self, event: Event, detail: Option<&str>) {
+        // Made of the words of drivers and other programs, which may quote an address with its password.
+        let detail = detail.map(redacted_text);
+        let detail = detail.as_deref();
         match detail {
             Some(detail) => log::info!("{}: {} ({detail})", self.camera, event.name()),
             None => log::info!("{}: {}", self.camera, event.name()),

@@ -16,6 +16,7 @@ use super::zenoh::{Opened, Role, SessionError, ZenohConfig, base, connections, i
 use super::{adaptation, health};
 use crate::adapt::control::Control;
 use crate::clock::MonoNs;
+use crate::secret::redacted_toml;
 use crate::semantics::hint::Hints;
 
 /// How long between two tries to open a session.
@@ -24,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Texts that are answered when asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
-    /// The configuration in use, as TOML; answers `/config`.
+    /// The configuration in use, as TOML; answers `/config`, without comments and passwords.
     pub config: String,
     /// The calibration in use, as TOML; answers `/calibration`.
     pub calibration: String,
@@ -36,7 +37,7 @@ type Last = Arc<Mutex<Option<ZBytes>>>;
 pub struct Outlet {
     config: ZenohConfig,
     camera: String,
-    config_text: String,
+    config_text: Vec<u8>,
     calibration: Last,
     last: Last,
     hints: Option<Arc<Hints>>,
@@ -82,7 +83,8 @@ impl Outlet {
         let mut outlet = Self {
             config: config.clone(),
             camera: camera.to_owned(),
-            config_text: documents.config,
+            // Every reader of poses may ask for this, so no password is in it.
+            config_text: redacted_toml(&documents.config).unwrap_or_default().into(),
             calibration: Arc::new(Mutex::new(Some(documents.calibration.into()))),
             last: Last::default(),
             hints: None,
@@ -212,12 +214,7 @@ impl Outlet {
                 fixed(health::names()),
             )?,
             self.answer(&session, "schema", Encoding::TEXT_PLAIN, fixed(CDDL.into()))?,
-            self.answer(
-                &session,
-                "config",
-                toml(),
-                fixed(self.config_text.clone().into()),
-            )?,
+            self.answer(&session, "config", toml(), fixed(self.config_text.clone()))?,
             self.answer(&session, "calibration", toml(), newest(&self.calibration))?,
         ];
         let key = self.config.key(&self.camera, "alive");
