@@ -42,14 +42,13 @@ pub enum Drop {
     PassedOver,
     /// Not later than the frame before it.
     Stale,
-    /// A network or a stage gave nothing that can be used.
+    /// A network gave nothing that can be used ([`FrameFault`]).
     EstimateFailed,
     /// The publisher's ring was full.
     PublisherFull,
     /// A person left out of a message: a number is not finite.
     Unfit,
-    /// A person published without a pose in space: too few joints in view, or no
-    /// place before the camera.
+    /// A person published without a pose in space ([`LiftFault`]).
     NoPose,
     /// The session took no message.
     NotSent,
@@ -86,6 +85,103 @@ impl Drop {
             Self::NoPose => "no_pose",
             Self::NotSent => "not_sent",
         }
+    }
+}
+
+/// Why no people came of a whole frame. Nothing is published of such a frame: an empty message would say that the
+/// room is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum FrameFault {
+    /// The engine failed while it ran a network.
+    Engine,
+    /// A network gave a number that is not finite.
+    NotFinite,
+    /// A tensor did not have the size of the network's: our own mistake.
+    Tensor,
+    /// The frame held fewer bytes than its format needs.
+    Frame,
+}
+
+impl FrameFault {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Engine, Self::NotFinite, Self::Tensor, Self::Frame];
+
+    /// Its name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::NotFinite => "not_finite",
+            Self::Tensor => "tensor",
+            Self::Frame => "frame",
+        }
+    }
+
+    /// What happened, for the log.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Engine => {
+                "the engine failed while running the person detector or the person network"
+            }
+            Self::NotFinite => {
+                "the person detector or the person network gave a number that is not finite"
+            }
+            Self::Tensor => "a tensor does not have the size that its network needs",
+            Self::Frame => "a frame holds fewer bytes than its format needs",
+        }
+    }
+}
+
+/// Why a person has no pose in space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum LiftFault {
+    /// Too few joints are in view.
+    TooFewSeen,
+    /// Joints and rays do not agree on a place before the camera.
+    NoRoot,
+    /// The frame's time does not lie after the person's last.
+    TimeStoodBack,
+    /// The lifter or its final layers gave a number that is not finite.
+    NotFinite,
+    /// The engine failed while it ran the lifter.
+    Engine,
+}
+
+impl LiftFault {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::TooFewSeen,
+        Self::NoRoot,
+        Self::TimeStoodBack,
+        Self::NotFinite,
+        Self::Engine,
+    ];
+
+    /// Its name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooFewSeen => "too_few_seen",
+            Self::NoRoot => "no_root",
+            Self::TimeStoodBack => "time_stood_back",
+            Self::NotFinite => "not_finite",
+            Self::Engine => "engine",
+        }
+    }
+
+    /// What happened, for the log; `None` where it says something about the view, not about the program.
+    pub const fn text(self) -> Option<&'static str> {
+        match self {
+            Self::TooFewSeen | Self::NoRoot => None,
+            Self::TimeStoodBack => Some("a frame is not later than the one before it"),
+            Self::NotFinite => Some("the lifter gave a number that is not finite"),
+            Self::Engine => Some("the engine failed while running the lifter"),
+        }
+    }
+
+    /// Whether a network failed: no person would get a pose.
+    const fn is_failure(self) -> bool {
+        matches!(self, Self::NotFinite | Self::Engine)
     }
 }
 
@@ -176,6 +272,10 @@ pub struct Counters {
     /// From capture to the message being handed to Zenoh.
     pub latency: Histogram,
     drops: [Count; Drop::ALL.len()],
+    frame_faults: [Count; FrameFault::ALL.len()],
+    lift_faults: [Count; LiftFault::ALL.len()],
+    frames_failed_in_a_row: AtomicU64,
+    lifts_failed_in_a_row: AtomicU64,
     timed: [Histogram; Timed::ALL.len()],
     people: AtomicU32,
     level: AtomicU8,
@@ -200,6 +300,49 @@ impl Counters {
             _ => None,
         };
         self.drops[reason as usize].get() + capture.map_or(0, |c| c.load(Ordering::Relaxed))
+    }
+
+    /// Counts a frame of which no people came.
+    pub fn frame_failed(&self, fault: FrameFault) {
+        self.dropped(Drop::EstimateFailed, 1);
+        self.frame_faults[fault as usize].add(1);
+        self.frames_failed_in_a_row.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a frame that went through all stages.
+    pub fn frame_estimated(&self) {
+        self.estimated.add(1);
+        self.frames_failed_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts what became of lifting the people of one frame: who has no pose and why, and how many have one.
+    pub fn lifted(&self, faults: &[LiftFault], poses: usize) {
+        for fault in faults {
+            self.dropped(Drop::NoPose, 1);
+            self.lift_faults[*fault as usize].add(1);
+        }
+        if poses > 0 {
+            self.lifts_failed_in_a_row.store(0, Ordering::Relaxed);
+        } else if faults.iter().any(|fault| fault.is_failure()) {
+            self.lifts_failed_in_a_row.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many frames failed for this reason.
+    pub fn frame_faults(&self, fault: FrameFault) -> u64 {
+        self.frame_faults[fault as usize].get()
+    }
+
+    /// How many people have no pose in space for this reason.
+    pub fn lift_faults(&self, fault: LiftFault) -> u64 {
+        self.lift_faults[fault as usize].get()
+    }
+
+    /// Frames in a row of which no people came; frames in a row in which the lifter failed for all who could have
+    /// had a pose.
+    pub fn failed_in_a_row(&self) -> [u64; 2] {
+        [&self.frames_failed_in_a_row, &self.lifts_failed_in_a_row]
+            .map(|count| count.load(Ordering::Relaxed))
     }
 
     /// How often each thread has gone round: capture, estimate, publish. One that stands still is stuck.
@@ -411,6 +554,22 @@ const _: () = {
         assert!(Timed::ALL[i] as usize == i, "in the order of their numbers");
         i += 1;
     }
+    i = 0;
+    while i < FrameFault::ALL.len() {
+        assert!(
+            FrameFault::ALL[i] as usize == i,
+            "in the order of their numbers"
+        );
+        i += 1;
+    }
+    i = 0;
+    while i < LiftFault::ALL.len() {
+        assert!(
+            LiftFault::ALL[i] as usize == i,
+            "in the order of their numbers"
+        );
+        i += 1;
+    }
 };
 
 #[cfg(test)]
@@ -467,6 +626,35 @@ mod tests {
         histogram.add(Duration::MAX);
         histogram.add(Duration::from_secs(301));
         assert!(histogram.read().quantile_ms(1.0).unwrap() > 130_000.0);
+    }
+
+    #[test]
+    fn each_kind_of_fault_is_counted_apart_and_a_success_ends_the_run() {
+        let counters = Counters::default();
+        counters.frame_failed(FrameFault::Engine);
+        counters.frame_failed(FrameFault::NotFinite);
+        counters.frame_failed(FrameFault::NotFinite);
+        assert_eq!(counters.drops(Drop::EstimateFailed), 3);
+        let faults = FrameFault::ALL.map(|fault| counters.frame_faults(fault));
+        assert_eq!((faults, counters.failed_in_a_row()), ([1, 2, 0, 0], [3, 0]));
+        counters.frame_estimated();
+        assert_eq!(counters.failed_in_a_row(), [0, 0]);
+
+        counters.lifted(&[LiftFault::TooFewSeen], 0);
+        assert_eq!(
+            counters.failed_in_a_row(),
+            [0, 0],
+            "a person behind a table is no failure"
+        );
+        counters.lifted(&[LiftFault::Engine, LiftFault::TooFewSeen], 0);
+        counters.lifted(&[LiftFault::NotFinite], 0);
+        // An empty room says nothing about the lifter.
+        counters.lifted(&[], 0);
+        assert_eq!(counters.failed_in_a_row(), [0, 2]);
+        let faults = LiftFault::ALL.map(|fault| counters.lift_faults(fault));
+        assert_eq!((faults, counters.drops(Drop::NoPose)), ([2, 0, 0, 1, 1], 4));
+        counters.lifted(&[LiftFault::Engine], 1);
+        assert_eq!(counters.failed_in_a_row(), [0, 0]);
     }
 
     #[test]

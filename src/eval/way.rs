@@ -170,7 +170,7 @@ impl Way {
             })
             .collect();
         for (place, person) in followed.iter_mut().enumerate() {
-            let mut estimate = self.poser.lift(time, calibration, place);
+            let mut estimate = self.poser.lift(time, calibration, place).ok();
             self.poser.name(time, calibration, place, estimate.as_mut());
             person.estimate = estimate;
         }

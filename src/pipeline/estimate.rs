@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::adapt::{AdaptConfig, Adapter, Method, Sight};
 use crate::calibration::{Calibration, Mount};
 use crate::clock::{Clock, MonoNs};
-use crate::counters::{Counters, Drop, Timed};
+use crate::counters::{Counters, FrameFault, LiftFault, Timed};
 use crate::error::StartError;
 use crate::frame::Frame;
 use crate::infer::{
@@ -29,7 +29,7 @@ use crate::infer::{
 use crate::lift::head::Head;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::window::{RaySample, rays_of};
-use crate::lift::{self, Estimate, LiftConfig, Lifter, person_pose};
+use crate::lift::{self, Estimate, LiftConfig, Lifter, NoPose, person_pose};
 use crate::limits::PEOPLE_MAX;
 use crate::pose::{People, PoseSample};
 use crate::record::people_of;
@@ -284,7 +284,7 @@ impl Poser {
         let mut watch = Stopwatch::start(timer);
         let seen = (&people, true);
         self.step(recorded.capture, camera, seen, &mut watch, counters, out);
-        counters.estimated.add(1);
+        counters.frame_estimated();
     }
 
     /// Takes the people of the frame of `time`, and whether everybody was looked at, and adds their poses to `out`.
@@ -306,11 +306,16 @@ impl Poser {
         self.begin_frame(time);
         counters.timed(Timed::Track).add(watch.lap());
         let (mut lift, mut name) = (Duration::ZERO, Duration::ZERO);
+        let mut faults = heapless::Vec::<LiftFault, PEOPLE_MAX>::new();
         for place in 0..self.tracked.len() {
-            let mut estimate = self.lift(time, camera, place);
-            if estimate.is_none() {
-                counters.dropped(Drop::NoPose, 1);
-            }
+            let mut estimate = match self.lift(time, camera, place) {
+                Ok(estimate) => Some(estimate),
+                Err(error) => {
+                    let pushed = faults.push(lift_fault(error));
+                    debug_assert!(pushed.is_ok(), "no more people than places for them");
+                    None
+                }
+            };
             lift += watch.lap();
             let label = self.name(time, camera, place, estimate.as_mut());
             name += watch.lap();
@@ -322,6 +327,7 @@ impl Poser {
             let pushed = out.people.push(pose);
             debug_assert!(pushed.is_ok(), "no more people than places for them");
         }
+        counters.lifted(&faults, self.tracked.len() - faults.len());
         counters.timed(Timed::Lift).add(lift + watch.lap());
         if self.semantics.is_some() {
             counters.timed(Timed::Name).add(name);
@@ -344,8 +350,17 @@ impl Poser {
     }
 
     /// Lifts the person at `place` of those who were tracked in the frame of `time`.
-    pub fn lift(&mut self, time: MonoNs, camera: &Calibration, place: usize) -> Option<Estimate> {
-        self.lifter.lift(time, camera, &self.tracked[place]).ok()
+    ///
+    /// # Errors
+    ///
+    /// Why the person has no pose in space.
+    pub fn lift(
+        &mut self,
+        time: MonoNs,
+        camera: &Calibration,
+        place: usize,
+    ) -> Result<Estimate, NoPose<InferError>> {
+        self.lifter.lift(time, camera, &self.tracked[place])
     }
 
     /// Says what the person at `place` does, and fills in joints that nobody sees. The adapter is told of the person
@@ -439,12 +454,17 @@ impl Estimator {
     /// The network or head that does not fit, and why.
     pub fn open_with(engine: &Engine, config: &EstimateConfig) -> Result<Self, StartError> {
         let people = config.open_people(engine)?;
-        Ok(Self {
+        Ok(Self::new(people, Poser::open_with(engine, config)?))
+    }
+
+    /// Puts opened networks together.
+    pub fn new(people: PeopleNet, poser: Poser) -> Self {
+        Self {
             people,
-            poser: Poser::open_with(engine, config)?,
+            poser,
             detections: People::new(),
             beside: None,
-        })
+        }
     }
 
     /// From now on makes poses another way as well, of the same people, and hands them to `tell`: to compare
@@ -518,7 +538,8 @@ impl Estimator {
     ///
     /// # Errors
     ///
-    /// A network gave nothing that can be used; `out` then holds nobody.
+    /// A network gave nothing that can be used. `out` then holds no people and must not be published: it is not
+    /// known whether there are any.
     pub fn step(
         &mut self,
         frame: &Frame,
@@ -559,7 +580,7 @@ impl Estimator {
         let people = (&self.detections, seen.waiting == 0);
         self.poser
             .step(meta.capture, camera, people, &mut watch, counters, out);
-        counters.estimated.add(1);
+        counters.frame_estimated();
         if let Some(beside) = &mut self.beside {
             let Beside {
                 poser,
@@ -575,6 +596,28 @@ impl Estimator {
             tell(other);
         }
         Ok(seen)
+    }
+}
+
+/// The counter of what keeps a person from having a pose.
+const fn lift_fault(error: NoPose<InferError>) -> LiftFault {
+    match error {
+        NoPose::TooFewSeen => LiftFault::TooFewSeen,
+        NoPose::NoRoot => LiftFault::NoRoot,
+        NoPose::TimeStoodBack => LiftFault::TimeStoodBack,
+        // The engines look for such numbers themselves.
+        NoPose::NotFinite | NoPose::Engine(InferError::NotFinite { .. }) => LiftFault::NotFinite,
+        NoPose::Engine(_) => LiftFault::Engine,
+    }
+}
+
+/// The counter of what keeps a frame from having people.
+pub const fn frame_fault(error: InferError) -> FrameFault {
+    match error {
+        InferError::NotFinite { .. } => FrameFault::NotFinite,
+        InferError::Engine => FrameFault::Engine,
+        InferError::Tensor { .. } => FrameFault::Tensor,
+        InferError::Frame { .. } => FrameFault::Frame,
     }
 }
 
@@ -650,7 +693,7 @@ mod tests {
                 features: None,
             }]);
             if !poser.track(time, &people).is_empty() {
-                let mut estimate = poser.lift(time, &camera, 0);
+                let mut estimate = poser.lift(time, &camera, 0).ok();
                 poser.name(time, &camera, 0, estimate.as_mut());
                 last = poser.sights().last().cloned().or(last);
             }

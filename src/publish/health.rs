@@ -8,7 +8,7 @@ use minicbor::Encoder;
 use super::wire::Stamp;
 use crate::capture::thread::CameraState;
 use crate::clock::MonoNs;
-use crate::counters::{Counters, Drop, Reading};
+use crate::counters::{Counters, Drop, FrameFault, LiftFault, Reading};
 use crate::infer::EngineStatus;
 use crate::skeleton::{JOINT_NAMES, KEYPOINT_NAMES, PARENTS};
 
@@ -38,6 +38,10 @@ pub enum Event {
     FramesBack,
     /// The camera gives frames that cannot be used: short, damaged or of another size.
     BadFrames,
+    /// Networks fail, so frames are not published, or people have no pose in space.
+    EstimateFailed,
+    /// They work again.
+    EstimateBack,
 }
 
 impl Event {
@@ -51,6 +55,8 @@ impl Event {
             Self::NoFrames => "no_frames",
             Self::FramesBack => "frames_back",
             Self::BadFrames => "bad_frames",
+            Self::EstimateFailed => "estimate_failed",
+            Self::EstimateBack => "estimate_back",
         }
     }
 }
@@ -92,6 +98,8 @@ pub struct Health<'a> {
     pub engine: &'a EngineStatus,
     /// Whether the camera is there but gives no frames.
     pub silent: bool,
+    /// Whether networks fail.
+    pub failing: bool,
     /// Resident memory, where it is known.
     pub rss_bytes: Option<u64>,
     /// Zenoh sessions connected with.
@@ -192,7 +200,7 @@ pub fn health(
     let newest = counters.newest_capture();
     let stages = ["captured", "estimated", "published"];
 
-    let mut out = Out::message(HEALTH_SCHEMA, 23);
+    let mut out = Out::message(HEALTH_SCHEMA, 26);
     out.stamp(stamp);
     out.key("uptime_s").float(uptime_s);
     out.key("interval_s").float(seconds);
@@ -227,6 +235,7 @@ pub fn health(
             (CameraState::Opening, _) => "opening",
             (CameraState::Lost, _) => "lost",
         });
+    put_faults(&mut out, health.failing, counters);
     let (level, busy) = counters.load();
     out.key("load").map(2);
     out.key("level").text(level.name()).key("busy").float(busy);
@@ -237,6 +246,20 @@ pub fn health(
     };
     out.key("peers").uint(health.peers);
     out.done()
+}
+
+/// Whether networks fail, and how often they did, by kind.
+fn put_faults(out: &mut Out, failing: bool, counters: &Counters) {
+    let state = if failing { "failing" } else { "working" };
+    out.key("estimate_state").text(state);
+    out.key("estimate_faults").map(FrameFault::ALL.len() as u64);
+    for fault in FrameFault::ALL {
+        out.key(fault.name()).uint(counters.frame_faults(fault));
+    }
+    out.key("lift_faults").map(LiftFault::ALL.len() as u64);
+    for fault in LiftFault::ALL {
+        out.key(fault.name()).uint(counters.lift_faults(fault));
+    }
 }
 
 /// What runs the networks, why, and what is being built.

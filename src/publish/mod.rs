@@ -11,6 +11,7 @@
 //! something happens to the camera. What it counts is in [`Counters`].
 
 pub mod adaptation;
+mod faults;
 pub mod health;
 pub mod json;
 mod outlet;
@@ -117,6 +118,7 @@ pub struct Publisher<'a> {
     silent: bool,
     bad: u64,
     bad_at: Option<MonoNs>,
+    faults: faults::Watch,
     announced: bool,
     changes: Option<&'a Mailbox<PublishConfig>>,
     adaptation: Option<Adaptation>,
@@ -165,6 +167,7 @@ impl<'a> Publisher<'a> {
             silent: false,
             bad: 0,
             bad_at: None,
+            faults: faults::Watch::default(),
             announced: false,
             changes: None,
             adaptation: None,
@@ -269,13 +272,14 @@ impl<'a> Publisher<'a> {
         self.counters.published.add(1);
     }
 
-    /// What is due beside poses: events of the camera, health, the session.
+    /// What is due beside poses: events of the camera and of networks, health, the session.
     fn tend(&mut self) {
         let now = self.clock.now();
         if let Some(config) = self.changes.and_then(Mailbox::take) {
             self.config = config;
         }
         self.watch_camera(now);
+        self.watch_faults(now);
         if now.since(self.earlier.at()) >= HEALTH_EVERY {
             self.set_wall_time();
             self.outlet.tend(now);
@@ -338,12 +342,29 @@ impl<'a> Publisher<'a> {
         }
     }
 
+    /// Logs networks that fail, and tells of a run of failures and its end.
+    fn watch_faults(&mut self, now: MonoNs) {
+        for action in self.faults.look(self.counters, now) {
+            match action {
+                faults::Action::Log { text, count } => {
+                    log::warn!("{}: {text}; {count} since the start", self.camera);
+                }
+                faults::Action::Failed { text } => self.event(Event::EstimateFailed, Some(text)),
+                faults::Action::Back { failed } => {
+                    let detail = format!("after {failed} frames without poses");
+                    self.event(Event::EstimateBack, Some(&detail));
+                }
+            }
+        }
+    }
+
     fn say_health(&mut self, now: MonoNs) {
         let snapshot = Snapshot::take(self.counters, now);
         let health = Health {
             started: self.started,
             engine: &self.engine,
             silent: self.silent,
+            failing: self.faults.is_failing(),
             rss_bytes: resident_bytes(),
             peers: self.outlet.peers() as u64,
         };
