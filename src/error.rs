@@ -41,12 +41,18 @@ pub enum StartError {
     #[error(transparent)]
     Zenoh(#[from] SessionError),
     /// The system has no room for a thread.
-    #[error("thread {name} does not start")]
+    #[error("thread {name} does not start: the system has no room for it (TasksMax=, ulimit -u)")]
     Thread {
         /// Its name.
         name: &'static str,
         /// Why.
         source: std::io::Error,
+    },
+    /// A thread panicked: our own mistake. A release build aborts at the panic itself.
+    #[error("thread {name} panicked; the lines above say where")]
+    Panicked {
+        /// Its name.
+        name: &'static str,
     },
 }
 
@@ -69,7 +75,7 @@ impl StartError {
             | Self::Calibration(_) => 66,
             // The machine may get it: a driver that loads late, a package.
             Self::Inference(EngineError::Missing { .. }) | Self::Camera(_) | Self::Zenoh(_) => 69,
-            Self::Thread { .. } | Self::Engine(_) => 70,
+            Self::Thread { .. } | Self::Panicked { .. } | Self::Engine(_) => 70,
             Self::Inference(_) | Self::Config(_) => 78,
         }
     }
