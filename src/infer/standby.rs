@@ -13,6 +13,10 @@ use crate::models::{Folder, ModelError};
 /// before are lost.
 const FAILURES_MAX: u32 = 3;
 
+/// Most failures between two tries to load the network for the processor: half a minute at 30 frames a second. Each try
+/// reads and optimises the network, and where that fails it is the disk or the memory, which may recover.
+const RETRY_AFTER_MAX: u32 = 1024;
+
 /// Loads the network for the processor. It takes some hundred milliseconds once, in place of memory all the time.
 type Reserve = Arc<dyn Fn() -> Result<Box<dyn Network>, ModelError> + Send + Sync>;
 
@@ -22,6 +26,8 @@ struct Standby {
     /// `None` once it stands in.
     reserve: Option<Reserve>,
     failures: u32,
+    /// Failures in a row at which the reserve is tried next.
+    try_at: u32,
     part: &'static str,
     status: Arc<EngineStatus>,
 }
@@ -41,31 +47,38 @@ pub fn with_tract(
         current: network,
         reserve: Some(reserve),
         failures: 0,
+        try_at: FAILURES_MAX,
         part,
         status,
     })
 }
 
 impl Standby {
-    /// Puts the reserve in; whether there is one.
+    /// Puts the reserve in; whether there is one and it loads. One that does not load is tried again, ever less often.
     fn stand_in(&mut self) -> bool {
-        let Some(reserve) = self.reserve.take() else {
+        let Some(reserve) = &self.reserve else {
             return false;
         };
-        let (part, failed) = (self.part, self.current.engine());
+        let (part, failed, failures) = (self.part, self.current.engine(), self.failures);
         match reserve() {
             Ok(network) => {
                 let engine = network.engine();
                 log::error!(
-                    "{part}: {failed} failed {FAILURES_MAX} times in a row; it runs in {engine} until the daemon is \
+                    "{part}: {failed} failed {failures} times in a row; it runs in {engine} until the daemon is \
                      started again"
                 );
                 self.current = network;
+                self.reserve = None;
                 self.status.runs(part, engine);
                 true
             }
             Err(error) => {
-                log::error!("{part}: {failed} failed {FAILURES_MAX} times in a row, and: {error}");
+                let more = failures.min(RETRY_AFTER_MAX);
+                self.try_at = failures.saturating_add(more);
+                log::error!(
+                    "{part}: {failed} failed {failures} times in a row, and the network cannot be loaded for the \
+                     processor: {error}; tried again after {more} more failures"
+                );
                 false
             }
         }
@@ -90,6 +103,7 @@ impl Network for Standby {
             current: self.current.share()?,
             reserve: self.reserve.clone(),
             failures: 0,
+            try_at: FAILURES_MAX,
             part: self.part,
             status: Arc::clone(&self.status),
         }))
@@ -101,15 +115,21 @@ impl Network for Standby {
         outputs: &mut [Vec<f32>],
     ) -> Result<(), InferError> {
         let result = self.current.run_into(inputs, outputs);
-        if result != Err(InferError::Engine) {
-            self.failures = 0;
+        match result {
+            Ok(()) => {
+                self.failures = 0;
+                self.try_at = FAILURES_MAX;
+                return result;
+            }
+            // Numbers that are not finite are as useless as none: overflow, bad memory, a broken plan.
+            Err(InferError::Engine | InferError::NotFinite { .. }) => {}
+            // What was handed over is wrong, which says nothing about the engine.
+            Err(InferError::Tensor { .. } | InferError::Frame { .. }) => return result,
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures < self.try_at || !self.stand_in() {
             return result;
         }
-        self.failures += 1;
-        if self.failures < FAILURES_MAX || !self.stand_in() {
-            return result;
-        }
-        self.failures = 0;
         self.current.run_into(inputs, outputs)
     }
 }
@@ -121,7 +141,19 @@ mod tests {
     /// An engine whose runs fail from one on, and again and again or now and then.
     struct Failing {
         runs: u32,
-        fails: fn(u32) -> bool,
+        fails: fn(u32) -> Result<(), InferError>,
+    }
+
+    const fn if_not(failed: bool) -> Result<(), InferError> {
+        if failed {
+            Err(InferError::Engine)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn failing(fails: fn(u32) -> Result<(), InferError>) -> Box<dyn Network> {
+        Box::new(Failing { runs: 0, fails })
     }
 
     impl Network for Failing {
@@ -139,11 +171,7 @@ mod tests {
         }
         fn run_into(&mut self, _: &[Input<'_>], _: &mut [Vec<f32>]) -> Result<(), InferError> {
             self.runs += 1;
-            if (self.fails)(self.runs) {
-                Err(InferError::Engine)
-            } else {
-                Ok(())
-            }
+            (self.fails)(self.runs)
         }
     }
 
@@ -163,10 +191,7 @@ mod tests {
     fn the_processor_takes_over_where_the_gpu_fails_again_and_again() {
         let status = Arc::new(EngineStatus::new("tensorrt", String::new()));
         status.runs("person", "tensorrt");
-        let failing = Box::new(Failing {
-            runs: 0,
-            fails: |run| run > 2,
-        });
+        let failing = failing(|run| if_not(run > 2));
         let mut network = with_tract(failing, person(), "person", Arc::clone(&status));
         let mut second = network.share().unwrap();
         assert_eq!(run(network.as_mut()), Ok(()));
@@ -187,10 +212,7 @@ mod tests {
     #[test]
     fn a_run_that_fails_now_and_then_costs_a_frame_and_no_more() {
         let status = Arc::new(EngineStatus::new("tensorrt", String::new()));
-        let failing = Box::new(Failing {
-            runs: 0,
-            fails: |run| run % 3 != 0,
-        });
+        let failing = failing(|run| if_not(run % 3 != 0));
         let mut network = with_tract(failing, person(), "person", status);
         for round in 1..30 {
             assert_eq!(run(network.as_mut()).is_ok(), round % 3 == 0);
@@ -199,15 +221,63 @@ mod tests {
     }
 
     #[test]
-    fn where_the_reserve_is_gone_too_the_error_stays() {
+    fn numbers_that_are_not_finite_count_as_failures_and_our_own_mistakes_do_not() {
         let status = Arc::new(EngineStatus::new("tensorrt", String::new()));
-        let failing = Box::new(Failing {
-            runs: 0,
-            fails: |_| true,
+        let not_finite = InferError::NotFinite { output: 0 };
+        let failing = failing(|run| match run {
+            1 => Err(InferError::Engine),
+            2 => Err(InferError::Tensor {
+                index: 0,
+                got: 1,
+                want: 2,
+            }),
+            _ => Err(InferError::NotFinite { output: 0 }),
         });
-        let mut network = with_tract(failing, "/nowhere".into(), "person", status);
-        for _ in 0..2 * FAILURES_MAX {
+        let mut network = with_tract(failing, person(), "person", status);
+        assert_eq!(run(network.as_mut()), Err(InferError::Engine));
+        assert!(run(network.as_mut()).is_err());
+        assert_eq!(run(network.as_mut()), Err(not_finite));
+        assert_eq!(run(network.as_mut()), Ok(()), "the third that counts");
+        assert_eq!(network.engine(), "tract");
+    }
+
+    #[test]
+    fn a_reserve_that_does_not_load_at_once_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let models = folder.path().join("person");
+        let status = Arc::new(EngineStatus::new("tensorrt", String::new()));
+        let failing = failing(|_| Err(InferError::Engine));
+        let mut network = with_tract(failing, models.clone(), "person", status);
+        for _ in 0..FAILURES_MAX {
             assert_eq!(run(network.as_mut()), Err(InferError::Engine));
         }
+        std::os::unix::fs::symlink(person(), &models).unwrap();
+        for _ in 1..FAILURES_MAX {
+            assert_eq!(run(network.as_mut()), Err(InferError::Engine));
+        }
+        assert_eq!(run(network.as_mut()), Ok(()));
+        assert_eq!(network.engine(), "tract");
+    }
+
+    #[test]
+    fn where_the_reserve_never_loads_the_error_stays_and_tries_grow_rare() {
+        let tries = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let counted = Arc::clone(&tries);
+        let mut network = Standby {
+            current: failing(|_| Err(InferError::Engine)),
+            reserve: Some(Arc::new(move || {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Err(Folder::open("/nowhere".as_ref()).unwrap_err())
+            })),
+            failures: 0,
+            try_at: FAILURES_MAX,
+            part: "person",
+            status: Arc::new(EngineStatus::new("tensorrt", String::new())),
+        };
+        for _ in 0..10 * RETRY_AFTER_MAX {
+            assert_eq!(run(&mut network), Err(InferError::Engine));
+        }
+        let tries = tries.load(std::sync::atomic::Ordering::Relaxed);
+        assert!((15..25).contains(&tries), "{tries}");
     }
 }
