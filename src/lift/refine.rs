@@ -296,7 +296,9 @@ pub fn refine(
     let mut pre = [0.0; HIDDEN];
     rows_times(&head.lift.weight, &z, &own.hidden, &mut pre);
     let joints = pose_at(&pre);
-    if !joints.iter().all(|joint| joint.is_finite()) {
+    // The rectifier makes zero of a NaN, so joints alone do not show one, and it would stay from frame to frame.
+    let finite = joints.iter().all(|joint| joint.is_finite()) && z.iter().all(|v| v.is_finite());
+    if !finite {
         memory.interrupt();
         return None;
     }
@@ -687,5 +689,28 @@ mod tests {
         assert!(detector.residuals.iter().all(|mean| mean.is_finite()));
         let offset = memory.offset;
         assert!(offset.iter().all(|v| v.abs() < f32::EPSILON));
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_does_not_stay_behind_the_rectifier() {
+        let mut head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let hidden = [0.1; HIDDEN];
+        let joints = head.joints_of(&hidden);
+        let own = Own {
+            hidden,
+            beside_m: [Vec3::ZERO; JOINTS],
+            joints_m: joints,
+        };
+        // The first step back through such a layer overflows.
+        head.lift.weight.fill(f32::MAX);
+        let mut view = view_of(&joints, Vec3::new(0.0, 0.0, 3.0));
+        for ray in &mut view.newest {
+            ray.ray.x += 0.1;
+        }
+        let (mut memory, mut detector) = (Memory::default(), Detector::default());
+        let pull = Pull::RAYS_ALONE;
+        let refined = refine(&head, &own, &view, &mut memory, &mut detector, pull);
+        assert_eq!(refined, None);
+        assert!(memory.offset.iter().all(|v| v.is_finite()));
     }
 }
