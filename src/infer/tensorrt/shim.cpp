@@ -183,8 +183,8 @@ template <class Function> bool find(void *library, const char *name, Function &f
     return symbol != nullptr;
 }
 
-// What trt_open and trt_gpu have found. Guarded by `making`, but for `cuda` and `context`, which are written once
-// before a state exists.
+// What trt_open and trt_gpu have found. Guarded by `making`, but for `cuda` and `context`: they are read without it, so
+// they are written once, before a state exists, and never again (see probe).
 struct Libraries {
     void *core = nullptr;
     void *parser = nullptr;
@@ -256,17 +256,19 @@ int32_t open_libraries(const char *core, const char *parser, const char *cuda, t
 
 int32_t probe(trt_gpu_info *info, trt_message *message) {
     Libraries &lib = libraries();
-    Cuda &cuda = lib.cuda;
     if (!lib.driver) {
         return say(message, TRT_NO_DRIVER, "libcuda.so.1 cannot be opened: no driver of NVIDIA's");
     }
+    // Once there is a context, other threads may run networks, which read `lib.cuda` without a lock.
+    Cuda cuda = lib.cuda;
+    const bool known = lib.context != nullptr;
 #define FIND(function) find(lib.driver, "cu" #function, cuda.function)
-    const bool whole = FIND(Init) && FIND(DriverGetVersion) && FIND(DeviceGetCount) && FIND(DeviceGet) &&
+    const bool whole = known || (FIND(Init) && FIND(DriverGetVersion) && FIND(DeviceGetCount) && FIND(DeviceGet) &&
                        FIND(DeviceGetName) && FIND(DeviceGetAttribute) && FIND(DevicePrimaryCtxRetain) &&
                        FIND(CtxSetCurrent) && FIND(StreamCreate) && FIND(StreamSynchronize) &&
                        FIND(StreamDestroy_v2) && FIND(MemAlloc_v2) && FIND(MemFree_v2) && FIND(MemHostAlloc) &&
                        FIND(MemHostGetDevicePointer_v2) && FIND(MemFreeHost) && FIND(MemcpyHtoDAsync_v2) &&
-                       FIND(MemcpyDtoHAsync_v2);
+                       FIND(MemcpyDtoHAsync_v2));
 #undef FIND
     if (!whole) {
         return say(message, TRT_NO_DRIVER, "libcuda.so.1 lacks a function: an old driver, or none of NVIDIA's");
@@ -289,8 +291,9 @@ int32_t probe(trt_gpu_info *info, trt_message *message) {
     }
     found.name[sizeof found.name - 1] = 0;
     found.integrated = integrated != 0;
-    lib.integrated = integrated != 0;
-    if (!lib.context) {
+    if (!known) {
+        lib.integrated = integrated != 0;
+        lib.cuda = cuda;
         if (const int error = cuda.DevicePrimaryCtxRetain(&lib.context, device)) {
             lib.context = nullptr;
             return say(message, TRT_NO_GPU, "cuDevicePrimaryCtxRetain: error " + std::to_string(error));
