@@ -86,35 +86,50 @@ pub fn judge<'a>(
     if echoes.len() < ECHOES_MIN {
         return None;
     }
-    let mean = |head: &Head| {
-        let errors = echoes.iter().map(|echo| {
-            let hidden = head.hidden_of(&echo.features, &echo.image_part);
-            hidden.map_or(f32::INFINITY, |hidden| {
-                distance(&head.joints_of(&hidden), &echo.joints_m).0
-            })
-        });
-        #[expect(clippy::cast_precision_loss, reason = "hundreds")]
-        let count = echoes.len() as f32;
-        errors.sum::<f32>() / count
-    };
+    // Features that the factory's head makes no finite pose of say nothing about the candidate, so they are left out.
+    // A candidate that makes none where the factory's does is refused.
+    let (mut factory_m, mut candidate_m, mut count) = (0.0, 0.0, 0.0);
+    for echo in echoes {
+        let shown = (&echo.features, &echo.image_part);
+        let Some(before) = pose(factory, shown) else {
+            continue;
+        };
+        let error = |joints_m| distance(&joints_m, &echo.joints_m).0;
+        factory_m += error(before);
+        candidate_m += pose(candidate, shown).map_or(f32::INFINITY, error);
+        count += 1.0;
+    }
     let (mut ours, mut theirs) = (Wavering::default(), Wavering::default());
-    let (mut way_m, mut count) = (0.0, 0.0);
-    for (features, image_part) in frames {
-        let before = factory.joints_of(&factory.hidden_of(features, image_part)?);
-        let after = candidate.joints_of(&candidate.hidden_of(features, image_part)?);
+    let (mut way_m, mut frames_count) = (0.0, 0.0);
+    for shown in frames {
+        let Some(before) = pose(factory, shown) else {
+            continue;
+        };
+        frames_count += 1.0;
+        let Some(after) = pose(candidate, shown) else {
+            way_m = f32::INFINITY;
+            continue;
+        };
         theirs.take(&before);
         ours.take(&after);
         way_m += distance(&after, &before).0;
-        count += 1.0;
     }
     #[expect(clippy::cast_precision_loss, reason = "small")]
-    let enough = count >= FRAMES_MIN as f32;
+    let enough = count >= ECHOES_MIN as f32 && frames_count >= FRAMES_MIN as f32;
     if !enough {
         return None;
     }
-    let (factory_m, candidate_m) = (mean(factory), mean(candidate));
-    let (bones, way_m) = (ours.share() / theirs.share().max(1e-6), way_m / count);
-    let verdict = if factory_m < EASY_M {
+    (factory_m, candidate_m) = (factory_m / count, candidate_m / count);
+    let (bones, way_m) = (
+        ours.share() / theirs.share().max(1e-6),
+        way_m / frames_count,
+    );
+    let finite = [candidate_m, bones, way_m]
+        .iter()
+        .all(|figure| figure.is_finite());
+    let verdict = if !finite {
+        Verdict::Refuse
+    } else if factory_m < EASY_M {
         Verdict::Rest
     } else if candidate_m <= (1.0 - GAIN_MIN) * factory_m && bones <= BONES_MAX && way_m <= FAR_M {
         Verdict::Keep
@@ -128,6 +143,15 @@ pub fn judge<'a>(
         way_m,
         verdict,
     })
+}
+
+/// The pose that a head makes of features, where all of it is finite.
+fn pose(head: &Head, (features, image_part): Shown<'_>) -> Option<[Vec3; JOINTS]> {
+    let joints_m = head.joints_of(&head.hidden_of(features, image_part)?);
+    joints_m
+        .iter()
+        .all(|joint| joint.is_finite())
+        .then_some(joints_m)
 }
 
 /// How much bone lengths waver over frames.
@@ -262,6 +286,37 @@ mod tests {
         let found = judge(&case.factory, &candidate, &case.echoes, case.shown()).unwrap();
         assert!(found.bones > BONES_MAX, "{found:?}");
         assert_eq!(found.verdict, Verdict::Refuse);
+    }
+
+    #[test]
+    fn a_candidate_that_gives_numbers_that_are_not_finite_is_refused_wherever_they_stand() {
+        // One the factory is good at, one where help is needed.
+        for error_m in [0.02, 0.05] {
+            let case = case(error_m);
+            for broken in [f32::NAN, f32::INFINITY, f32::MAX] {
+                let mut lift = moved(&case.factory, 0.015);
+                lift.lift.weight[3] = broken;
+                let mut joints = moved(&case.factory, 0.015);
+                joints.joints.bias[7] = broken;
+                let mut wide = moved(&case.factory, 0.015);
+                wide.joints.weight.fill(broken);
+                for candidate in [lift, joints, wide] {
+                    assert_eq!(verdict(&case, &candidate), Verdict::Refuse, "{broken}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_bad_frame_or_echo_does_not_stop_the_judgement() {
+        let mut case = case(0.05);
+        let candidate = moved(&case.factory, 0.015);
+        let (mut echo, mut frame) = (case.echoes[0].clone(), case.frames[0]);
+        echo.features[0] = f32::NAN;
+        frame[0] = f32::INFINITY;
+        case.echoes.insert(5, echo);
+        case.frames.insert(5, frame);
+        assert_eq!(verdict(&case, &candidate), Verdict::Keep);
     }
 
     #[test]

@@ -148,9 +148,24 @@ impl Trainer {
         self.steps = steps;
     }
 
+    /// The factory's weights, `[WEIGHTS]`.
+    pub fn factory(&self) -> &[f32] {
+        &self.factory
+    }
+
+    /// Whether every number that may be handed out is one.
+    pub fn is_finite(&self) -> bool {
+        self.mean.iter().all(|weight| weight.is_finite())
+    }
+
     /// Back to the factory's weights by `share` of the way; 1 is all of it.
     pub fn return_by(&mut self, share: f32) {
         for weights in [&mut self.weights, &mut self.mean] {
+            if share >= 1.0 {
+                // Not mixed: nothing times a number that is not finite is not finite either.
+                weights.copy_from_slice(&self.factory);
+                continue;
+            }
             for (weight, factory) in weights.iter_mut().zip(&self.factory) {
                 *weight = (1.0 - share) * *weight + share * factory;
             }
@@ -240,7 +255,7 @@ impl Trainer {
         if samples == 0 {
             return;
         }
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         self.remembered = (self.remembered + 1).min(REMEMBERED_MAX);
         let remembered = i32::from(self.remembered);
         let first_left = 1.0 - MOMENTS.0.powi(remembered);
