@@ -145,6 +145,7 @@ fn state(steps: u64) -> State {
     State {
         steps,
         generation: 1,
+        frozen: None,
         mean: vec![fill; WEIGHTS].into(),
         up: Vec3::NEG_Y,
         noise: 0.006,

@@ -460,6 +460,7 @@ impl Adapter {
         (self.trainer.steps() > 0).then(|| State {
             steps: self.trainer.steps(),
             generation: self.handed_out,
+            frozen: None,
             mean: self.trainer.mean().into(),
             up: self.surroundings.up().unwrap_or(Vec3::ZERO),
             noise: self.surroundings.noise(),

@@ -88,6 +88,9 @@ struct Header {
     networks: String,
     steps: u64,
     generation: u32,
+    /// Not there unless it is frozen, so that older files are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frozen: Option<Frozen>,
     /// Of the tensors and of what stands above.
     sha256: String,
 }
@@ -101,8 +104,23 @@ impl Header {
         sum.update(&self.networks);
         sum.update(self.steps.to_le_bytes());
         sum.update(self.generation.to_le_bytes());
+        match self.frozen {
+            None => {}
+            Some(Frozen::Factory) => sum.update("factory"),
+            Some(Frozen::Adapted) => sum.update("adapted"),
+        }
         hex(&sum.finalize())
     }
+}
+
+/// Which head stays in use until `thaw`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Frozen {
+    /// The factory's.
+    Factory,
+    /// The one of [`State::mean`].
+    Adapted,
 }
 
 /// What is kept.
@@ -112,6 +130,8 @@ pub struct State {
     pub steps: u64,
     /// Heads handed out.
     pub generation: u32,
+    /// Whether nothing may change, and what is in use then.
+    pub frozen: Option<Frozen>,
     /// Learned weights, `[WEIGHTS]`.
     pub mean: Box<[f32]>,
     /// Straight up, camera frame; zero where that is not known.
@@ -137,6 +157,7 @@ impl State {
             networks: networks.to_owned(),
             steps: self.steps,
             generation: self.generation,
+            frozen: self.frozen,
             sha256: String::new(),
         };
         header.sha256 = header.sum(&mean, &site);
@@ -190,6 +211,7 @@ impl State {
         Ok(Self {
             steps: header.steps,
             generation: header.generation,
+            frozen: header.frozen,
             mean: tensors::numbers(&file, "mean", &[WEIGHTS])?,
             up: Vec3::from_slice(&site),
             noise: site[3],
@@ -293,6 +315,7 @@ mod tests {
         State {
             steps,
             generation: 7,
+            frozen: None,
             mean: vec![1e-3; WEIGHTS].into(),
             up: Vec3::new(0.1, -0.9, -0.2),
             noise: 0.006,
@@ -409,6 +432,29 @@ mod tests {
             State::from_bytes(&unknown.to_bytes("abc"), "abc").unwrap(),
             unknown
         );
+    }
+
+    #[test]
+    fn what_is_frozen_comes_back_and_is_held_by_the_checksum() {
+        for frozen in [Frozen::Factory, Frozen::Adapted] {
+            let kept = State {
+                frozen: Some(frozen),
+                ..state(1)
+            };
+            let bytes = kept.to_bytes("abc");
+            assert_eq!(State::from_bytes(&bytes, "abc").unwrap(), kept);
+            let word = b"frozen\\\":\\\"";
+            let at = bytes.windows(word.len()).position(|bytes| bytes == word);
+            let at = at.unwrap() + word.len();
+            let other = match frozen {
+                Frozen::Factory => b"adapted",
+                Frozen::Adapted => b"factory",
+            };
+            let mut turned = bytes.clone();
+            turned[at..at + other.len()].copy_from_slice(other);
+            let error = State::from_bytes(&turned, "abc").unwrap_err();
+            assert!(matches!(error, StateError::Checksum), "{error}");
+        }
     }
 
     #[test]
