@@ -74,6 +74,34 @@ impl Clock {
     }
 }
 
+/// Lets something through once in a while, so that what strangers send cannot fill a log.
+#[derive(Debug)]
+pub struct Seldom {
+    every: Duration,
+    /// When it lets through next.
+    next_ns: AtomicU64,
+}
+
+impl Seldom {
+    /// Lets through at once, and then at most once in `every`.
+    pub const fn new(every: Duration) -> Self {
+        Self {
+            every,
+            next_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether it lets through at `now`.
+    pub fn lets_through(&self, now: MonoNs) -> bool {
+        let next = now.plus(self.every).0;
+        let due = |due_ns| (now.0 >= due_ns).then_some(next);
+        let updated = self
+            .next_ns
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, due);
+        updated.is_ok()
+    }
+}
+
 /// Wall time in nanoseconds since 1970 (UTC); zero before that.
 #[expect(
     clippy::disallowed_methods,
@@ -102,6 +130,16 @@ mod tests {
         assert_eq!(clock.now(), MonoNs(7));
         clock.set(MonoNs(11));
         assert_eq!(clock.now(), MonoNs(11));
+    }
+
+    #[test]
+    fn what_is_let_through_is_bounded_by_time_and_not_by_how_much_comes() {
+        let seldom = Seldom::new(Duration::from_secs(10));
+        let at = |ms| MonoNs(1).plus(Duration::from_millis(ms));
+        let through = (0..100_000)
+            .filter(|ms| seldom.lets_through(at(*ms)))
+            .count();
+        assert_eq!(through, 10);
     }
 
     #[test]

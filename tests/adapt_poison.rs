@@ -93,10 +93,10 @@ fn error_mm(stream: &Stream, moments: &[Moment], scored_from: MonoNs) -> (f64, u
 
 /// After a reset the factory's head is in use, and no other can be rolled back to.
 fn stays_forgotten(adapter: &mut Adapter) {
-    if let Some(head) = adapter.obey(Command::Reset) {
+    if let Some(head) = adapter.obey(Command::Reset).unwrap() {
         assert!(!head.tag.adapted);
     }
-    assert!(adapter.obey(Command::RollBack).is_none());
+    assert!(adapter.obey(Command::RollBack).is_err());
     let report = adapter.report();
     assert_eq!((report.mode, report.steps), (Mode::Waiting, 0));
     assert_eq!(report.finding, None);

@@ -94,13 +94,34 @@ fn it_learns_says_so_obeys_and_goes_on_after_a_restart() {
     send(command("snapshot"));
     let path = daemon.folder.path().join("front.adapted");
     eventually("a snapshot is there", || path.exists());
-    send(command("freeze"));
     let frozen = Some(Value::Text("frozen".into()));
+    // In a row, without waiting for what comes of them, as a script sends them.
+    send(command("freeze"));
+    send(command("snapshot"));
     eventually("it is frozen", || newest.says("mode") == frozen);
     let stood = newest.steps();
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(newest.steps(), stood, "frozen, it takes no steps");
-    send(command("thaw"));
+    let asked = |session: &zenoh::Session, key: &str, word: &str| {
+        let get = session.get(key.to_owned()).payload(command(word));
+        let replies = get.timeout(daemon::PATIENCE).wait().unwrap();
+        let reply = replies.recv().unwrap().into_result().unwrap();
+        let bytes = reply.payload().to_bytes().into_owned();
+        schema.check("control_answer", &bytes).unwrap();
+        Value::of(&bytes).at("done").clone()
+    };
+    assert_eq!(asked(&session, &key, "explode"), Value::Bool(false));
+    drop(session);
+
+    // Frozen stays frozen, though the power goes.
+    let folder = daemon.kill();
+    let daemon = Daemon::start_in(folder, "learns-frozen", LEARNS);
+    let session = daemon.session();
+    let newest = Newest::of(&session, &format!("{}/adaptation", daemon.key));
+    eventually("it speaks", || newest.says("steps").is_some());
+    assert_eq!(newest.says("mode"), frozen);
+    let key = format!("{}/control", daemon.key);
+    assert_eq!(asked(&session, &key, "thaw"), Value::Bool(true));
     eventually("it learns again", || newest.steps() > stood);
     drop(session);
 

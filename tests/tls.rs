@@ -259,11 +259,33 @@ fn only_the_kiosk_may_send_hints_and_control() {
         (0, 0),
         "neither taken nor refused: not heard"
     );
-    assert_eq!((control.take(), control.refused()), (None, 0));
+    assert!(control.take().is_none());
+    assert_eq!(control.refused(), 0);
+    // A query carries a command as well, and readers may ask all else; wildcards are no way round.
+    let ask = |name: &str, key: &str| {
+        let session = reader(folder, &endpoint, name).unwrap();
+        let get = session.get(key.to_owned()).payload(freeze.clone());
+        let replies = get.timeout(Duration::from_secs(1)).wait().unwrap();
+        let answered = replies.into_iter().count();
+        session.close().wait().unwrap();
+        answered
+    };
+    for key in [
+        "poised/clinic/kiosk-3/front/control",
+        "poised/clinic/kiosk-3/*/control",
+        "poised/clinic/**",
+    ] {
+        ask("reader", key);
+        assert!(control.take().is_none(), "{key}");
+    }
+    ask("kiosk", "poised/clinic/kiosk-3/front/control");
+    let asked = control.take().map(|order| order.command);
+    assert_eq!(asked, Some(poised::adapt::Command::Freeze));
     say("kiosk");
     assert!(hints.counts().0 > 0, "{:?}", hints.counts());
     let mut held = HeldHints::new();
     hints.take(&mut held);
     assert_eq!(held[0].entry, 0);
-    assert_eq!(control.take(), Some(poised::adapt::Command::Freeze));
+    let told = control.take().map(|order| order.command);
+    assert_eq!(told, Some(poised::adapt::Command::Freeze));
 }

@@ -17,7 +17,7 @@ use super::echo::Echoes;
 use super::guard::{self, Verdict};
 use super::sight::{Frame, Sight, is_plausible};
 use super::site::Surroundings;
-use super::state::State;
+use super::state::{Frozen, State};
 use super::train::{self, Sample, Trainer};
 use super::{Command, Mode, Report, touched};
 use crate::clock::MonoNs;
@@ -76,6 +76,13 @@ const REFUSALS_MAX: u32 = 3;
 /// such a mean; this much larger are the people it looks at.
 const UNSHRUNK: f32 = 1.02;
 
+/// A head that is or was in use, and the weights it was made of, so that learning can go on from it.
+#[derive(Clone, Debug)]
+struct Used {
+    head: Arc<Head>,
+    mean: Box<[f32]>,
+}
+
 /// Final layers that adapt.
 #[derive(Debug)]
 pub struct Adapter {
@@ -98,12 +105,14 @@ pub struct Adapter {
     echoes_owed: u32,
     judged: u64,
     refusals: u32,
-    in_use: Arc<Head>,
+    in_use: Used,
     /// What was in use before, unless the guard has taken it back.
-    earlier: Option<Arc<Head>>,
+    earlier: Option<Used>,
     /// Heads handed out, those before a restart as well.
     handed_out: u32,
     frozen: bool,
+    /// Whether it was at any time: then there is something to keep even before the first step.
+    was_frozen: bool,
     report: Report,
     rng: fastrand::Rng,
 }
@@ -121,11 +130,15 @@ impl Adapter {
     ) -> Self {
         // What comes of it is of no interest: the engine has its room then.
         let _ = backbone.run_into(&[0.0; LIFT_INPUT], &mut [0.0; LIFT_FEATURES]);
+        let trainer = Trainer::new(&factory);
         Self {
             method,
             backbone,
-            trainer: Trainer::new(&factory),
-            in_use: Arc::clone(&factory),
+            in_use: Used {
+                head: Arc::clone(&factory),
+                mean: trainer.factory().into(),
+            },
+            trainer,
             factory,
             clips: Clips::new(),
             echoes: Echoes::default(),
@@ -144,6 +157,7 @@ impl Adapter {
             earlier: None,
             handed_out: 0,
             frozen: false,
+            was_frozen: false,
             report: Report::default(),
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -159,7 +173,7 @@ impl Adapter {
         Report {
             clips: [self.clips.to_learn().len(), self.clips.held_back().len()],
             steps: self.trainer.steps(),
-            generation: self.in_use.tag.generation,
+            generation: self.in_use.head.tag.generation,
             noise: self.surroundings.noise(),
             mode: if self.frozen {
                 Mode::Frozen
@@ -336,14 +350,18 @@ impl Adapter {
 
     /// The head to use from now on, where the guard has just decided for another.
     pub fn decide(&mut self) -> Option<Arc<Head>> {
-        if self.frozen || self.trainer.steps() < self.judged + DECIDE_EVERY {
+        let since = self.trainer.steps().saturating_sub(self.judged);
+        if self.frozen || since < DECIDE_EVERY {
             return None;
         }
         self.judged = self.trainer.steps();
+        if !self.trainer.is_finite() {
+            return self.give_up();
+        }
         let tag = self.next_tag(true);
         let candidate = self.trainer.candidate(&self.factory, tag);
         if !self.method.echoes() {
-            return Some(self.hand_out(candidate.into(), Mode::Adapted));
+            return Some(self.hand_out_learned(candidate));
         }
         let frames = || {
             let held = self.held_frames.iter();
@@ -355,7 +373,7 @@ impl Adapter {
         match finding.verdict {
             Verdict::Keep => {
                 self.refusals = 0;
-                Some(self.hand_out(candidate.into(), Mode::Adapted))
+                Some(self.hand_out_learned(candidate))
             }
             Verdict::Rest => {
                 self.refusals = 0;
@@ -369,8 +387,9 @@ impl Adapter {
                     self.trainer.return_by(0.5);
                 }
                 // What is in use is asked for the same evidence.
-                let holds = self.in_use.tag.adapted
-                    && guard::judge(&self.factory, &self.in_use, &self.held, frames())
+                let in_use = &self.in_use.head;
+                let holds = in_use.tag.adapted
+                    && guard::judge(&self.factory, in_use, &self.held, frames())
                         .is_some_and(|finding| finding.verdict == Verdict::Keep);
                 if holds {
                     return None;
@@ -380,17 +399,32 @@ impl Adapter {
         }
     }
 
+    /// What was learned holds a number that is not finite, which no further step takes out again: learning begins at the
+    /// factory's weights. What is in use was found good before and stays.
+    fn give_up(&mut self) -> Option<Arc<Head>> {
+        self.report.decisions[Verdict::Refuse as usize] += 1;
+        self.report.softened += 1;
+        self.refusals = 0;
+        self.trainer.return_by(1.0);
+        self.judged = 0;
+        None
+    }
+
     /// Puts the factory's head in, where it is not.
     fn use_factory(&mut self, mode: Mode) -> Option<Arc<Head>> {
         self.report.mode = mode;
-        if !self.in_use.tag.adapted {
+        if !self.in_use.head.tag.adapted {
             return None;
         }
         self.report.rolled_back += 1;
         let mut head = Head::clone(&self.factory);
         head.tag = self.next_tag(false);
-        let head = self.hand_out(head.into(), mode);
-        // Nobody is to roll back to what was taken back.
+        let used = Used {
+            head: head.into(),
+            mean: self.trainer.factory().into(),
+        };
+        let head = self.hand_out(used, mode);
+        // What was taken back is not to be rolled back to.
         self.earlier = None;
         Some(head)
     }
@@ -403,23 +437,42 @@ impl Adapter {
         }
     }
 
-    fn hand_out(&mut self, head: Arc<Head>, mode: Mode) -> Arc<Head> {
+    fn hand_out(&mut self, used: Used, mode: Mode) -> Arc<Head> {
         self.report.mode = mode;
+        let head = Arc::clone(&used.head);
         self.handed_out = head.tag.generation;
-        self.earlier = Some(std::mem::replace(&mut self.in_use, Arc::clone(&head)));
+        self.earlier = Some(std::mem::replace(&mut self.in_use, used));
         head
     }
 
+    /// Hands out what the trainer's mean gives.
+    fn hand_out_learned(&mut self, candidate: Head) -> Arc<Head> {
+        let used = Used {
+            head: candidate.into(),
+            mean: self.trainer.mean().into(),
+        };
+        self.hand_out(used, Mode::Adapted)
+    }
+
+    fn freeze(&mut self) {
+        self.frozen = true;
+        self.was_frozen = true;
+    }
+
     /// Does what a peer asked for; gives the head to use where that changes.
-    pub fn obey(&mut self, command: Command) -> Option<Arc<Head>> {
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be done.
+    pub fn obey(&mut self, command: Command) -> Result<Option<Arc<Head>>, &'static str> {
         match command {
             Command::Freeze => {
-                self.frozen = true;
-                None
+                self.freeze();
+                Ok(None)
             }
             Command::Thaw => {
                 self.frozen = false;
-                None
+                Ok(None)
             }
             Command::Reset => {
                 self.trainer.return_by(1.0);
@@ -435,12 +488,19 @@ impl Adapter {
                 self.report.finding = None;
                 // What is forgotten cannot be rolled back to.
                 self.earlier = None;
-                self.use_factory(Mode::Waiting)
+                Ok(self.use_factory(Mode::Waiting))
             }
             Command::RollBack => {
-                let mut head = Head::clone(self.earlier.as_ref()?);
-                // Otherwise the guard would hand the same out again some seconds later.
-                self.frozen = true;
+                let Some(Used { head, mean }) = self.earlier.take() else {
+                    return Err("there is no earlier head to roll back to");
+                };
+                let mut head = Head::clone(&head);
+                // What is rolled back from is forgotten: learning goes on from here, once it may, and a state that is
+                // written holds this.
+                self.trainer.resume(&mean, self.trainer.steps());
+                self.judged = self.trainer.steps();
+                self.refusals = 0;
+                self.freeze();
                 head.tag = self.next_tag(head.tag.adapted);
                 self.report.rolled_back += 1;
                 let mode = if head.tag.adapted {
@@ -448,32 +508,68 @@ impl Adapter {
                 } else {
                     Mode::Learning
                 };
-                Some(self.hand_out(head.into(), mode))
+                let used = Used {
+                    head: head.into(),
+                    mean,
+                };
+                let head = self.hand_out(used, mode);
+                // A second command must not bring back what the first took away.
+                self.earlier = None;
+                Ok(Some(head))
             }
             // The thread writes; there is nothing to change here.
-            Command::Snapshot => None,
+            Command::Snapshot => Ok(None),
         }
     }
 
-    /// What is worth keeping over a restart; `None` before anything was learned.
+    /// How it is frozen.
+    pub fn frozen(&self) -> Option<Frozen> {
+        match (self.frozen, self.in_use.head.tag.adapted) {
+            (false, _) => None,
+            (true, false) => Some(Frozen::Factory),
+            (true, true) => Some(Frozen::Adapted),
+        }
+    }
+
+    /// What is worth keeping over a restart; `None` before anything was learned or frozen.
     pub fn state(&self) -> Option<State> {
-        (self.trainer.steps() > 0).then(|| State {
+        let frozen = self.frozen();
+        let mean = match frozen {
+            // Learning has gone on from what was handed out, and that is what has to come back.
+            Some(Frozen::Adapted) => &self.in_use.mean[..],
+            Some(Frozen::Factory) | None => self.trainer.mean(),
+        };
+        (self.trainer.steps() > 0 || self.was_frozen).then(|| State {
             steps: self.trainer.steps(),
             generation: self.handed_out,
-            frozen: None,
-            mean: self.trainer.mean().into(),
+            frozen,
+            mean: mean.into(),
             up: self.surroundings.up().unwrap_or(Vec3::ZERO),
             noise: self.surroundings.noise(),
         })
     }
 
     /// Goes on from what was kept. Nothing of it is used before the guard has seen this site's
-    /// evidence for it.
-    pub fn resume(&mut self, state: &State) {
+    /// evidence for it, but for a head that was frozen in use, which comes back.
+    #[must_use = "the head that is in use from now on"]
+    pub fn resume(&mut self, state: &State) -> Option<Arc<Head>> {
         self.trainer.resume(&state.mean, state.steps);
         self.handed_out = state.generation;
         self.judged = state.steps;
         self.surroundings.resume(state.up, state.noise);
+        let frozen = state.frozen?;
+        self.freeze();
+        if frozen == Frozen::Factory || !self.trainer.is_finite() {
+            return None;
+        }
+        let tag = HeadTag {
+            generation: state.generation,
+            adapted: true,
+        };
+        let candidate = self.trainer.candidate(&self.factory, tag);
+        let head = self.hand_out_learned(candidate);
+        self.earlier = None;
+        Some(head)
     }
 }
 
@@ -579,7 +675,7 @@ mod tests {
         assert_eq!((report.mode, report.rolled_back), (Mode::Learning, 1));
         assert_eq!(report.decisions, [1, 0, 1]);
         assert!(
-            adapter.obey(Command::RollBack).is_none(),
+            adapter.obey(Command::RollBack).is_err(),
             "what was refused stays away"
         );
         for _ in 1..REFUSALS_MAX {
@@ -608,32 +704,117 @@ mod tests {
         adapted.held.clone_from(&resting.held);
         learn(&mut adapted, 0.012);
         assert!(!adapted.decide().unwrap().tag.adapted);
-        assert!(adapted.obey(Command::RollBack).is_none());
+        assert!(adapted.obey(Command::RollBack).is_err());
         assert_eq!(adapted.report().mode, Mode::Resting);
         let mut far = adapter(0.06, 0.03);
         assert!(far.decide().is_none(), "{:?}", far.report().finding);
         assert_eq!(far.report().decisions, [0, 0, 1]);
     }
 
+    /// The next run of the daemon, with what was kept.
+    fn restarted(kept: &State) -> (Adapter, Option<Arc<Head>>) {
+        let mut next = adapter(0.06, 0.0);
+        let head = next.resume(kept);
+        (next, head)
+    }
+
     #[test]
-    fn after_a_roll_back_the_head_before_stays_until_somebody_says_otherwise() {
+    fn after_a_roll_back_the_head_before_stays_over_restarts_until_thaw() {
         let mut adapter = adapter(0.06, 0.010);
         let first = adapter.decide().unwrap();
         learn(&mut adapter, 0.014);
         let second = adapter.decide().unwrap();
         assert!(first.joints.bias != second.joints.bias);
-        let back = adapter.obey(Command::RollBack).unwrap();
+        let back = adapter.obey(Command::RollBack).unwrap().unwrap();
         assert!(back.joints.bias == first.joints.bias);
         assert_eq!(back.tag.generation, 3);
-        learn(&mut adapter, 0.014);
+        assert!(
+            adapter.obey(Command::RollBack).is_err(),
+            "a second command does not bring back what the first took away"
+        );
         assert!(adapter.decide().is_none());
         assert_eq!(adapter.report().mode, Mode::Frozen);
-        let kept = adapter.state().unwrap();
-        let mut next = self::adapter(0.06, 0.0);
-        next.resume(&kept);
-        assert_eq!(next.report().generation, 0, "nothing of it is in use");
-        next.obey(Command::Thaw);
+
+        let (mut next, head) = restarted(&adapter.state().unwrap());
+        let head = head.unwrap();
+        assert!(
+            head.joints.bias == first.joints.bias,
+            "the head before is in use again"
+        );
+        let report = next.report();
+        assert_eq!((report.mode, report.generation), (Mode::Frozen, 3));
+        assert!(next.decide().is_none());
+        // And over one more, in which nothing happened.
+        let (_, head) = restarted(&next.state().unwrap());
+        assert!(head.unwrap().joints.bias == first.joints.bias);
+
+        next.obey(Command::Thaw).unwrap();
+        assert!(
+            next.decide().is_none(),
+            "what was rolled back from is not handed out again"
+        );
         learn(&mut next, 0.012);
         assert_eq!(next.decide().unwrap().tag.generation, 4);
+        // Thawed, nothing is used before there is evidence.
+        let (next, head) = restarted(&next.state().unwrap());
+        assert!(head.is_none());
+        assert_eq!(next.report().generation, 0);
+    }
+
+    #[test]
+    fn frozen_before_anything_was_learned_stays_frozen_over_a_restart_with_the_factorys_head() {
+        let mut adapter = adapter(0.06, 0.012);
+        adapter.obey(Command::Freeze).unwrap();
+        let kept = adapter.state().unwrap();
+        let (mut next, head) = restarted(&kept);
+        assert!(head.is_none() && next.decide().is_none());
+        assert_eq!(next.report().mode, Mode::Frozen);
+        next.obey(Command::Thaw).unwrap();
+        // That it was thawed has to be kept as well, or it would be frozen at the next start.
+        assert_eq!(next.state().unwrap().frozen, None);
+    }
+
+    #[test]
+    fn what_freezes_in_use_comes_back_though_learning_had_gone_on() {
+        let mut adapter = adapter(0.06, 0.010);
+        let used = adapter.decide().unwrap();
+        learn(&mut adapter, 0.017);
+        adapter.obey(Command::Freeze).unwrap();
+        let (_, head) = restarted(&adapter.state().unwrap());
+        assert!(head.unwrap().joints.bias == used.joints.bias);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_never_handed_out_and_learning_begins_again() {
+        for method in [Method::Semantic, Method::Cycle] {
+            let mut adapter = adapter(0.06, 0.012);
+            adapter.method = method;
+            let mut broken = adapter.trainer.mean().to_vec();
+            broken[7] = f32::NAN;
+            let steps = adapter.trainer.steps();
+            adapter.trainer.resume(&broken, steps);
+            assert!(adapter.decide().is_none());
+            assert_eq!(adapter.report().decisions, [0, 0, 1]);
+            assert!(
+                adapter.trainer.is_finite(),
+                "no step would take it out again"
+            );
+            learn(&mut adapter, 0.012);
+            assert!(adapter.decide().unwrap().tag.adapted);
+        }
+    }
+
+    #[test]
+    fn a_state_with_the_largest_count_of_steps_neither_overflows_nor_decides_each_time() {
+        let mut adapter = adapter(0.06, 0.012);
+        let state = State {
+            steps: u64::MAX,
+            generation: u32::MAX,
+            ..adapter.state().unwrap()
+        };
+        assert!(adapter.resume(&state).is_none());
+        assert!(adapter.decide().is_none() && adapter.decide().is_none());
+        adapter.trainer.step(1);
+        assert_eq!(adapter.report().steps, u64::MAX);
     }
 }

@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::control::Control;
-use super::state::State;
+use super::state::{Frozen, State};
 use super::{AdaptConfig, Adapter, Command, Mode, Report, Sight};
+use crate::capture::thread::words;
 use crate::clock::{Clock, MonoNs};
 use crate::lift::head::Head;
 use crate::pipeline::mailbox::{Mailbox, Put};
@@ -28,6 +29,15 @@ const WAIT: Duration = Duration::from_millis(20);
 
 /// Most of the budget that is saved up, seconds of processor time: a decision of the guard.
 const SAVED_MAX_S: f32 = 0.05;
+
+/// Each command may write a file, so of a peer that sends them without end one a second is done.
+const COMMAND_EVERY: Duration = Duration::from_secs(1);
+
+/// Commands that may be done at once after a quiet time: as many as wait.
+const COMMANDS_AT_ONCE: u32 = 8;
+
+/// What a command is answered with that is done, but where nothing is kept.
+const NOT_KEPT: &str = "until a restart: adapt.state is not set, so nothing is kept";
 
 /// What the thread and the others hand each other.
 #[derive(Debug, Default)]
@@ -48,41 +58,105 @@ pub struct Worker {
     adapter: Adapter,
     core_share: f32,
     path: Option<PathBuf>,
-    /// Time between two writings of what was learned.
-    write_every: Duration,
     link: Arc<Link>,
     control: Option<Arc<Control>>,
     /// A head that found the mailbox taken.
     pending: Option<Arc<Head>>,
-    /// Steps of what was written last, and when.
-    written: (u64, MonoNs),
+    chores: Chores,
+}
+
+/// What of learning is worth a writing: what changed since the last tells whether another is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    steps: u64,
+    frozen: Option<Frozen>,
+}
+
+/// When to write, and which command is done: decided from events and times alone, without a file or a clock.
+#[derive(Debug)]
+struct Chores {
+    /// What was written last; `None` where that failed.
+    written: Option<Mark>,
+    written_at: MonoNs,
+    /// Time between two writings of what was learned.
+    write_every: Duration,
+    /// How far the commands done so far reach ahead of [`COMMAND_EVERY`].
+    commands_until: MonoNs,
     mode: Mode,
+}
+
+impl Chores {
+    const fn new(mark: Mark, mode: Mode, write_every: Duration, now: MonoNs) -> Self {
+        Self {
+            written: Some(mark),
+            written_at: now,
+            write_every,
+            commands_until: MonoNs(0),
+            mode,
+        }
+    }
+
+    /// Whether a command may be done now.
+    fn may_obey(&self, now: MonoNs) -> bool {
+        self.commands_until <= now.plus(COMMAND_EVERY * (COMMANDS_AT_ONCE - 1))
+    }
+
+    /// A command is done.
+    fn obeyed(&mut self, now: MonoNs) {
+        self.commands_until = self.commands_until.max(now).plus(COMMAND_EVERY);
+    }
+
+    /// Whether it is time to write what has changed.
+    fn is_write_due(&self, mark: Mark, now: MonoNs) -> bool {
+        self.has_changed(mark) && now.since(self.written_at) >= self.write_every
+    }
+
+    fn has_changed(&self, mark: Mark) -> bool {
+        self.written != Some(mark)
+    }
+
+    /// Takes how a writing of `mark` went.
+    const fn wrote(&mut self, mark: Mark, good: bool, now: MonoNs) {
+        self.written = if good { Some(mark) } else { None };
+        self.written_at = now;
+    }
+
+    /// Whether the mode is another one than at the last call.
+    fn is_new(&mut self, mode: Mode) -> bool {
+        std::mem::replace(&mut self.mode, mode) != mode
+    }
 }
 
 impl Worker {
     /// Takes up what was kept at `config.state`. A file that is broken or belongs to other networks is
     /// named in the log and left where it is until something has been learned; learning then begins anew.
     pub fn new(config: &AdaptConfig, mut adapter: Adapter, now: MonoNs) -> Self {
+        let link = Arc::<Link>::default();
         if let Some(path) = &config.state {
             let wrong = |path: &std::path::Path, error: &super::state::StateError| {
                 log::warn!("{}: {error}; going on without it", path.display());
             };
             if let Some(state) = State::read(path, adapter.networks(), wrong) {
                 log::info!("{}: going on from {} steps", path.display(), state.steps);
-                adapter.resume(&state);
+                if let Some(head) = adapter.resume(&state) {
+                    let generation = head.tag.generation;
+                    log::info!("adaptation: frozen with generation {generation}, until thaw");
+                    // Before the estimate thread runs, so the mailbox is free.
+                    let _ = link.heads.put(head);
+                }
             }
         }
-        let report = adapter.report();
+        let write_every = Duration::from_secs(config.state_every_s.into());
+        let mode = adapter.report().mode;
+        let chores = Chores::new(mark_of(&adapter), mode, write_every, now);
         Self {
             adapter,
             core_share: config.core_share,
             path: config.state.clone(),
-            write_every: Duration::from_secs(config.state_every_s.into()),
-            link: Arc::default(),
+            link,
             control: None,
             pending: None,
-            written: (report.steps, now),
-            mode: report.mode,
+            chores,
         }
     }
 
@@ -116,7 +190,7 @@ impl Worker {
             budget_s -= self.work(budget_s);
             self.tend(now);
             if ending {
-                self.write(now);
+                self.leave(now);
                 return;
             }
             sights.wait(WAIT);
@@ -148,20 +222,9 @@ impl Worker {
             self.hand_over(head);
         }
         drop(self.link.retired.take());
-        if let Some(command) = self.control.as_ref().and_then(|control| control.take()) {
-            log::info!("adaptation: {}", command.name());
-            if let Some(head) = self.adapter.obey(command) {
-                self.hand_over(head);
-            }
-            match command {
-                Command::Snapshot => self.write(now),
-                Command::Reset => self.forget(now),
-                Command::Freeze | Command::Thaw | Command::RollBack => {}
-            }
-        }
+        self.obey_next(now);
         let report = self.adapter.report();
-        if report.mode != self.mode {
-            self.mode = report.mode;
+        if self.chores.is_new(report.mode) {
             match report.finding {
                 Some(found) => log::info!(
                     "adaptation: {}, generation {}; error on echoes {:.0} mm, the factory's {:.0} mm",
@@ -175,38 +238,111 @@ impl Worker {
         }
         // Where the publisher is just taking, the next one will do.
         let _ = self.link.reports.put(report);
-        let due = now.since(self.written.1) >= self.write_every;
-        if due && report.steps != self.written.0 {
-            self.write(now);
+        if self.chores.is_write_due(mark_of(&self.adapter), now) {
+            self.log_write(now);
+        }
+    }
+
+    /// Does the oldest command that waits, and answers it.
+    fn obey_next(&mut self, now: MonoNs) {
+        let Some(control) = &self.control else { return };
+        // A command that comes too soon waits in the queue.
+        if !self.chores.may_obey(now) {
+            return;
+        }
+        let Some(order) = control.take() else { return };
+        self.chores.obeyed(now);
+        let command = order.command;
+        let result = self.obey_one(command, now);
+        match &result {
+            Ok(_) => log::info!("adaptation: {}", command.name()),
+            Err(why) => log::warn!("adaptation: {}: {why}", command.name()),
+        }
+        order.answer(result);
+    }
+
+    /// Does a command; gives what there is to say about it, or why it was not done.
+    fn obey_one(&mut self, command: Command, now: MonoNs) -> Result<Option<&'static str>, String> {
+        if let Some(head) = self.adapter.obey(command)? {
+            self.hand_over(head);
+        }
+        if command == Command::Reset {
+            self.forget(now)?;
+        }
+        if !self.chores.has_changed(mark_of(&self.adapter)) && command != Command::Snapshot {
+            return Ok(None);
+        }
+        self.write(now)
+    }
+
+    /// Writes what has changed, and leaves no peer waiting for an answer.
+    fn leave(&mut self, now: MonoNs) {
+        while let Some(order) = self.control.as_ref().and_then(|control| control.take()) {
+            order.answer(Err("the daemon is stopping".into()));
+        }
+        if self.chores.has_changed(mark_of(&self.adapter)) {
+            self.log_write(now);
         }
     }
 
     /// What was kept is not to come back.
-    fn forget(&mut self, now: MonoNs) {
-        self.written = (0, now);
-        if let Some(path) = &self.path
-            && let Err(error) = super::state::remove(path)
-        {
-            log::error!("{error}: what was learned may come back");
+    fn forget(&mut self, now: MonoNs) -> Result<(), String> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        self.chores.wrote(
+            Mark {
+                steps: 0,
+                frozen: None,
+            },
+            true,
+            now,
+        );
+        super::state::remove(path)
+            .map_err(|error| format!("{}: what was learned may come back", words(&error)))
+    }
+
+    /// As [`Self::write`], for a time when no peer waits for an answer.
+    fn log_write(&mut self, now: MonoNs) {
+        if let Err(error) = self.write(now) {
+            log::error!("{error}");
         }
     }
 
-    fn write(&mut self, now: MonoNs) {
-        self.written = (self.adapter.report().steps, now);
-        let Some(path) = &self.path else { return };
+    /// Writes what there is to keep; gives what there is to say about it.
+    fn write(&mut self, now: MonoNs) -> Result<Option<&'static str>, String> {
+        let mark = mark_of(&self.adapter);
+        self.chores.wrote(mark, true, now);
+        let Some(path) = &self.path else {
+            return Ok(Some(NOT_KEPT));
+        };
         // Nothing was learned, so what may lie there is not to be replaced.
         let Some(state) = self.adapter.state() else {
-            return;
+            return Ok(Some("nothing was learned yet, so nothing was written"));
         };
-        if let Err(error) = state.write(path, self.adapter.networks()) {
-            log::error!("{error}: what was learned is not kept");
-        }
+        state
+            .write(path, self.adapter.networks())
+            .map_err(|error| {
+                self.chores.wrote(mark, false, now);
+                format!("{}: what was learned is not kept", words(&error))
+            })?;
+        Ok(None)
+    }
+}
+
+fn mark_of(adapter: &Adapter) -> Mark {
+    Mark {
+        steps: adapter.report().steps,
+        frozen: adapter.frozen(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::adapt::control::Outcome;
     use crate::pipeline::estimate::{EstimateConfig, Poser};
 
     #[test]
@@ -239,13 +375,146 @@ mod tests {
         let path = folder.path().join("front.adapted");
         std::fs::write(&path, "of another program").unwrap();
         let mut worker = worker(&path);
-        worker.write(MonoNs(1));
+        assert!(
+            worker
+                .write(MonoNs(1))
+                .unwrap()
+                .unwrap()
+                .contains("nothing was learned")
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"of another program");
-        worker.forget(MonoNs(2));
+        worker.forget(MonoNs(2)).unwrap();
         assert!(!path.exists());
         // Where nothing is kept, it is not tried again and again.
         worker.path = None;
-        worker.write(MonoNs(3));
-        assert_eq!(worker.written.1, MonoNs(3));
+        assert_eq!(worker.write(MonoNs(3)), Ok(Some(NOT_KEPT)));
+        assert!(!worker.chores.has_changed(mark_of(&worker.adapter)));
+    }
+
+    fn order(control: &Control, command: Command) -> mpsc::Receiver<Outcome> {
+        let mut cbor = minicbor::Encoder::new(Vec::new());
+        cbor.map(1)
+            .unwrap()
+            .str("command")
+            .unwrap()
+            .str(command.name())
+            .unwrap();
+        let (tell, told) = mpsc::channel();
+        let answer = Box::new(move |outcome: &Outcome| tell.send(outcome.clone()).unwrap());
+        control.receive(&cbor.into_writer(), Some(answer));
+        told
+    }
+
+    #[test]
+    fn commands_in_a_row_are_all_done_in_their_order_and_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("front.adapted");
+        let mut worker = worker(&path);
+        let control = Arc::<Control>::default();
+        worker.obey(Arc::clone(&control));
+        // Sent before the thread looks, as by a script.
+        let sent = [
+            Command::Freeze,
+            Command::Snapshot,
+            Command::RollBack,
+            Command::Thaw,
+        ];
+        let told = sent.map(|command| order(&control, command));
+        for _ in sent {
+            worker.tend(MonoNs(1));
+        }
+        let results = told.map(|told| told.try_recv().expect("it is answered").result);
+        assert_eq!(results[0], Ok(None));
+        assert_eq!(results[1], Ok(None));
+        assert!(results[2].as_ref().unwrap_err().contains("no earlier head"));
+        assert_eq!(results[3], Ok(None));
+        assert_eq!(worker.adapter.frozen(), None);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn frozen_stays_frozen_over_a_restart_and_so_does_thawed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("front.adapted");
+        for (command, frozen) in [
+            (Command::Freeze, Some(Frozen::Factory)),
+            (Command::Reset, Some(Frozen::Factory)),
+            (Command::Thaw, None),
+        ] {
+            let mut worker = worker(&path);
+            let control = Arc::<Control>::default();
+            worker.obey(Arc::clone(&control));
+            let told = order(&control, command);
+            worker.tend(MonoNs(1));
+            assert_eq!(told.try_recv().unwrap().result, Ok(None));
+            // The power goes: nothing is written at the end.
+            drop(worker);
+            let next = self::worker(&path);
+            assert_eq!(next.adapter.frozen(), frozen, "after {command:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_is_the_answer_and_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone/front.adapted");
+        let mut worker = worker(&path);
+        let why = worker.obey_one(Command::Freeze, MonoNs(1)).unwrap_err();
+        assert!(
+            why.contains("cannot be written") && why.contains("not kept"),
+            "{why}"
+        );
+        let mark = mark_of(&worker.adapter);
+        assert!(!worker.chores.is_write_due(mark, MonoNs(1)));
+        assert!(
+            worker
+                .chores
+                .is_write_due(mark, MonoNs(1).plus(worker.chores.write_every))
+        );
+    }
+
+    #[test]
+    fn a_flood_of_commands_is_done_at_one_a_second() {
+        let mut chores = Chores::new(
+            Mark {
+                steps: 0,
+                frozen: None,
+            },
+            Mode::Waiting,
+            Duration::from_mins(1),
+            MonoNs(0),
+        );
+        let done = |chores: &mut Chores, ms: std::ops::Range<u64>| {
+            let at = |ms| MonoNs(1).plus(Duration::from_millis(ms));
+            let may = ms.filter(|ms| {
+                let may = chores.may_obey(at(*ms));
+                if may {
+                    chores.obeyed(at(*ms));
+                }
+                may
+            });
+            may.count()
+        };
+        assert_eq!(done(&mut chores, 0..100), 8);
+        assert_eq!(done(&mut chores, 100..10_100), 10);
+        // After a quiet time as many at once as before.
+        assert_eq!(done(&mut chores, 60_000..60_010), 8);
+    }
+
+    #[test]
+    fn when_the_daemon_leaves_no_peer_waits_for_an_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut worker = worker(&folder.path().join("front.adapted"));
+        let control = Arc::<Control>::default();
+        worker.obey(Arc::clone(&control));
+        let told = order(&control, Command::Freeze);
+        worker.leave(MonoNs(1));
+        assert!(
+            told.try_recv()
+                .unwrap()
+                .result
+                .unwrap_err()
+                .contains("stopping")
+        );
     }
 }

@@ -14,7 +14,7 @@ use zenoh::{Session, Wait};
 use super::wire::{CDDL, POSE_SCHEMA};
 use super::zenoh::{Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open};
 use super::{adaptation, health};
-use crate::adapt::control::Control;
+use crate::adapt::control::{CONTROL_SCHEMA, Control, Outcome};
 use crate::clock::MonoNs;
 use crate::secret::redacted_toml;
 use crate::semantics::hint::Hints;
@@ -59,7 +59,7 @@ struct Line {
     _alive: LivelinessToken,
     _answers: [Queryable<()>; 5],
     hints: Option<Subscriber<()>>,
-    control: Option<Subscriber<()>>,
+    control: Option<(Subscriber<()>, Queryable<()>)>,
     session: Session,
 }
 
@@ -154,11 +154,50 @@ impl Outlet {
     fn listen_for_control(
         &self,
         session: &Session,
-    ) -> Result<Option<Subscriber<()>>, SessionError> {
-        let hear = |control: Arc<Control>| {
-            self.listen(session, "control", move |bytes| control.receive(bytes))
+    ) -> Result<Option<(Subscriber<()>, Queryable<()>)>, SessionError> {
+        let Some(control) = &self.control else {
+            return Ok(None);
         };
-        self.control.clone().map(hear).transpose()
+        let told = Arc::clone(control);
+        let subscriber = self.listen(session, "control", move |bytes| told.receive(bytes, None))?;
+        let queryable = self.obey_queries(session, Arc::clone(control))?;
+        Ok(Some((subscriber, queryable)))
+    }
+
+    /// Takes commands that come as queries, and answers each once it is done.
+    fn obey_queries(
+        &self,
+        session: &Session,
+        control: Arc<Control>,
+    ) -> Result<Queryable<()>, SessionError> {
+        let key = self.key("control")?;
+        let own = key.clone();
+        session
+            .declare_queryable(key.clone())
+            .callback(move |query| {
+                // A wildcard asks what there is. It is no command, and access control of `/control` does not hold it.
+                if *query.key_expr() != own {
+                    return;
+                }
+                let payload = query.payload().map(ZBytes::to_bytes).unwrap_or_default();
+                let payload = payload.into_owned();
+                let own = own.clone();
+                let answer = move |outcome: &Outcome| {
+                    let sent = query
+                        .reply(own.clone(), outcome.to_cbor())
+                        .encoding(Encoding::APPLICATION_CBOR.with_schema(CONTROL_SCHEMA))
+                        .wait();
+                    if let Err(error) = sent {
+                        log::debug!("{own}: the answer was not sent: {error}");
+                    }
+                };
+                control.receive(&payload, Some(Box::new(answer)));
+            })
+            .wait()
+            .map_err(|source| SessionError::Declare {
+                key: key.to_string(),
+                source: source.into(),
+            })
     }
 
     fn listen(

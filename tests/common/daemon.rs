@@ -93,6 +93,13 @@ impl Daemon {
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
+    /// Ends it as a power cut does, and gives back its folder.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
     /// A session connected with it.
     pub fn session(&self) -> Session {
         session(std::slice::from_ref(&self.address))
