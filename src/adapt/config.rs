@@ -14,10 +14,12 @@ pub enum Method {
     Off,
     /// Each frame is looked at twice and refined, no weight changes.
     Latent,
-    /// Plain reprojection moves the weights. Here to be measured: it makes poses worse (docs/accuracy.md).
+    /// Plain reprojection moves the weights. To be measured, not for the field: it makes poses worse
+    /// (docs/accuracy.md) and no guard holds it.
     #[serde(rename = "2d")]
     Reprojection,
-    /// Weights follow the smoothed poses and the keypoints of real frames (after `CycleAdapt`). Here to be measured.
+    /// Weights follow the smoothed poses and the keypoints of real frames (after `CycleAdapt`). To be measured, not for
+    /// the field.
     Cycle,
     /// Weights learn from echoes.
     Replay,
@@ -65,6 +67,11 @@ impl Method {
         !matches!(self, Self::Off | Self::Latent)
     }
 
+    /// Whether the daemon may use it: no weights change but under the guard.
+    pub const fn is_for_the_field(self) -> bool {
+        !self.learns() || self.echoes()
+    }
+
     /// Whether steps are shown echoes, and the guard decides.
     pub(super) const fn echoes(self) -> bool {
         matches!(self, Self::Replay | Self::Semantic)
@@ -81,7 +88,7 @@ impl Method {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdaptConfig {
-    /// `"off"`, `"latent"`, `"2d"`, `"cycle"`, `"replay"` or `"semantic"` (default).
+    /// `"off"`, `"latent"`, `"replay"` or `"semantic"` (default).
     pub method: Method,
     /// Most of one core that learning takes, 0.005 to 0.5. Default 0.05. Where it is not enough steps are left out,
     /// frames never.
@@ -115,7 +122,38 @@ impl AdaptConfig {
     ///
     /// Names the key whose value is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        if !self.method.is_for_the_field() {
+            return Err(ConfigError::Value {
+                key: "adapt.method",
+                value: self.method.name().into(),
+                want: "off, latent, replay or semantic; 2d and cycle make poses worse and are there for `poised eval` to measure",
+            });
+        }
         check("adapt.core_share", self.core_share, 0.005, 0.5)?;
         check("adapt.state_every_s", self.state_every_s, 10, 86_400)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_without_a_guard_are_refused_by_name_and_all_others_run() {
+        for method in Method::ALL {
+            let config = AdaptConfig {
+                method,
+                ..AdaptConfig::default()
+            };
+            let unguarded = matches!(method, Method::Reprojection | Method::Cycle);
+            match config.validate() {
+                Ok(()) => assert!(!unguarded, "{}", method.name()),
+                Err(error) => {
+                    assert!(unguarded, "{error}");
+                    let want = format!("adapt.method = \"{}\": must be off, latent", method.name());
+                    assert!(error.to_string().starts_with(&want), "{error}");
+                }
+            }
+        }
     }
 }

@@ -67,7 +67,7 @@ pub struct Options {
     /// Fixes looks, room and order of actions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How it adapts: off, latent, 2d, cycle, replay or semantic.
+    /// How it adapts: off, latent, replay or semantic.
     #[arg(long, default_value = "semantic")]
     adapt: Method,
     /// Where the networks are.
@@ -93,6 +93,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let estimate = estimate_config(options);
+    estimate.adapt.validate().map_err(StartError::from)?;
     let engine = Engine::open(&estimate.inference).map_err(StartError::from)?;
     let mut estimator = Estimator::open_with(&engine, &estimate)?;
     let factory_poses = compare_with_shipped(&engine, &mut estimator, &estimate)?;
