@@ -9,7 +9,7 @@ pub const ADAPTATION_SCHEMA: &str = "adaptation/v1";
 
 /// An adaptation message. `untold` counts people that the adapter had no room for.
 pub fn adaptation(stamp: &Stamp<'_>, method: Method, report: &Report, untold: u64) -> Vec<u8> {
-    let mut out = Out::message(ADAPTATION_SCHEMA, 19);
+    let mut out = Out::message(ADAPTATION_SCHEMA, 21);
     out.stamp(stamp);
     out.key("method").text(method.name());
     out.key("mode").text(report.mode.name());
@@ -21,7 +21,10 @@ pub fn adaptation(stamp: &Stamp<'_>, method: Method, report: &Report, untold: u6
         out.key(name).uint(clips as u64);
     }
     out.key("passed_over").uint(report.passed_over);
-    out.key("let_go").uint(report.let_go + untold);
+    // The sum is what version 1 began with; the two are different things.
+    out.key("let_go").uint(report.let_go.saturating_add(untold));
+    out.key("steps_dropped").uint(report.let_go);
+    out.key("people_dropped").uint(untold);
     out.key("noise").float(f64::from(report.noise));
     out.key("decisions").map(3);
     for (name, count) in ["kept", "rest", "refused"]

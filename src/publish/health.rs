@@ -150,14 +150,18 @@ impl Out {
         self.with(|cbor| cbor.u64(number))
     }
 
-    /// A float, or null.
+    /// A float, or null, also for what is not finite: no message holds such a number.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "figures for people: 32 bits are plenty"
     )]
     pub(super) fn float(&mut self, number: impl Into<Option<f64>>) -> &mut Self {
-        match number.into() {
-            Some(number) => self.with(|cbor| cbor.f32(number as f32)),
+        match number
+            .into()
+            .map(|number| number as f32)
+            .filter(|number| number.is_finite())
+        {
+            Some(number) => self.with(|cbor| cbor.f32(number)),
             None => self.with(Encoder::null),
         }
     }
