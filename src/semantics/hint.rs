@@ -8,7 +8,7 @@
 //! | `label` | text | a phrase of the dictionary |
 //! | `for_s` | number | how long it holds, seconds, above 0 to [`FOR_MAX_S`] |
 //! | `person` | whole number, may be left out | whom it is about; everybody without it |
-//! | `unix_ns` | whole number, may be left out | when it was sent; one older than [`AGE_MAX`] is stale |
+//! | `unix_ns` | whole number, may be left out | when it was sent; refused where that is further than [`AGE_MAX`] from this device's clock |
 //!
 //! While it is fresh it takes the place of the dictionary's own label; a newer one about the same
 //! person, or about everybody, takes its place. What is malformed, stale or about an unknown phrase is counted, and logged now and then.
@@ -20,7 +20,7 @@ use std::time::Duration;
 use minicbor::Decoder;
 use minicbor::data::Type;
 
-use crate::clock::{Clock, MonoNs, unix_ns};
+use crate::clock::{Clock, MonoNs, Seldom, unix_ns};
 use crate::limits::TRACKS_MAX;
 
 /// Longest time a hint holds, seconds: who knows longer says so again.
@@ -35,8 +35,8 @@ const HELD_MAX: usize = TRACKS_MAX + 1;
 /// Hints that hold, of each person and of everybody at most one.
 pub type HeldHints = heapless::Vec<Hint, HELD_MAX>;
 
-/// Of hints that are refused, one in so many is logged.
-const LOG_EVERY: u64 = 100;
+/// Refused hints are logged once in so long, with their number.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// A hint that was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,10 +63,28 @@ pub enum HintError {
     #[error("for_s = {0}: must be above 0, at most {FOR_MAX_S}")]
     Time(f64),
     /// Sent too long ago.
-    #[error("sent {age_s:.1} s ago, at most {max_s} s are accepted", max_s = AGE_MAX.as_secs())]
+    #[error(
+        "unix_ns says sent {age_s:.1} s ago by this device's clock ({now_s} s since 1970), at most {} s are accepted: set both clocks, \
+         or leave unix_ns out",
+        AGE_MAX.as_secs()
+    )]
     Stale {
         /// How long ago.
         age_s: f64,
+        /// This device's time, seconds since 1970.
+        now_s: u64,
+    },
+    /// Sent in a time that is still to come, so one of the clocks is wrong and its age is not known.
+    #[error(
+        "unix_ns says sent {ahead_s:.1} s ahead of this device's clock ({now_s} s since 1970), at most {} s are accepted: set both \
+         clocks, or leave unix_ns out",
+        AGE_MAX.as_secs()
+    )]
+    Ahead {
+        /// How far ahead.
+        ahead_s: f64,
+        /// This device's time, seconds since 1970.
+        now_s: u64,
     },
 }
 
@@ -89,6 +107,7 @@ pub struct Hints {
     waiting: Mutex<HeldHints>,
     taken: AtomicU64,
     refused: AtomicU64,
+    log: Seldom,
 }
 
 impl Hints {
@@ -100,6 +119,7 @@ impl Hints {
             waiting: Mutex::default(),
             taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            log: Seldom::new(LOG_EVERY),
         }
     }
 
@@ -114,9 +134,9 @@ impl Hints {
                 self.taken.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
-                let refused = self.refused.fetch_add(1, Ordering::Relaxed);
-                if refused.is_multiple_of(LOG_EVERY) {
-                    log::warn!("a hint was refused ({} so far): {error}", refused + 1);
+                let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+                if self.log.lets_through(now) {
+                    log::warn!("a hint was refused ({refused} so far): {error}");
                 }
             }
         }
@@ -151,10 +171,19 @@ impl Hints {
             return Err(HintError::Time(for_s));
         }
         if let Some(sent) = raw.unix_ns {
-            let age = Duration::from_nanos(unix_now_ns.saturating_sub(sent));
-            if age > AGE_MAX {
-                return Err(HintError::Stale {
-                    age_s: age.as_secs_f64(),
+            let apart = Duration::from_nanos(unix_now_ns.abs_diff(sent));
+            if apart > AGE_MAX {
+                let (apart_s, now_s) = (apart.as_secs_f64(), unix_now_ns / 1_000_000_000);
+                return Err(if sent < unix_now_ns {
+                    HintError::Stale {
+                        age_s: apart_s,
+                        now_s,
+                    }
+                } else {
+                    HintError::Ahead {
+                        ahead_s: apart_s,
+                        now_s,
+                    }
                 });
             }
         }
@@ -261,7 +290,23 @@ mod tests {
             assert!(refused(&message("walk", for_s, &[])).contains("at most 60"));
         }
         let stale = message("walk", 1.0, &[("unix_ns", 1_000_000_000)]);
-        assert_eq!(refused(&stale), "sent 9.0 s ago, at most 5 s are accepted");
+        let said = refused(&stale);
+        assert!(
+            said.starts_with(
+                "unix_ns says sent 9.0 s ago by this device's clock (10 s since 1970)"
+            ),
+            "{said}"
+        );
+        // A device without a battery begins in 1970, where no age can be told.
+        let dated = message("walk", 1.0, &[("unix_ns", 1_800_000_000_000_000_000)]);
+        let said = refused(&dated);
+        assert!(
+            said.contains("ahead of this device's clock (10 s since 1970")
+                && said.contains("leave unix_ns out"),
+            "{said}"
+        );
+        let a_little = message("walk", 1.0, &[("unix_ns", 14_000_000_000)]);
+        assert!(hints.read(&a_little, MonoNs(5), 10_000_000_000).is_ok());
         let mut long = message("walk", 1.0, &[]);
         long.push(0);
         assert!(refused(&long).contains("bytes follow"));
