@@ -345,7 +345,8 @@ fn finite() -> impl Strategy<Value = f32> {
 }
 
 fn any_action() -> impl Strategy<Value = Option<Action>> {
-    let label = proptest::collection::vec(any::<char>(), 0..12);
+    let printable = any::<char>().prop_filter("no control", |c| !c.is_control());
+    let label = proptest::collection::vec(printable, 0..12);
     let named = (label, finite(), any::<bool>()).prop_map(|(label, probability, hint)| Action {
         label: label
             .into_iter()

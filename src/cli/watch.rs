@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::TrySendError;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -28,6 +29,13 @@ use super::print;
 
 /// How often the table is drawn anew.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// Messages that wait to be shown: of eight cameras at 30 frames a second what comes while the lens is asked for. What
+/// comes when they do is lost, and said.
+const WAITING_MAX: usize = 1024;
+
+/// Cameras in the table. A network has a few; a stranger may make up names without end.
+const CAMERAS_MAX: usize = 64;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -83,7 +91,8 @@ impl Recording {
                 .map_err(|error| Unavailable(format!("{asked}: the answer is no text: {error}")))?;
             let lens = Calibration::from_toml(&text, asked.as_ref()).map_err(StartError::from)?;
             let recorder = Recorder::create(&self.path, &lens)?;
-            log::info!("recording {key} to {}", self.path.display());
+            let shown = printable(key);
+            log::info!("recording {shown} to {}", self.path.display());
             self.of = Some((key.to_owned(), recorder));
         }
         if let Some((own, recorder)) = &mut self.of
@@ -101,7 +110,8 @@ impl Recording {
         };
         let frames = recorder.frames();
         recorder.finish()?;
-        say!("{}: {frames} frames of {key}", self.path.display())?;
+        let shown = printable(&key);
+        say!("{}: {frames} frames of {shown}", self.path.display())?;
         Ok(())
     }
 }
@@ -129,10 +139,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if options.json {
         return print_json(&config, options);
     }
-    let (send, receive) = mpsc::channel::<Received>();
+    let (send, receive) = mpsc::sync_channel::<Received>(WAITING_MAX);
+    let lost = Arc::<AtomicU64>::default();
+    let counted = Arc::clone(&lost);
     let subscription = Subscription::open(&config, &options.keys, move |received| {
-        // The other end is gone only when this command ends.
-        let _ = send.send(received);
+        if let Err(TrySendError::Full(_)) = send.try_send(received) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
     })
     .map_err(StartError::from)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -144,12 +157,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .clone()
         .map(|path| Recording { path, of: None });
     let terminal = std::io::stdout().is_terminal();
-    let mut newest: BTreeMap<String, PoseMessage> = BTreeMap::new();
+    let mut newest = Newest::default();
     let mut seen = 0;
     let mut printed = Ok(());
     while options.messages.is_none_or(|most| seen < most) && !stop.load(Ordering::Acquire) {
         let Ok(first) = receive.recv_timeout(DRAW_EVERY) else {
-            if newest.is_empty() && terminal {
+            if newest.cameras.is_empty() && terminal {
                 print::text(format_args!("\rwaiting for {} ", options.keys))?;
             }
             continue;
@@ -161,36 +174,88 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                     if let Some(recording) = &mut recording {
                         recording.add(&subscription, &received.key, &message)?;
                     }
-                    newest.insert(received.key, message);
+                    newest.add(received.key, message);
                 }
-                Err(error) => log::warn!("{}: {error}", received.key),
+                Err(error) => log::warn!("{}: {error}", printable(&received.key)),
             }
         }
         let clear = if terminal { "\x1b[H\x1b[2J" } else { "" };
-        let tables: String = newest
+        let mut tables: String = newest
+            .cameras
             .iter()
             .map(|(key, message)| table(key, message) + "\n")
             .collect();
+        if newest.unshown > 0 {
+            let _ = writeln!(
+                tables,
+                "and more: {} messages of further cameras",
+                newest.unshown
+            );
+        }
         printed = print::text(format_args!("{clear}{tables}"));
         if printed.is_err() {
             break;
         }
         std::thread::sleep(DRAW_EVERY);
     }
+    say_lost(&lost);
     // Where the table can no longer be shown, what was recorded is kept all the same.
     recording.map_or(Ok(()), Recording::finish)?;
     Ok(printed?)
 }
 
+fn say_lost(lost: &AtomicU64) {
+    let lost = lost.load(Ordering::Relaxed);
+    if lost > 0 {
+        log::warn!("{lost} messages came faster than they could be taken, and are missing");
+    }
+}
+
+/// The newest message of each camera.
+#[derive(Default)]
+struct Newest {
+    cameras: BTreeMap<String, PoseMessage>,
+    /// Messages of cameras that there was no room for.
+    unshown: u64,
+}
+
+impl Newest {
+    fn add(&mut self, key: String, message: PoseMessage) {
+        if self.cameras.len() < CAMERAS_MAX || self.cameras.contains_key(&key) {
+            self.cameras.insert(key, message);
+        } else {
+            self.unshown += 1;
+        }
+    }
+}
+
+/// A text from the network for a terminal: what a terminal would obey, or what would turn the line round, is escaped.
+fn printable(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Quotes and backslashes are harmless, and JSON needs them.
+            '"' | '\'' | '\\' => clean.push(c),
+            _ => clean.extend(c.escape_debug()),
+        }
+    }
+    clean
+}
+
 /// Prints messages as they come.
 fn print_json(config: &ZenohConfig, options: &Options) -> anyhow::Result<()> {
-    let (send, receive) = mpsc::channel::<String>();
+    let (send, receive) = mpsc::sync_channel::<String>(WAITING_MAX);
+    let lost = Arc::<AtomicU64>::default();
+    let counted = Arc::clone(&lost);
     let _subscription = Subscription::raw(config, &options.keys, move |key, bytes| {
         let line = match to_json(bytes) {
             Ok(message) => serde_json::json!({ "key": key, "message": message }),
             Err(error) => serde_json::json!({ "key": key, "error": error.to_string() }),
         };
-        let _ = send.send(line.to_string());
+        let line = json_line(&line);
+        if let Err(TrySendError::Full(_)) = send.try_send(line) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
     })
     .map_err(StartError::from)?;
     let most = options.messages.unwrap_or(u64::MAX);
@@ -201,14 +266,33 @@ fn print_json(config: &ZenohConfig, options: &Options) -> anyhow::Result<()> {
         say!("{line}")?;
         seen += 1;
     }
+    say_lost(&lost);
     Ok(())
+}
+
+/// One line of JSON, in which a terminal finds nothing to obey: the writer escapes controls up to 31, here are the rest.
+fn json_line(value: &serde_json::Value) -> String {
+    let mut line = String::new();
+    for c in value.to_string().chars() {
+        let is_shown = c.escape_debug().len() == 1 || matches!(c, '"' | '\'' | '\\');
+        if is_shown {
+            line.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "\\u{unit:04x}");
+        }
+    }
+    line
 }
 
 /// One camera's people.
 fn table(key: &str, message: &PoseMessage) -> String {
     let sample = &message.sample;
     let mut text = format!(
-        "{key}  #{}  frame {}  {:.0} ms old  {} people",
+        "{}  #{}  frame {}  {:.0} ms old  {} people",
+        printable(key),
         message.sequence,
         sample.frame_sequence,
         message.age_ms,
@@ -232,8 +316,55 @@ fn table(key: &str, message: &PoseMessage) -> String {
             person
                 .action
                 .as_ref()
-                .map_or("", |action| action.label.as_str()),
+                .map_or_else(String::new, |action| printable(&action.label)),
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What moves the cursor, sets the title, or turns the line round: as ESC, as C1 control, as Unicode.
+    const HOSTILE: &str = "a\x1b]0;own\x07\u{9b}2J\u{202e}b\r\n\x7f\u{200b}c";
+
+    fn is_harmless(text: &str) -> bool {
+        let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}');
+        !text.chars().any(|c| c.is_control() || turns(c))
+    }
+
+    #[test]
+    fn what_a_stranger_publishes_is_nothing_that_a_terminal_obeys() {
+        assert!(is_harmless(&printable(HOSTILE)), "{:?}", printable(HOSTILE));
+        assert_eq!(
+            printable("poised/küche/\"a\"/日本/poses"),
+            "poised/küche/\"a\"/日本/poses"
+        );
+        let mut message = PoseMessage::default();
+        message.sequence = 3;
+        let shown = table(HOSTILE, &message);
+        assert!(is_harmless(&shown) && shown.contains("#3"), "{shown:?}");
+        let value = serde_json::json!({ "key": HOSTILE, "quote": "\"\\ü" });
+        let line = json_line(&value);
+        assert!(is_harmless(&line), "{line:?}");
+        let back: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(back, value, "and nothing of it is lost");
+    }
+
+    #[test]
+    fn names_without_end_do_not_fill_the_memory() {
+        let mut newest = Newest::default();
+        for number in 0..10_000 {
+            newest.add(format!("poised/a/b/{number}/poses"), PoseMessage::default());
+        }
+        assert_eq!(newest.cameras.len(), CAMERAS_MAX);
+        assert_eq!(newest.unshown, 10_000 - CAMERAS_MAX as u64);
+        let later = PoseMessage {
+            sequence: 9,
+            ..PoseMessage::default()
+        };
+        newest.add("poised/a/b/7/poses".into(), later);
+        assert_eq!(newest.cameras["poised/a/b/7/poses"].sequence, 9);
+    }
 }

@@ -410,6 +410,14 @@ fn text<const N: usize>(
     field: &'static str,
 ) -> Result<String<N>, WireError> {
     let text = of(field, cbor.str())?;
+    // What a stranger publishes may end in a terminal, which obeys control characters.
+    if text.chars().any(char::is_control) {
+        let got = format!(
+            "{:?}",
+            text.chars().take(N).collect::<std::string::String>()
+        );
+        return Err(WireError::new(field, Fault::Value { got }));
+    }
     String::try_from(text).map_err(|_| {
         let fault = Fault::Long {
             got: text.len(),
