@@ -85,7 +85,7 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// Networks or session do not open, or fewer messages came back than were sent.
+/// Networks or session do not open, or no message came back that can be read.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let config = scene_config(options)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -181,12 +181,26 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         say!()?;
     }
     report.print(options.json)?;
+    judge_way(counters.published.get(), judge.received, judge.unreadable)
+}
+
+/// Whether messages came through. A busy machine may lose some, since publishing never waits for a subscriber: that is
+/// said, and no failure.
+fn judge_way(published: u64, received: u64, unreadable: u64) -> anyhow::Result<()> {
     anyhow::ensure!(
-        judge.received == counters.published.get(),
-        "{} messages published, {} received",
-        counters.published.get(),
-        judge.received
+        unreadable == 0,
+        "{unreadable} of {received} messages received cannot be read"
     );
+    anyhow::ensure!(
+        published == 0 || received > 0,
+        "{published} messages published, none received"
+    );
+    if received < published {
+        log::warn!(
+            "{} of {published} messages were dropped on the way: this machine is too busy for its own subscriber",
+            published - received
+        );
+    }
     Ok(())
 }
 
@@ -290,6 +304,7 @@ struct Judge {
     rate_hz: f64,
     tally: Tally,
     received: u64,
+    unreadable: u64,
     mpjpe: Mean,
     pa_mpjpe: Mean,
     /// Of the networks as they ship, on the same frames and joints.
@@ -327,6 +342,7 @@ impl Judge {
             rate_hz: config.rate_hz.into(),
             tally: Tally::default(),
             received: 0,
+            unreadable: 0,
             mpjpe: Mean::default(),
             pa_mpjpe: Mean::default(),
             factory_pa_mpjpe: Mean::default(),
@@ -342,6 +358,8 @@ impl Judge {
             Ok(message) => message,
             Err(error) => {
                 log::warn!("{}: {error}", received.key);
+                self.received += 1;
+                self.unreadable += 1;
                 return;
             }
         };
@@ -445,4 +463,23 @@ fn nearest<'a>(
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(distance, _)| *distance < most.max(person.bounds.width()))
         .map(|(_, true_person)| &true_person.pose.joints_camera_m)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_lost_on_a_busy_machine_is_no_failure_and_silence_is() {
+        for (published, received, unreadable, good) in [
+            (100, 100, 0, true),
+            (100, 93, 0, true),
+            (100, 0, 0, false),
+            (100, 100, 1, false),
+            (0, 0, 0, true),
+        ] {
+            let said = judge_way(published, received, unreadable);
+            assert_eq!(said.is_ok(), good, "{published} {received} {unreadable}");
+        }
+    }
 }
