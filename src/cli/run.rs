@@ -21,7 +21,7 @@ use poised::counters::{Counters, Drop, Reading};
 use poised::error::StartError;
 use poised::infer::Engine;
 use poised::pipeline::estimate::Estimator;
-use poised::pipeline::mailbox::Mailbox;
+use poised::pipeline::mailbox::{Mailbox, Put};
 use poised::pipeline::wiring::{self, Parts};
 use poised::publish::{Documents, Outlet, PublishConfig, Publisher};
 use poised::settings::{CameraConfig, LogLevel, Settings};
@@ -36,6 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the publisher is tended while there is no camera yet.
 const IDLE_EVERY: Duration = Duration::from_millis(20);
+
+/// Tries to leave a change for the publisher, which holds the lock for the move of one value.
+const HAND_OVER_TRIES: u32 = 100;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -320,10 +323,12 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
         );
     }
     if new.publish != current.publish {
-        // Taken within milliseconds; tried again at the next signal where the publisher is just taking.
-        let _ = running.publish.put(new.publish.clone());
-        current.publish = new.publish;
-        info!("[publish] taken over: {:?}", current.publish);
+        if hand_over(&running.publish, &new.publish) {
+            current.publish = new.publish;
+            info!("[publish] taken over: {:?}", current.publish);
+        } else {
+            warn!("[publish] not taken over, the publisher is busy: reload again");
+        }
     }
     if new.log != current.log {
         current.log = new.log;
@@ -331,6 +336,17 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
         set_log_level(current.log.level, level);
     }
     info!("{} read again", path.display());
+}
+
+/// Leaves what changed for the publisher; false where it never looked away for long enough.
+fn hand_over(mailbox: &Mailbox<PublishConfig>, config: &PublishConfig) -> bool {
+    (0..HAND_OVER_TRIES).any(|_| {
+        let left = !matches!(mailbox.put(config.clone()), Put::Busy(_));
+        if !left {
+            std::thread::yield_now();
+        }
+        left
+    })
 }
 
 /// What main does meanwhile: says how it goes, feeds the watchdog, watches for signals and the end.
