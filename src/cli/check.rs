@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use poised::calibration::Calibration;
+use poised::capture::open_source;
 use poised::error::StartError;
 use poised::infer::Engine;
 use poised::pipeline::estimate::Estimator;
-use poised::settings::Settings;
+use poised::settings::{CameraConfig, Settings};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -16,7 +17,18 @@ pub struct Options {
     file: PathBuf,
 }
 
-/// Reads the configuration, opens its networks and its calibration.
+/// Opens the recording that the configuration names. A stream or a device may come later, and is waited for.
+fn check_source(camera: &CameraConfig) -> Result<(), StartError> {
+    match &camera.source {
+        Some(source) if !source.contains("://") && !source.starts_with("/dev/") => {
+            drop(open_source(source)?);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the configuration, opens its networks, its calibration and its recording.
 ///
 /// # Errors
 ///
@@ -28,6 +40,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         say!("calibration: {calibration}")?;
     }
     settings.zenoh.check_file().map_err(StartError::from)?;
+    settings.zenoh.check_listen().map_err(StartError::from)?;
+    check_source(&settings.camera)?;
     let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
     Estimator::open_with(&engine, &settings.estimate())?;
     say!("engine: {}: {}", engine.name(), engine.status().reason())?;

@@ -12,7 +12,9 @@ use zenoh::query::Queryable;
 use zenoh::{Session, Wait};
 
 use super::wire::{CDDL, POSE_SCHEMA};
-use super::zenoh::{Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open};
+use super::zenoh::{
+    Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open, shown,
+};
 use super::{adaptation, health};
 use crate::adapt::control::{CONTROL_SCHEMA, Control, Outcome};
 use crate::clock::MonoNs;
@@ -98,7 +100,7 @@ impl Outlet {
             Err(error @ SessionError::Open { .. })
                 if base(config, Role::Publisher).is_ok_and(|b| is_client(&b)) =>
             {
-                let router = config.connect.join(", ");
+                let router = shown(&config.connect);
                 log::warn!("{error}: no router at {router}, trying again every few seconds");
                 return Ok(outlet);
             }
@@ -106,12 +108,12 @@ impl Outlet {
         }
         outlet.connected = outlet.peers();
         if let Some(line) = &outlet.line {
-            let at = line.listen.join(", ");
+            let at = shown(&line.listen);
             let key = config.key(camera, "poses");
             log::info!("publishing {key}, listening on {at}");
             if outlet.connected == 0 && !line.connect.is_empty() {
-                let silent = line.connect.join(", ");
-                log::warn!("nobody answers at {silent}: going on, trying again every few seconds");
+                let silent = shown(&line.connect);
+                log::warn!("no answer from {silent}: going on, trying again every few seconds");
             }
         }
         Ok(outlet)
@@ -213,7 +215,7 @@ impl Outlet {
             .wait()
             .map_err(|source| SessionError::Declare {
                 key: key.to_string(),
-                source,
+                source: source.into(),
             })
     }
 
@@ -279,7 +281,10 @@ impl Outlet {
 
     fn key(&self, leaf: &str) -> Result<KeyExpr<'static>, SessionError> {
         let key = self.config.key(&self.camera, leaf);
-        KeyExpr::new(key.clone()).map_err(|source| SessionError::Declare { key, source })
+        KeyExpr::new(key.clone()).map_err(|source| SessionError::Declare {
+            key,
+            source: source.into(),
+        })
     }
 
     /// A publisher that never waits: what cannot leave is dropped.
@@ -300,7 +305,7 @@ impl Outlet {
             .wait()
             .map_err(|source| SessionError::Declare {
                 key: key.to_string(),
-                source,
+                source: source.into(),
             })
     }
 
@@ -332,7 +337,7 @@ impl Outlet {
             .wait()
             .map_err(|source| SessionError::Declare {
                 key: key.to_string(),
-                source,
+                source: source.into(),
             })
     }
 
@@ -351,7 +356,7 @@ impl Outlet {
         if (connected == 0) != (self.connected == 0) {
             match &self.line {
                 Some(line) if !line.connect.is_empty() && connected == 0 => {
-                    log::warn!("nobody is connected any more, trying again every few seconds");
+                    log::warn!("no session is connected any more, trying again every few seconds");
                 }
                 _ => log::info!("connected with {connected} sessions"),
             }
@@ -440,5 +445,7 @@ fn put(publisher: &Publisher<'_>, payload: ZBytes) -> Result<(), SessionError> {
     publisher
         .put(payload)
         .wait()
-        .map_err(|source| SessionError::Put { source })
+        .map_err(|source| SessionError::Put {
+            source: source.into(),
+        })
 }

@@ -74,7 +74,7 @@ impl Subscription {
             .wait()
             .map_err(|source| SessionError::Declare {
                 key: keys.to_owned(),
-                source,
+                source: source.into(),
             })?;
         Ok(Self {
             _subscriber: subscriber,
@@ -96,7 +96,7 @@ impl Subscription {
             .wait()
             .map_err(|source| SessionError::Declare {
                 key: key.to_owned(),
-                source,
+                source: source.into(),
             })?;
         let answer = |reply: zenoh::query::Reply| {
             let sample = reply.into_result().ok()?;

@@ -6,8 +6,9 @@
 //! holds it, it takes a free port and joins the other, which tells
 //! subscribers about both.
 
+use std::fmt;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -15,9 +16,14 @@ use zenoh::{Config, Session, Wait};
 
 use crate::config::{ConfigError, check};
 use crate::limits::NAME_BYTES_MAX;
+use crate::secret::{redacted, redacted_text};
 
 /// Where a session listens, and a subscriber connects, when nothing else is said.
 pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
+
+/// Longest that opening a session may take, in milliseconds: a daemon that starts has to leave in time when it is told to
+/// stop meanwhile (`TimeoutStopSec=10`).
+pub const OPEN_TIMEOUT_MS_MAX: u32 = 10_000;
 
 /// First chunk of every key.
 pub const ROOT: &str = "poised";
@@ -30,7 +36,7 @@ pub const ROOT: &str = "poised";
 /// device = "kiosk-3"
 /// connect = ["tcp/192.168.1.10:7447"]
 /// ```
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZenohConfig {
     /// Second chunk of every key: where the device is. Default: `site`.
@@ -52,12 +58,45 @@ pub struct ZenohConfig {
     /// Whether to look for others, and be found, by multicast. Default: false.
     pub multicast: Option<bool>,
     /// How long opening may take before it is given up for now, in milliseconds,
-    /// 100 to 60000. Default 3000, Zenoh's own time for finding a router.
+    /// 100 to 10000. Default 3000, Zenoh's own time for finding a router.
     pub open_timeout_ms: u32,
+    /// Whether to go on where another daemon publishes under the same site, device and camera. Readers then get the
+    /// poses of both, mixed. Default: false.
+    pub shared_name: bool,
     /// A Zenoh configuration (JSON5) for all else: TLS, access control, buffers.
     /// A key given above wins over the file; what neither says is as without one.
     #[serde(deserialize_with = "crate::config::optional_path")]
     pub config_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for ZenohConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Taken apart by name, so that a field added later cannot be forgotten here.
+        let Self {
+            site,
+            device,
+            mode,
+            connect,
+            listen,
+            gossip,
+            multicast,
+            open_timeout_ms,
+            shared_name,
+            config_file,
+        } = self;
+        f.debug_struct("ZenohConfig")
+            .field("site", site)
+            .field("device", device)
+            .field("mode", mode)
+            .field("connect", &shown(connect))
+            .field("listen", &listen.as_deref().map(shown))
+            .field("gossip", gossip)
+            .field("multicast", multicast)
+            .field("open_timeout_ms", open_timeout_ms)
+            .field("shared_name", shared_name)
+            .field("config_file", config_file)
+            .finish()
+    }
 }
 
 /// What a session is in the Zenoh network.
@@ -82,6 +121,7 @@ impl Default for ZenohConfig {
             gossip: None,
             multicast: None,
             open_timeout_ms: 3_000,
+            shared_name: false,
             config_file: None,
         }
     }
@@ -136,7 +176,12 @@ impl ZenohConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_name("zenoh.site", &self.site)?;
         check_name("zenoh.device", &self.device)?;
-        check("zenoh.open_timeout_ms", self.open_timeout_ms, 100, 60_000)?;
+        check(
+            "zenoh.open_timeout_ms",
+            self.open_timeout_ms,
+            100,
+            OPEN_TIMEOUT_MS_MAX,
+        )?;
         for endpoint in &self.connect {
             check_endpoint("zenoh.connect", endpoint)?;
         }
@@ -160,7 +205,35 @@ impl ZenohConfig {
     ///
     /// [`SessionError::Config`] with the file or the key.
     pub fn check_file(&self) -> Result<(), SessionError> {
-        base(self, Role::Publisher).map(drop)
+        let base = base(self, Role::Publisher)?;
+        for key in ["listen/endpoints", "connect/endpoints"] {
+            let wrong = endpoints_of(&base, key);
+            if let Some(wrong) = wrong.iter().find(|endpoint| !endpoint_fits(endpoint)) {
+                return Err(SessionError::Config {
+                    what: format!("{key} = {:?}", redacted(wrong)),
+                    source: ZenohText(format!("must be {ENDPOINT_WANTED}")),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the addresses to listen on are those of this machine, whether their ports are free or not.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Elsewhere`] with the first that is not.
+    pub fn check_listen(&self) -> Result<(), SessionError> {
+        let listen = match &self.listen {
+            Some(listen) => listen.clone(),
+            None => endpoints_of(&base(self, Role::Publisher)?, "listen/endpoints"),
+        };
+        let wrong = |endpoint: String| {
+            let source = not_of_this_machine(&endpoint)?;
+            let endpoint = redacted(&endpoint);
+            Some(SessionError::Elsewhere { endpoint, source })
+        };
+        listen.into_iter().find_map(wrong).map_or(Ok(()), Err)
     }
 
     /// The key of what a camera publishes or answers: `poised/<site>/<device>/<camera>/<leaf>`.
@@ -181,15 +254,128 @@ impl ZenohConfig {
     }
 }
 
+/// Protocols that are built in (the features of `zenoh` in Cargo.toml).
+const PROTOCOLS: [&str; 4] = ["tcp", "udp", "tls", "unixsock-stream"];
+
 fn check_endpoint(key: &'static str, endpoint: &str) -> Result<(), ConfigError> {
-    if endpoint.parse::<zenoh::config::EndPoint>().is_ok() {
+    if endpoint_fits(endpoint) {
         return Ok(());
     }
     Err(ConfigError::Value {
         key,
-        value: endpoint.into(),
-        want: "a protocol and an address, such as tcp/127.0.0.1:7447",
+        value: redacted(endpoint),
+        want: ENDPOINT_WANTED,
     })
+}
+
+const ENDPOINT_WANTED: &str = "tcp, udp or tls with host and port, such as tcp/127.0.0.1:7447, or unixsock-stream with a path";
+
+/// Whether an endpoint is of a protocol that is built in and names host and port.
+fn endpoint_fits(endpoint: &str) -> bool {
+    let Ok(endpoint) = endpoint.parse::<zenoh::config::EndPoint>() else {
+        return false;
+    };
+    let (protocol, address) = (endpoint.protocol(), endpoint.address());
+    if !PROTOCOLS.contains(&protocol.as_str()) {
+        return false;
+    }
+    let address = address.as_str();
+    if protocol.as_str() == "unixsock-stream" {
+        return !address.is_empty();
+    }
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let in_brackets = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    // An address of version 6 without brackets would lose its last part to the port.
+    let host_fits = in_brackets.map_or(!host.contains(':') && !host.is_empty(), |host| {
+        host.split('%')
+            .next()
+            .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
+    });
+    host_fits && port.parse::<u16>().is_ok()
+}
+
+/// Why one cannot listen on an endpoint that names no address of this machine; `None` where one can, and for what is
+/// no IP.
+fn not_of_this_machine(endpoint: &str) -> Option<std::io::Error> {
+    let (protocol, address) = endpoint.split_once('/')?;
+    let (host, _) = address.split(['?', '#']).next()?.rsplit_once(':')?;
+    if protocol == "unixsock-stream" {
+        return None;
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    // Any port will do: whether the address is there is asked, not whether the port is free.
+    let bound = (host, 0_u16)
+        .to_socket_addrs()
+        .and_then(|addresses| UdpSocket::bind(addresses.collect::<Vec<_>>().as_slice()));
+    bound.err()
+}
+
+/// Every text in a part of Zenoh's configuration: a list, or one for each mode.
+fn texts_in(value: &serde_json::Value, into: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => into.push(text.clone()),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| texts_in(value, into)),
+        serde_json::Value::Object(map) => map.values().for_each(|value| texts_in(value, into)),
+        _ => {}
+    }
+}
+
+/// The endpoints of `listen/endpoints` or `connect/endpoints`.
+fn endpoints_of(base: &Config, key: &str) -> Vec<String> {
+    let mut endpoints = Vec::new();
+    let json = base.get_json(key).unwrap_or_default();
+    if let Ok(value) = serde_json::from_str(&json) {
+        texts_in(&value, &mut endpoints);
+    }
+    endpoints
+}
+
+/// What Zenoh says of an error, without the places in its source code and without what endpoints keep secret.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ZenohText(String);
+
+impl From<zenoh::Error> for ZenohText {
+    fn from(error: zenoh::Error) -> Self {
+        Self(redacted_text(&without_places(&error.to_string())))
+    }
+}
+
+/// A text without ` at /path/to/file.rs:12.`, which Zenoh puts behind each of its errors: paths of the machine that
+/// built the program.
+fn without_places(text: &str) -> String {
+    let mut parts = text.split(" at ");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match after_place(part) {
+            Some(rest) => clean.push_str(rest),
+            None => {
+                clean.push_str(" at ");
+                clean.push_str(part);
+            }
+        }
+    }
+    clean
+}
+
+/// What follows `file.rs:12.`; `None` where the text does not begin with one.
+fn after_place(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(".rs:")?;
+    let place = &text[..text.len() - rest.len()];
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    // A path of the build machine may hold blanks, but it begins with a folder.
+    let is_path = end > 0
+        && place
+            .split(' ')
+            .next()
+            .is_some_and(|word| word.contains('/'));
+    is_path.then(|| rest[end..].strip_prefix('.').unwrap_or(&rest[end..]))
 }
 
 /// What can go wrong with the session.
@@ -202,18 +388,28 @@ pub enum SessionError {
         /// The file or key.
         what: String,
         /// Zenoh's words.
-        source: zenoh::Error,
+        source: ZenohText,
+    },
+    /// An endpoint to listen on is of another machine, or its name is not known.
+    #[error(
+        "zenoh.listen = {endpoint:?}: must be an address of this machine, or 0.0.0.0 or [::] for all of them"
+    )]
+    Elsewhere {
+        /// The endpoint.
+        endpoint: String,
+        /// What the system says.
+        source: std::io::Error,
     },
     /// No session, for now or for good: a listening address that is taken, or a
     /// router that a client cannot reach.
-    #[error("zenoh session: cannot listen on {listen} or reach {connect}")]
+    #[error("zenoh session: cannot listen on {listen}, or reach {connect}")]
     Open {
         /// Endpoints to listen on.
         listen: String,
         /// Endpoints to connect to.
         connect: String,
         /// Zenoh's words.
-        source: zenoh::Error,
+        source: ZenohText,
     },
     /// A key cannot be declared.
     #[error("zenoh key {key}")]
@@ -221,7 +417,24 @@ pub enum SessionError {
         /// The key.
         key: String,
         /// Zenoh's words.
-        source: zenoh::Error,
+        source: ZenohText,
+    },
+    /// Another daemon publishes under the same name.
+    #[error(
+        "{key} is published already, by the daemon with the Zenoh session {session}: give one of them another \
+         zenoh.device or camera.name, or set zenoh.shared_name = true"
+    )]
+    NameTaken {
+        /// The key that would be published twice.
+        key: String,
+        /// The other session.
+        session: String,
+    },
+    /// The system has no room for a thread.
+    #[error("zenoh session: the thread that opens it does not start")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
     },
     /// There is no session at the moment.
     #[error("no zenoh session")]
@@ -230,7 +443,7 @@ pub enum SessionError {
     #[error("zenoh put")]
     Put {
         /// Zenoh's words.
-        source: zenoh::Error,
+        source: ZenohText,
     },
 }
 
@@ -269,7 +482,7 @@ pub(super) fn base(config: &ZenohConfig, role: Role) -> Result<Config, SessionEr
     let mut base = match &config.config_file {
         Some(path) => Config::from_file(path).map_err(|source| SessionError::Config {
             what: path.display().to_string(),
-            source,
+            source: source.into(),
         })?,
         None => Config::default(),
     };
@@ -308,13 +521,25 @@ fn settle(
     base.insert_json5(key, value)
         .map_err(|source| SessionError::Config {
             what: format!("{key} = {value}"),
-            source,
+            source: source.into(),
         })
 }
 
 /// Whether the file says nothing about a key: it is as Zenoh's defaults have it.
 fn is_unset(base: &Config, key: &str) -> bool {
     base.get_json(key).ok() == Config::default().get_json(key).ok()
+}
+
+/// Endpoints for a log.
+pub(super) fn shown(endpoints: &[String]) -> String {
+    if endpoints.is_empty() {
+        return "nowhere".to_owned();
+    }
+    let endpoints: Vec<String> = endpoints
+        .iter()
+        .map(|endpoint| redacted(endpoint))
+        .collect();
+    endpoints.join(", ")
 }
 
 fn list(endpoints: &[String]) -> String {
@@ -383,14 +608,14 @@ fn open_at(
     if !connect.is_empty() {
         settle(&mut base, "connect/endpoints", Some(&list(connect)), "[]")?;
     }
-    let words = |key| base.get_json(key).unwrap_or_default();
+    let words = |key| shown(&endpoints_of(&base, key));
     let (at, asked) = (words("listen/endpoints"), words("connect/endpoints"));
     let session = zenoh::open(base)
         .wait()
         .map_err(|source| SessionError::Open {
             listen: at,
             connect: asked,
-            source,
+            source: source.into(),
         })?;
     Ok(Opened {
         session,
@@ -455,7 +680,156 @@ mod tests {
         let error = read("open_timeout_ms = 5").unwrap_err();
         assert_eq!(
             error,
-            "zenoh.open_timeout_ms = 5: must be from 100 to 60000"
+            "zenoh.open_timeout_ms = 5: must be from 100 to 10000"
+        );
+    }
+
+    #[test]
+    fn endpoints_of_other_protocols_or_without_a_port_are_refused_and_all_that_are_built_in_are_taken()
+     {
+        for endpoint in [
+            "tcp/127.0.0.1:7447",
+            "tcp/[::1]:7447",
+            "tcp/[fe80::1%eth0]:7447",
+            "udp/0.0.0.0:0",
+            "tls/router.local:7447",
+            "tls/router.local:7447?prio=1-3#so_sndbuf=65000",
+            "unixsock-stream//run/poised.sock",
+        ] {
+            assert!(
+                check_endpoint("zenoh.connect", endpoint).is_ok(),
+                "{endpoint}"
+            );
+        }
+        for endpoint in [
+            "",
+            "tcp",
+            "tcp/",
+            "tcp/:7447",
+            "tcp/192.168.1.10",
+            "tcp/192.168.1.10:",
+            "tcp/192.168.1.10:70000",
+            "tcp/192.168.1.10:seven",
+            "tcp/fe80::1:7447",
+            "tcp/[192.168.1.10]:7447",
+            "http/192.168.1.10:80",
+            "http://192.168.1.10:80",
+            "TCP/192.168.1.10:7447",
+            "quic/192.168.1.10:7447",
+            "ws/192.168.1.10:7447",
+            "unixsock-stream/",
+        ] {
+            let error = check_endpoint("zenoh.listen", endpoint)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("must be tcp, udp or tls with host and port"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_not_listened_on() {
+        let config = |endpoint: &str| ZenohConfig {
+            listen: Some(vec![endpoint.into()]),
+            ..ZenohConfig::default()
+        };
+        for endpoint in [
+            "tcp/127.0.0.1:7447",
+            "tls/0.0.0.0:7447",
+            "udp/localhost:0",
+            "unixsock-stream//run/x.sock",
+        ] {
+            config(endpoint).check_listen().unwrap();
+        }
+        // TEST-NET-1 and a name that never is one (RFC 5737, 2606).
+        for endpoint in [
+            "tcp/192.0.2.1:7447",
+            "udp/192.0.2.1:0",
+            "tls/camera.invalid:7447",
+        ] {
+            let error = config(endpoint).check_listen().unwrap_err().to_string();
+            assert!(
+                error.contains(endpoint) && error.contains("of this machine"),
+                "{error}"
+            );
+        }
+        // Another program on the port is another matter.
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("tcp/{}", taken.local_addr().unwrap());
+        config(&endpoint).check_listen().unwrap();
+    }
+
+    /// All that is said of an error.
+    fn said(error: &SessionError) -> String {
+        crate::capture::thread::words(error)
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_said_without_a_path_of_the_build() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str, text: Option<&str>| {
+            let path = folder.path().join(name);
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let config = ZenohConfig {
+                config_file: Some(path),
+                ..ZenohConfig::default()
+            };
+            let said = said(&config.check_file().unwrap_err());
+            assert!(said.contains(name), "{said}");
+            assert!(
+                !said.contains(".rs:") && !said.contains("registry"),
+                "{said}"
+            );
+            println!("{said}");
+            said
+        };
+        assert!(of("missing.json5", None).contains("No such file"));
+        assert!(of("mistyped.json5", Some("{\n  mode: \"peer\"\n  x\n}")).contains('3'));
+        assert!(of("unknown.json5", Some("{\n  moed: \"peer\" }")).contains("moed"));
+        of("kind.json5", Some("{ mode: 7 }"));
+        of("empty.json5", Some(""));
+        of("name.txt", Some("{}"));
+        of("no_extension", Some("{}"));
+        let text = "{ listen: { endpoints: [\"http/10.0.0.1:80\"] } }";
+        assert!(of("endpoint.json5", Some(text)).contains("http/10.0.0.1:80"));
+        let text = "{ connect: { endpoints: { peer: [\"tcp/10.0.0.1\"] } } }";
+        assert!(of("no_port.json5", Some(text)).contains("host and port"));
+    }
+
+    #[test]
+    fn places_in_source_code_are_taken_out_and_all_else_stays() {
+        for (text, clean) in [
+            ("no route at /root/.cargo/a b/lib.rs:12.", "no route"),
+            (
+                "a at /x/y.rs:1. - Caused by b at /z.rs:22.",
+                "a - Caused by b",
+            ),
+            ("wrong at line 3 at /x/y.rs:9.", "wrong at line 3"),
+            ("expected a name at 3:4", "expected a name at 3:4"),
+            ("at mode in a file at x/y.rs:9.", "at mode in a file"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(without_places(text), clean);
+        }
+    }
+
+    #[test]
+    fn what_an_endpoint_keeps_secret_is_not_shown() {
+        let config = ZenohConfig {
+            connect: vec!["tls/host:7447#connect_private_key_base64=hunter2".into()],
+            listen: Some(vec![
+                "tls/0.0.0.0:1#listen_private_key_base64=hunter2".into(),
+            ]),
+            ..ZenohConfig::default()
+        };
+        let shown = format!("{config:?}");
+        assert!(
+            shown.contains("tls/host:7447#***") && !shown.contains("hunter2"),
+            "{shown}"
         );
     }
 

@@ -1,10 +1,12 @@
 //! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer.
 
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use poised::capture::thread::words;
 use poised::publish::{DEFAULT_ENDPOINT, ZenohConfig};
+use poised::secret::redacted;
 
 use super::Finding;
 
@@ -39,31 +41,45 @@ fn address(endpoint: &str) -> Option<&str> {
 
 fn free(endpoint: &str) -> Finding {
     let Some(address) = address(endpoint) else {
-        return Finding::good(PART, format_args!("{endpoint}: not tried, no TCP"));
+        return Finding::good(
+            PART,
+            format_args!("{}: not tried, no TCP", redacted(endpoint)),
+        );
     };
     match TcpListener::bind(address) {
-        Ok(_) => Finding::good(PART, format_args!("{endpoint} is free to listen on")),
-        Err(error) => Finding::lacking(
+        Ok(_) => Finding::good(
             PART,
-            format_args!("{endpoint}: {error}"),
+            format_args!("{} is free to listen on", redacted(endpoint)),
+        ),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::lacking(
+            PART,
+            format_args!("{}: {error}", redacted(endpoint)),
             "another poised or a router listens there; subscribers reach that one",
+        ),
+        Err(error) => Finding::broken(
+            PART,
+            format_args!("{}: {error}", redacted(endpoint)),
+            "listen on an address of this machine, or on 0.0.0.0 or [::] for all of them",
         ),
     }
 }
 
 fn answers(endpoint: &str) -> Finding {
     let Some(address) = address(endpoint) else {
-        return Finding::good(PART, format_args!("{endpoint}: not tried, no TCP"));
+        return Finding::good(
+            PART,
+            format_args!("{}: not tried, no TCP", redacted(endpoint)),
+        );
     };
     let reached = address.to_socket_addrs().and_then(|mut found| {
         let first = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         TcpStream::connect_timeout(&first, PATIENCE)
     });
     match reached {
-        Ok(_) => Finding::good(PART, format_args!("{endpoint} answers")),
+        Ok(_) => Finding::good(PART, format_args!("{} answers", redacted(endpoint))),
         Err(error) => Finding::lacking(
             PART,
-            format_args!("{endpoint}: {error}"),
+            format_args!("{}: {error}", redacted(endpoint)),
             "start the router, open the firewall, allow the address in the unit (IPAddressAllow=)",
         ),
     }
@@ -83,6 +99,16 @@ mod tests {
         drop(listener);
         assert_eq!(answers(&endpoint).standing, Standing::Lacking);
         assert_eq!(free(&endpoint).standing, Standing::Good);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_keeps_the_daemon_from_running() {
+        let finding = free("tcp/192.0.2.1:7447");
+        assert_eq!(finding.standing, Standing::Broken);
+        assert!(
+            finding.to_string().contains("address of this machine"),
+            "{finding}"
+        );
     }
 
     #[test]
