@@ -1,5 +1,6 @@
 //! What one camera has on Zenoh: its publishers, its liveliness token, its answers.
 
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,27 @@ use crate::semantics::hint::Hints;
 /// How long between two tries to open a session.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How much longer than `open_timeout_ms` the start waits for the session: a busy machine needs a moment. Zenoh's own
+/// file may let opening take longer, or for ever; the daemon then goes on without a session until it is open.
+const START_SLACK: Duration = Duration::from_secs(5);
+
+
+/// A session that is being opened, on a thread of its own: however long that takes, the watchdog is fed meanwhile.
+type Opening = mpsc::Receiver<Result<Opened, SessionError>>;
+
+fn begin_opening(config: &ZenohConfig) -> Result<Opening, SessionError> {
+    let (tell, told) = mpsc::channel();
+    let config = config.clone();
+    std::thread::Builder::new()
+        .name("zenoh-open".to_owned())
+        .spawn(move || {
+            // Where the other side is gone, the session is closed again.
+            let _ = tell.send(open(&config, Role::Publisher));
+        })
+        .map_err(|source| SessionError::Thread { source })?;
+    Ok(told)
+}
+
 /// Texts that are answered when asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
@@ -45,6 +67,7 @@ pub struct Outlet {
     hints: Option<Arc<Hints>>,
     control: Option<Arc<Control>>,
     line: Option<Line>,
+    opening: Option<Opening>,
     next_try: MonoNs,
     connected: usize,
 }
@@ -92,10 +115,25 @@ impl Outlet {
             hints: None,
             control: None,
             line: None,
+            opening: None,
             next_try: now.plus(RETRY),
             connected: 0,
         };
-        match open(config, Role::Publisher) {
+        let opening = begin_opening(config)?;
+        let start_max = Duration::from_millis(config.open_timeout_ms.into()) + START_SLACK;
+        let opened = match opening.recv_timeout(start_max) {
+            Ok(opened) => opened,
+            Err(RecvTimeoutError::Timeout) => {
+                let at = shown(&config.connect);
+                log::warn!(
+                    "the zenoh session to {at} is not open yet: going on without it until it is"
+                );
+                outlet.opening = Some(opening);
+                return Ok(outlet);
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(SessionError::NoSession),
+        };
+        match opened {
             Ok(opened) => outlet.line = Some(outlet.declare(opened)?),
             Err(error @ SessionError::Open { .. })
                 if base(config, Role::Publisher).is_ok_and(|b| is_client(&b)) =>
@@ -342,13 +380,11 @@ impl Outlet {
     }
 
     /// Looks after the session: opens it where there is none and it is time, and logs
-    /// when others come and go. Call it about once a second; where a client has
-    /// no router it may wait for `open_timeout_ms`.
+    /// when others come and go. Call it about once a second; it never waits for a router.
     pub fn tend(&mut self, now: MonoNs) {
-        if self.line.is_none() && now >= self.next_try {
-            self.next_try = now.plus(RETRY);
-            match open(&self.config, Role::Publisher).and_then(|opened| self.declare(opened)) {
-                Ok(line) => self.line = Some(line),
+        if self.line.is_none() {
+            match self.try_again(now) {
+                Ok(line) => self.line = line,
                 Err(error) => log::debug!("{error}"),
             }
         }
@@ -362,6 +398,27 @@ impl Outlet {
             }
         }
         self.connected = connected;
+    }
+
+    /// Takes the session that is being opened, once it is there, or begins to open another.
+    fn try_again(&mut self, now: MonoNs) -> Result<Option<Line>, SessionError> {
+        let Some(opening) = self.opening.take() else {
+            if now >= self.next_try {
+                self.opening = Some(begin_opening(&self.config)?);
+            }
+            return Ok(None);
+        };
+        match opening.try_recv() {
+            Err(TryRecvError::Empty) => {
+                self.opening = Some(opening);
+                Ok(None)
+            }
+            Err(TryRecvError::Disconnected) => Err(SessionError::NoSession),
+            Ok(opened) => {
+                self.next_try = now.plus(RETRY);
+                self.declare(opened?).map(Some)
+            }
+        }
     }
 
     /// Answers `/calibration` with this from now on.
