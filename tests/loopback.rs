@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use cddl::{Schema, Value};
 use daemon::{eventually, session};
+use poised::adapt::control::Control;
 use poised::capture::thread::CameraState;
 use poised::clock::{Clock, MonoNs};
 use poised::counters::{Counters, Drop, Level};
@@ -322,10 +323,225 @@ fn a_client_without_its_router_waits_no_longer_than_told_and_tries_again() {
     let mut listener = device("router");
     listener.listen = Some(vec![endpoint]);
     let router = self::outlet(&listener);
-    outlet.tend(clock.now().plus(Duration::from_secs(6)));
-    outlet.put_pose(&[0xa0]).unwrap();
-    assert_eq!(outlet.peers(), 1);
+    // It begins to open another, and looks whether that is there.
+    let later = clock.now().plus(Duration::from_secs(6));
+    let outlet = Mutex::new(outlet);
+    eventually("it is on the air", || {
+        let mut outlet = outlet.lock().unwrap();
+        outlet.tend(later);
+        outlet.put_pose(&[0xa0]).is_ok() && outlet.peers() == 1
+    });
     drop(router);
+}
+
+/// A program that takes connections and never says a word: what a router looks like that hangs.
+fn mute_router() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp/{}", listener.local_addr().unwrap());
+    (listener, endpoint)
+}
+
+#[test]
+fn a_router_that_hangs_never_holds_up_the_publisher_whatever_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("zenoh.json5");
+    // Opening may take for ever, says Zenoh's own file.
+    std::fs::write(&file, "{ connect: { timeout_ms: -1 } }").unwrap();
+    let (_listener, endpoint) = mute_router();
+    let config = ZenohConfig {
+        mode: Some(Mode::Client),
+        connect: vec![endpoint],
+        listen: None,
+        open_timeout_ms: 300,
+        config_file: Some(file),
+        ..device("hangs")
+    };
+    let clock = Clock::live();
+    let begun = clock.now();
+    let mut outlet = outlet(&config);
+    let took = clock.now().since(begun);
+    assert!(took < Duration::from_secs(15), "the start took {took:?}");
+    for second in 0..30 {
+        let before = clock.now();
+        outlet.tend(begun.plus(Duration::from_secs(20 + second)));
+        let took = clock.now().since(before);
+        assert!(took < Duration::from_millis(500), "tending took {took:?}");
+    }
+    assert!(matches!(
+        outlet.put_pose(&[0xa0]),
+        Err(SessionError::NoSession)
+    ));
+    outlet.close();
+}
+
+#[test]
+fn two_daemons_under_one_name_are_seen_by_both_and_the_later_one_refuses() {
+    let config = device("one-name");
+    let clock = Clock::standing(MonoNs(0));
+    let counters = Counters::default();
+    let first = outlet(&config);
+    let reader = session(first.endpoints());
+    let events = collect(&reader, config.key("front", "events"));
+    eventually("the reader is connected", || first.peers() == 1);
+    let later = ZenohConfig {
+        connect: first.endpoints().to_vec(),
+        ..config
+    };
+    let first = Mutex::new(publisher(&clock, &counters, first));
+    let told = |word: &str| {
+        let seconds = std::sync::atomic::AtomicU64::new(clock.now().0 / 1_000_000_000);
+        eventually(word, || {
+            let second = seconds.fetch_add(1, Ordering::Relaxed);
+            clock.set(MonoNs(second * 1_000_000_000));
+            first.lock().unwrap().idle();
+            texts(&events, "event").iter().any(|event| event == word)
+        });
+    };
+    told("started");
+
+    let now = Clock::live().now();
+    let refused = Outlet::open(&later, "front", Documents::default(), now);
+    let error = refused.err().unwrap().to_string();
+    assert!(
+        error.contains("poised/test/one-name/front/poses is published already")
+            && error.contains("zenoh.shared_name"),
+        "{error}"
+    );
+    told("name_taken");
+    // No other has it any more, for a minute of the standing clock.
+    told("name_free");
+
+    let shared = ZenohConfig {
+        shared_name: true,
+        ..later.clone()
+    };
+    let second = outlet(&shared);
+    let beside = session(second.endpoints());
+    let others = collect(&beside, later.key("front", "events"));
+    let counted = Counters::default();
+    let second = Mutex::new(publisher(&clock, &counted, second));
+    eventually("the second says it too", || {
+        clock.set(clock.now().plus(Duration::from_secs(1)));
+        second.lock().unwrap().idle();
+        texts(&others, "event")
+            .iter()
+            .any(|event| event == "name_taken")
+    });
+    // Another camera of the same device is another name.
+    let camera = Outlet::open(&later, "side", Documents::default(), now);
+    assert!(camera.is_ok());
+}
+
+#[test]
+fn no_password_is_answered_logged_or_told() {
+    let config = device("secrets");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("poised.toml");
+    // A comment may hold one, too.
+    let text = "# was rtsp://kim:hunter2@10.0.0.7/old\n[camera]\nname = \"front\"\n\
+                source = \"rtsp://kim:hunter2@10.0.0.7/live?token=hunter2\"\n";
+    std::fs::write(&path, text).unwrap();
+    let (settings, text) = poised::settings::Settings::read_with_text(&path).unwrap();
+    let shown = format!("{settings:?}");
+    assert!(
+        !shown.contains("hunter2") && shown.contains("10.0.0.7"),
+        "{shown}"
+    );
+    let documents = Documents {
+        config: text,
+        calibration: String::new(),
+    };
+    let now = Clock::live().now();
+    let outlet = Outlet::open(&config, "front", documents, now).unwrap();
+    let session = session(outlet.endpoints());
+    let events = collect(&session, config.key("front", "events"));
+    eventually("the reader is connected", || outlet.peers() == 1);
+    let (answer, _) = ask(&session, &config.key("front", "config"))
+        .remove(0)
+        .unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(!answer.contains("hunter2"), "{answer}");
+    let back: poised::settings::Settings = toml::from_str(&answer).unwrap();
+    assert_eq!(back.camera.name, "front");
+
+    let clock = Clock::standing(MonoNs(0));
+    let counters = Counters::default();
+    let mut publisher = publisher(&clock, &counters, outlet);
+    counters.capture.set_state(CameraState::Running);
+    publisher.idle();
+    let said = "rtsp://kim:hunter2@10.0.0.7/live: Invalid data found".to_owned();
+    assert!(matches!(
+        counters.capture.lost_because.put(said),
+        poised::pipeline::mailbox::Put::Stored
+    ));
+    counters.capture.set_state(CameraState::Lost);
+    publisher.idle();
+    eventually("the event", || {
+        texts(&events, "event").contains(&"camera_lost".into())
+    });
+    let heard = events.lock().unwrap().concat();
+    assert!(!heard.windows(7).any(|bytes| bytes == b"hunter2"));
+
+    // A mistake in the file quotes the line.
+    for wrong in [
+        "source = \"rtsp://kim:hunter2@h/\" x",
+        "sauce = \"rtsp://kim:hunter2@h/\"",
+    ] {
+        std::fs::write(&path, format!("[camera]\n{wrong}\n")).unwrap();
+        let error = poised::settings::Settings::read(&path).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_command_that_comes_as_a_query_is_answered_once_it_is_done() {
+    let config = device("commands");
+    let mut outlet = outlet(&config);
+    let control = Arc::new(Control::default());
+    outlet.hear_control(Arc::clone(&control)).unwrap();
+    let session = session(outlet.endpoints());
+    eventually("the reader is connected", || outlet.peers() == 1);
+    let key = config.key("front", "control");
+    let send = |key: &str, word: &str| {
+        let payload = [
+            &[0xA1, 0x67][..],
+            b"command",
+            &[0x60 + word.len() as u8],
+            word.as_bytes(),
+        ];
+        let get = session.get(key.to_owned()).payload(payload.concat());
+        get.timeout(Duration::from_secs(20)).wait().unwrap()
+    };
+    let schema = Schema::read(CDDL);
+    let answer = |replies: zenoh::handlers::FifoChannelHandler<zenoh::query::Reply>| {
+        let bytes = replies.recv().unwrap().into_result().unwrap();
+        let bytes = bytes.payload().to_bytes().into_owned();
+        schema.check("control_answer", &bytes).unwrap();
+        Value::of(&bytes)
+    };
+    assert_eq!(
+        *answer(send(&key, "explode")).at("done"),
+        Value::Bool(false)
+    );
+    let replies = send(&key, "freeze");
+    let order = Mutex::new(None);
+    eventually("it is there", || {
+        let mut order = order.lock().unwrap();
+        *order = order.take().or_else(|| control.take());
+        order.is_some()
+    });
+    assert!(
+        matches!(replies.try_recv(), Ok(None)),
+        "not before it is done"
+    );
+    order.into_inner().unwrap().unwrap().answer(Ok(None));
+    let mut done = answer(replies);
+    assert_eq!(*done.at("done"), Value::Bool(true));
+    assert_eq!(*done.at("command"), Value::Text("freeze".into()));
+    // A wildcard is no command, whatever it carries.
+    let replies = send(&config.key("*", "control"), "reset");
+    assert!(replies.recv().is_err(), "no answer");
+    assert!(control.take().is_none());
 }
 
 #[test]

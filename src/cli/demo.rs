@@ -102,7 +102,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let clock = Arc::new(Clock::live());
     let counters = Counters::default();
 
-    let zenoh = ZenohConfig::default();
+    let zenoh = ZenohConfig {
+        // Two demonstrations on one machine are no mistake.
+        shared_name: true,
+        ..ZenohConfig::default()
+    };
     let scenario = &options.scenario;
     let documents = Documents {
         config: format!("# poised demo\n[camera.synthetic]\nscenario = \"{scenario}\"\n"),

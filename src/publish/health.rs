@@ -42,6 +42,10 @@ pub enum Event {
     EstimateFailed,
     /// They work again.
     EstimateBack,
+    /// Another daemon has the same site, device and camera name.
+    NameTaken,
+    /// No other has.
+    NameFree,
 }
 
 impl Event {
@@ -57,6 +61,8 @@ impl Event {
             Self::BadFrames => "bad_frames",
             Self::EstimateFailed => "estimate_failed",
             Self::EstimateBack => "estimate_back",
+            Self::NameTaken => "name_taken",
+            Self::NameFree => "name_free",
         }
     }
 }

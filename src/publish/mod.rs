@@ -14,6 +14,7 @@ pub mod adaptation;
 mod faults;
 pub mod health;
 pub mod json;
+mod names;
 mod outlet;
 pub mod read;
 pub mod subscribe;
@@ -119,6 +120,7 @@ pub struct Publisher<'a> {
     bad: u64,
     bad_at: Option<MonoNs>,
     faults: faults::Watch,
+    names: names::Watch,
     announced: bool,
     changes: Option<&'a Mailbox<PublishConfig>>,
     adaptation: Option<Adaptation>,
@@ -168,6 +170,7 @@ impl<'a> Publisher<'a> {
             bad: 0,
             bad_at: None,
             faults: faults::Watch::default(),
+            names: names::Watch::default(),
             announced: false,
             changes: None,
             adaptation: None,
@@ -283,6 +286,7 @@ impl<'a> Publisher<'a> {
         if now.since(self.earlier.at()) >= HEALTH_EVERY {
             self.set_wall_time();
             self.outlet.tend(now);
+            self.watch_names(now);
             self.say_health(now);
             self.say_adaptation(now);
         }
@@ -355,6 +359,23 @@ impl<'a> Publisher<'a> {
                     self.event(Event::EstimateBack, Some(&detail));
                 }
             }
+        }
+    }
+
+    /// Tells of another daemon under our name, and when it has gone.
+    fn watch_names(&mut self, now: MonoNs) {
+        let (came, present) = self.outlet.others().look();
+        match self.names.take(came, present, now) {
+            Some(names::Action::Taken { session }) => {
+                log::warn!(
+                    "{}: another daemon (Zenoh session {session}) has the same site, device and camera name",
+                    self.camera
+                );
+                let detail = format!("by the Zenoh session {session}");
+                self.event(Event::NameTaken, Some(&detail));
+            }
+            Some(names::Action::Free) => self.event(Event::NameFree, None),
+            None => {}
         }
     }
 

@@ -10,8 +10,10 @@ use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::Queryable;
+use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
+use super::names::Others;
 use super::wire::{CDDL, POSE_SCHEMA};
 use super::zenoh::{
     Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open, shown,
@@ -29,6 +31,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// file may let opening take longer, or for ever; the daemon then goes on without a session until it is open.
 const START_SLACK: Duration = Duration::from_secs(5);
 
+/// Longest wait for the answer to who else has our name.
+const NAMES_WITHIN: Duration = Duration::from_secs(1);
 
 /// A session that is being opened, on a thread of its own: however long that takes, the watchdog is fed meanwhile.
 type Opening = mpsc::Receiver<Result<Opened, SessionError>>;
@@ -70,6 +74,9 @@ pub struct Outlet {
     opening: Option<Opening>,
     next_try: MonoNs,
     connected: usize,
+    others: Arc<Others>,
+    /// Whether it was said that the name is taken.
+    said_taken: bool,
 }
 
 /// All that lives as long as the session.
@@ -81,7 +88,8 @@ struct Line {
     listen: Vec<String>,
     connect: Vec<String>,
     // These end before the session does.
-    _alive: LivelinessToken,
+    _tokens: [LivelinessToken; 2],
+    _others: Subscriber<()>,
     _answers: [Queryable<()>; 5],
     hints: Option<Subscriber<()>>,
     control: Option<(Subscriber<()>, Queryable<()>)>,
@@ -97,8 +105,8 @@ impl Outlet {
     ///
     /// # Errors
     ///
-    /// What no later try would mend: the configuration, or an address to
-    /// listen on that is taken.
+    /// What no later try would change: the configuration, an address to listen on that is taken, or another daemon
+    /// under the same name.
     pub fn open(
         config: &ZenohConfig,
         camera: &str,
@@ -118,6 +126,8 @@ impl Outlet {
             opening: None,
             next_try: now.plus(RETRY),
             connected: 0,
+            others: Arc::default(),
+            said_taken: false,
         };
         let opening = begin_opening(config)?;
         let start_max = Duration::from_millis(config.open_timeout_ms.into()) + START_SLACK;
@@ -263,6 +273,7 @@ impl Outlet {
             listen,
             connect,
         } = opened;
+        let (instance, others) = self.take_name(&session)?;
         let poses = self.publisher(&session, "poses", POSE_SCHEMA, Priority::InteractiveHigh)?;
         let events =
             self.publisher(&session, "events", health::EVENT_SCHEMA, Priority::DataHigh)?;
@@ -297,11 +308,7 @@ impl Outlet {
             self.answer(&session, "calibration", toml(), newest(&self.calibration))?,
         ];
         let key = self.config.key(&self.camera, "alive");
-        let alive = session
-            .liveliness()
-            .declare_token(key.clone())
-            .wait()
-            .map_err(|source| SessionError::Declare { key, source })?;
+        let alive = token(&session, key)?;
         Ok(Line {
             poses,
             events,
@@ -309,12 +316,69 @@ impl Outlet {
             adaptation,
             listen,
             connect,
-            _alive: alive,
+            _tokens: [alive, instance],
+            _others: others,
             _answers: answers,
             hints: self.listen_for_hints(&session)?,
             control: self.listen_for_control(&session)?,
             session,
         })
+    }
+
+    /// Takes our name, unless another daemon has it and it is not to be shared; from then on others are heard of.
+    fn take_name(
+        &self,
+        session: &Session,
+    ) -> Result<(LivelinessToken, Subscriber<()>), SessionError> {
+        let every = self.key("instance/*")?;
+        let own = session.zid().to_string();
+        let declare = |source: zenoh::Error| SessionError::Declare {
+            key: every.to_string(),
+            source: source.into(),
+        };
+        let there = session
+            .liveliness()
+            .get(every.clone())
+            .timeout(NAMES_WITHIN)
+            .wait()
+            .map_err(declare)?;
+        let other = there
+            .into_iter()
+            .filter_map(|reply| reply.into_result().ok())
+            .map(|sample| session_of(&sample))
+            .find(|other| *other != own);
+        // Also where the name is not taken in the end: the daemon that has it is told by this token.
+        let instance = self.config.key(&self.camera, &format!("instance/{own}"));
+        let instance = token(session, instance)?;
+        if let Some(session) = other
+            && !self.config.shared_name
+        {
+            return Err(SessionError::NameTaken {
+                key: self.config.key(&self.camera, "poses"),
+                session,
+            });
+        }
+        let heard = Arc::clone(&self.others);
+        let others = session
+            .liveliness()
+            .declare_subscriber(every.clone())
+            .history(true)
+            .callback(move |sample| {
+                let other = session_of(&sample);
+                match sample.kind() {
+                    _ if other == own => {}
+                    SampleKind::Put => heard.came(&other),
+                    SampleKind::Delete => heard.left(&other),
+                }
+            })
+            .wait()
+            .map_err(declare)?;
+        Ok((instance, others))
+    }
+
+    /// Sessions of other daemons under our name.
+    pub(super) fn others(&self) -> &Others {
+        &self.others
     }
 
     fn key(&self, leaf: &str) -> Result<KeyExpr<'static>, SessionError> {
@@ -385,6 +449,11 @@ impl Outlet {
         if self.line.is_none() {
             match self.try_again(now) {
                 Ok(line) => self.line = line,
+                Err(error @ SessionError::NameTaken { .. })
+                    if !std::mem::replace(&mut self.said_taken, true) =>
+                {
+                    log::error!("{error}; nothing is published until it is free");
+                }
                 Err(error) => log::debug!("{error}"),
             }
         }
@@ -496,6 +565,23 @@ impl Outlet {
             }
         }
     }
+}
+
+/// The session of an instance token: the last chunk of its key.
+fn session_of(sample: &Sample) -> String {
+    let key = sample.key_expr().as_str();
+    key.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn token(session: &Session, key: String) -> Result<LivelinessToken, SessionError> {
+    session
+        .liveliness()
+        .declare_token(key.clone())
+        .wait()
+        .map_err(|source| SessionError::Declare {
+            key,
+            source: source.into(),
+        })
 }
 
 fn put(publisher: &Publisher<'_>, payload: ZBytes) -> Result<(), SessionError> {
