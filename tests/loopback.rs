@@ -334,6 +334,12 @@ fn a_client_without_its_router_waits_no_longer_than_told_and_tries_again() {
     drop(router);
 }
 
+/// Waits until what `session` has declared has reached the outlet: declarations travel before a question does.
+fn settled(session: &Session, config: &ZenohConfig) {
+    let schema = config.key("front", "schema");
+    eventually("the outlet answers", || !ask(session, &schema).is_empty());
+}
+
 /// A program that takes connections and never says a word: what a router looks like that hangs.
 fn mute_router() -> (std::net::TcpListener, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -382,7 +388,7 @@ fn two_daemons_under_one_name_are_seen_by_both_and_the_later_one_refuses() {
     let first = outlet(&config);
     let reader = session(first.endpoints());
     let events = collect(&reader, config.key("front", "events"));
-    eventually("the reader is connected", || first.peers() == 1);
+    settled(&reader, &config);
     let later = ZenohConfig {
         connect: first.endpoints().to_vec(),
         ..config
@@ -397,8 +403,6 @@ fn two_daemons_under_one_name_are_seen_by_both_and_the_later_one_refuses() {
             texts(&events, "event").iter().any(|event| event == word)
         });
     };
-    told("started");
-
     let now = Clock::live().now();
     let refused = Outlet::open(&later, "front", Documents::default(), now);
     let error = refused.err().unwrap().to_string();
@@ -418,6 +422,7 @@ fn two_daemons_under_one_name_are_seen_by_both_and_the_later_one_refuses() {
     let second = outlet(&shared);
     let beside = session(second.endpoints());
     let others = collect(&beside, later.key("front", "events"));
+    settled(&beside, &later);
     let counted = Counters::default();
     let second = Mutex::new(publisher(&clock, &counted, second));
     eventually("the second says it too", || {
@@ -455,7 +460,7 @@ fn no_password_is_answered_logged_or_told() {
     let outlet = Outlet::open(&config, "front", documents, now).unwrap();
     let session = session(outlet.endpoints());
     let events = collect(&session, config.key("front", "events"));
-    eventually("the reader is connected", || outlet.peers() == 1);
+    settled(&session, &config);
     let (answer, _) = ask(&session, &config.key("front", "config"))
         .remove(0)
         .unwrap();
@@ -503,12 +508,8 @@ fn a_command_that_comes_as_a_query_is_answered_once_it_is_done() {
     eventually("the reader is connected", || outlet.peers() == 1);
     let key = config.key("front", "control");
     let send = |key: &str, word: &str| {
-        let payload = [
-            &[0xA1, 0x67][..],
-            b"command",
-            &[0x60 + word.len() as u8],
-            word.as_bytes(),
-        ];
+        let length = 0x60 + u8::try_from(word.len()).unwrap();
+        let payload = [&[0xA1, 0x67][..], b"command", &[length], word.as_bytes()];
         let get = session.get(key.to_owned()).payload(payload.concat());
         get.timeout(Duration::from_secs(20)).wait().unwrap()
     };

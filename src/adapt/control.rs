@@ -289,8 +289,10 @@ mod tests {
         let outcome = told.recv().unwrap();
         assert_eq!(outcome.command, Some(Command::RollBack));
         let json = crate::publish::json::to_json(&outcome.to_cbor()).unwrap();
-        let want = r#"{"command":"roll_back","detail":"no","done":false,"schema":"control/v1"}"#;
-        assert_eq!(json.to_string(), want);
+        let want = serde_json::json!({
+            "schema": "control/v1", "command": "roll_back", "done": false, "detail": "no"
+        });
+        assert_eq!(json, want);
         // Each that asks is answered, though it asks the same.
         for _ in 0..WAITING_MAX {
             ask("freeze");

@@ -341,8 +341,10 @@ mod tests {
             printable("poised/küche/\"a\"/日本/poses"),
             "poised/küche/\"a\"/日本/poses"
         );
-        let mut message = PoseMessage::default();
-        message.sequence = 3;
+        let message = PoseMessage {
+            sequence: 3,
+            ..PoseMessage::default()
+        };
         let shown = table(HOSTILE, &message);
         assert!(is_harmless(&shown) && shown.contains("#3"), "{shown:?}");
         let value = serde_json::json!({ "key": HOSTILE, "quote": "\"\\ü" });

@@ -226,7 +226,15 @@ impl ZenohConfig {
     pub fn check_listen(&self) -> Result<(), SessionError> {
         let listen = match &self.listen {
             Some(listen) => listen.clone(),
-            None => endpoints_of(&base(self, Role::Publisher)?, "listen/endpoints"),
+            None => {
+                let (base, key) = (base(self, Role::Publisher)?, "listen/endpoints");
+                // Zenoh's own default is not used.
+                if is_unset(&base, key) {
+                    Vec::new()
+                } else {
+                    endpoints_of(&base, key)
+                }
+            }
         };
         let wrong = |endpoint: String| {
             let source = not_of_this_machine(&endpoint)?;
