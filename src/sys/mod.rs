@@ -3,6 +3,7 @@
 
 pub mod pipe;
 pub mod poll;
+pub mod process;
 pub mod rt;
 pub mod simd;
 pub mod v4l2;
