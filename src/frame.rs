@@ -28,6 +28,93 @@ impl PixelFormat {
     }
 }
 
+/// A picture turned by a multiple of 90 degrees, mirrored or both: one of eight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Whether rows become columns, before the rest.
+    pub transpose: bool,
+    /// Whether left and right are exchanged.
+    pub flip_x: bool,
+    /// Whether top and bottom are exchanged.
+    pub flip_y: bool,
+}
+
+impl Turn {
+    /// The picture as it is.
+    pub const NONE: Self = Self {
+        transpose: false,
+        flip_x: false,
+        flip_y: false,
+    };
+
+    /// Clockwise by so many degrees; `None` where that is not 0, 90, 180 or 270.
+    pub const fn clockwise(degrees: u32) -> Option<Self> {
+        let (transpose, flip_x, flip_y) = match degrees {
+            0 => (false, false, false),
+            90 => (true, true, false),
+            180 => (false, true, true),
+            270 => (true, false, true),
+            _ => return None,
+        };
+        Some(Self {
+            transpose,
+            flip_x,
+            flip_y,
+        })
+    }
+
+    /// And then left and right exchanged.
+    #[must_use]
+    pub const fn mirrored(self) -> Self {
+        Self {
+            flip_x: !self.flip_x,
+            ..self
+        }
+    }
+
+    /// What the `Orientation` of an EXIF header, 1 to 8, asks of a viewer.
+    pub const fn of_exif(orientation: u16) -> Option<Self> {
+        let (transpose, flip_x, flip_y) = match orientation {
+            1 => (false, false, false),
+            2 => (false, true, false),
+            3 => (false, true, true),
+            4 => (false, false, true),
+            5 => (true, false, false),
+            6 => (true, true, false),
+            7 => (true, true, true),
+            8 => (true, false, true),
+            _ => return None,
+        };
+        Some(Self {
+            transpose,
+            flip_x,
+            flip_y,
+        })
+    }
+
+    /// Columns and rows of a picture of this size once it is turned.
+    pub const fn size(self, (width_px, height_px): (u32, u32)) -> (u32, u32) {
+        if self.transpose {
+            (height_px, width_px)
+        } else {
+            (width_px, height_px)
+        }
+    }
+
+    /// Where a direction `(right, down)` in the picture points once it is turned.
+    pub fn direction(self, (right, down): (f64, f64)) -> (f64, f64) {
+        let (x, y) = if self.transpose {
+            (down, right)
+        } else {
+            (right, down)
+        };
+        (
+            if self.flip_x { -x } else { x },
+            if self.flip_y { -y } else { y },
+        )
+    }
+}
+
 /// What is known of a frame beside its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameMeta {

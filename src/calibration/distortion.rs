@@ -20,6 +20,7 @@ use glam::{DMat2, DVec2};
 use serde::Deserialize;
 
 use crate::config::{ConfigError, check};
+use crate::frame::Turn;
 
 /// Rays further from the optical axis than this have no use on the plane z = 1, in degrees.
 pub const FIELD_MAX_DEG: f64 = 85.0;
@@ -103,6 +104,17 @@ pub enum Distortion {
 }
 
 impl Distortion {
+    /// The lens as seen in its pictures turned. What is radial stays; what is tangential turns.
+    #[must_use]
+    pub(super) fn turned(self, turn: Turn) -> Self {
+        let Self::PlumbBob { k1, k2, p1, p2, k3 } = self else {
+            return self;
+        };
+        // They belong to y and to x.
+        let (p2, p1) = turn.direction((p2, p1));
+        Self::PlumbBob { k1, k2, p1, p2, k3 }
+    }
+
     /// Checks that each coefficient is a number a lens may have.
     ///
     /// # Errors

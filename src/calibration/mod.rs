@@ -19,9 +19,10 @@ use glam::{DVec2, Vec2, Vec3};
 use serde::Deserialize;
 
 use crate::config::{ConfigError, check, read_text};
+use crate::frame::Turn;
 
 pub use distortion::Distortion;
-pub use section::CalibrationConfig;
+pub use section::{CalibrationConfig, Handling};
 
 /// Horizontal field of view taken for the longer image side where no
 /// calibration is known, in degrees: between a phone (70) and a web camera (55).
@@ -120,6 +121,18 @@ impl Mount {
         let level = Vec3::new(0.0, -down.cos(), -down.sin());
         // Turned clockwise, the image's contents turn the other way.
         Vec3::new(level.y * roll.sin(), level.y * roll.cos(), level.z)
+    }
+
+    /// How the same camera hangs for a reader of its pictures turned.
+    #[expect(clippy::cast_possible_truncation, reason = "an angle")]
+    fn turned(&self, turn: Turn) -> Self {
+        // Up is in the image along (-sin, -cos) of the roll.
+        let roll = f64::from(self.roll_deg).to_radians();
+        let (sin, cos) = turn.direction(roll.sin_cos());
+        Self {
+            roll_deg: sin.atan2(cos).to_degrees() as f32,
+            ..*self
+        }
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -359,6 +372,53 @@ impl Calibration {
         })
     }
 
+    /// The same camera, its pictures reduced to another size by us: nothing is cut off, so each side is scaled by
+    /// itself, which takes in rounding and pixels that were not square.
+    #[must_use]
+    pub fn reduced_to(&self, width_px: u32, height_px: u32) -> Self {
+        let across = f64::from(width_px) / f64::from(self.width_px);
+        let down = f64::from(height_px) / f64::from(self.height_px);
+        let k = &self.intrinsics;
+        Self {
+            width_px,
+            height_px,
+            intrinsics: Intrinsics {
+                fx_px: k.fx_px * across,
+                fy_px: k.fy_px * down,
+                // The corner of the image stays the corner; it is half a pixel
+                // before the centre of the first pixel.
+                cx_px: (k.cx_px + 0.5) * across - 0.5,
+                cy_px: (k.cy_px + 0.5) * down - 0.5,
+            },
+            ..self.clone()
+        }
+    }
+
+    /// The camera that delivers the pictures of this one turned by us, and how that one hangs.
+    #[must_use]
+    pub fn turned(&self, turn: Turn) -> Self {
+        let (width_px, height_px) = turn.size((self.width_px, self.height_px));
+        let mut k = self.intrinsics;
+        if turn.transpose {
+            (k.fx_px, k.fy_px) = (k.fy_px, k.fx_px);
+            (k.cx_px, k.cy_px) = (k.cy_px, k.cx_px);
+        }
+        if turn.flip_x {
+            k.cx_px = f64::from(width_px) - 1.0 - k.cx_px;
+        }
+        if turn.flip_y {
+            k.cy_px = f64::from(height_px) - 1.0 - k.cy_px;
+        }
+        Self {
+            width_px,
+            height_px,
+            intrinsics: k,
+            distortion: self.distortion.turned(turn),
+            mount: self.mount.map(|mount| mount.turned(turn)),
+            ..self.clone()
+        }
+    }
+
     /// Reads the text of a TOML file; `path` is for messages.
     ///
     /// # Errors
@@ -572,5 +632,55 @@ mod tests {
         )
         .unwrap_err();
         assert!(error.to_string().contains("distortion"), "{error}");
+    }
+
+    #[test]
+    fn a_calibration_follows_our_reduction_and_turning_of_pictures() {
+        let lens = Intrinsics {
+            fx_px: 1_500.0,
+            fy_px: 1_480.0,
+            cx_px: 1_300.0,
+            cy_px: 700.0,
+        };
+        let bend = Distortion::PlumbBob {
+            k1: -0.2,
+            k2: 0.05,
+            p1: 0.003,
+            p2: -0.002,
+            k3: 0.001,
+        };
+        let mount = Mount {
+            height_m: 2.0,
+            down_deg: 20.0,
+            roll_deg: 30.0,
+        };
+        let camera = Calibration::new((2704, 1520), lens, bend, Origin::Assumed)
+            .and_then(|camera| camera.with_mount(mount))
+            .unwrap();
+        let reduced = camera.reduced_to(1920, 1079);
+        let (ray, mut pixel) = (Vec2::new(0.3, -0.2), camera.pixel(Vec2::new(0.3, -0.2)));
+        pixel = (pixel + 0.5) * Vec2::new(1920.0 / 2704.0, 1079.0 / 1520.0) - 0.5;
+        assert!((reduced.pixel(ray) - pixel).length() < 1e-2);
+
+        for orientation in 1..=8 {
+            let turn = Turn::of_exif(orientation).unwrap();
+            let turned = camera.turned(turn);
+            assert_eq!(turned.size_px(), turn.size((2704, 1520)));
+            let of = |at: Vec2| {
+                let (x, y) = turn.direction((at.x.into(), at.y.into()));
+                DVec2::new(x, y).as_vec2()
+            };
+            // From the middle of the picture, pixels and rays turn alike.
+            let middle =
+                |size: (u32, u32)| 0.5 * (glam::UVec2::new(size.0, size.1).as_vec2() - Vec2::ONE);
+            let from = of(camera.pixel(ray) - middle(camera.size_px()));
+            let to = turned.pixel(of(ray)) - middle(turned.size_px());
+            assert!((from - to).length() < 1e-2, "{orientation}: {from} {to}");
+            let up = camera.mount().unwrap().up();
+            let plane = of(Vec2::new(up.x, up.y));
+            let want = Vec3::new(plane.x, plane.y, up.z);
+            let got = turned.mount().unwrap().up();
+            assert!((got - want).length() < 1e-5, "{orientation}: {got} {want}");
+        }
     }
 }
