@@ -36,11 +36,9 @@ pub enum Drop {
     Short,
     /// Marked as damaged, or does not decode.
     Damaged,
-    /// No free slot when the frame came.
-    NoSlot,
     /// A newer frame had come before this one was looked at.
     PassedOver,
-    /// Not later than the frame before it.
+    /// Too old when it came, or not later than the frame before it.
     Stale,
     /// A network gave nothing that can be used ([`FrameFault`]).
     EstimateFailed,
@@ -56,11 +54,10 @@ pub enum Drop {
 
 impl Drop {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::LostByCamera,
         Self::Short,
         Self::Damaged,
-        Self::NoSlot,
         Self::PassedOver,
         Self::Stale,
         Self::EstimateFailed,
@@ -76,7 +73,6 @@ impl Drop {
             Self::LostByCamera => "lost_by_camera",
             Self::Short => "short",
             Self::Damaged => "damaged",
-            Self::NoSlot => "no_slot",
             Self::PassedOver => "passed_over",
             Self::Stale => "stale",
             Self::EstimateFailed => "estimate_failed",
@@ -291,15 +287,19 @@ impl Counters {
 
     /// How many went no further for this reason.
     pub fn drops(&self, reason: Drop) -> u64 {
-        let capture = match reason {
-            Drop::LostByCamera => Some(&self.capture.lost),
-            Drop::Short => Some(&self.capture.short),
-            Drop::Damaged => Some(&self.capture.damaged),
-            Drop::PassedOver => Some(&self.capture.replaced),
-            Drop::Stale => Some(&self.capture.stepped_back),
-            _ => None,
+        let capture = |counters: &[&AtomicU64]| {
+            let counts = counters.iter().map(|count| count.load(Ordering::Relaxed));
+            counts.sum::<u64>()
         };
-        self.drops[reason as usize].get() + capture.map_or(0, |c| c.load(Ordering::Relaxed))
+        let of_camera = match reason {
+            Drop::LostByCamera => capture(&[&self.capture.lost]),
+            Drop::Short => capture(&[&self.capture.short]),
+            Drop::Damaged => capture(&[&self.capture.damaged]),
+            Drop::PassedOver => capture(&[&self.capture.replaced]),
+            Drop::Stale => capture(&[&self.capture.stale, &self.capture.stepped_back]),
+            _ => 0,
+        };
+        self.drops[reason as usize].get() + of_camera
     }
 
     /// Counts a frame of which no people came.

@@ -16,6 +16,10 @@ pub const IMAGE_SIDE_PX_MAX: u32 = 1920;
 /// Largest image file read, in bytes.
 pub const IMAGE_FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// Largest photograph read, in pixels: those of the largest sensors of phones. It is reduced to [`IMAGE_PX_MAX`], and
+/// takes three bytes a pixel until then.
+pub const PHOTO_PX_MAX: u64 = 128_000_000;
+
 /// Bytes per pixel of the widest format a frame may hold (RGB).
 pub const IMAGE_BYTES_PER_PX: usize = 3;
 

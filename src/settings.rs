@@ -6,9 +6,11 @@ use serde::Deserialize;
 
 use crate::adapt::AdaptConfig;
 use crate::calibration::CalibrationConfig;
+use crate::capture::Transport;
 use crate::capture::synthetic::SyntheticConfig;
 use crate::capture::v4l2::V4l2Config;
 use crate::config::{ConfigError, parse_toml, read_text};
+use crate::frame::Turn;
 use crate::infer::{InferenceConfig, PeopleSettings};
 use crate::lift::LiftConfig;
 use crate::pipeline::estimate::{EstimateConfig, ModelsConfig};
@@ -98,8 +100,17 @@ pub struct CameraConfig {
     pub v4l2: Option<V4l2Config>,
     /// The drawn camera, for trying things out.
     pub synthetic: Option<SyntheticConfig>,
-    /// A video file, a folder of images or an rtsp:// address.
+    /// A video file, a folder of images, or the address of a network camera: `rtsp://`, `rtsps://`, `http://` or
+    /// `https://` (MJPEG, HLS). A network camera that is away is waited for, as a device is.
     pub source: Option<SourceName>,
+    /// How the packets of an `rtsp://` camera travel: `"auto"` (default: TCP, and UDP where the camera refuses TCP),
+    /// `"tcp"` or `"udp"`.
+    pub transport: Transport,
+    /// By how many degrees its pictures are turned clockwise: 0 (default), 90, 180 or 270. The calibration stays
+    /// that of the camera as it is; it is turned along.
+    pub rotate: u32,
+    /// Whether left and right are exchanged after that, for a camera that looks into a mirror. Default false.
+    pub flip: bool,
 }
 
 impl Default for CameraConfig {
@@ -109,6 +120,9 @@ impl Default for CameraConfig {
             v4l2: None,
             synthetic: None,
             source: None,
+            transport: Transport::Auto,
+            rotate: 0,
+            flip: false,
         }
     }
 }
@@ -203,6 +217,12 @@ impl Settings {
 }
 
 impl CameraConfig {
+    /// How its pictures are turned. The configuration has been checked.
+    pub fn turn(&self) -> Turn {
+        let turn = Turn::clockwise(self.rotate).unwrap_or(Turn::NONE);
+        if self.flip { turn.mirrored() } else { turn }
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         check_name("camera.name", &self.name)?;
         let sources = [
@@ -215,6 +235,13 @@ impl CameraConfig {
                 key: "camera",
                 value: "more than one of v4l2, synthetic, source".into(),
                 want: "one source of frames",
+            });
+        }
+        if Turn::clockwise(self.rotate).is_none() {
+            return Err(ConfigError::Value {
+                key: "camera.rotate",
+                value: self.rotate.to_string(),
+                want: "0, 90, 180 or 270",
             });
         }
         if let Some(v4l2) = &self.v4l2 {
@@ -271,6 +298,29 @@ mod tests {
         new.zenoh.site = "hall".into();
         assert_eq!(old.needs_restart(&new), ["camera", "zenoh"]);
         assert!(refused("[log]\nlevel = \"debug\"").contains("debug"));
+    }
+
+    #[test]
+    fn a_camera_may_be_turned_by_quarters_and_mirrored() {
+        let turn = |text: &str| {
+            let settings: Settings = toml::from_str(&format!("[camera]\n{text}")).unwrap();
+            settings.validate().unwrap();
+            settings.camera.turn()
+        };
+        assert_eq!(turn(""), Turn::NONE);
+        assert_eq!(turn("rotate = 90"), Turn::of_exif(6).unwrap());
+        assert_eq!(turn("rotate = 180\nflip = true"), Turn::of_exif(4).unwrap());
+        assert_eq!(
+            refused("[camera]\nrotate = 45"),
+            "camera.rotate = \"45\": must be 0, 90, 180 or 270"
+        );
+    }
+
+    #[test]
+    fn the_transport_of_a_network_camera_can_be_chosen() {
+        let settings: Settings = toml::from_str("[camera]\ntransport = \"udp\"").unwrap();
+        assert_eq!(settings.camera.transport, Transport::Udp);
+        assert!(refused("[camera]\ntransport = \"pigeon\"").contains("pigeon"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::frame::PixelFormat;
-use crate::limits::IMAGE_SIDE_PX_MAX;
+use crate::limits::{IMAGE_SIDE_PX_MAX, PHOTO_PX_MAX};
 
 /// Why an image could not be made from its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +103,15 @@ pub fn swap_pairs(bytes: &mut [u8]) {
     }
 }
 
-/// Decoder settings: RGB out, a truncated image is an error, nothing larger than we accept.
-fn jpeg_options() -> DecoderOptions {
+/// The longest side that the header of a JPEG can state.
+const JPEG_SIDE_PX_MAX: usize = 65_535;
+
+/// Decoder settings: RGB out, a truncated image is an error, no side longer than this.
+fn jpeg_options(side_px_max: usize) -> DecoderOptions {
     DecoderOptions::default()
         .set_strict_mode(true)
-        .set_max_width(IMAGE_SIDE_PX_MAX as usize)
-        .set_max_height(IMAGE_SIDE_PX_MAX as usize)
+        .set_max_width(side_px_max)
+        .set_max_height(side_px_max)
         .jpeg_set_out_colorspace(ColorSpace::RGB)
 }
 
@@ -119,7 +122,21 @@ fn jpeg_options() -> DecoderOptions {
 /// [`ConvertError::Damaged`] where there is no such header or a side is longer
 /// than [`IMAGE_SIDE_PX_MAX`].
 pub fn jpeg_size(bytes: &[u8]) -> Result<(u32, u32), ConvertError> {
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), jpeg_options());
+    size_within(bytes, IMAGE_SIDE_PX_MAX as usize)
+}
+
+/// As [`jpeg_size`], of a photograph of any size.
+///
+/// # Errors
+///
+/// [`ConvertError::Damaged`] where there is no such header.
+pub(super) fn photo_size(bytes: &[u8]) -> Result<(u32, u32), ConvertError> {
+    size_within(bytes, JPEG_SIDE_PX_MAX)
+}
+
+fn size_within(bytes: &[u8], side_px_max: usize) -> Result<(u32, u32), ConvertError> {
+    let options = jpeg_options(side_px_max);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder
         .decode_headers()
         .map_err(|_| ConvertError::Damaged)?;
@@ -152,7 +169,26 @@ fn has_huffman_tables(bytes: &[u8]) -> bool {
     true
 }
 
-/// Decodes a JPEG into RGB.
+/// Bytes of the image that a JPEG begins with: up to its end marker, whatever lies behind. `None` where there is no
+/// such marker.
+pub(super) fn jpeg_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    loop {
+        // To the next marker. Within pixels, 0xFF is followed by a zero, and restart markers have no length.
+        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xFF)? + 1;
+        match *bytes.get(at)? {
+            0x00 | 0x01 | 0xD0..=0xD8 => at += 1,
+            0xFF => {}
+            0xD9 => return Some(at + 1),
+            _ => {
+                let length = bytes.get(at + 1..at + 3)?.try_into().ok()?;
+                at += 1 + usize::from(u16::from_be_bytes(length)).max(2);
+            }
+        }
+    }
+}
+
+/// Decodes a camera's JPEG into RGB.
 ///
 /// # Errors
 ///
@@ -165,13 +201,37 @@ pub fn jpeg_into(
     height_px: u32,
     out: &mut Vec<u8>,
 ) -> Result<(), ConvertError> {
-    // Cameras pad a compressed frame with zeros; the image ends at the marker
-    // before them. The decoder alone takes a cut in the last rows for an end.
-    let end = bytes.iter().rposition(|&byte| byte != 0);
-    let bytes = &bytes[..end.map_or(0, |last| last + 1)];
-    if !bytes.ends_with(&[0xFF, 0xD9]) {
-        return Err(ConvertError::Damaged);
-    }
+    // Cameras pad a compressed frame; the image ends at its marker. The decoder alone takes a cut in the last rows
+    // for an end.
+    let end = jpeg_end(bytes).ok_or(ConvertError::Damaged)?;
+    decode_within(
+        &bytes[..end],
+        IMAGE_SIDE_PX_MAX as usize,
+        (width_px, height_px),
+        out,
+    )
+}
+
+/// As [`jpeg_into`], of a photograph of any size, whose end is where the bytes end.
+///
+/// # Errors
+///
+/// As [`jpeg_into`].
+pub(super) fn photo_into(
+    bytes: &[u8],
+    width_px: u32,
+    height_px: u32,
+    out: &mut Vec<u8>,
+) -> Result<(), ConvertError> {
+    decode_within(bytes, JPEG_SIDE_PX_MAX, (width_px, height_px), out)
+}
+
+fn decode_within(
+    bytes: &[u8],
+    side_px_max: usize,
+    (width_px, height_px): (u32, u32),
+    out: &mut Vec<u8>,
+) -> Result<(), ConvertError> {
     let completed;
     let bytes = if has_huffman_tables(bytes) {
         bytes
@@ -179,7 +239,8 @@ pub fn jpeg_into(
         completed = [AVI1, &bytes[2..]].concat();
         &completed
     };
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), jpeg_options());
+    let options = jpeg_options(side_px_max);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder
         .decode_headers()
         .map_err(|_| ConvertError::Damaged)?;
@@ -196,6 +257,78 @@ pub fn jpeg_into(
     }
     out.resize(want, 0);
     decoder.decode_into(out).map_err(|_| ConvertError::Damaged)
+}
+
+/// Bytes of a pixel of the widest PNG: four channels of 16 bits.
+const PNG_PX_BYTES: u64 = 8;
+
+fn png_reader(bytes: &[u8]) -> Result<png::Reader<&[u8]>, ConvertError> {
+    let most = usize::try_from(PHOTO_PX_MAX * PNG_PX_BYTES).unwrap_or(usize::MAX);
+    let mut decoder = png::Decoder::new_with_limits(bytes, png::Limits { bytes: most });
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    decoder.read_info().map_err(|_| ConvertError::Damaged)
+}
+
+/// Columns and rows of a PNG, from its header.
+///
+/// # Errors
+///
+/// [`ConvertError::Damaged`] where there is no such header.
+pub(super) fn png_size(bytes: &[u8]) -> Result<(u32, u32), ConvertError> {
+    png_reader(bytes).map(|reader| reader.info().size())
+}
+
+/// Decodes a PNG into RGB; what is transparent is put over black.
+///
+/// # Errors
+///
+/// [`ConvertError::Size`] where it is not `width_px` x `height_px`,
+/// [`ConvertError::Damaged`] where it does not decode.
+pub fn png_into(
+    bytes: &[u8],
+    width_px: u32,
+    height_px: u32,
+    out: &mut Vec<u8>,
+) -> Result<(), ConvertError> {
+    let mut reader = png_reader(bytes)?;
+    let (width, height) = reader.info().size();
+    if (width, height) != (width_px, height_px) {
+        return Err(ConvertError::Size {
+            width_px: width,
+            height_px: height,
+        });
+    }
+    let mut pixels = vec![0; reader.output_buffer_size()];
+    let info = reader
+        .next_frame(&mut pixels)
+        .map_err(|_| ConvertError::Damaged)?;
+    let pixels = &pixels[..info.buffer_size()];
+    let over_black = |value: u8, alpha: u8| {
+        u8::try_from((u16::from(value) * u16::from(alpha) + 127) / 255).unwrap_or(u8::MAX)
+    };
+    out.clear();
+    match info.color_type {
+        png::ColorType::Rgb => out.extend_from_slice(pixels),
+        png::ColorType::Grayscale => out.extend(pixels.iter().flat_map(|&grey| [grey; 3])),
+        png::ColorType::Rgba => out.extend(pixels.chunks_exact(4).flat_map(|rgba| {
+            [
+                over_black(rgba[0], rgba[3]),
+                over_black(rgba[1], rgba[3]),
+                over_black(rgba[2], rgba[3]),
+            ]
+        })),
+        png::ColorType::GrayscaleAlpha => out.extend(
+            pixels
+                .chunks_exact(2)
+                .flat_map(|grey| [over_black(grey[0], grey[1]); 3]),
+        ),
+        png::ColorType::Indexed => return Err(ConvertError::Damaged),
+    }
+    if out.len() == PixelFormat::Rgb24.image_bytes(width, height) {
+        Ok(())
+    } else {
+        Err(ConvertError::Damaged)
+    }
 }
 
 #[cfg(test)]
@@ -291,10 +424,11 @@ mod tests {
     }
 
     #[test]
-    fn zeros_behind_a_jpeg_are_no_damage() {
-        let mut padded = jpeg();
-        padded.extend([0; 100]);
-        jpeg_into(&padded, 48, 32, &mut Vec::new()).unwrap();
+    fn what_is_behind_a_jpeg_is_no_damage() {
+        for padding in [&[0; 100][..], &[0xFF; 9], b"\n", b"\xFF\xD8 and more"] {
+            let padded = [&jpeg(), padding].concat();
+            jpeg_into(&padded, 48, 32, &mut Vec::new()).unwrap();
+        }
     }
 
     #[test]

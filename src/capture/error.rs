@@ -7,7 +7,7 @@ pub enum Severity {
     Skip,
     /// Close the camera and open it again.
     Reopen,
-    /// The recording is over before its time; opening it again would start it anew.
+    /// The recording breaks off here; opening it again would start it from the beginning.
     End,
 }
 
@@ -62,13 +62,11 @@ pub enum CaptureError {
         /// The last sequence number seen.
         last_sequence: u32,
     },
-    /// A recording ended before the end that its header states.
-    #[error("the recording ended after {frames} of {promised} frames")]
+    /// A recording breaks off: its file is cut, or its decoder failed.
+    #[error("the recording breaks off after {frames} frames")]
     Truncated {
         /// Frames it gave.
         frames: u32,
-        /// Frames its header states.
-        promised: u32,
     },
     /// The program that decodes the video failed.
     #[error("the decoder failed after {frames} frames")]

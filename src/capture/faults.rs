@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Camera, CameraMode, CaptureError, Next};
+use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
 use crate::clock::MonoNs;
 use crate::frame::Frame;
 
@@ -86,6 +86,14 @@ impl<C: Camera> Camera for Faulty<C> {
         self.inner.mode()
     }
 
+    fn kind(&self) -> SourceKind {
+        self.inner.kind()
+    }
+
+    fn native_px(&self) -> (u32, u32) {
+        self.inner.native_px()
+    }
+
     fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError> {
         if let Some(late) = self.late.take() {
             *frame = late;
@@ -101,8 +109,8 @@ impl<C: Camera> Camera for Faulty<C> {
                 });
             }
             match self.inner.next_into(frame, timeout)? {
-                Next::End => return Ok(Next::End),
                 Next::Frame => self.count += 1,
+                other => return Ok(other),
             }
             let drop = self.dice(self.faults.drop_share);
             let delay = self.dice(self.faults.delay_share);
@@ -192,7 +200,7 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..5000 {
             match camera.next_into(&mut frame, Duration::from_millis(100)) {
-                Ok(Next::End) => break,
+                Ok(Next::End | Next::Pause) => break,
                 Ok(Next::Frame) => seen.push(Ok((frame.meta.sequence, frame.meta.capture.0))),
                 Err(error) => seen.push(Err(error)),
             }

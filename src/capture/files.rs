@@ -1,8 +1,8 @@
 //! A folder of images as a camera: PNG and JPEG, in the order of their names.
 //!
 //! Numbers in names count as numbers, so `frame_2.png` comes before
-//! `frame_10.png`. All images have one size; times start at zero and go up by
-//! one period of the rate given.
+//! `frame_10.png`. Times start at zero and go up by one period of the rate given. A camera has one size, so images of
+//! another one are put into that of the first, between black bars; [`ImageFolder::each_in_its_size`] leaves them.
 
 use std::cmp::Ordering;
 use std::fs::{self, File};
@@ -10,72 +10,123 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::convert::{ConvertError, jpeg_into, jpeg_size};
-use super::open::{OpenError, check_size};
-use super::{Camera, CameraMode, CaptureError, Next};
+use super::convert::ConvertError;
+use super::open::{OpenError, check_size, head_of};
+use super::picture::{self, Scratch, Shape};
+use super::reduce::reduce_rgb;
+use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
 use crate::clock::MonoNs;
 use crate::frame::{Frame, FrameMeta, PixelFormat};
-use crate::limits::{IMAGE_FILE_BYTES_MAX, IMAGE_PX_MAX};
+use crate::limits::{IMAGE_FILE_BYTES_MAX, PHOTO_PX_MAX};
+
+/// How the names of images end that are read from a folder.
+const READ: [&str; 3] = ["png", "jpg", "jpeg"];
+
+/// How the names of images end that are not: ffmpeg may read one of them where it is named by itself.
+const NOT_READ: [&str; 8] = ["webp", "bmp", "tif", "tiff", "gif", "heic", "heif", "avif"];
 
 /// A folder of images, or one image, as a camera.
 #[derive(Debug)]
 pub struct ImageFolder {
     mode: CameraMode,
+    native_px: (u32, u32),
     files: Vec<PathBuf>,
     next: usize,
     interval: Duration,
+    each_in_its_size: bool,
     compressed: Vec<u8>,
+    scratch: Scratch,
+    spare: Vec<u8>,
     complaint: Option<String>,
 }
 
 impl ImageFolder {
-    /// Whether the name ends like that of an image we read.
-    pub fn is_image(path: &Path) -> bool {
-        kind_of(path).is_some()
+    /// Whether these are the first bytes of an image that is read here, whatever its name.
+    pub fn is_image(head: &[u8]) -> bool {
+        picture::is_image(head)
     }
 
     /// Opens a folder, or a single image, as recorded at `rate_hz`.
     ///
     /// # Errors
     ///
-    /// It cannot be read, holds no image, or its first image does not decode or
-    /// is out of bounds.
+    /// It cannot be read, holds no image, or none that decodes and is within the bounds; the first one's fault is
+    /// told.
     pub fn open(path: &Path, rate_hz: f32) -> Result<Self, OpenError> {
         let files = list(path)?;
-        let Some(first) = files.first() else {
-            return Err(OpenError::NoImages {
-                path: path.to_owned(),
-            });
-        };
         let mut compressed = Vec::new();
-        read_into(first, &mut compressed).map_err(|source| OpenError::Read {
-            path: first.clone(),
-            source,
-        })?;
-        let (width_px, height_px) =
-            size_of_image(first, &compressed).map_err(|_| OpenError::Image {
-                path: first.clone(),
-            })?;
-        check_size(&first.display().to_string(), width_px, height_px)?;
+        let (mut first_fault, mut found) = (None, None);
+        for file in &files {
+            let shape = read_into(file, &mut compressed).and_then(|()| shape_of(file, &compressed));
+            match shape {
+                Ok(shape) => {
+                    found = Some(shape);
+                    break;
+                }
+                Err(fault) if first_fault.is_none() => first_fault = Some(fault),
+                Err(_) => {}
+            }
+        }
+        let Some(shape) = found else {
+            return Err(first_fault.unwrap_or_else(|| OpenError::NoImages {
+                path: path.to_owned(),
+            }));
+        };
         Ok(Self {
             mode: CameraMode {
                 name: path.display().to_string(),
-                width_px,
-                height_px,
+                width_px: shape.size_px.0,
+                height_px: shape.size_px.1,
                 rate_hz,
                 format: PixelFormat::Rgb24,
             },
+            native_px: shape.native_px,
             interval: Duration::from_secs_f64(1.0 / f64::from(rate_hz.max(0.001))),
             files,
             next: 0,
+            each_in_its_size: false,
             compressed,
+            scratch: Scratch::default(),
+            spare: Vec::new(),
             complaint: None,
         })
+    }
+
+    /// From now on each image keeps its size. Frames then differ in size, which only suits a caller who looks at it.
+    #[must_use]
+    pub fn each_in_its_size(mut self) -> Self {
+        self.each_in_its_size = true;
+        self
     }
 
     /// Number of images.
     pub fn count(&self) -> usize {
         self.files.len()
+    }
+
+    /// Reads the next image into `out`; gives its size.
+    fn read(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(u32, u32), OpenError> {
+        let path = &self.files[at];
+        read_into(path, &mut self.compressed)?;
+        let shape = shape_of(path, &self.compressed)?;
+        let into = if self.each_in_its_size {
+            &mut *out
+        } else {
+            &mut self.spare
+        };
+        picture::decode_into(&self.compressed, &shape, &mut self.scratch, into)
+            .map_err(|_| OpenError::Image { path: path.clone() })?;
+        let agreed = (self.mode.width_px, self.mode.height_px);
+        if self.each_in_its_size {
+            self.native_px = shape.native_px;
+            return Ok(shape.size_px);
+        }
+        if shape.size_px == agreed {
+            std::mem::swap(&mut self.spare, out);
+        } else {
+            put_into(&mut self.spare, shape.size_px, agreed, out);
+        }
+        Ok(agreed)
     }
 }
 
@@ -84,26 +135,23 @@ impl Camera for ImageFolder {
         &self.mode
     }
 
+    fn kind(&self) -> SourceKind {
+        SourceKind::Recording
+    }
+
+    fn native_px(&self) -> (u32, u32) {
+        self.native_px
+    }
+
     fn next_into(&mut self, frame: &mut Frame, _timeout: Duration) -> Result<Next, CaptureError> {
-        let Some(path) = self.files.get(self.next) else {
+        if self.next == self.files.len() {
             return Ok(Next::End);
-        };
-        let sequence = u32::try_from(self.next).unwrap_or(u32::MAX);
+        }
+        let at = self.next;
+        let sequence = u32::try_from(at).unwrap_or(u32::MAX);
         self.next += 1;
-        let (width_px, height_px) = (self.mode.width_px, self.mode.height_px);
-        let decoded = read_into(path, &mut self.compressed)
-            .map_err(|_| ConvertError::Damaged)
-            .and_then(|()| {
-                decode_into(
-                    path,
-                    &self.compressed,
-                    width_px,
-                    height_px,
-                    &mut frame.bytes,
-                )
-            });
-        match decoded {
-            Ok(()) => {
+        match self.read(at, &mut frame.bytes) {
+            Ok((width_px, height_px)) => {
                 frame.meta = FrameMeta {
                     sequence,
                     capture: MonoNs(0).plus(self.interval * sequence),
@@ -113,23 +161,8 @@ impl Camera for ImageFolder {
                 };
                 Ok(Next::Frame)
             }
-            Err(ConvertError::Size {
-                width_px: width,
-                height_px: height,
-            }) => {
-                self.complaint = Some(format!(
-                    "{}: {width}x{height} pixels, but {} is {width_px}x{height_px}",
-                    path.display(),
-                    self.files[0].display(),
-                ));
-                Err(CaptureError::Resized {
-                    sequence,
-                    width_px: width,
-                    height_px: height,
-                })
-            }
-            Err(ConvertError::Damaged | ConvertError::Short { .. }) => {
-                self.complaint = Some(format!("{}: does not decode as an image", path.display()));
+            Err(error) => {
+                self.complaint = Some(super::thread::words(&error));
                 Err(CaptureError::Damaged { sequence })
             }
         }
@@ -140,24 +173,32 @@ impl Camera for ImageFolder {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Png,
-    Jpeg,
-}
-
-fn kind_of(path: &Path) -> Option<Kind> {
-    let extension = path.extension()?.to_str()?;
-    if extension.eq_ignore_ascii_case("png") {
-        Some(Kind::Png)
-    } else if extension.eq_ignore_ascii_case("jpg") || extension.eq_ignore_ascii_case("jpeg") {
-        Some(Kind::Jpeg)
-    } else {
-        None
+/// Puts an image into the middle of a black one, made smaller where it does not fit.
+fn put_into(image: &mut Vec<u8>, size: (u32, u32), room: (u32, u32), out: &mut Vec<u8>) {
+    let (width, height) = (size.0 as usize, size.1 as usize);
+    let (room_width, room_height) = (room.0 as usize, room.1 as usize);
+    let (mut columns, mut rows) = (width, height);
+    if width > room_width || height > room_height {
+        // The side that is further out of bounds decides.
+        (columns, rows) = if width * room_height > height * room_width {
+            (room_width, (height * room_width / width).max(1))
+        } else {
+            ((width * room_height / height).max(1), room_height)
+        };
+        let whole = std::mem::take(image);
+        reduce_rgb(&whole, (width, height), (columns, rows), image);
+    }
+    out.clear();
+    out.resize(room_width * room_height * 3, 0);
+    let (left, top) = ((room_width - columns) / 2, (room_height - rows) / 2);
+    for (row, line) in image.chunks_exact(columns * 3).enumerate() {
+        let at = ((top + row) * room_width + left) * 3;
+        out[at..at + line.len()].copy_from_slice(line);
     }
 }
 
-/// The images of a folder in order, or the one image itself.
+/// The images of a folder in order, or the one image itself. Told by name and by content: neither alone is always
+/// right. What is left out is said in one line each.
 fn list(path: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let unreadable = |source| OpenError::Read {
         path: path.to_owned(),
@@ -166,12 +207,31 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, OpenError> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut files = Vec::new();
+    let (mut files, mut hidden, mut of_other_kinds) = (Vec::new(), 0, 0);
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
-        if ImageFolder::is_image(&file) && file.is_file() {
-            files.push(file);
+        if !file.is_file() {
+            continue;
         }
+        let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+        let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
+        let named = |kinds: &[&str]| kinds.iter().any(|kind| extension == *kind);
+        if name.starts_with(b".") {
+            hidden += usize::from(named(&READ));
+        } else if named(&READ) || head_of(&file).is_ok_and(|head| ImageFolder::is_image(&head)) {
+            files.push(file);
+        } else {
+            of_other_kinds += usize::from(named(&NOT_READ));
+        }
+    }
+    if hidden > 0 {
+        log::warn!("{}: {hidden} hidden files left out", path.display());
+    }
+    if of_other_kinds > 0 {
+        log::warn!(
+            "{}: {of_other_kinds} images left out that are neither PNG nor JPEG",
+            path.display()
+        );
     }
     files.sort_by(|a, b| {
         natural_order(
@@ -217,96 +277,44 @@ fn number(name: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Reads a whole file, with a bound.
-fn read_into(path: &Path, out: &mut Vec<u8>) -> std::io::Result<()> {
+fn read_into(path: &Path, out: &mut Vec<u8>) -> Result<(), OpenError> {
     out.clear();
-    File::open(path)?
-        .take(IMAGE_FILE_BYTES_MAX)
-        .read_to_end(out)
-        .map(drop)
-}
-
-fn size_of_image(path: &Path, bytes: &[u8]) -> Result<(u32, u32), ConvertError> {
-    match kind_of(path) {
-        Some(Kind::Jpeg) => jpeg_size(bytes),
-        _ => png_reader(bytes).map(|reader| reader.info().size()),
+    let read =
+        File::open(path).and_then(|file| file.take(IMAGE_FILE_BYTES_MAX + 1).read_to_end(out));
+    match read {
+        Ok(bytes) if bytes as u64 <= IMAGE_FILE_BYTES_MAX => Ok(()),
+        Ok(_) => Err(OpenError::ImageBytes {
+            path: path.to_owned(),
+        }),
+        Err(source) => Err(OpenError::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
-fn decode_into(
-    path: &Path,
-    bytes: &[u8],
-    width_px: u32,
-    height_px: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), ConvertError> {
-    match kind_of(path) {
-        Some(Kind::Jpeg) => jpeg_into(bytes, width_px, height_px, out),
-        _ => png_into(bytes, width_px, height_px, out),
-    }
-}
-
-fn png_reader(bytes: &[u8]) -> Result<png::Reader<&[u8]>, ConvertError> {
-    let mut decoder = png::Decoder::new_with_limits(
-        bytes,
-        png::Limits {
-            bytes: IMAGE_PX_MAX * 16,
+/// What an image becomes, with the bounds looked at.
+fn shape_of(path: &Path, bytes: &[u8]) -> Result<Shape, OpenError> {
+    let shape = Shape::of(bytes).map_err(|error| match error {
+        ConvertError::Size {
+            width_px,
+            height_px,
+        } => OpenError::ImagePixels {
+            path: path.to_owned(),
+            width_px,
+            height_px,
+            most: PHOTO_PX_MAX,
         },
-    );
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    decoder.read_info().map_err(|_| ConvertError::Damaged)
-}
-
-/// Decodes a PNG into RGB; what is transparent is put over black.
-///
-/// # Errors
-///
-/// [`ConvertError::Size`] where it is not `width_px` x `height_px`,
-/// [`ConvertError::Damaged`] where it does not decode.
-pub fn png_into(
-    bytes: &[u8],
-    width_px: u32,
-    height_px: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), ConvertError> {
-    let mut reader = png_reader(bytes)?;
-    let (width, height) = reader.info().size();
-    if (width, height) != (width_px, height_px) {
-        return Err(ConvertError::Size {
-            width_px: width,
-            height_px: height,
-        });
-    }
-    let mut pixels = vec![0; reader.output_buffer_size()];
-    let info = reader
-        .next_frame(&mut pixels)
-        .map_err(|_| ConvertError::Damaged)?;
-    let pixels = &pixels[..info.buffer_size()];
-    let over_black = |value: u8, alpha: u8| {
-        u8::try_from((u16::from(value) * u16::from(alpha) + 127) / 255).unwrap_or(u8::MAX)
-    };
-    out.clear();
-    match info.color_type {
-        png::ColorType::Rgb => out.extend_from_slice(pixels),
-        png::ColorType::Grayscale => out.extend(pixels.iter().flat_map(|&grey| [grey; 3])),
-        png::ColorType::Rgba => out.extend(pixels.chunks_exact(4).flat_map(|rgba| {
-            [
-                over_black(rgba[0], rgba[3]),
-                over_black(rgba[1], rgba[3]),
-                over_black(rgba[2], rgba[3]),
-            ]
-        })),
-        png::ColorType::GrayscaleAlpha => out.extend(
-            pixels
-                .chunks_exact(2)
-                .flat_map(|grey| [over_black(grey[0], grey[1]); 3]),
-        ),
-        png::ColorType::Indexed => return Err(ConvertError::Damaged),
-    }
-    if out.len() == PixelFormat::Rgb24.image_bytes(width, height) {
-        Ok(())
-    } else {
-        Err(ConvertError::Damaged)
-    }
+        ConvertError::Damaged | ConvertError::Short { .. } => OpenError::Image {
+            path: path.to_owned(),
+        },
+    })?;
+    check_size(
+        &path.display().to_string(),
+        shape.size_px.0,
+        shape.size_px.1,
+    )?;
+    Ok(shape)
 }
 
 #[cfg(test)]
@@ -373,28 +381,94 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_another_size_names_both_files_and_sizes() {
+    fn an_image_of_another_size_is_put_into_the_first_ones_or_left_in_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("1.png"), rgb(64, 64, 0)).unwrap();
-        fs::write(folder.path().join("2.png"), rgb(80, 64, 0)).unwrap();
-        fs::write(folder.path().join("3.png"), rgb(64, 64, 0)).unwrap();
+        fs::write(folder.path().join("1.png"), rgb(100, 80, 200)).unwrap();
+        fs::write(folder.path().join("2.png"), rgb(80, 64, 200)).unwrap();
+        fs::write(folder.path().join("3.png"), rgb(64, 240, 200)).unwrap();
         let mut camera = open(folder.path());
+        let mut frame = Frame::with_room(100, 80);
+        for (columns, rows) in [(100, 80), (80, 64), (21, 80)] {
+            assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::Frame));
+            assert_eq!((frame.meta.width_px, frame.meta.height_px), (100, 80));
+            let lit = |at: usize| frame.bytes[at * 3] == 200;
+            let in_row = (0..100).filter(|column| lit(40 * 100 + column)).count();
+            let in_column = (0..80).filter(|row| lit(row * 100 + 50)).count();
+            assert_eq!((in_row, in_column), (columns, rows));
+        }
+        let mut camera = open(folder.path()).each_in_its_size();
+        for size in [(100, 80), (80, 64), (64, 240)] {
+            assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::Frame));
+            assert_eq!((frame.meta.width_px, frame.meta.height_px), size);
+            assert_eq!(camera.native_px(), size);
+            assert_eq!(frame.bytes.len(), (size.0 * size.1 * 3) as usize);
+        }
+    }
+
+    #[test]
+    fn images_are_told_by_their_content_and_hidden_files_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let jpeg = include_bytes!("../../tests/data/grey_64x64.jpg");
+        for (name, content) in [
+            ("._1.png", &b"\0\x05\x16\x07 of a Macintosh"[..]),
+            (".hidden.jpg", jpeg),
+            ("1.png", jpeg),
+            ("2.JPG", &rgb(64, 64, 9)),
+            ("3.Jpeg", jpeg),
+            ("4", jpeg),
+            ("5.webp", b"RIFF"),
+            ("notes.txt", b"none"),
+        ] {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let mut camera = open(folder.path());
+        assert_eq!(camera.count(), 4);
         let mut frame = Frame::with_room(64, 64);
+        for _ in 0..4 {
+            assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::Frame));
+        }
+    }
+
+    #[test]
+    fn a_damaged_image_at_the_start_does_not_cost_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("1.jpg"), "").unwrap();
+        fs::write(folder.path().join("2.jpg"), rgb(64, 80, 9)).unwrap();
+        let mut camera = open(folder.path());
+        assert_eq!((camera.mode().width_px, camera.mode().height_px), (64, 80));
+        let mut frame = Frame::with_room(64, 80);
+        let error = camera.next_into(&mut frame, WAIT);
+        assert_eq!(error, Err(CaptureError::Damaged { sequence: 0 }));
+        assert!(camera.complaint().unwrap().contains("1.jpg: does not"));
         assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::Frame));
-        assert_eq!(
-            camera.next_into(&mut frame, WAIT),
-            Err(CaptureError::Resized {
-                sequence: 1,
-                width_px: 80,
-                height_px: 64
-            })
-        );
-        let complaint = camera.complaint().unwrap();
+    }
+
+    #[test]
+    fn a_photograph_beyond_the_bounds_is_refused_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        // The header is enough.
+        let mut image = rgb(64, 64, 0);
+        image[16..24].copy_from_slice(&[0, 0, 0x80, 0, 0, 0, 0x80, 0]);
+        let checksum = {
+            let mut crc = u32::MAX;
+            for &byte in &image[12..29] {
+                crc ^= u32::from(byte);
+                for _ in 0..8 {
+                    crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
+                }
+            }
+            !crc
+        };
+        image[29..33].copy_from_slice(&checksum.to_be_bytes());
+        fs::write(&path, image).unwrap();
+        let error = ImageFolder::open(&path, 30.0).unwrap_err().to_string();
         assert!(
-            complaint.contains("2.png: 80x64 pixels, but") && complaint.ends_with("1.png is 64x64"),
-            "{complaint}"
+            error.ends_with(
+                "a.png: 32768x32768 pixels; photographs of up to 128000000 pixels are read"
+            ),
+            "{error}"
         );
-        assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::Frame));
     }
 
     #[test]
@@ -423,7 +497,8 @@ mod tests {
             (png::ColorType::GrayscaleAlpha, &[200, 0], [0; 3]),
         ] {
             let mut out = Vec::new();
-            png_into(&png(64, 64, color, pixel), 64, 64, &mut out).unwrap();
+            let image = png(64, 64, color, pixel);
+            crate::capture::convert::png_into(&image, 64, 64, &mut out).unwrap();
             assert_eq!(out[..3], want, "{color:?}");
         }
     }

@@ -1,5 +1,6 @@
 //! Cameras: whatever makes frames, behind one trait. The capture thread runs it.
 
+pub mod address;
 pub mod convert;
 mod error;
 pub mod faults;
@@ -7,17 +8,23 @@ pub mod ffmpeg;
 pub mod files;
 pub mod find;
 mod open;
+pub mod order;
 pub mod paced;
+mod picture;
+mod reduce;
+pub mod reopen;
 pub mod synthetic;
 pub mod thread;
+pub mod turn;
 pub mod v4l2;
 
 use std::time::Duration;
 
 use crate::frame::{Frame, PixelFormat};
 
+pub use address::without_password;
 pub use error::{CaptureError, Severity};
-pub use open::{OpenError, open_source, without_password};
+pub use open::{FOLDER_RATE_HZ, GoesOn, OpenError, Source, StreamOptions, Transport, open_source};
 
 /// How a camera delivers, as negotiated with the driver or read from the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,11 +41,31 @@ pub struct CameraMode {
     pub format: PixelFormat,
 }
 
+/// What a source of frames is, and with it what its end and its silence mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A camera of this machine: it may be unplugged and come back.
+    Device,
+    /// A network camera: it may be switched off and come back.
+    Stream,
+    /// A film or pictures: it ends, and is not opened again.
+    Recording,
+}
+
+impl SourceKind {
+    /// Whether its frames are of now.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Device | Self::Stream)
+    }
+}
+
 /// What came of asking a camera for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The frame was filled.
     Frame,
+    /// The next frame of a recording is not due yet: nothing is wrong.
+    Pause,
     /// The recording is over; a live camera never says so.
     End,
 }
@@ -47,6 +74,16 @@ pub enum Next {
 pub trait Camera: Send {
     /// How it delivers. Fixed from opening to closing.
     fn mode(&self) -> &CameraMode;
+
+    /// Columns and rows of its pictures before we make them smaller or turn them: those a calibration is for.
+    fn native_px(&self) -> (u32, u32) {
+        (self.mode().width_px, self.mode().height_px)
+    }
+
+    /// What kind of source it is.
+    fn kind(&self) -> SourceKind {
+        SourceKind::Device
+    }
 
     /// Waits at most `timeout` for the next frame and fills `frame` with it.
     ///
@@ -68,6 +105,14 @@ pub trait Camera: Send {
 impl<C: Camera + ?Sized> Camera for Box<C> {
     fn mode(&self) -> &CameraMode {
         (**self).mode()
+    }
+
+    fn kind(&self) -> SourceKind {
+        (**self).kind()
+    }
+
+    fn native_px(&self) -> (u32, u32) {
+        (**self).native_px()
     }
 
     fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError> {

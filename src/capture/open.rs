@@ -1,15 +1,19 @@
 //! From the name of a source to an open camera, and what can go wrong on the way.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::Camera;
-use super::ffmpeg::FfmpegCamera;
+use serde::Deserialize;
+
+use super::address::{Address, percent_decoded, without_password};
+use super::ffmpeg::{FfmpegCamera, Programs};
 use super::files::ImageFolder;
 use super::v4l2::{V4l2Camera, V4l2Config};
-use crate::limits::{IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
+use super::{Camera, SourceKind};
+use crate::limits::{IMAGE_FILE_BYTES_MAX, IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 
 /// Rate at which a folder of images is taken to have been recorded, in hertz.
 pub const FOLDER_RATE_HZ: f32 = 30.0;
@@ -24,8 +28,19 @@ pub enum OpenError {
         /// The source as it was named.
         name: String,
     },
+    /// There is nothing of that name, and it looks like something else.
+    #[error("{name}: no such device, file or folder; {hint}")]
+    Misnamed {
+        /// The source as it was named.
+        name: String,
+        /// How what is probably meant is named.
+        hint: String,
+    },
     /// An address that is none of those accepted.
-    #[error("{name}: must be a video device, a file, a folder of images or an rtsp:// address")]
+    #[error(
+        "{name}: must be a video device, a file, a folder of images, or an address that starts with rtsp://, \
+         rtsps://, http://, https:// or file://"
+    )]
     Address {
         /// The source as it was named, without its password.
         name: String,
@@ -45,10 +60,28 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file that should be an image and is none.
-    #[error("{path}: does not decode as an image")]
+    #[error("{path}: does not decode as an image; PNG and JPEG are read")]
     Image {
         /// The file.
         path: PathBuf,
+    },
+    /// An image file that is too large.
+    #[error("{path}: more than {IMAGE_FILE_BYTES_MAX} bytes, which is the most for an image")]
+    ImageBytes {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A photograph that is too large.
+    #[error("{path}: {width_px}x{height_px} pixels; photographs of up to {most} pixels are read")]
+    ImagePixels {
+        /// The file.
+        path: PathBuf,
+        /// Its columns.
+        width_px: u32,
+        /// Its rows.
+        height_px: u32,
+        /// The bound.
+        most: u64,
     },
     /// An image size outside the bounds.
     #[error(
@@ -71,8 +104,8 @@ pub enum OpenError {
         /// The program.
         program: String,
     },
-    /// A program that reads videos for us did not start.
-    #[error("{program} does not start")]
+    /// A program that reads videos for us did not start, or did not answer.
+    #[error("{program} does not start or does not answer")]
     Program {
         /// The program.
         program: String,
@@ -88,15 +121,24 @@ pub enum OpenError {
         message: String,
     },
     /// A video of which not one frame decodes.
-    #[error("{name}: gave no frame{promise} ({message})")]
+    #[error("{name}: gives no frame ({message})")]
     NoFrames {
         /// The source.
         name: String,
-        /// What its header says of the number of frames, with a leading comma, or nothing.
-        promise: String,
         /// What ffmpeg said.
         message: String,
     },
+    /// A network camera that cannot be reached, or refuses.
+    #[error("{name}: no pictures from there ({message})")]
+    NoStream {
+        /// The address, without its password.
+        name: String,
+        /// What ffmpeg said.
+        message: String,
+    },
+    /// The caller did not want to wait any longer.
+    #[error("stopped while the camera was being opened")]
+    Stopped,
     /// A stream that stays silent.
     #[error("{name}: no frame within {waited_s} s")]
     Silent {
@@ -144,8 +186,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether it may pass by itself: a camera that is not plugged in, held by another program, or not yet
-    /// given to our group.
+    /// Whether it may pass by itself: a camera that is not plugged in, switched off, held by another program, or not
+    /// yet given to our group.
     pub const fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -153,6 +195,7 @@ impl OpenError {
                 | Self::Device { .. }
                 | Self::NoSuchCamera { .. }
                 | Self::Silent { .. }
+                | Self::NoStream { .. }
         )
     }
 }
@@ -175,8 +218,145 @@ pub(super) fn check_size(name: &str, width_px: u32, height_px: u32) -> Result<()
     })
 }
 
+/// Asked several times a second by what takes long; false to give up.
+pub type GoesOn<'a> = dyn FnMut() -> bool + 'a;
+
+/// How the packets of an `rtsp://` camera travel.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Over TCP, and over UDP where the camera refuses TCP.
+    #[default]
+    Auto,
+    /// Over TCP: a lost packet is a late picture.
+    Tcp,
+    /// Over UDP: a lost packet is a torn picture.
+    Udp,
+}
+
+/// How a network camera is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// How its packets travel.
+    pub transport: Transport,
+    /// The size its pictures are put into, where everything behind is already made for one.
+    pub size_px: Option<(u32, u32)>,
+}
+
+/// What a source is, told from its name and, for files, from their first bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A network camera.
+    Stream(Address),
+    /// A camera of this machine, plugged in or not.
+    Device(PathBuf),
+    /// A folder of images, or one image.
+    Pictures(PathBuf),
+    /// Any other file: a film, or a kind of image that ffmpeg reads.
+    Film(PathBuf),
+}
+
+impl Source {
+    /// What is meant by a name: `/dev/videoN`, a file, a folder of images, or an address.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing of that name, it cannot be read, or it is an address of another kind.
+    pub fn of(name: impl AsRef<OsStr>) -> Result<Self, OpenError> {
+        let name = name.as_ref();
+        // What is not UTF-8 can only be a path.
+        let text = name.to_str().unwrap_or_default();
+        if let Some(address) = Address::parse(text) {
+            return Ok(Self::Stream(address));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Self::of_path(Path::new(name));
+        };
+        let path = rest.strip_prefix("localhost").unwrap_or(rest);
+        if scheme.eq_ignore_ascii_case("file") && path.starts_with('/') {
+            return Self::of_path(Path::new(&percent_decoded(path)));
+        }
+        Err(OpenError::Address {
+            name: without_password(text),
+        })
+    }
+
+    fn of_path(path: &Path) -> Result<Self, OpenError> {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            // It may be plugged in later.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.starts_with("/dev") => {
+                return Ok(Self::Device(path.to_owned()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(path)),
+            Err(source) => {
+                return Err(OpenError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            Ok(Self::Pictures(path.to_owned()))
+        } else if kind.is_char_device() {
+            Ok(Self::Device(path.to_owned()))
+        } else if kind.is_file() {
+            let head = head_of(path).map_err(|source| OpenError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
+            Ok(if ImageFolder::is_image(&head) {
+                Self::Pictures(path.to_owned())
+            } else {
+                Self::Film(path.to_owned())
+            })
+        } else {
+            Err(OpenError::Address {
+                name: path.display().to_string(),
+            })
+        }
+    }
+
+    /// What kind of source it is.
+    pub const fn kind(&self) -> SourceKind {
+        match self {
+            Self::Stream(_) => SourceKind::Stream,
+            Self::Device(_) => SourceKind::Device,
+            Self::Pictures(_) | Self::Film(_) => SourceKind::Recording,
+        }
+    }
+
+    /// Opens it, for as long as `goes_on` says so. Devices get the default [`V4l2Config`].
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says in one line what is wrong with which source.
+    pub fn open(
+        &self,
+        options: &StreamOptions,
+        goes_on: &mut GoesOn<'_>,
+    ) -> Result<Box<dyn Camera>, OpenError> {
+        let programs = Programs::default();
+        match self {
+            Self::Stream(address) => Ok(Box::new(FfmpegCamera::open_stream_with(
+                address, options, &programs, goes_on,
+            )?)),
+            Self::Device(path) => Ok(Box::new(V4l2Camera::open(&V4l2Config {
+                device: Some(path.clone()),
+                ..V4l2Config::default()
+            })?)),
+            Self::Pictures(path) => Ok(Box::new(ImageFolder::open(path, FOLDER_RATE_HZ)?)),
+            Self::Film(path) => match FfmpegCamera::open_file_with(path, &programs, goes_on) {
+                Ok(camera) => Ok(Box::new(camera)),
+                Err(error) => Err(explained(path, error)),
+            },
+        }
+    }
+}
+
 /// Opens a source by its name: `/dev/videoN`, an image or a folder of images, a
-/// video file, an `rtsp://` address. Devices get the default [`V4l2Config`].
+/// video file, an address of a network camera. Devices get the default [`V4l2Config`].
 ///
 /// ```no_run
 /// let camera = poised::capture::open_source("squats.mp4")?;
@@ -187,55 +367,54 @@ pub(super) fn check_size(name: &str, width_px: u32, height_px: u32) -> Result<()
 /// # Errors
 ///
 /// [`OpenError`] says in one line what is wrong with which source.
-pub fn open_source(name: &str) -> Result<Box<dyn Camera>, OpenError> {
-    if name.starts_with("rtsp://") || name.starts_with("rtsps://") {
-        return Ok(Box::new(FfmpegCamera::open_stream(name)?));
-    }
-    if name.contains("://") {
-        return Err(OpenError::Address {
-            name: without_password(name),
-        });
-    }
-    let path = Path::new(name);
-    let kind = match fs::metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(OpenError::Missing {
-                name: name.to_owned(),
-            });
-        }
-        Err(source) => {
-            return Err(OpenError::Read {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    if kind.is_dir() || (kind.is_file() && ImageFolder::is_image(path)) {
-        Ok(Box::new(ImageFolder::open(path, FOLDER_RATE_HZ)?))
-    } else if kind.is_char_device() {
-        Ok(Box::new(V4l2Camera::open(&V4l2Config {
-            device: Some(path.to_owned()),
-            ..V4l2Config::default()
-        })?))
-    } else if kind.is_file() {
-        Ok(Box::new(FfmpegCamera::open_file(path)?))
-    } else {
-        Err(OpenError::Address {
-            name: name.to_owned(),
-        })
-    }
+pub fn open_source(name: impl AsRef<OsStr>) -> Result<Box<dyn Camera>, OpenError> {
+    Source::of(name)?.open(&StreamOptions::default(), &mut || true)
 }
 
-/// An address fit for a log: user and password are left out.
-pub fn without_password(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else {
-        return address.to_owned();
-    };
-    let host_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..host_end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => address.to_owned(),
+/// The error of a path under which there is nothing, with a hint where it looks like something else.
+fn missing(path: &Path) -> OpenError {
+    let name = path.display().to_string();
+    let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    if is_number {
+        let hint = format!("a camera is named by its device, /dev/video{name}");
+        return OpenError::Misnamed { name, hint };
+    }
+    if file.contains(['%', '*', '?']) {
+        let folder = path.parent().filter(|folder| folder.is_dir());
+        let folder = folder.unwrap_or(Path::new("FOLDER")).display();
+        let hint = format!("a series of images is named by its folder, {folder}");
+        return OpenError::Misnamed { name, hint };
+    }
+    OpenError::Missing { name }
+}
+
+/// The first bytes of a file, by which its kind is told.
+pub(super) fn head_of(path: &Path) -> io::Result<Vec<u8>> {
+    /// Bytes before which the kinds told here differ.
+    const HEAD_BYTES: u64 = 32;
+    let mut head = Vec::new();
+    fs::File::open(path)?
+        .take(HEAD_BYTES)
+        .read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// An error with what ffmpeg itself does not say in words that help.
+fn explained(path: &Path, error: OpenError) -> OpenError {
+    let head = head_of(path).unwrap_or_default();
+    // An extended WebP with the bit of an animation.
+    let is_animation = head.starts_with(b"RIFF")
+        && head.get(8..16) == Some(b"WEBPVP8X")
+        && head.get(20).is_some_and(|flags| flags & 0x02 != 0);
+    match error {
+        OpenError::NotAVideo { name, .. } | OpenError::NoFrames { name, .. } if is_animation => {
+            OpenError::NotAVideo {
+                name,
+                message: "an animated WebP, which the installed version does not decode; save it as a film".into(),
+            }
+        }
+        other => other,
     }
 }
 
@@ -260,22 +439,52 @@ mod tests {
 
     #[test]
     fn an_address_of_another_kind_is_refused_without_its_password() {
-        let message = refused("http://kim:secret@camera.local/stream");
-        assert!(message.starts_with("http://camera.local/stream: must be"));
+        let message = refused("rtmp://kim:secret@camera.local/stream?token=abc");
+        assert!(message.starts_with("rtmp://camera.local/stream?token=***: must be"));
         assert!(!message.contains("secret"), "{message}");
     }
 
     #[test]
-    fn passwords_are_left_out_of_addresses_and_the_rest_is_kept() {
-        for (address, shown) in [
-            ("rtsp://u:p@host:554/a@b", "rtsp://host:554/a@b"),
-            ("rtsp://u:p%40@host", "rtsp://host"),
-            ("rtsp://u:p@q@host/x", "rtsp://host/x"),
-            ("rtsp://host/x", "rtsp://host/x"),
-            ("clip.mp4", "clip.mp4"),
-        ] {
-            assert_eq!(without_password(address), shown);
+    fn names_of_other_programs_get_a_word_that_helps() {
+        assert!(refused("0").ends_with("named by its device, /dev/video0"));
+        let folder = tempfile::tempdir().unwrap();
+        let series = folder.path().join("f%03d.jpg").display().to_string();
+        let want = format!("named by its folder, {}", folder.path().display());
+        assert!(refused(&series).ends_with(&want));
+        assert!(refused("frames/*.png").ends_with("named by its folder, FOLDER"));
+    }
+
+    #[test]
+    fn a_source_is_told_by_its_name_and_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let jpeg = include_bytes!("../../tests/data/grey_64x64.jpg");
+        fs::write(path("a b.png"), jpeg).unwrap();
+        fs::write(path("clip.jpg"), "no picture").unwrap();
+        let odd = {
+            use std::os::unix::ffi::OsStrExt;
+            folder.path().join(OsStr::from_bytes(b"\xff.jpeg"))
+        };
+        fs::write(&odd, jpeg).unwrap();
+        assert_eq!(Source::of(&odd).unwrap(), Source::Pictures(odd));
+        let picture = Source::Pictures(path("a b.png"));
+        assert_eq!(Source::of(path("a b.png")).unwrap(), picture);
+        for host in ["", "localhost"] {
+            let address = format!("FILE://{host}{}/a%20b.png", folder.path().display());
+            assert_eq!(Source::of(&address).unwrap(), picture);
         }
+        assert_eq!(
+            Source::of(path("clip.jpg")).unwrap(),
+            Source::Film(path("clip.jpg"))
+        );
+        assert_eq!(
+            Source::of(folder.path()).unwrap(),
+            Source::Pictures(folder.path().to_owned())
+        );
+        let device = Source::of("/dev/video99").unwrap();
+        assert_eq!(device.kind(), SourceKind::Device);
+        let stream = Source::of("RTSP://camera/live").unwrap();
+        assert!(stream.kind().is_live());
     }
 
     #[test]

@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use super::{Camera, CameraMode, CaptureError, Next};
+use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
 use crate::clock::{Clock, MonoNs};
 use crate::frame::Frame;
+
+/// A frame that is this late is played when it comes, and those after it follow at their pace: a machine that decodes
+/// slower than the recording was made plays it slower.
+const LATE_MAX: Duration = Duration::from_millis(500);
 
 /// A recording at its own pace.
 #[derive(Debug)]
@@ -40,6 +44,14 @@ impl<C: Camera> Camera for Paced<C> {
         self.inner.mode()
     }
 
+    fn kind(&self) -> SourceKind {
+        self.inner.kind()
+    }
+
+    fn native_px(&self) -> (u32, u32) {
+        self.inner.native_px()
+    }
+
     fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError> {
         let deadline = self.clock.now().plus(timeout);
         let mut ahead = if let Some(ahead) = self.ahead.take() {
@@ -60,19 +72,19 @@ impl<C: Camera> Camera for Paced<C> {
         let recorded = Duration::from_nanos(ahead.meta.capture.0);
         let now = self.clock.now();
         let zero = MonoNs(now.0.saturating_sub(ahead.meta.capture.0));
-        let due = self.start.get_or_insert(zero).plus(recorded);
+        let start = self.start.get_or_insert(zero);
+        if now.since(start.plus(recorded)) > LATE_MAX {
+            *start = zero;
+        }
+        let due = start.plus(recorded);
         loop {
             let now = self.clock.now();
             if now >= due {
                 break;
             }
             if now >= deadline {
-                let last_sequence = ahead.meta.sequence.saturating_sub(1);
                 self.ahead = Some(ahead);
-                return Err(CaptureError::Timeout {
-                    waited_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-                    last_sequence,
-                });
+                return Ok(Next::Pause);
             }
             std::thread::park_timeout(due.since(now).min(deadline.since(now)));
         }
@@ -103,7 +115,7 @@ mod tests {
         let mut camera = Paced::new(ImageFolder::open(folder.path(), 20.0).unwrap());
         let mut frame = Frame::with_room(64, 64);
         let mut times = Vec::new();
-        let mut timeouts = 0;
+        let mut pauses = 0;
         loop {
             match camera.next_into(&mut frame, Duration::from_millis(20)) {
                 Ok(Next::End) => break,
@@ -113,15 +125,53 @@ mod tests {
                     assert!(late < Duration::from_secs(5), "{late:?}");
                     times.push(frame.meta.capture);
                 }
-                Err(CaptureError::Timeout { .. }) => timeouts += 1,
+                Ok(Next::Pause) => pauses += 1,
                 Err(error) => panic!("{error}"),
             }
         }
-        assert!(timeouts > 0, "50 ms do not pass in one wait of 20");
+        assert!(pauses > 0, "50 ms do not pass in one wait of 20");
         let steps: Vec<u128> = times
             .windows(2)
             .map(|pair| pair[1].since(pair[0]).as_millis())
             .collect();
         assert_eq!(steps, [50, 50, 50]);
+    }
+
+    /// Frames without pictures, a period of 10 ms apart, each of which takes 400 ms to decode.
+    struct Slow(CameraMode, u32);
+
+    impl Camera for Slow {
+        fn mode(&self) -> &CameraMode {
+            &self.0
+        }
+
+        fn next_into(&mut self, frame: &mut Frame, _: Duration) -> Result<Next, CaptureError> {
+            std::thread::sleep(Duration::from_millis(400));
+            frame.meta.capture = MonoNs(u64::from(self.1) * 10_000_000);
+            self.1 += 1;
+            Ok(Next::Frame)
+        }
+    }
+
+    #[test]
+    fn a_recording_that_decodes_too_slowly_plays_slower_and_is_not_late() {
+        let mode = CameraMode {
+            name: "slow".to_owned(),
+            width_px: 64,
+            height_px: 64,
+            rate_hz: 100.0,
+            format: crate::frame::PixelFormat::Grey,
+        };
+        let clock = Clock::live();
+        let mut camera = Paced::new(Slow(mode, 0));
+        let mut frame = Frame::with_room(64, 64);
+        for _ in 0..5 {
+            assert_eq!(
+                camera.next_into(&mut frame, Duration::from_secs(9)),
+                Ok(Next::Frame)
+            );
+            let age = clock.now().since(frame.meta.capture);
+            assert!(age < LATE_MAX + Duration::from_millis(100), "{age:?}");
+        }
     }
 }

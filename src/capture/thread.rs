@@ -4,15 +4,15 @@
 //! It waits at one place, the camera, and never longer than [`WAIT`] (or
 //! [`RETRY_LOOK`] while the camera is closed), so that it sees the stop flag in time.
 //!
-//! Times only go forward here. A live camera's time that is far from the
-//! machine's (a driver with a clock of its own) is replaced by the time the frame
-//! was in hand; a frame that is not later than the one before is left out. Both are
-//! counted, no time is made up.
+//! What it decides is decided elsewhere, without I/O: [`super::order`] says when a frame was taken and whether it may
+//! go on, [`super::reopen`] when the camera is closed and opened again.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Camera, CameraMode, CaptureError, Next, OpenError, Severity};
+use super::order::{Fault, Order, Verdict};
+use super::reopen::{Action, Event, Supervisor};
+use super::{Camera, CaptureError, Next, OpenError};
 use crate::clock::{Clock, MonoNs};
 use crate::frame::Frame;
 use crate::pipeline::mailbox::{Mailbox, Put};
@@ -21,33 +21,8 @@ use crate::pipeline::slots::Filler;
 /// Longest wait for a frame before the stop flag is looked at.
 pub const WAIT: Duration = Duration::from_millis(100);
 
-/// A camera silent for this long is opened again: longer than the longest
-/// exposure in the dark, and than the pause in which a network camera sends nothing.
-pub const SILENT_MAX: Duration = Duration::from_secs(3);
-
-/// First pause before the camera is opened again; it doubles each time.
-pub const RETRY_FIRST: Duration = Duration::from_millis(100);
-
-/// Longest pause before the camera is opened again. Looking for it costs next to nothing, and whoever plugs it in
-/// stands there and waits.
-pub const RETRY_LONGEST: Duration = Duration::from_secs(2);
-
-/// Times in a row that a camera may come back with another image size before the thread gives up: everything
-/// behind is made for the first size, so only a new start helps.
-pub const MISFITS_MAX: u32 = 3;
-
-/// How often the stop flag is looked at in such a pause.
+/// How often the stop flag is looked at while the camera is closed.
 pub const RETRY_LOOK: Duration = Duration::from_millis(50);
-
-/// Bad frames in a row after which the camera is opened again: two seconds at 30 Hz.
-pub const BAD_IN_A_ROW_MAX: u32 = 60;
-
-/// A driver's time older than this when the frame is in hand is not believed.
-pub const STAMP_AGE_MAX: Duration = Duration::from_secs(2);
-
-/// A driver's time further ahead of the machine's than this is not believed:
-/// both read the same clock, so nothing but rounding is between them.
-pub const STAMP_AHEAD_MAX: Duration = Duration::from_millis(5);
 
 /// Times a handed-over frame is tried again where the other side is just taking.
 const PUT_TRIES: u32 = 64;
@@ -84,12 +59,16 @@ pub struct CaptureCounters {
     pub timeouts: AtomicU64,
     /// Other errors of the camera.
     pub errors: AtomicU64,
-    /// Frames whose time was not believed and replaced.
-    pub restamped: AtomicU64,
-    /// Frames left out because their time was not after the one before.
+    /// Frames whose time was estimated, because the driver's clock is not the machine's.
+    pub estimated_times: AtomicU64,
+    /// Frames dropped because they were too old when they came.
+    pub stale: AtomicU64,
+    /// Frames dropped because their time was not after the one before.
     pub stepped_back: AtomicU64,
     /// Times the camera was opened again.
     pub reopened: AtomicU64,
+    /// When it was opened again last, on the monotonic clock; 0 before the first time.
+    pub reopened_ns: AtomicU64,
     /// Times that failed.
     pub reopen_failed: AtomicU64,
     /// When the last frame was in hand, on the monotonic clock; 0 before the first.
@@ -140,19 +119,12 @@ fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// Why the thread left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to.
-    Stopped,
-    /// The recording is over.
-    Over,
-    /// The camera failed and there is no way to open it again.
-    Failed(CaptureError),
-}
+pub use super::reopen::Ended;
 
-/// Opens the camera again, as it was opened the first time.
-pub type Reopen<'a> = dyn FnMut() -> Result<Box<dyn Camera>, OpenError> + Send + 'a;
+/// Opens the camera again, as it was opened the first time. Opening can take seconds; it asks several times a second
+/// whether to go on, and gives up with [`OpenError::Stopped`] where it should not.
+pub type Reopen<'a> =
+    dyn FnMut(&mut dyn FnMut() -> bool) -> Result<Box<dyn Camera>, OpenError> + Send + 'a;
 
 /// What the thread shares with the others.
 #[derive(Clone, Copy, Debug)]
@@ -169,99 +141,137 @@ pub struct Shared<'a> {
 /// `reopen` is `None`. Wakes the other side at the end.
 ///
 /// A camera that comes back with another image size is closed again, because everything behind is made for the
-/// first one; after [`MISFITS_MAX`] times in a row that is the end.
+/// first one; after [`super::reopen::MISFITS_MAX`] times in a row that is the end.
 pub fn run(
-    mut camera: Box<dyn Camera>,
+    camera: Box<dyn Camera>,
     mut reopen: Option<&mut Reopen<'_>>,
     mut filler: Filler<'_, Frame>,
     shared: Shared<'_>,
 ) -> Ended {
-    let agreed = camera.mode().clone();
-    let mut order = Order::default();
-    loop {
-        let error = match stream(camera.as_mut(), &mut filler, &mut order, shared) {
-            Left::Error(error) => error,
-            Left::Ended(ended) => {
-                filler.wake();
-                return ended;
+    let mode = camera.mode();
+    let size_px = (mode.width_px, mode.height_px);
+    let now = shared.clock.now();
+    let mut supervisor = Supervisor::new(camera.kind(), size_px, reopen.is_some(), now);
+    let mut order = Order::new(now);
+    let mut open = Some(camera);
+    let mut action = Action::Read;
+    let ended = loop {
+        let event = match action {
+            Action::Read => {
+                let Some(camera) = open.as_deref_mut() else {
+                    break Ended::Stopped;
+                };
+                let left = stream(camera, &mut filler, &mut order, &mut supervisor, shared);
+                match left {
+                    None => break Ended::Stopped,
+                    Some(next) => {
+                        action = next;
+                        if let Action::Close(error) | Action::Leave(Ended::Failed(error)) = action {
+                            tell_of_loss(camera, error, shared.counters);
+                        }
+                        continue;
+                    }
+                }
             }
-        };
-        let said = camera
-            .complaint()
-            .map_or_else(|| format!("{}: {error}", camera.mode().name), str::to_owned);
-        let _ = shared.counters.lost_because.put(said.clone());
-        let _ = shared.counters.last_trouble.put(said);
-        shared.counters.set_state(CameraState::Lost);
-        let Some(reopen) = reopen
-            .as_deref_mut()
-            .filter(|_| error.severity() != Severity::End)
-        else {
-            filler.wake();
-            return Ended::Failed(error);
-        };
-        // Closed before it is opened: a device can be open once only.
-        drop(camera);
-        camera = match open_again(reopen, &agreed, shared) {
-            Ok(again) => again,
-            Err(ended) => {
-                filler.wake();
-                return ended;
+            Action::Leave(ended) => break ended,
+            Action::Close(_) => {
+                // Closed before it is opened: a device can be open once only.
+                open = None;
+                Event::Closed
             }
+            Action::Misfit => {
+                if let Some(camera) = open.take() {
+                    let mode = camera.mode();
+                    let trouble = format!(
+                        "{}: came back as {}x{}, not as {}x{} as at the start",
+                        mode.name, mode.width_px, mode.height_px, size_px.0, size_px.1
+                    );
+                    add(&shared.counters.reopen_failed, 1);
+                    let _ = shared.counters.last_trouble.put(trouble);
+                }
+                Event::Closed
+            }
+            Action::WaitUntil(until) => {
+                if !wait_until(until, shared) {
+                    break Ended::Stopped;
+                }
+                Event::Waited
+            }
+            Action::Open => match open_again(&mut reopen, shared) {
+                Ok(camera) => {
+                    let mode = camera.mode();
+                    let (width_px, height_px) = (mode.width_px, mode.height_px);
+                    open = Some(camera);
+                    Event::Opened {
+                        width_px,
+                        height_px,
+                    }
+                }
+                Err(OpenError::Stopped) => break Ended::Stopped,
+                Err(error) => {
+                    add(&shared.counters.reopen_failed, 1);
+                    let _ = shared.counters.last_trouble.put(words(&error));
+                    Event::Closed
+                }
+            },
         };
-        let _ = shared.counters.back_as.put(camera.mode().name.clone());
-        // Its numbers begin anew; the machine's time does not.
-        order.sequence = None;
-    }
+        action = supervisor.on(event, shared.clock.now());
+        if let (Action::Read, Some(camera)) = (action, &open) {
+            came_back(camera.as_ref(), &mut order, shared);
+        }
+    };
+    filler.wake();
+    ended
 }
 
-/// Tries to open the camera until it works, it fits no more, or we are asked to stop.
-fn open_again(
-    reopen: &mut Reopen<'_>,
-    agreed: &CameraMode,
-    shared: Shared<'_>,
-) -> Result<Box<dyn Camera>, Ended> {
-    let mut pause = RETRY_FIRST;
-    let mut misfits = 0;
-    loop {
-        let mut left = pause;
-        while !left.is_zero() {
-            if shared.stop.load(Ordering::Acquire) {
-                return Err(Ended::Stopped);
-            }
-            add(&shared.counters.beats, 1);
-            let look = left.min(RETRY_LOOK);
-            std::thread::park_timeout(look);
-            left -= look;
+/// Says why the camera is closed.
+fn tell_of_loss(camera: &dyn Camera, error: CaptureError, counters: &CaptureCounters) {
+    let said = camera
+        .complaint()
+        .map_or_else(|| format!("{}: {error}", camera.mode().name), str::to_owned);
+    let _ = counters.lost_because.put(said.clone());
+    let _ = counters.last_trouble.put(said);
+    counters.set_state(CameraState::Lost);
+}
+
+/// Says that the camera is open again.
+fn came_back(camera: &dyn Camera, order: &mut Order, shared: Shared<'_>) {
+    let now = shared.clock.now();
+    order.reopened(now);
+    let counters = shared.counters;
+    counters.reopened_ns.store(now.0, Ordering::Release);
+    add(&counters.reopened, 1);
+    let _ = counters.back_as.put(camera.mode().name.clone());
+}
+
+/// Whether to go on; shows the watchdog that the thread is not stuck.
+fn goes_on(shared: Shared<'_>) -> bool {
+    add(&shared.counters.beats, 1);
+    !shared.stop.load(Ordering::Acquire)
+}
+
+/// Waits; false when asked to stop.
+fn wait_until(until: MonoNs, shared: Shared<'_>) -> bool {
+    // A wait is as long as it was on a clock that stands still.
+    let mut left = until.since(shared.clock.now());
+    while goes_on(shared) {
+        if left.is_zero() {
+            return true;
         }
-        let trouble = match reopen() {
-            Ok(camera) => {
-                let mode = camera.mode();
-                let size = (mode.width_px, mode.height_px);
-                if size == (agreed.width_px, agreed.height_px) {
-                    add(&shared.counters.reopened, 1);
-                    return Ok(camera);
-                }
-                misfits += 1;
-                if misfits == MISFITS_MAX {
-                    return Err(Ended::Failed(CaptureError::Resized {
-                        sequence: 0,
-                        width_px: size.0,
-                        height_px: size.1,
-                    }));
-                }
-                format!(
-                    "{}: came back as {}x{}, not as {}x{} as at the start",
-                    mode.name, size.0, size.1, agreed.width_px, agreed.height_px
-                )
-            }
-            Err(error) => {
-                misfits = 0;
-                words(&error)
-            }
-        };
-        add(&shared.counters.reopen_failed, 1);
-        let _ = shared.counters.last_trouble.put(trouble);
-        pause = (pause * 2).min(RETRY_LONGEST);
+        let look = left.min(RETRY_LOOK);
+        std::thread::park_timeout(look);
+        left -= look;
+    }
+    false
+}
+
+fn open_again(
+    reopen: &mut Option<&mut Reopen<'_>>,
+    shared: Shared<'_>,
+) -> Result<Box<dyn Camera>, OpenError> {
+    match reopen {
+        Some(reopen) => reopen(&mut || goes_on(shared)),
+        None => Err(OpenError::Stopped),
     }
 }
 
@@ -277,79 +287,80 @@ pub fn words(error: &dyn std::error::Error) -> String {
     words
 }
 
-enum Left {
-    Ended(Ended),
-    Error(CaptureError),
-}
-
-/// Streams from an open camera. Hot: neither heap, nor lock that waits, nor text.
+/// Streams from an open camera until something else is to be done; `None` when asked to stop. Hot: neither heap, nor
+/// lock that waits, nor text.
 fn stream(
     camera: &mut dyn Camera,
     filler: &mut Filler<'_, Frame>,
     order: &mut Order,
+    supervisor: &mut Supervisor,
     shared: Shared<'_>,
-) -> Left {
+) -> Option<Action> {
     let counters = shared.counters;
     let mut in_hand = filler.free();
-    let mut silent = Duration::ZERO;
-    let mut bad_in_a_row = 0;
-    loop {
-        if shared.stop.load(Ordering::Acquire) {
-            return Left::Ended(Ended::Stopped);
-        }
-        add(&counters.beats, 1);
+    while goes_on(shared) {
         let Some(mut slot) = in_hand.take().or_else(|| filler.free()) else {
-            // Only where the other side keeps more than its share.
+            // The other side holds all slots but for a moment: there is one for each place a frame can be in.
             std::thread::park_timeout(Duration::from_millis(1));
             continue;
         };
-        let outcome = camera.next_into(&mut slot, WAIT);
-        match outcome {
+        let event = match camera.next_into(&mut slot, WAIT) {
             Ok(Next::Frame) => {
-                silent = Duration::ZERO;
-                bad_in_a_row = 0;
-                in_hand = if order.accept(&mut slot, shared) {
+                in_hand = if accept(order, &mut slot, shared) {
                     hand_over(slot, filler, counters)
                 } else {
                     Some(slot)
                 };
+                Event::Frame
+            }
+            Ok(Next::Pause) => {
+                in_hand = Some(slot);
+                Event::Pause
             }
             Ok(Next::End) => {
-                filler.keep(slot);
-                return Left::Ended(Ended::Over);
+                in_hand = Some(slot);
+                Event::Over
             }
             Err(error) => {
                 counters.count(error);
                 if let Some(sequence) = error.bad_frame() {
-                    order.number(sequence, counters);
+                    add(&counters.lost, order.lost_before(sequence).into());
                 }
                 in_hand = Some(slot);
-                let go_on = match error {
-                    CaptureError::Timeout { .. } => {
-                        silent += WAIT;
-                        silent < SILENT_MAX
-                    }
-                    _ if error.severity() == Severity::Skip => {
-                        bad_in_a_row += 1;
-                        bad_in_a_row < BAD_IN_A_ROW_MAX
-                    }
-                    _ => false,
-                };
-                if go_on {
-                    continue;
-                }
-                let error = match error {
-                    CaptureError::Timeout { last_sequence, .. } => CaptureError::Timeout {
-                        waited_ms: u32::try_from(silent.as_millis()).unwrap_or(u32::MAX),
-                        last_sequence,
-                    },
-                    other => other,
-                };
-                if let Some(slot) = in_hand {
-                    filler.keep(slot);
-                }
-                return Left::Error(error);
+                Event::Failed(error)
             }
+        };
+        let action = supervisor.on(event, shared.clock.now());
+        if action != Action::Read {
+            if let Some(slot) = in_hand {
+                filler.keep(slot);
+            }
+            return Some(action);
+        }
+    }
+    None
+}
+
+/// Counts what was lost before this frame and gives it the time it was taken at; false where it is dropped.
+fn accept(order: &mut Order, frame: &mut Frame, shared: Shared<'_>) -> bool {
+    let counters = shared.counters;
+    let now = shared.clock.now();
+    counters.last_frame_ns.store(now.0, Ordering::Relaxed);
+    let meta = &mut frame.meta;
+    add(&counters.lost, order.lost_before(meta.sequence).into());
+    match order.judge(meta.capture, now) {
+        Verdict::Take(capture) => {
+            add(&counters.estimated_times, order.is_estimated().into());
+            meta.capture = capture;
+            true
+        }
+        Verdict::Drop(Fault::NotLater) => {
+            add(&counters.stepped_back, 1);
+            false
+        }
+        Verdict::Drop(Fault::Stale) => {
+            add(&counters.stale, 1);
+            false
         }
     }
 }
@@ -378,65 +389,28 @@ fn hand_over(
     Some(slot)
 }
 
-/// Keeps the order of frames: sequence numbers and times go up.
-#[derive(Debug, Default)]
-struct Order {
-    sequence: Option<u32>,
-    capture: Option<MonoNs>,
-}
-
-impl Order {
-    /// Counts what was lost before the frame of this number, whatever becomes of that one.
-    fn number(&mut self, sequence: u32, counters: &CaptureCounters) {
-        if let Some(before) = self.sequence.replace(sequence) {
-            // A large step is a new start of the count, not a loss.
-            let gap = sequence.wrapping_sub(before).wrapping_sub(1);
-            if gap < 1000 {
-                add(&counters.lost, u64::from(gap));
-            }
-        }
-    }
-
-    /// Counts what was lost before this frame and puts its time right; false
-    /// where it has to be left out.
-    fn accept(&mut self, frame: &mut Frame, shared: Shared<'_>) -> bool {
-        let counters = shared.counters;
-        let now = shared.clock.now();
-        counters.last_frame_ns.store(now.0, Ordering::Relaxed);
-        let meta = &mut frame.meta;
-        self.number(meta.sequence, counters);
-        if matches!(shared.clock, Clock::Live)
-            && (meta.capture.since(now) > STAMP_AHEAD_MAX
-                || now.since(meta.capture) > STAMP_AGE_MAX)
-        {
-            add(&counters.restamped, 1);
-            meta.capture = now;
-        }
-        if self.capture.is_some_and(|before| meta.capture <= before) {
-            add(&counters.stepped_back, 1);
-            return false;
-        }
-        self.capture = Some(meta.capture);
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::CameraMode;
+    use crate::capture::reopen::{BAD_IN_A_ROW_MAX, MISFITS_MAX};
+    use crate::capture::{CameraMode, SourceKind};
     use crate::frame::PixelFormat;
     use crate::pipeline::slots::Newest;
     use std::collections::VecDeque;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
-    /// A camera that does what a list says, then ends.
+    const START: MonoNs = MonoNs(1_000_000_000);
+
+    /// A camera that does what a list says, then ends. A frame's time is in milliseconds after [`START`], and the
+    /// clock is moved to it.
     struct Listed {
         mode: CameraMode,
+        clock: Arc<Clock>,
         list: VecDeque<Result<(u32, u64), CaptureError>>,
     }
 
     fn listed(
+        clock: &Arc<Clock>,
         width_px: u32,
         list: impl IntoIterator<Item = Result<(u32, u64), CaptureError>>,
     ) -> Box<dyn Camera> {
@@ -448,6 +422,7 @@ mod tests {
                 rate_hz: 30.0,
                 format: PixelFormat::Grey,
             },
+            clock: Arc::clone(clock),
             list: list.into_iter().collect(),
         })
     }
@@ -457,13 +432,18 @@ mod tests {
             &self.mode
         }
 
+        fn kind(&self) -> SourceKind {
+            SourceKind::Device
+        }
+
         fn next_into(&mut self, frame: &mut Frame, _: Duration) -> Result<Next, CaptureError> {
             match self.list.pop_front() {
                 None => Ok(Next::End),
                 Some(Err(error)) => Err(error),
-                Some(Ok((sequence, capture_ns))) => {
+                Some(Ok((sequence, capture_ms))) => {
                     frame.meta.sequence = sequence;
-                    frame.meta.capture = MonoNs(capture_ns);
+                    frame.meta.capture = START.plus(Duration::from_millis(capture_ms));
+                    self.clock.set(self.clock.now().max(frame.meta.capture));
                     Ok(Next::Frame)
                 }
             }
@@ -476,20 +456,24 @@ mod tests {
         last_sequence: 0,
     };
 
+    fn standing() -> Arc<Clock> {
+        Arc::new(Clock::standing(START))
+    }
+
     /// Runs a camera to its end; the newest frame's sequence, and how it ended.
     fn run_list(
+        clock: &Clock,
         camera: Box<dyn Camera>,
         reopen: Option<&mut Reopen<'_>>,
         counters: &CaptureCounters,
     ) -> (Option<u32>, Ended) {
         let mut slots = Newest::<Frame, 5>::new(|| Frame::with_room(64, 64));
         let (filler, mut taker) = slots.split();
-        let clock = Clock::standing(MonoNs(1_000_000_000));
         let stop = AtomicBool::new(false);
         let shared = Shared {
             counters,
             stop: &stop,
-            clock: &clock,
+            clock,
         };
         let ended = run(camera, reopen, filler, shared);
         (taker.take().map(|frame| frame.meta.sequence), ended)
@@ -499,11 +483,17 @@ mod tests {
         counter.load(Ordering::Relaxed)
     }
 
+    fn missing() -> OpenError {
+        OpenError::Missing {
+            name: "/dev/video0".to_owned(),
+        }
+    }
+
     #[test]
     fn the_newest_frame_is_handed_over_and_older_ones_are_counted() {
-        let counters = CaptureCounters::default();
-        let frames = (0..10).map(|n| Ok((n, u64::from(n) * 100 + 1)));
-        let (newest, ended) = run_list(listed(64, frames), None, &counters);
+        let (clock, counters) = (standing(), CaptureCounters::default());
+        let frames = (0..10).map(|n| Ok((n, u64::from(n) * 33 + 1)));
+        let (newest, ended) = run_list(&clock, listed(&clock, 64, frames), None, &counters);
         assert_eq!((newest, ended), (Some(9), Ended::Over));
         assert_eq!(value(&counters.frames), 10);
         assert_eq!(value(&counters.replaced), 9);
@@ -512,7 +502,7 @@ mod tests {
 
     #[test]
     fn lost_short_and_damaged_frames_are_counted_and_passed_over() {
-        let counters = CaptureCounters::default();
+        let (clock, counters) = (standing(), CaptureCounters::default());
         let list = [
             Ok((0, 1)),
             Err(CaptureError::Damaged { sequence: 1 }),
@@ -523,7 +513,7 @@ mod tests {
             }),
             Ok((5, 6)),
         ];
-        let (newest, ended) = run_list(listed(64, list), None, &counters);
+        let (newest, ended) = run_list(&clock, listed(&clock, 64, list), None, &counters);
         assert_eq!((newest, ended), (Some(5), Ended::Over));
         assert_eq!(value(&counters.damaged), 1);
         assert_eq!(value(&counters.short), 1);
@@ -533,69 +523,43 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_costs_frames_and_no_order() {
-        let counters = CaptureCounters::default();
+    fn frames_that_are_old_or_out_of_order_are_dropped_and_counted() {
+        let (clock, counters) = (standing(), CaptureCounters::default());
         let list = [
             Ok((0, 100)),
             Ok((1, 200)),
             Ok((2, 150)),
-            Ok((3, 200)),
-            Ok((4, 201)),
+            Ok((3, 5_000)),
+            Ok((4, 233)),
+            Ok((5, 5_033)),
         ];
-        let (newest, _) = run_list(listed(64, list), None, &counters);
-        assert_eq!(newest, Some(4));
-        assert_eq!(value(&counters.stepped_back), 2);
-        assert_eq!(value(&counters.frames), 3);
-    }
-
-    #[test]
-    fn times_far_from_the_machines_are_replaced_by_it() {
-        let counters = CaptureCounters::default();
-        let clock = Clock::live();
-        let stop = AtomicBool::new(false);
-        let shared = Shared {
-            counters: &counters,
-            stop: &stop,
-            clock: &clock,
-        };
-        let mut order = Order::default();
-        let mut frame = Frame::with_room(64, 64);
-        for (offset_ms, believed) in [(0, true), (-1000, true), (-3000, false), (1000, false)] {
-            order.capture = None;
-            let now = clock.now();
-            frame.meta.capture = MonoNs(now.0.saturating_add_signed(offset_ms * 1_000_000));
-            let before = (value(&counters.restamped), frame.meta.capture);
-            assert!(order.accept(&mut frame, shared));
-            assert_eq!(
-                value(&counters.restamped) == before.0,
-                believed,
-                "{offset_ms} ms"
-            );
-            assert_eq!(frame.meta.capture == before.1, believed);
-            assert!(frame.meta.capture <= clock.now());
-        }
+        let (newest, _) = run_list(&clock, listed(&clock, 64, list), None, &counters);
+        assert_eq!(newest, Some(5));
+        assert_eq!(value(&counters.stepped_back), 1);
+        assert_eq!(value(&counters.stale), 1);
+        assert_eq!(value(&counters.frames), 4);
+        assert_eq!(value(&counters.estimated_times), 0);
     }
 
     #[test]
     fn an_unplugged_camera_is_opened_again_until_it_is_back() {
-        let counters = CaptureCounters::default();
+        let (clock, counters) = (standing(), CaptureCounters::default());
         let mut tries = 0;
-        let mut reopen = || {
+        let mut reopen = |_: &mut dyn FnMut() -> bool| {
             tries += 1;
             match tries {
-                1 => Err(OpenError::Missing {
-                    name: "/dev/video0".to_owned(),
-                }),
-                2 => Ok(listed(128, [])),
-                _ => Ok(listed(64, [Ok((0, 300))])),
+                1 => Err(missing()),
+                2 => Ok(listed(&clock, 128, [])),
+                _ => Ok(listed(&clock, 64, [Ok((0, 300))])),
             }
         };
-        let first = listed(64, [Ok((0, 100)), Err(UNPLUGGED)]);
-        let (newest, ended) = run_list(first, Some(&mut reopen), &counters);
+        let first = listed(&clock, 64, [Ok((0, 100)), Err(UNPLUGGED)]);
+        let (newest, ended) = run_list(&clock, first, Some(&mut reopen), &counters);
         assert_eq!((newest, ended), (Some(0), Ended::Over));
         assert_eq!(value(&counters.reopened), 1);
         assert_eq!(value(&counters.reopen_failed), 2);
         assert_eq!(value(&counters.frames), 2);
+        assert!(value(&counters.reopened_ns) >= START.0);
         let trouble = counters.last_trouble.take().unwrap();
         assert!(
             trouble.starts_with("list: came back as 128x64"),
@@ -605,14 +569,14 @@ mod tests {
 
     #[test]
     fn a_camera_that_stays_another_size_ends_the_thread() {
-        let counters = CaptureCounters::default();
+        let (clock, counters) = (standing(), CaptureCounters::default());
         let mut tries = 0;
-        let mut reopen = || {
+        let mut reopen = |_: &mut dyn FnMut() -> bool| {
             tries += 1;
-            Ok(listed(128, []))
+            Ok(listed(&clock, 128, []))
         };
-        let first = listed(64, [Ok((0, 100)), Err(UNPLUGGED)]);
-        let (_, ended) = run_list(first, Some(&mut reopen), &counters);
+        let first = listed(&clock, 64, [Ok((0, 100)), Err(UNPLUGGED)]);
+        let (_, ended) = run_list(&clock, first, Some(&mut reopen), &counters);
         let Ended::Failed(error) = ended else {
             panic!("{ended:?}");
         };
@@ -627,19 +591,19 @@ mod tests {
 
     #[test]
     fn without_a_way_to_open_it_again_the_error_ends_the_thread() {
-        let counters = CaptureCounters::default();
-        let (_, ended) = run_list(listed(64, [Err(UNPLUGGED)]), None, &counters);
+        let (clock, counters) = (standing(), CaptureCounters::default());
+        let camera = listed(&clock, 64, [Err(UNPLUGGED)]);
+        let (_, ended) = run_list(&clock, camera, None, &counters);
         assert_eq!(ended, Ended::Failed(UNPLUGGED));
-        let short = CaptureError::Truncated {
-            frames: 30,
-            promised: 100,
+        let cut = CaptureError::Truncated { frames: 30 };
+        let mut reopen = |_: &mut dyn FnMut() -> bool| -> Result<Box<dyn Camera>, OpenError> {
+            unreachable!("it is over")
         };
-        let mut reopen = || -> Result<Box<dyn Camera>, OpenError> { unreachable!("it is over") };
-        let camera = listed(64, [Err(short)]);
-        let (_, ended) = run_list(camera, Some(&mut reopen), &counters);
-        assert_eq!(ended, Ended::Failed(short));
+        let camera = listed(&clock, 64, [Err(cut)]);
+        let (_, ended) = run_list(&clock, camera, Some(&mut reopen), &counters);
+        assert_eq!(ended, Ended::Failed(cut));
         let trouble = counters.last_trouble.take().unwrap();
-        assert_eq!(trouble, "list: the recording ended after 30 of 100 frames");
+        assert_eq!(trouble, "list: the recording breaks off after 30 frames");
     }
 
     #[test]
@@ -649,20 +613,22 @@ mod tests {
             last_sequence: 0,
         };
         let damaged = CaptureError::Damaged { sequence: 0 };
-        for (error, count) in [(timeout, 30), (damaged, 60)] {
-            let counters = CaptureCounters::default();
-            let mut reopen = || Ok(listed(64, []));
-            let list = std::iter::repeat_n(Err(error), count - 1);
-            let _ = run_list(listed(64, list), Some(&mut reopen), &counters);
-            assert_eq!(value(&counters.reopened), 0, "{error}");
-            let list = std::iter::repeat_n(Err(error), count);
-            let _ = run_list(listed(64, list), Some(&mut reopen), &counters);
-            assert_eq!(value(&counters.reopened), 1, "{error}");
+        for (error, count) in [(timeout, 30), (damaged, BAD_IN_A_ROW_MAX as usize)] {
+            for (times, reopened) in [(count - 1, 0), (count, 1)] {
+                let (clock, counters) = (standing(), CaptureCounters::default());
+                let mut reopen = |_: &mut dyn FnMut() -> bool| Ok(listed(&clock, 64, []));
+                let camera = listed(&clock, 64, std::iter::repeat_n(Err(error), times));
+                let _ = run_list(&clock, camera, Some(&mut reopen), &counters);
+                assert_eq!(value(&counters.reopened), reopened, "{error}");
+            }
         }
     }
 
-    #[test]
-    fn the_stop_flag_ends_it_even_while_the_camera_is_gone() {
+    /// Runs a camera that is unplugged, on the machine's clock, until `stop_when`, and gives how it ended.
+    fn stopped_when(
+        reopen: &mut Reopen<'_>,
+        stop_when: impl Fn(&CaptureCounters) -> bool,
+    ) -> Ended {
         let counters = CaptureCounters::default();
         let mut slots = Newest::<Frame, 5>::new(|| Frame::with_room(64, 64));
         let (filler, _taker) = slots.split();
@@ -675,19 +641,33 @@ mod tests {
         let ended = Mutex::new(None);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut reopen = || {
-                    Err(OpenError::Missing {
-                        name: "/dev/video0".to_owned(),
-                    })
-                };
-                let camera = listed(64, [Err(UNPLUGGED)]);
-                *ended.lock().unwrap() = Some(run(camera, Some(&mut reopen), filler, shared));
+                let camera = listed(&standing(), 64, [Err(UNPLUGGED)]);
+                *ended.lock().unwrap() = Some(run(camera, Some(reopen), filler, shared));
             });
-            while value(&counters.reopen_failed) == 0 {
+            while !stop_when(&counters) {
                 std::thread::yield_now();
             }
             stop.store(true, Ordering::Release);
         });
-        assert_eq!(*ended.lock().unwrap(), Some(Ended::Stopped));
+        ended.into_inner().unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_stop_flag_ends_it_even_while_the_camera_is_gone() {
+        let mut reopen = |_: &mut dyn FnMut() -> bool| Err(missing());
+        let ended = stopped_when(&mut reopen, |counters| value(&counters.reopen_failed) > 0);
+        assert_eq!(ended, Ended::Stopped);
+    }
+
+    #[test]
+    fn the_stop_flag_ends_an_opening_that_takes_long_and_the_thread_is_not_stuck_meanwhile() {
+        let mut reopen = |goes_on: &mut dyn FnMut() -> bool| {
+            while goes_on() {
+                std::thread::yield_now();
+            }
+            Err(OpenError::Stopped)
+        };
+        let ended = stopped_when(&mut reopen, |counters| value(&counters.beats) > 1000);
+        assert_eq!(ended, Ended::Stopped);
     }
 }

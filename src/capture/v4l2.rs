@@ -22,7 +22,7 @@ use crate::limits::{IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 use crate::sys::poll::wait_readable;
 use crate::sys::v4l2::{
     CAP_STREAMING, CAP_VIDEO_CAPTURE, Dequeued, Device, FLAG_ERROR, FLAG_TIMESTAMP_MASK,
-    FLAG_TIMESTAMP_MONOTONIC, Interval, PixFormat, Stream,
+    FLAG_TIMESTAMP_MONOTONIC, Interval, PixFormat, Scan, Stream,
 };
 
 /// Buffers asked of the driver: one being filled, one full, one being copied,
@@ -83,7 +83,7 @@ impl V4l2Format {
 /// config.validate()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct V4l2Config {
     /// Device node. `/dev/v4l/by-id/...` stays the same when cameras are replugged. A camera named by
@@ -99,8 +99,8 @@ pub struct V4l2Config {
     pub width_px: u32,
     /// Height asked of the driver, in pixels; even, because 4:2:0 pairs rows.
     pub height_px: u32,
-    /// Frame rate asked of the driver, in hertz, 1 to 120.
-    pub rate_hz: u32,
+    /// Frame rate asked of the driver, in hertz, 1 to 120. 29.97 and the like mean 30000/1001, as drivers do.
+    pub rate_hz: f32,
     /// Formats to take, best first. A format lower in the list is taken where
     /// those above do not reach the size or the rate asked for.
     pub formats: Vec<V4l2Format>,
@@ -114,7 +114,7 @@ impl Default for V4l2Config {
             bus: None,
             width_px: 640,
             height_px: 480,
-            rate_hz: 30,
+            rate_hz: 30.0,
             formats: vec![
                 V4l2Format::Yuyv,
                 V4l2Format::Uyvy,
@@ -151,7 +151,7 @@ impl V4l2Config {
         let (least, most) = (IMAGE_SIDE_PX_MIN, IMAGE_SIDE_PX_MAX);
         check("capture.width_px", self.width_px, least, most)?;
         check("capture.height_px", self.height_px, least, most)?;
-        check("capture.rate_hz", self.rate_hz, 1, 120)?;
+        check("capture.rate_hz", self.rate_hz, 1.0, 120.0)?;
         for (key, value) in [
             ("capture.width_px", self.width_px),
             ("capture.height_px", self.height_px),
@@ -195,12 +195,11 @@ struct Offer {
 /// Chooses a mode: the right size before the wrong one, the full rate before a
 /// lower one, then the order of the list, in which `offers` stand.
 fn choose(wanted: &V4l2Config, offers: &[Offer]) -> Option<Offer> {
-    #[expect(clippy::cast_precision_loss, reason = "at most 120 and 1920")]
     let badness = |offer: &Offer| {
         let wrong_px =
             offer.width_px.abs_diff(wanted.width_px) + offer.height_px.abs_diff(wanted.height_px);
         // A rate that is a little lower (29.97 for 30) is the rate.
-        let want_hz = 0.95 * wanted.rate_hz as f32;
+        let want_hz = 0.95 * wanted.rate_hz;
         let slow_hz = (want_hz - offer.rate_hz.unwrap_or(want_hz)).max(0.0);
         (wrong_px, slow_hz)
     };
@@ -212,6 +211,29 @@ fn choose(wanted: &V4l2Config, offers: &[Offer]) -> Option<Offer> {
         }
     }
     best.map(|(offer, _)| offer)
+}
+
+/// The time between two frames as drivers state it: whole numbers, and 1001/30000 for 29.97 hertz.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at most 120000"
+)]
+fn interval_of(rate_hz: f32) -> Interval {
+    /// How far a rate may be off the exact fraction: people write 29.97 and 23.976.
+    const ROUNDED: f32 = 0.005;
+    let whole = rate_hz.round().max(1.0);
+    let (numerator, denominator) = if (rate_hz - whole).abs() < f32::EPSILON * whole {
+        (1, whole as u32)
+    } else if (rate_hz - rate_hz.ceil() * 1000.0 / 1001.0).abs() < ROUNDED {
+        (1001, rate_hz.ceil() as u32 * 1000)
+    } else {
+        (1000, (rate_hz * 1000.0).round() as u32)
+    };
+    Interval {
+        numerator,
+        denominator,
+    }
 }
 
 /// When the frame was taken. The driver's time where it is on the monotonic
@@ -372,7 +394,7 @@ impl V4l2Camera {
         let Some(offer) = choose(config, &offers(&device, config, &offered)) else {
             return Err(no_format(path, config, &offered));
         };
-        let agreed = device
+        let (agreed, scan) = device
             .set_format(PixFormat {
                 fourcc: offer.format.fourcc(),
                 width_px: offer.width_px,
@@ -383,6 +405,19 @@ impl V4l2Camera {
         if agreed.fourcc != offer.format.fourcc() {
             return Err(no_format(path, config, &[agreed.fourcc]));
         }
+        match scan {
+            Scan::Whole => {}
+            Scan::Interlaced => log::warn!(
+                "{}: gives interlaced pictures, in which what moves has edges like a comb",
+                path.display()
+            ),
+            Scan::Halves => {
+                return Err(OpenError::NotACamera {
+                    device: path.to_owned(),
+                    what: "gives the two halves of an interlaced picture apart; choose a mode without",
+                });
+            }
+        }
         check_size(
             &path.display().to_string(),
             agreed.width_px,
@@ -390,10 +425,7 @@ impl V4l2Camera {
         )?;
         // Not every driver lets the rate be set; then it stays unknown.
         let rate_hz = device
-            .set_interval(Interval {
-                numerator: 1,
-                denominator: config.rate_hz,
-            })
+            .set_interval(interval_of(config.rate_hz))
             .map_or(0.0, Interval::rate_hz);
         let stream = Stream::start(device, BUFFERS).map_err(|(call, error)| failed(call)(error))?;
         Ok(Self {
@@ -687,6 +719,27 @@ mod tests {
     }
 
     #[test]
+    fn rates_that_are_not_whole_are_asked_for_as_drivers_state_them() {
+        for (rate, numerator, denominator) in [
+            ("30", 1, 30),
+            ("30.0", 1, 30),
+            ("29.97", 1001, 30_000),
+            ("59.94", 1001, 60_000),
+            ("23.976", 1001, 24_000),
+            ("7.5", 1000, 7500),
+            ("120", 1, 120),
+        ] {
+            let config: V4l2Config = toml::from_str(&format!("rate_hz = {rate}")).unwrap();
+            config.validate().unwrap();
+            let want = Interval {
+                numerator,
+                denominator,
+            };
+            assert_eq!(interval_of(config.rate_hz), want, "{rate}");
+        }
+    }
+
+    #[test]
     fn what_is_out_of_range_is_named() {
         V4l2Config::default().validate().unwrap();
         let refused = |change: fn(&mut V4l2Config)| {
@@ -695,7 +748,7 @@ mod tests {
             config.validate().unwrap_err().to_string()
         };
         assert_eq!(
-            refused(|c| c.rate_hz = 0),
+            refused(|c| c.rate_hz = 0.0),
             "capture.rate_hz = 0: must be from 1 to 120"
         );
         assert_eq!(

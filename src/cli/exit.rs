@@ -7,7 +7,7 @@ use std::io;
 
 use poised::adapt::state::StateError;
 use poised::calibration::CalibrationError;
-use poised::capture::{CaptureError, OpenError};
+use poised::capture::{CaptureError, OpenError, Severity};
 use poised::config::ConfigError;
 use poised::error::StartError;
 use poised::eval::clips::ClipsError;
@@ -35,9 +35,11 @@ use super::print::StdoutError;
 
 /// Wrong arguments.
 pub const USAGE: u8 = 64;
+/// A recording breaks off: what was read before is reported.
+pub const BROKEN_OFF: u8 = 65;
 /// A model, a calibration or an input is missing or does not fit.
 pub const NO_INPUT: u8 = 66;
-/// A device is lost, or a recording broke off.
+/// A device or a network camera is lost.
 pub const UNAVAILABLE: u8 = 69;
 /// Our own mistake.
 pub const SOFTWARE: u8 = 70;
@@ -51,16 +53,20 @@ pub const CONFIG: u8 = 78;
 pub const READER_LEFT: u8 = 141;
 
 /// What the manual says of each.
-pub const TABLE: [(u8, &str); 9] = [
+pub const TABLE: [(u8, &str); 11] = [
     (0, "done"),
     (USAGE, "wrong arguments"),
+    (
+        BROKEN_OFF,
+        "a recording breaks off: what was read before is reported",
+    ),
     (
         NO_INPUT,
         "an input, a network, a calibration or a dictionary is missing or does not fit",
     ),
     (
         UNAVAILABLE,
-        "a camera, an engine, ffmpeg or Zenoh is unavailable, or a stream broke off",
+        "a camera, an engine, ffmpeg or Zenoh is unavailable, or a live stream is lost",
     ),
     (SOFTWARE, "a mistake of the program: please report it"),
     (
@@ -69,6 +75,7 @@ pub const TABLE: [(u8, &str); 9] = [
     ),
     (IO, "reading or writing failed, as on a full disk"),
     (CONFIG, "the configuration is wrong"),
+    (INTERRUPTED, "ended by Ctrl-C or SIGTERM before its time"),
     (
         READER_LEFT,
         "the reader of standard output went away, as with `| head`",
@@ -100,6 +107,14 @@ pub struct NothingFits(pub String);
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
+/// Ended by Ctrl-C or SIGTERM before its time, as shells number it.
+pub const INTERRUPTED: u8 = 130;
+
+/// A command was asked to end before its time. What it had done until then is complete.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
 /// The exit code for an error: that of the first cause whose kind is known.
 pub fn code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(of).unwrap_or(SOFTWARE)
@@ -112,6 +127,12 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
         return Some(match error {
             ConfigError::Read { .. } => NO_INPUT,
             _ => CONFIG,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<CaptureError>() {
+        return Some(match error.severity() {
+            Severity::End => BROKEN_OFF,
+            _ => UNAVAILABLE,
         });
     }
     if let Some(error) = cause.downcast_ref::<StartError>() {
@@ -181,6 +202,7 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
 fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
     let is = |code: u8, found: bool| found.then_some(code);
     is(USAGE, cause.is::<UsageError>())
+        .or_else(|| is(INTERRUPTED, cause.is::<Interrupted>()))
         .or_else(|| {
             is(
                 NO_INPUT,
@@ -204,8 +226,7 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
         .or_else(|| {
             is(
                 UNAVAILABLE,
-                cause.is::<CaptureError>()
-                    || cause.is::<OpenError>()
+                cause.is::<OpenError>()
                     || cause.is::<SessionError>()
                     || cause.is::<relay::BuildError>()
                     || cause.is::<Unavailable>(),

@@ -3,37 +3,48 @@
 //! One thread and no queue: every frame is estimated, none is passed over, and
 //! time is the recording's, so the same clip gives the same poses.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use clap::builder::TypedValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use poised::adapt::Method;
-use poised::calibration::{Calibration, CalibrationConfig};
-use poised::capture::{Camera, CaptureError, Next, Severity, open_source};
+use poised::calibration::{Calibration, CalibrationConfig, Handling};
+use poised::capture::files::ImageFolder;
+use poised::capture::reopen::RECORDING_SILENT_MAX;
+use poised::capture::turn::Turned;
+use poised::capture::{
+    Camera, CaptureError, FOLDER_RATE_HZ, Next, Severity, Source, SourceKind, StreamOptions,
+};
 use poised::clock::Clock;
 use poised::counters::Counters;
 use poised::draw::Overlay;
 use poised::error::StartError;
-use poised::frame::Frame;
+use poised::frame::{Frame, Turn};
 use poised::infer::preprocess::to_rgb;
 use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser};
 use poised::pose::PoseSample;
 use poised::record::{self, Recorder, Recording};
 use poised::sys::rt::process_cpu_ns;
 
-use super::exit::{Unavailable, UsageError};
+use super::exit::{INTERRUPTED, Interrupted, Unavailable, UsageError};
 use super::networks::Networks;
 use super::output::{self, Force, OutputError};
 use super::poses::PosesFile;
 use super::report::{Report, Tally};
 
-/// Longest wait for a frame of a recording: a stream may pause.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a frame of a network camera: it may pause.
+const STREAM_SILENT_MAX: Duration = Duration::from_secs(10);
+
+/// How often a wait looks whether the command was asked to end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Fixes what adaptation draws: a recording gives the same poses each time.
 const SEED: u64 = 1;
@@ -43,13 +54,21 @@ const DAMAGED_MAX: u32 = 100;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A video file, an image or a folder of images, an rtsp:// address, or a recording (.poses).
-    source: String,
+    /// A video file, an image or a folder of images, the address of a network camera (rtsp://, http://), or a
+    /// recording (.poses).
+    source: OsString,
     #[command(flatten)]
     networks: Networks,
     /// Calibration of the camera (.toml, or .yaml of ROS, `OpenCV` or Kalibr).
     #[arg(long)]
     calibration: Option<PathBuf>,
+    /// Turn pictures clockwise by so many degrees: 0, 90, 180 or 270. The calibration is turned along.
+    #[arg(long, default_value_t = 0, value_parser = clap::builder::PossibleValuesParser::new(["0", "90", "180", "270"])
+        .map(|degrees| degrees.parse::<u32>().unwrap_or_default()))]
+    rotate: u32,
+    /// Exchange left and right after that.
+    #[arg(long)]
+    flip: bool,
     /// Network for keypoints: a name under the networks, or the path of its folder.
     #[arg(long)]
     person: Option<String>,
@@ -106,36 +125,55 @@ fn is_numbered_picture(name: &OsStr) -> bool {
     number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Plays the recording and prints the figures.
+/// Plays the recording and prints the figures. Where it breaks off or is interrupted, what was read until then is
+/// reported, too.
 ///
 /// # Errors
 ///
-/// Networks or source do not open, the recording breaks off, or an output cannot be written.
+/// Networks or source do not open, the recording breaks off, the command is interrupted, or an output cannot be
+/// written.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     options.check_outputs()?;
-    let config = estimate_config(options)?;
+    let mut config = estimate_config(options)?;
     if is_recording(&options.source) {
         return run_recording(options, &config);
     }
-    let (mut camera, calibration) = open(&options.source, options.calibration.clone())?;
-    let mode = camera.mode().clone();
+    let source = Source::of(&options.source).map_err(StartError::from)?;
+    let pictures = matches!(source, Source::Pictures(_));
+    if pictures {
+        // A picture may be the only one of its people.
+        config.track.hits_to_confirm = 1;
+    }
+    let mut film = Film::open(&source, options)?;
     let mut estimator = Estimator::open(&config)?;
     let mut adapter = estimator.adapter(SEED)?;
-    let mut outputs = Outputs::open(options, mode.width_px, mode.height_px, &calibration)?;
+    let stop = interruptible()?;
+    let mut outputs = Outputs::open(options, &film.calibration)?;
 
     let timer = Clock::live();
     let counters = Counters::default();
     let progress = progress_bar(options.json);
-    let mut frame = Frame::with_room(mode.width_px, mode.height_px);
     let mut sample = PoseSample::default();
     let mut tally = Tally::default();
+    let mut scene = Scene::default();
     let (started, cpu_ns) = (timer.now(), process_cpu_ns());
-    while options.frames.is_none_or(|most| tally.frames() < most) {
-        if !next_frame(camera.as_mut(), &mut frame, &counters)? {
-            break;
+    let ended = loop {
+        if options.frames.is_some_and(|most| tally.frames() >= most) {
+            break Ok(());
         }
+        match film.next(&counters, &stop) {
+            Ok(Step::Frame) => {}
+            Ok(Step::End) => break Ok(()),
+            Ok(Step::Stopped) => break Err(Interrupted.into()),
+            Err(error) => break Err(error),
+        }
+        let frame = &film.frame;
         let begun = timer.now();
-        if let Err(error) = estimator.step(&frame, &calibration, &timer, &counters, &mut sample) {
+        if pictures && scene.is_new(frame) {
+            estimator.reset();
+        }
+        if let Err(error) = estimator.step(frame, &film.calibration, &timer, &counters, &mut sample)
+        {
             log::warn!("frame {}: {error}", frame.meta.sequence);
         }
         counters.capture.frames.fetch_add(1, Ordering::Relaxed);
@@ -144,19 +182,161 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             estimator.learn(adapter);
         }
         tally.add(&sample);
-        outputs.add(Some(&frame), &sample)?;
+        outputs.add(Some(frame), &film.calibration, &sample)?;
         progress.inc(1);
-    }
+    };
     let elapsed = timer.now().since(started);
     progress.finish_and_clear();
     outputs.finish()?;
-    let report = Report::of(tally, &counters, estimator.engine(), elapsed).with_cpu_since(cpu_ns);
-    report.print(options.json)
+    if ended.is_ok() || tally.frames() > 0 {
+        let report =
+            Report::of(tally, &counters, estimator.engine(), elapsed).with_cpu_since(cpu_ns);
+        report.print(options.json)?;
+    }
+    ended
+}
+
+/// A flag that Ctrl-C and SIGTERM set; the second of them ends the program at once.
+fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::<AtomicBool>::default();
+    for signal in [SIGINT, SIGTERM] {
+        let code = INTERRUPTED.into();
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// What came of asking for a frame.
+enum Step {
+    Frame,
+    End,
+    Stopped,
+}
+
+/// A source of pixels, its newest frame, and the calibration for that frame.
+struct Film {
+    camera: Box<dyn Camera>,
+    frame: Frame,
+    lens: CalibrationConfig,
+    handling: Handling,
+    calibration: Calibration,
+}
+
+impl Film {
+    fn open(source: &Source, options: &Options) -> Result<Self, StartError> {
+        let turn = Turn::clockwise(options.rotate).unwrap_or(Turn::NONE);
+        let turn = if options.flip { turn.mirrored() } else { turn };
+        let mut camera: Box<dyn Camera> = match source {
+            // They need not belong together.
+            Source::Pictures(path) => {
+                Box::new(ImageFolder::open(path, FOLDER_RATE_HZ)?.each_in_its_size())
+            }
+            other => other.open(&StreamOptions::default(), &mut || true)?,
+        };
+        if turn != Turn::NONE {
+            camera = Box::new(Turned::new(camera, turn));
+        }
+        let mode = camera.mode();
+        let handling = Handling {
+            native_px: camera.native_px(),
+            size_px: (mode.width_px, mode.height_px),
+            turn,
+        };
+        let lens = lens_of(options.calibration.clone());
+        Ok(Self {
+            frame: Frame::with_room(mode.width_px, mode.height_px),
+            calibration: lens.open_for(&handling)?,
+            camera,
+            lens,
+            handling,
+        })
+    }
+
+    /// Reads the next frame that is whole.
+    fn next(&mut self, counters: &Counters, stop: &AtomicBool) -> anyhow::Result<Step> {
+        loop {
+            let step = next_unless(self.camera.as_mut(), &mut self.frame, counters, stop)?;
+            if !matches!(step, Step::Frame) {
+                return Ok(step);
+            }
+            let meta = &self.frame.meta;
+            let handling = Handling {
+                native_px: self.camera.native_px(),
+                size_px: (meta.width_px, meta.height_px),
+                ..self.handling
+            };
+            if handling == self.handling {
+                return Ok(step);
+            }
+            match self.lens.open_for(&handling) {
+                Ok(calibration) => {
+                    (self.handling, self.calibration) = (handling, calibration);
+                    return Ok(step);
+                }
+                Err(error) => {
+                    log::warn!("picture {} left out: {error}", meta.sequence + 1);
+                    counters.dropped(poised::counters::Drop::Damaged, 1);
+                }
+            }
+        }
+    }
+}
+
+/// Tells pictures that do not belong together from those of a film.
+#[derive(Default)]
+struct Scene {
+    /// Mean brightness of each field of a grid over the picture before.
+    before: Vec<f32>,
+}
+
+impl Scene {
+    /// Fields of the grid along each side.
+    const FIELDS: usize = 16;
+
+    /// Two pictures of one scene differ by less than this, as a mean over the fields, of 255: a person who walks
+    /// through a room changes a few fields; another room changes all.
+    const SAME_MAX: f32 = 20.0;
+
+    /// Whether a picture in RGB shows something else than the one before.
+    #[expect(clippy::cast_precision_loss, reason = "sums of bytes of one field")]
+    fn is_new(&mut self, frame: &Frame) -> bool {
+        let (width, height) = (frame.meta.width_px as usize, frame.meta.height_px as usize);
+        let mut sums = vec![(0_u64, 0_u64); Self::FIELDS * Self::FIELDS];
+        for (y, row) in frame.bytes.chunks_exact(width * 3).enumerate() {
+            let line = y * Self::FIELDS / height * Self::FIELDS;
+            for (x, pixel) in row.chunks_exact(3).enumerate() {
+                let (sum, count) = &mut sums[line + x * Self::FIELDS / width];
+                *sum += u64::from(pixel[1]);
+                *count += 1;
+            }
+        }
+        let means: Vec<f32> = sums
+            .iter()
+            .map(|(sum, count)| *sum as f32 / (*count).max(1) as f32)
+            .collect();
+        let off: f32 = means
+            .iter()
+            .zip(&self.before)
+            .map(|(now, before)| (now - before).abs())
+            .sum();
+        let is_first = self.before.is_empty();
+        self.before = means;
+        is_first || off / (Self::FIELDS * Self::FIELDS) as f32 > Self::SAME_MAX
+    }
+}
+
+/// The lens of a calibration file, which may be scaled, or an assumed one.
+const fn lens_of(file: Option<PathBuf>) -> CalibrationConfig {
+    CalibrationConfig {
+        file,
+        scale_to_image: true,
+    }
 }
 
 /// Whether a source is a recording of poses, by its name.
-pub fn is_recording(source: &str) -> bool {
-    Path::new(source)
+pub fn is_recording(source: impl AsRef<OsStr>) -> bool {
+    Path::new(source.as_ref())
         .extension()
         .is_some_and(|extension| extension == record::EXTENSION)
 }
@@ -170,13 +350,13 @@ pub fn open(
     source: &str,
     calibration: Option<PathBuf>,
 ) -> Result<(Box<dyn Camera>, Calibration), StartError> {
-    let camera = open_source(source)?;
+    let camera = Source::of(source)?.open(&StreamOptions::default(), &mut || true)?;
     let mode = camera.mode();
-    let lens = CalibrationConfig {
-        file: calibration,
-        scale_to_image: true,
-    };
-    let calibration = lens.open(mode.width_px, mode.height_px)?;
+    let calibration = lens_of(calibration).open_for(&Handling {
+        native_px: camera.native_px(),
+        size_px: (mode.width_px, mode.height_px),
+        turn: Turn::NONE,
+    })?;
     Ok((camera, calibration))
 }
 
@@ -189,8 +369,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
     let calibration = recording.calibration().clone();
     let mut poser = Poser::open(config)?;
     let mut adapter = poser.adapter(SEED)?;
-    let (width_px, height_px) = calibration.size_px();
-    let mut outputs = Outputs::open(options, width_px, height_px, &calibration)?;
+    let mut outputs = Outputs::open(options, &recording.calibration)?;
     let timer = Clock::live();
     let counters = Counters::default();
     let mut sample = PoseSample::default();
@@ -206,7 +385,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
             poser.learn(adapter);
         }
         tally.add(&sample);
-        outputs.add(None, &sample)?;
+        outputs.add(None, &recording.calibration, &sample)?;
     }
     let elapsed = timer.now().since(started);
     outputs.finish()?;
@@ -231,28 +410,61 @@ fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
 ///
 /// # Errors
 ///
-/// The recording broke off, or gives only damaged frames.
+/// The recording breaks off, or gives only damaged frames.
 pub fn next_frame(
     camera: &mut dyn Camera,
     frame: &mut Frame,
     counters: &Counters,
 ) -> anyhow::Result<bool> {
-    for _ in 0..DAMAGED_MAX {
-        match camera.next_into(frame, FRAME_TIMEOUT) {
-            Ok(Next::Frame) => return Ok(true),
-            Ok(Next::End) => return Ok(false),
-            Err(error) if error.severity() == Severity::Skip => {
+    let never = AtomicBool::new(false);
+    let step = next_unless(camera, frame, counters, &never)?;
+    Ok(matches!(step, Step::Frame))
+}
+
+/// The same, unless `stop` is set.
+fn next_unless(
+    camera: &mut dyn Camera,
+    frame: &mut Frame,
+    counters: &Counters,
+    stop: &AtomicBool,
+) -> anyhow::Result<Step> {
+    let silent_max = match camera.kind() {
+        SourceKind::Recording => RECORDING_SILENT_MAX,
+        SourceKind::Device | SourceKind::Stream => STREAM_SILENT_MAX,
+    };
+    let (mut damaged, mut silent) = (0, Duration::ZERO);
+    while damaged < DAMAGED_MAX {
+        if stop.load(Ordering::Acquire) {
+            return Ok(Step::Stopped);
+        }
+        let error = match camera.next_into(frame, LOOK_EVERY) {
+            Ok(Next::Frame) => return Ok(Step::Frame),
+            Ok(Next::End) => return Ok(Step::End),
+            Ok(Next::Pause) => continue,
+            Err(error) => error,
+        };
+        match error {
+            CaptureError::Timeout { waited_ms, .. } => {
+                silent += Duration::from_millis(waited_ms.into());
+                if silent < silent_max {
+                    continue;
+                }
+                let name = camera.mode().name.clone();
+                return Err(error)
+                    .with_context(|| format!("{name}: silent for {} s", silent.as_secs()));
+            }
+            _ if error.severity() == Severity::Skip => {
                 let reason = match error {
                     CaptureError::ShortFrame { .. } => poised::counters::Drop::Short,
                     _ => poised::counters::Drop::Damaged,
                 };
                 counters.dropped(reason, 1);
                 log::warn!("{}", camera.complaint().unwrap_or(&error.to_string()));
+                damaged += 1;
             }
-            Err(error) => {
-                let words = camera.complaint().map(str::to_owned);
-                return Err(error)
-                    .context(words.unwrap_or_else(|| "the recording broke off".into()));
+            _ => {
+                let said = camera.complaint().map(str::to_owned);
+                return Err(error).context(said.unwrap_or_else(|| camera.mode().name.clone()));
             }
         }
     }
@@ -264,21 +476,18 @@ struct Outputs {
     overlay: Option<(PathBuf, Overlay, Vec<u8>)>,
     poses: Option<PosesFile>,
     record: Option<Recorder>,
+    /// Columns and rows of what is recorded.
+    size_px: (u32, u32),
 }
 
 impl Outputs {
-    fn open(
-        options: &Options,
-        width_px: u32,
-        height_px: u32,
-        calibration: &Calibration,
-    ) -> anyhow::Result<Self> {
+    fn open(options: &Options, calibration: &Calibration) -> anyhow::Result<Self> {
+        let (width_px, height_px) = calibration.size_px();
         let overlay = match &options.overlay {
             Some(folder) => {
                 output::make_folder("--overlay", folder)?;
-                let room = vec![0; width_px as usize * height_px as usize * 3];
                 let overlay = Overlay::new(width_px, height_px, calibration.clone());
-                Some((folder.clone(), overlay, room))
+                Some((folder.clone(), overlay, Vec::new()))
             }
             None => None,
         };
@@ -296,23 +505,42 @@ impl Outputs {
             overlay,
             poses,
             record,
+            size_px: (width_px, height_px),
         })
     }
 
-    fn add(&mut self, frame: Option<&Frame>, sample: &PoseSample) -> anyhow::Result<()> {
+    fn add(
+        &mut self,
+        frame: Option<&Frame>,
+        calibration: &Calibration,
+        sample: &PoseSample,
+    ) -> anyhow::Result<()> {
         if let Some(poses) = &mut self.poses {
             poses.add(sample)?;
         }
         if let Some(record) = &mut self.record {
-            let left_out = record.add(sample)?;
-            if left_out > 0 {
+            if calibration.size_px() != self.size_px {
                 log::warn!(
-                    "frame {}: {left_out} people with numbers that are not finite are not recorded",
-                    sample.frame_sequence
+                    "picture {}: another size than the first, not recorded",
+                    sample.frame_sequence + 1
                 );
+            } else {
+                let left_out = record.add(sample)?;
+                if left_out > 0 {
+                    log::warn!(
+                        "frame {}: {left_out} people with numbers that are not finite are not recorded",
+                        sample.frame_sequence
+                    );
+                }
             }
         }
         if let (Some((folder, overlay, rgb)), Some(frame)) = (&mut self.overlay, frame) {
+            let (width_px, height_px) = (frame.meta.width_px, frame.meta.height_px);
+            let bytes = width_px as usize * height_px as usize * 3;
+            if rgb.len() != bytes {
+                rgb.resize(bytes, 0);
+                *overlay = Overlay::new(width_px, height_px, calibration.clone());
+            }
             to_rgb(frame, rgb)?;
             overlay.draw(rgb, sample);
             let path = folder.join(format!("{:06}.png", frame.meta.sequence));

@@ -11,14 +11,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use poised::adapt::control::Control;
 use poised::adapt::thread::Worker;
+use poised::calibration::Handling;
 use poised::capture::paced::Paced;
+use poised::capture::reopen::Backoff;
 use poised::capture::synthetic::SyntheticCamera;
-use poised::capture::thread::{CameraState, Ended, RETRY_LONGEST, words};
-use poised::capture::v4l2::V4l2Source;
-use poised::capture::{Camera, OpenError, open_source};
+use poised::capture::thread::{CameraState, Ended, words};
+use poised::capture::turn::Turned;
+use poised::capture::v4l2::{V4l2Config, V4l2Source};
+use poised::capture::{Camera, GoesOn, OpenError, Source, SourceKind, StreamOptions};
 use poised::clock::Clock;
 use poised::counters::{Counters, Drop, Reading};
 use poised::error::StartError;
+use poised::frame::Turn;
 use poised::infer::Engine;
 use poised::pipeline::estimate::Estimator;
 use poised::pipeline::mailbox::{Mailbox, Put};
@@ -74,7 +78,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         publish: Mailbox::new(),
     };
     let (clock, counters, stop) = (&running.clock, &running.counters, &running.stop);
+    let loading = Arc::new(AtomicBool::new(true));
     for signal in [SIGTERM, SIGINT] {
+        // Networks and session take seconds to open, and nothing looks at the flag meanwhile; nothing needs an orderly
+        // end yet either.
+        signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&loading))?;
         signal_hook::flag::register(signal, Arc::clone(stop))?;
     }
     signal_hook::flag::register(SIGHUP, Arc::clone(&running.reload))?;
@@ -91,7 +99,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         calibration: String::new(),
     };
     let name = settings.camera.name.as_str();
-    let mut source = Source::new(&settings.camera, clock);
+    let mut source = CameraSource::new(&settings.camera, clock)?;
     // Before the camera's own tries, so that a wrong file is not found out only when the camera comes.
     if let Some(path) = &settings.calibration.file {
         poised::calibration::Calibration::read(path).map_err(StartError::from)?;
@@ -106,6 +114,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
     }
+    loading.store(false, Ordering::Release);
     let Some(camera) = first_camera(&mut source, &mut publisher, &running)? else {
         publisher.leave();
         return Ok(());
@@ -113,22 +122,26 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mode = camera.mode().clone();
     let calibration = settings
         .calibration
-        .open(mode.width_px, mode.height_px)
+        .open_for(&Handling {
+            native_px: camera.native_px(),
+            size_px: (mode.width_px, mode.height_px),
+            turn: settings.camera.turn(),
+        })
         .map_err(StartError::from)?;
     publisher.set_calibration(&calibration.to_toml());
     info!(
         "{}: {}x{} at {:.1} Hz; lens {calibration}",
         mode.name, mode.width_px, mode.height_px, mode.rate_hz
     );
-    let mut reopen = || {
-        source.open().map_err(|error| match error {
+    let mut reopen = |goes_on: &mut GoesOn<'_>| {
+        source.open(goes_on).map_err(|error| match error {
             StartError::Camera(error) => error,
             other => OpenError::Missing {
                 name: other.to_string(),
             },
         })
     };
-    let live = settings.camera.source.is_none();
+    let live = camera.kind().is_live();
     let ended = wiring::run(
         Parts {
             camera,
@@ -148,6 +161,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             supervise(&running, frames_ended, &mut service, reload);
         },
     )?;
+    if let Some(trouble) = counters.capture.last_trouble.take() {
+        warn!("camera: {trouble}");
+    }
     info!("stopped: {}", Line::of(counters, &mut Past::default(), 0.0));
     match ended {
         Ended::Failed(error) => Err(error.into()),
@@ -211,40 +227,84 @@ fn listen(
 }
 
 /// The one source of frames that the configuration names.
-struct Source<'a> {
+struct CameraSource<'a> {
     config: &'a CameraConfig,
     clock: &'a Arc<Clock>,
+    /// What `source` names, unless that is a device.
+    named: Option<Source>,
     v4l2: V4l2Source,
+    /// Asked of the device, 0 where its default is.
+    asked_hz: f32,
+    /// How a network camera is opened: from the second time on, its pictures are put into the first size.
+    stream: StreamOptions,
 }
 
-impl<'a> Source<'a> {
-    fn new(config: &'a CameraConfig, clock: &'a Arc<Clock>) -> Self {
-        let v4l2 = V4l2Source::new(config.v4l2.clone().unwrap_or_default());
-        Self {
+impl<'a> CameraSource<'a> {
+    fn new(config: &'a CameraConfig, clock: &'a Arc<Clock>) -> Result<Self, StartError> {
+        let mut named = config.source.as_ref().map(Source::of).transpose()?;
+        let v4l2 = match named.take_if(|source| matches!(source, Source::Device(_))) {
+            Some(Source::Device(path)) => V4l2Config {
+                device: Some(path),
+                ..V4l2Config::default()
+            },
+            _ => config.v4l2.clone().unwrap_or_default(),
+        };
+        Ok(Self {
             config,
             clock,
-            v4l2,
+            named,
+            v4l2: V4l2Source::new(v4l2),
+            asked_hz: config.v4l2.as_ref().map_or(0.0, |v4l2| v4l2.rate_hz),
+            stream: StreamOptions {
+                transport: config.transport,
+                size_px: None,
+            },
+        })
+    }
+
+    /// What kind of source it is.
+    fn kind(&self) -> SourceKind {
+        self.named.as_ref().map_or(SourceKind::Device, Source::kind)
+    }
+
+    fn open(&mut self, goes_on: &mut GoesOn<'_>) -> Result<Box<dyn Camera>, StartError> {
+        let camera = self.open_as_it_is(goes_on)?;
+        let mode = camera.mode();
+        self.stream.size_px = Some((mode.width_px, mode.height_px));
+        let turn = self.config.turn();
+        if turn == Turn::NONE {
+            Ok(camera)
+        } else {
+            Ok(Box::new(Turned::new(camera, turn)))
         }
     }
 
-    fn open(&mut self) -> Result<Box<dyn Camera>, StartError> {
+    fn open_as_it_is(&mut self, goes_on: &mut GoesOn<'_>) -> Result<Box<dyn Camera>, StartError> {
         if let Some(synthetic) = &self.config.synthetic {
             let camera = SyntheticCamera::live(synthetic, Arc::clone(self.clock))?;
             return Ok(Box::new(camera));
         }
-        if let Some(source) = &self.config.source {
-            return Ok(Box::new(Paced::new(open_source(source)?)));
+        if let Some(source) = &self.named {
+            let camera = source.open(&self.stream, goes_on)?;
+            return Ok(if camera.kind().is_live() {
+                camera
+            } else {
+                Box::new(Paced::new(camera))
+            });
         }
         let camera = self.v4l2.open()?;
-        let asked_hz = self.config.v4l2.as_ref().map_or(0, |v4l2| v4l2.rate_hz);
+        let asked_hz = self.asked_hz;
         let (name, gives_hz) = (&camera.mode().name, camera.mode().rate_hz);
-        #[expect(clippy::cast_precision_loss, reason = "at most 120")]
-        let asked_hz = asked_hz as f32;
         if gives_hz > 0.0 && gives_hz < 0.95 * asked_hz {
             warn!("{name}: {asked_hz} Hz asked for, {gives_hz:.1} Hz is what it gives");
         }
         Ok(Box::new(camera))
     }
+}
+
+/// Whether this is a service whose unit may keep it from reaching a camera on the network.
+fn is_fenced_in(kind: SourceKind) -> bool {
+    kind == SourceKind::Stream && std::env::var_os("INVOCATION_ID").is_some()
 }
 
 /// Whether a camera that does not open may come by itself.
@@ -254,14 +314,18 @@ const fn may_wait(error: &StartError) -> bool {
 
 /// Opens the camera, and waits for one that is not there yet, on the air meanwhile; `None` when asked to stop.
 fn first_camera(
-    source: &mut Source<'_>,
+    source: &mut CameraSource<'_>,
     publisher: &mut Publisher<'_>,
     running: &Running,
 ) -> Result<Option<Box<dyn Camera>>, StartError> {
-    let live = source.config.source.is_none();
+    let mut backoff = Backoff::new(source.kind());
     let mut said = String::new();
     loop {
-        let error = match source.open() {
+        let mut goes_on = || {
+            publisher.idle();
+            !running.stop.load(Ordering::Acquire)
+        };
+        let error = match source.open(&mut goes_on) {
             Ok(camera) => {
                 let _ = running
                     .counters
@@ -270,23 +334,28 @@ fn first_camera(
                     .put(camera.mode().name.clone());
                 return Ok(Some(camera));
             }
-            Err(error) if live && may_wait(&error) => error,
+            Err(StartError::Camera(OpenError::Stopped)) => return Ok(None),
+            Err(error) if source.kind().is_live() && may_wait(&error) => error,
             Err(error) => return Err(error),
         };
         let why = words(&error);
         if why != said {
             warn!("camera: {why}; waiting for it");
+            if said.is_empty() && is_fenced_in(source.kind()) {
+                warn!(
+                    "a service reaches only the addresses that its unit allows: see \"Network cameras\" in field.md"
+                );
+            }
             let _ = running.counters.capture.lost_because.put(why.clone());
             running.counters.capture.set_state(CameraState::Lost);
             said.clone_from(&why);
         }
         Service::waiting(&why);
-        let until = running.clock.now().plus(RETRY_LONGEST);
+        let until = running.clock.now().plus(backoff.pause());
         while running.clock.now() < until {
-            if running.stop.load(Ordering::Acquire) {
+            if !goes_on() {
                 return Ok(None);
             }
-            publisher.idle();
             std::thread::sleep(IDLE_EVERY);
         }
     }

@@ -10,8 +10,9 @@ use sd_notify::NotifyState;
 use poised::clock::MonoNs;
 use poised::counters::Counters;
 
-/// How much longer starting may take, said anew each time the camera was looked for.
-const MORE_TIME: Duration = Duration::from_secs(30);
+/// How much longer starting may take, said again each time the camera was looked for: twice what asking a silent
+/// network camera and the pause after that take.
+const MORE_TIME: Duration = Duration::from_mins(1);
 
 /// Tells systemd how the daemon is.
 #[derive(Debug)]

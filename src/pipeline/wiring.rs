@@ -331,6 +331,7 @@ fn estimate_loop(
     let mut load = Load::default();
     // A slot that was not handed on, since its frame failed.
     let mut kept: Option<Box<PoseSample>> = None;
+    let mut opened = 0;
     loop {
         counters.estimate_beats.add(1);
         if context.stop.load(Ordering::Acquire) {
@@ -347,6 +348,12 @@ fn estimate_loop(
             frames.wait(WAIT);
             continue;
         };
+        let reopened = counters.capture.reopened_ns.load(Ordering::Acquire);
+        if reopened > opened && frame.meta.capture.0 >= reopened {
+            // It may look elsewhere now, or be another camera.
+            opened = reopened;
+            estimator.reset();
+        }
         match kept.take().or_else(|| poses.free()) {
             None => counters.dropped(Drop::PublisherFull, 1),
             Some(mut sample) => {

@@ -71,6 +71,29 @@ pub struct PixFormat {
     pub stride: u32,
 }
 
+/// How the lines of a picture follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// All at once.
+    Whole,
+    /// Every second line a moment after the others: what moves has a comb for an edge.
+    Interlaced,
+    /// Each half by itself: above one another, or in buffers that take turns.
+    Halves,
+}
+
+impl Scan {
+    const fn of(field: raw::v4l2_field) -> Self {
+        match field {
+            raw::v4l2_field_V4L2_FIELD_ANY | raw::v4l2_field_V4L2_FIELD_NONE => Self::Whole,
+            raw::v4l2_field_V4L2_FIELD_INTERLACED
+            | raw::v4l2_field_V4L2_FIELD_INTERLACED_TB
+            | raw::v4l2_field_V4L2_FIELD_INTERLACED_BT => Self::Interlaced,
+            _ => Self::Halves,
+        }
+    }
+}
+
 /// A fraction of a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
@@ -203,19 +226,23 @@ impl Device {
     ///
     /// The driver refuses, or does not know the request.
     pub fn try_format(&self, wanted: PixFormat) -> io::Result<PixFormat> {
-        self.negotiate(vidioc::VIDIOC_TRY_FMT, wanted)
+        Ok(self.negotiate(vidioc::VIDIOC_TRY_FMT, wanted)?.0)
     }
 
-    /// Sets the format; returns what the driver made of it.
+    /// Sets the format; returns what the driver made of it, and how its lines follow each other.
     ///
     /// # Errors
     ///
     /// The driver refuses: `EBUSY` where another program streams.
-    pub fn set_format(&self, wanted: PixFormat) -> io::Result<PixFormat> {
+    pub fn set_format(&self, wanted: PixFormat) -> io::Result<(PixFormat, Scan)> {
         self.negotiate(vidioc::VIDIOC_S_FMT, wanted)
     }
 
-    fn negotiate(&self, request: vidioc::_IOC_TYPE, wanted: PixFormat) -> io::Result<PixFormat> {
+    fn negotiate(
+        &self,
+        request: vidioc::_IOC_TYPE,
+        wanted: PixFormat,
+    ) -> io::Result<(PixFormat, Scan)> {
         let mut format: raw::v4l2_format = zero();
         format.type_ = CAPTURE;
         // SAFETY: `pix` is the member for this type of buffer; zeros are a value of it.
@@ -227,12 +254,13 @@ impl Device {
         self.request(request, &mut format)?;
         // SAFETY: as above; the driver fills the member for this type.
         let pix = unsafe { format.fmt.pix };
-        Ok(PixFormat {
+        let agreed = PixFormat {
             fourcc: pix.pixelformat.to_le_bytes(),
             width_px: pix.width,
             height_px: pix.height,
             stride: pix.bytesperline,
-        })
+        };
+        Ok((agreed, Scan::of(pix.field)))
     }
 
     /// The image sizes it offers in a layout; the largest where it offers a range.

@@ -1,20 +1,35 @@
-//! The lines ffmpeg writes: one for each frame from its `showinfo` filter,
-//! and what it has to complain about.
+//! The lines ffmpeg writes: two for each frame from its `showinfo` filters, the first as the frame is decoded, the
+//! second as it is handed over; and its complaints.
 //!
 //! ```text
 //! [Parsed_showinfo_0 @ 0x5571] [info] config in time_base: 1/10240, frame_rate: 5/1
-//! [Parsed_showinfo_0 @ 0x5571] [info] n:   3 pts:   6144 pts_time:0.6 ... s:720x1280 i:P ...
+//! [Parsed_showinfo_0 @ 0x5571] [info] n:   3 pts:   6144 pts_time:0.6 ... s:1440x2560 i:P ...
+//! [Parsed_showinfo_2 @ 0x5572] [info] n:   3 pts:   6144 pts_time:0.6 ... s:720x1280 i:P ...
 //! [mov,mp4 @ 0x5570] [error] moov atom not found
 //! ```
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
+use super::super::address::Address;
+
 /// Longest line kept; what is longer is a dump of metadata.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// Longest complaint kept, in characters: one line of a log.
 const ERROR_CHARS_MAX: usize = 200;
+
+/// Frames that a decoder may still hold when the container complains: those of a decoder with many threads.
+const FRAMES_IN_DECODER_MAX: u32 = 64;
+
+/// What containers complain about where a file is cut. A decoder's complaints are not among them: a film that was cut
+/// on purpose, between two whole pictures, has those at its start.
+const CUT_MARKS: [&str; 4] = [
+    "partial file",
+    "ended prematurely",
+    "Packet corrupt",
+    "Truncat",
+];
 
 /// What is known of a frame before its bytes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +40,8 @@ pub(super) struct FrameInfo {
     pub(super) width_px: u32,
     /// Rows.
     pub(super) height_px: u32,
+    /// Columns and rows as decoded.
+    pub(super) source_px: (u32, u32),
 }
 
 /// Cuts what comes into lines and keeps what is of use.
@@ -32,6 +49,12 @@ pub(super) struct FrameInfo {
 pub(super) struct InfoLines {
     line: Vec<u8>,
     frames: VecDeque<FrameInfo>,
+    /// Sizes of frames that are decoded and not yet handed over.
+    sources: VecDeque<(u32, u32)>,
+    /// Frames so far, and how many there were at the last complaint about a cut.
+    count: u32,
+    cut_at: Option<u32>,
+    address: Option<Address>,
     /// Seconds a unit of time, as a fraction.
     time_base: (i64, i64),
     rate_hz: f32,
@@ -39,6 +62,14 @@ pub(super) struct InfoLines {
 }
 
 impl InfoLines {
+    /// Lines about this address, of which nothing secret is kept.
+    pub(super) fn about(address: Address) -> Self {
+        Self {
+            address: Some(address),
+            ..Self::default()
+        }
+    }
+
     /// The line of the frame whose bytes come next.
     pub(super) fn front(&self) -> Option<FrameInfo> {
         self.frames.front().copied()
@@ -59,7 +90,18 @@ impl InfoLines {
         self.error.as_deref()
     }
 
-    /// Reads once what is there; false at the end.
+    /// Leaves out what was said so far: it opened all the same.
+    pub(super) fn forget_error(&mut self) {
+        self.error = None;
+    }
+
+    /// Whether the container complained, at the frames that came last, that it is cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut_at
+            .is_some_and(|at| self.count - at <= FRAMES_IN_DECODER_MAX)
+    }
+
+    /// Reads once; false at the end.
     pub(super) fn read_from(&mut self, pipe: &mut impl Read) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         let got = pipe.read(&mut buffer)?;
@@ -81,17 +123,41 @@ impl InfoLines {
     }
 
     fn take_line(&mut self, line: &str) {
-        if line.starts_with("[Parsed_showinfo") {
+        if let Some(filter) = line.strip_prefix("[Parsed_showinfo_") {
             if let Some((_, config)) = line.split_once("config in time_base:") {
                 self.take_config(config);
-            } else if let Some(info) = parse_frame(line, self.time_base) {
-                self.frames.push_back(info);
+            } else if let Some((time_ns, size)) = parse_frame(line, self.time_base) {
+                self.take_frame(filter.starts_with("0 "), time_ns, size);
             }
-        } else if self.error.is_none()
+            return;
+        }
+        let is_transport = line.starts_with("[mpegts") || line.starts_with("[mpeg ");
+        if !is_transport && CUT_MARKS.iter().any(|mark| line.contains(mark)) {
+            self.cut_at = Some(self.count);
+        }
+        if self.error.is_none()
             && let Some(error) = complaint(line)
         {
-            self.error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
+            let clean = match &self.address {
+                Some(address) => address.clean(error),
+                None => error.to_owned(),
+            };
+            self.error = Some(clean.chars().take(ERROR_CHARS_MAX).collect());
         }
+    }
+
+    fn take_frame(&mut self, decoded: bool, time_ns: Option<i64>, size: (u32, u32)) {
+        if decoded {
+            self.sources.push_back(size);
+            return;
+        }
+        self.count = self.count.saturating_add(1);
+        self.frames.push_back(FrameInfo {
+            time_ns,
+            width_px: size.0,
+            height_px: size.1,
+            source_px: self.sources.pop_front().unwrap_or(size),
+        });
     }
 
     fn take_config(&mut self, config: &str) {
@@ -130,7 +196,8 @@ fn after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_once(key)?.1.split_whitespace().next()
 }
 
-fn parse_frame(line: &str, time_base: (i64, i64)) -> Option<FrameInfo> {
+/// Time, where there is one, and size.
+fn parse_frame(line: &str, time_base: (i64, i64)) -> Option<(Option<i64>, (u32, u32))> {
     // `pts_time` has six digits only, which is 10 ms after half an hour; so the
     // exact number and its unit are used.
     let units: Option<i64> = after(line, " pts:")?.parse().ok();
@@ -140,11 +207,7 @@ fn parse_frame(line: &str, time_base: (i64, i64)) -> Option<FrameInfo> {
             i128::from(units) * 1_000_000_000 * i128::from(time_base.0) / i128::from(time_base.1);
         i64::try_from(ns).ok()
     });
-    Some(FrameInfo {
-        time_ns,
-        width_px: width.parse().ok()?,
-        height_px: height.parse().ok()?,
-    })
+    Some((time_ns, (width.parse().ok()?, height.parse().ok()?)))
 }
 
 #[cfg(test)]
@@ -153,7 +216,7 @@ mod tests {
 
     const CONFIG: &str =
         "[Parsed_showinfo_0 @ 0x55] [info] config in time_base: 1/10240, frame_rate: 30000/1001\n";
-    const FRAME: &str = "[Parsed_showinfo_0 @ 0x55] [info] n:   3 pts:   6144 pts_time:0.6     \
+    const FRAME: &str = "[Parsed_showinfo_2 @ 0x55] [info] n:   3 pts:   6144 pts_time:0.6     \
         pos:    45170 fmt:yuv420p sar:0/1 s:720x1280 i:P iskey:0 type:P \n";
 
     fn fed(text: &str) -> InfoLines {
@@ -167,13 +230,17 @@ mod tests {
 
     #[test]
     fn a_frame_line_gives_time_and_size() {
-        let mut lines = fed(&format!("{CONFIG}{FRAME}"));
+        let decoded = FRAME
+            .replace("showinfo_2", "showinfo_0")
+            .replace("720x1280", "1440x2560");
+        let mut lines = fed(&format!("{CONFIG}{decoded}{FRAME}"));
         assert_eq!(
             lines.pop(),
             Some(FrameInfo {
                 time_ns: Some(600_000_000),
                 width_px: 720,
-                height_px: 1280
+                height_px: 1280,
+                source_px: (1440, 2560),
             })
         );
         assert_eq!(lines.pop(), None);
@@ -202,6 +269,64 @@ mod tests {
             "x".repeat(100_000)
         ));
         assert_eq!(lines.front(), None);
+    }
+
+    #[test]
+    fn a_container_that_complains_near_the_end_is_cut_and_a_decoder_that_does_is_not() {
+        let frames = |count| FRAME.repeat(count);
+        for (line, after, is_cut) in [
+            (
+                "[mov,mp4 @ 0x1] [error] stream 0, offset 0x4bb8: partial file",
+                3,
+                true,
+            ),
+            (
+                "[matroska,webm @ 0x1] [error] File ended prematurely",
+                60,
+                true,
+            ),
+            (
+                "[avi @ 0x1] [warning] Packet corrupt (stream = 0, dts = 24).",
+                0,
+                true,
+            ),
+            (
+                "[flv @ 0x1] [warning] Packet corrupt (stream = 0, dts = 500).",
+                0,
+                true,
+            ),
+            (
+                "[mov,mp4 @ 0x1] [error] stream 0, offset 0x4bb8: partial file",
+                65,
+                false,
+            ),
+            (
+                "[mpegts @ 0x1] [warning] Packet corrupt (stream = 0, dts = 24).",
+                0,
+                false,
+            ),
+            (
+                "[h264 @ 0x1] [error] error while decoding MB 6 10, bytestream -4",
+                0,
+                false,
+            ),
+        ] {
+            let lines = fed(&format!("{CONFIG}{}{line}\n{}", frames(5), frames(after)));
+            assert_eq!(lines.is_cut(), is_cut, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_about_an_address_is_kept_without_its_password() {
+        let address = Address::parse("rtsp://kim:geheim@host/live?pwd=offen").unwrap();
+        let mut lines = InfoLines::about(address);
+        lines.feed(
+            b"[concat @ 0x1] [error] Impossible to open 'rtsp://kim:geheim@host/live?pwd=offen'\n",
+        );
+        assert_eq!(
+            lines.error(),
+            Some("Impossible to open 'rtsp://host/live?pwd=***'")
+        );
     }
 
     #[test]

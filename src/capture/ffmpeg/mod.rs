@@ -1,35 +1,44 @@
 //! Videos and network streams as cameras, decoded by the `ffmpeg` program.
 //!
-//! The child process writes RGB to its standard output and, for every frame, one
-//! line of its `showinfo` filter to standard error before it. That line carries
-//! the frame's true presentation time, so that a recording with a varying rate
-//! keeps its times, and its size, so that a video which changes size half way
-//! is found out. Both pipes are read by one `poll` on the thread that asks for
-//! frames. The child is killed and reaped when the camera is dropped.
+//! The child process writes RGB to its standard output and, for every frame, lines of its `showinfo` filter to
+//! standard error before it. They carry the frame's true presentation time, so that a recording with a varying rate
+//! keeps its times, and its size before and after scaling. Both pipes are read by one `poll` on the thread that asks
+//! for frames. The child is killed and reaped when the camera is dropped, and by the kernel when this process ends.
 
 mod child;
+pub(super) mod fit;
 mod info;
 mod probe;
-mod stamps;
+pub(super) mod stamps;
 
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use self::child::Child;
+use self::child::{Child, Input, Job, LOOK_EVERY, Version};
+use self::fit::filter;
 use self::info::{FrameInfo, InfoLines};
 use self::probe::Probe;
-use self::stamps::StreamClock;
-use super::open::{OpenError, check_size, without_password};
-use super::{Camera, CameraMode, CaptureError, Next};
-use crate::clock::{Clock, MonoNs};
+use self::stamps::{RecordingClock, StreamClock};
+use super::address::{Address, Scheme};
+use super::open::{GoesOn, OpenError, StreamOptions, Transport, check_size};
+use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
+use crate::clock::Clock;
 use crate::frame::{Frame, FrameMeta, PixelFormat};
 use crate::sys::poll::wait_readable;
 
 /// How long the first frame of a file or stream may take, in seconds. Network
 /// cameras send a whole picture only every few seconds.
 const FIRST_FRAME_S: u64 = 20;
+
+/// What a network camera may have ffmpeg open, by how it is reached: the network, and no file of this machine.
+const RTSP_PROTOCOLS: &str = "pipe,rtp,srtp,udp,tcp,tls,crypto";
+const HTTP_PROTOCOLS: &str = "pipe,http,https,httpproxy,tcp,tls,crypto,data";
+
+/// Names of films on a web server; any other address is live.
+const FILMS: [&str; 6] = ["mp4", "m4v", "mov", "mkv", "webm", "avi"];
 
 /// The programs that read videos for us.
 #[derive(Clone, Debug)]
@@ -60,9 +69,12 @@ pub struct FfmpegCamera {
     have: usize,
     /// Frames handed over.
     frames: u32,
-    /// Frames the header states, where it does.
-    promised: Option<Promise>,
     times: Times,
+    /// Columns and rows as decoded, of the first frame and of the last; 0 before that.
+    first_px: (u32, u32),
+    source_px: (u32, u32),
+    /// Whether pictures of another size are put into the first size.
+    fits: bool,
     /// The recording is over, for whatever reason.
     over: bool,
     complaint: Option<String>,
@@ -72,43 +84,12 @@ pub struct FfmpegCamera {
 #[derive(Debug)]
 enum Times {
     /// A recording: its first frame is at zero.
-    Recording { first: Option<i64>, last: MonoNs },
-    /// A live stream: presentation times tied to the machine's clock.
-    Stream { clock: Clock, map: StreamClock },
-}
-
-/// The number of frames a header speaks of, and how far it may be off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Promise {
-    frames: u32,
-    slack: u32,
-}
-
-impl Promise {
-    /// A count of frames is exact but for a few that an edit list hides; a
-    /// duration times a rate is an estimate.
-    fn new(probe: &Probe) -> Option<Self> {
-        if let Some(frames) = probe.frames {
-            return Some(Self {
-                frames,
-                slack: 2 + frames / 50,
-            });
-        }
-        let frames = probe.duration_s? * f64::from(probe.rate_hz);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked to lie in the range"
-        )]
-        (frames >= 1.0 && frames < f64::from(u32::MAX)).then(|| Self {
-            frames: frames as u32,
-            slack: 2 + frames as u32 / 10,
-        })
-    }
-
-    const fn is_broken_by(self, frames: u32) -> bool {
-        frames.saturating_add(self.slack) < self.frames
-    }
+    Recording(RecordingClock),
+    /// A live stream with times of its own, which are tied to the machine's clock.
+    Stream(StreamClock),
+    /// A live stream without: MJPEG over HTTP numbers its frames, and ffmpeg makes times of that. What counts is when
+    /// they come.
+    Arrival,
 }
 
 impl FfmpegCamera {
@@ -118,130 +99,139 @@ impl FfmpegCamera {
     ///
     /// A program is missing, or the file is no video or gives no frame.
     pub fn open_file(path: &Path) -> Result<Self, OpenError> {
-        Self::open_file_with(path, &Programs::default())
+        Self::open_file_with(path, &Programs::default(), &mut || true)
     }
 
-    /// Opens a video file with programs of your choice.
+    /// Opens a video file with programs of your choice, for as long as `goes_on` says so.
     ///
     /// # Errors
     ///
     /// A program is missing, or the file is no video or gives no frame.
-    pub fn open_file_with(path: &Path, programs: &Programs) -> Result<Self, OpenError> {
-        let name = path.display().to_string();
-        let probe = Probe::of_file(path, &programs.ffprobe)?;
-        // The protocol is named so that no file name is taken for an address.
-        let mut input = std::ffi::OsString::from("file:");
-        input.push(path);
-        let before = ["-protocol_whitelist", "file,pipe"].map(Into::into);
-        let child = Child::start(&programs.ffmpeg, &before, &input, probe.shrink())?;
-        Self::first_frame(
-            name,
-            child,
-            probe.rate_hz,
-            Promise::new(&probe),
-            Times::Recording {
-                first: None,
-                last: MonoNs(0),
-            },
-        )
-    }
-
-    /// Opens a network stream (`rtsp://`).
-    ///
-    /// # Errors
-    ///
-    /// ffmpeg is missing, or the stream cannot be reached or gives no frame in time.
-    pub fn open_stream(address: &str) -> Result<Self, OpenError> {
-        Self::open_stream_with(address, &Programs::default())
-    }
-
-    /// Opens a network stream with programs of your choice.
-    ///
-    /// # Errors
-    ///
-    /// ffmpeg is missing, or the stream cannot be reached or gives no frame in time.
-    pub fn open_stream_with(address: &str, programs: &Programs) -> Result<Self, OpenError> {
-        // Over UDP a lost packet is a torn picture; over TCP it is a late one.
-        Self::start_stream(address, &["-rtsp_transport", "tcp"], programs)
-    }
-
-    fn start_stream(
-        address: &str,
-        transport: &[&str],
+    pub fn open_file_with(
+        path: &Path,
         programs: &Programs,
+        goes_on: &mut GoesOn<'_>,
     ) -> Result<Self, OpenError> {
-        let quick = ["-fflags", "nobuffer", "-flags", "low_delay"];
-        let before: Vec<_> = transport
-            .iter()
-            .chain(&quick)
-            .map(std::ffi::OsString::from)
-            .collect();
-        let child = Child::start(&programs.ffmpeg, &before, address.as_ref(), None)?;
-        Self::first_frame(
-            without_password(address),
-            child,
-            0.0,
-            None,
-            Times::Stream {
-                clock: Clock::live(),
-                map: StreamClock::default(),
-            },
-        )
+        let name = path.display().to_string();
+        let probe = Probe::of_file(path, &programs.ffprobe, goes_on)?;
+        let version = Version::of(&programs.ffmpeg, goes_on)?;
+        // The protocol is named so that no file name is taken for an address.
+        let mut input = OsString::from("file:");
+        input.push(path);
+        let job = Job {
+            before: ["-protocol_whitelist", "file,pipe"]
+                .map(Into::into)
+                .to_vec(),
+            input: Input::Named(input),
+            filter: filter(probe.size_px),
+        };
+        let mut camera = Self::started(
+            name,
+            Child::start(&programs.ffmpeg, version, &job)?,
+            InfoLines::default(),
+            Times::Recording(RecordingClock::default()),
+        );
+        camera.mode.rate_hz = probe.rate_hz;
+        camera.fits = probe.size_px.is_some();
+        camera.first_frame(goes_on)
     }
 
-    /// Waits for the first frame, whose line says how large frames are.
-    fn first_frame(
-        name: String,
-        child: Child,
-        rate_hz: f32,
-        promised: Option<Promise>,
-        times: Times,
+    /// Opens a network stream.
+    ///
+    /// # Errors
+    ///
+    /// ffmpeg is missing, or the stream cannot be reached or gives no frame in time.
+    pub fn open_stream(address: &Address) -> Result<Self, OpenError> {
+        let options = StreamOptions::default();
+        Self::open_stream_with(address, &options, &Programs::default(), &mut || true)
+    }
+
+    /// Opens a network stream with options and programs of your choice, for as long as `goes_on` says so.
+    ///
+    /// # Errors
+    ///
+    /// ffmpeg is missing, or the stream cannot be reached or gives no frame in time.
+    pub fn open_stream_with(
+        address: &Address,
+        options: &StreamOptions,
+        programs: &Programs,
+        goes_on: &mut GoesOn<'_>,
     ) -> Result<Self, OpenError> {
-        let mut camera = Self {
+        let version = Version::of(&programs.ffmpeg, goes_on)?;
+        let job = stream_job(address, options, version);
+        let is_film = FILMS.contains(&address.extension().as_str());
+        let times = match address.scheme() {
+            Scheme::Http if is_film => Times::Recording(RecordingClock::default()),
+            Scheme::Http if !is_playlist(address) => Times::Arrival,
+            _ => Times::Stream(StreamClock::default()),
+        };
+        let mut camera = Self::started(
+            address.shown().to_owned(),
+            Child::start(&programs.ffmpeg, version, &job)?,
+            InfoLines::about(address.clone()),
+            times,
+        );
+        camera.fits = options.size_px.is_some();
+        camera.first_frame(goes_on)
+    }
+
+    fn started(name: String, child: Child, lines: InfoLines, times: Times) -> Self {
+        Self {
             mode: CameraMode {
                 name,
                 width_px: 0,
                 height_px: 0,
-                rate_hz,
+                rate_hz: 0.0,
                 format: PixelFormat::Rgb24,
             },
             child,
-            lines: InfoLines::default(),
+            lines,
             pending: Vec::new(),
             have: 0,
             frames: 0,
-            promised,
             times,
+            first_px: (0, 0),
+            source_px: (0, 0),
+            fits: false,
             over: false,
             complaint: None,
-        };
+        }
+    }
+
+    /// Waits for the first frame, whose line says how large frames are.
+    fn first_frame(mut self, goes_on: &mut GoesOn<'_>) -> Result<Self, OpenError> {
         let clock = Clock::live();
         let deadline = clock.now().plus(Duration::from_secs(FIRST_FRAME_S));
         loop {
-            if camera.mode.width_px == 0
-                && let Some(info) = camera.lines.front()
+            if self.mode.width_px == 0
+                && let Some(info) = self.lines.front()
             {
-                check_size(&camera.mode.name, info.width_px, info.height_px)?;
-                camera.mode.width_px = info.width_px;
-                camera.mode.height_px = info.height_px;
-                if camera.mode.rate_hz <= 0.0 {
-                    camera.mode.rate_hz = camera.lines.rate_hz();
+                check_size(&self.mode.name, info.width_px, info.height_px)?;
+                self.mode.width_px = info.width_px;
+                self.mode.height_px = info.height_px;
+                (self.first_px, self.source_px) = (info.source_px, info.source_px);
+                if self.mode.rate_hz <= 0.0 {
+                    self.mode.rate_hz = self.lines.rate_hz();
                 }
                 let bytes = PixelFormat::Rgb24.image_bytes(info.width_px, info.height_px);
-                camera.pending = vec![0; bytes];
+                self.pending = vec![0; bytes];
             }
-            if camera.is_complete() {
-                return Ok(camera);
+            if self.is_complete() {
+                self.lines.forget_error();
+                return Ok(self);
+            }
+            if !goes_on() {
+                return Err(OpenError::Stopped);
             }
             let left = deadline.since(clock.now());
             if left.is_zero() {
                 return Err(OpenError::Silent {
-                    name: camera.mode.name,
+                    name: self.mode.name,
                     waited_s: FIRST_FRAME_S,
                 });
             }
-            if camera.read_some(left).unwrap_or(true) {
-                return Err(camera.no_frames());
+            if self.read_some(left.min(LOOK_EVERY)).unwrap_or(true) {
+                return Err(self.no_frames());
             }
         }
     }
@@ -249,17 +239,14 @@ impl FfmpegCamera {
     fn no_frames(mut self) -> OpenError {
         let status = self.child.wait();
         let message = self.lines.error().unwrap_or("no frame decodes").to_owned();
-        let (name, known) = (self.mode.name.clone(), self.promised);
-        if known.is_none() && status.is_none_or(|status| !status.success()) {
+        let name = self.mode.name;
+        if !matches!(self.times, Times::Recording(_)) {
+            return OpenError::NoStream { name, message };
+        }
+        if status.is_none_or(|status| !status.success()) && !self.fits {
             return OpenError::NotAVideo { name, message };
         }
-        OpenError::NoFrames {
-            name,
-            promise: known.map_or_else(String::new, |promise| {
-                format!(", though its header speaks of {}", promise.frames)
-            }),
-            message,
-        }
+        OpenError::NoFrames { name, message }
     }
 
     /// Whether a whole frame and its line have come.
@@ -311,23 +298,11 @@ impl FfmpegCamera {
         std::mem::swap(&mut self.pending, &mut frame.bytes);
         self.pending.resize(bytes, 0);
         self.have = 0;
+        let now = Clock::live().now();
         let capture = match &mut self.times {
-            Times::Recording { first, last } => {
-                let time_ns = info.time_ns;
-                let since_first = match (time_ns, *first) {
-                    (Some(time), Some(first)) => u64::try_from(time - first).ok(),
-                    (Some(time), None) => {
-                        *first = Some(time);
-                        Some(0)
-                    }
-                    (None, _) => None,
-                };
-                // A frame without a time gets that of the one before plus a period.
-                let period = Duration::from_secs_f64(1.0 / f64::from(self.mode.rate_hz.max(1.0)));
-                *last = since_first.map_or_else(|| last.plus(period), MonoNs);
-                *last
-            }
-            Times::Stream { clock, map } => map.capture(info.time_ns, clock.now()),
+            Times::Recording(clock) => clock.capture(info.time_ns, self.mode.rate_hz),
+            Times::Stream(clock) => clock.capture(info.time_ns, now),
+            Times::Arrival => now,
         };
         frame.meta = FrameMeta {
             sequence: self.frames,
@@ -346,33 +321,110 @@ impl FfmpegCamera {
             .lines
             .error()
             .map_or_else(String::new, |error| format!(" ({error})"));
-        if let Some(promise) = self.promised
-            && promise.is_broken_by(frames)
-        {
+        let failed = status.is_none_or(|status| !status.success()) || self.have > 0;
+        let name = &self.mode.name;
+        if !matches!(self.times, Times::Recording(_)) {
             self.complaint = Some(format!(
-                "{}: ended after {frames} of {} frames{said}",
-                self.mode.name, promise.frames
-            ));
-            return Err(CaptureError::Truncated {
-                frames,
-                promised: promise.frames,
-            });
-        }
-        let failed = status.is_none_or(|status| !status.success());
-        if failed || self.have > 0 || matches!(self.times, Times::Stream { .. }) {
-            self.complaint = Some(format!(
-                "{}: the decoder ended after {frames} frames{said}",
-                self.mode.name
+                "{name}: the decoder ended after {frames} frames{said}"
             ));
             return Err(CaptureError::Decoder { frames });
         }
+        if failed || self.lines.is_cut() {
+            self.complaint = Some(format!("{name}: breaks off after {frames} frames{said}"));
+            return Err(CaptureError::Truncated { frames });
+        }
         Ok(Next::End)
+    }
+
+    /// Takes note of the size that the next frame was decoded in.
+    fn watch_size(&mut self, info: FrameInfo) -> Result<(), CaptureError> {
+        let (width_px, height_px) = info.source_px;
+        if info.source_px == self.source_px {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.source_px, info.source_px);
+        let said = format!(
+            "{}: frame {} is {width_px}x{height_px} pixels, those before were {}x{}",
+            self.mode.name, self.frames, before.0, before.1
+        );
+        if self.fits {
+            let (width, height) = (self.mode.width_px, self.mode.height_px);
+            log::warn!("{said}: put into {width}x{height}");
+            return Ok(());
+        }
+        self.over = true;
+        self.complaint = Some(said);
+        Err(CaptureError::Resized {
+            sequence: self.frames,
+            width_px,
+            height_px,
+        })
+    }
+}
+
+fn is_playlist(address: &Address) -> bool {
+    matches!(address.extension().as_str(), "m3u8" | "m3u")
+}
+
+/// How ffmpeg is run on a network camera. The address goes over standard input where this version of ffmpeg can be
+/// told the rest there as well: on the command line every user of the machine could read its password.
+fn stream_job(address: &Address, options: &StreamOptions, version: Version) -> Job {
+    let of_rtsp = match options.transport {
+        Transport::Auto => ("rtsp_flags", "prefer_tcp"),
+        // Over UDP a lost packet is a torn picture; over TCP it is a late one.
+        Transport::Tcp => ("rtsp_transport", "tcp"),
+        Transport::Udp => ("rtsp_transport", "udp"),
+    };
+    let is_rtsp = address.scheme() == Scheme::Rtsp;
+    let protocols = if is_rtsp {
+        RTSP_PROTOCOLS
+    } else {
+        HTTP_PROTOCOLS
+    };
+    let mut before = vec!["-protocol_whitelist", protocols];
+    if is_playlist(address) {
+        // Segments come in bursts, each faster than it was filmed.
+        before.push("-re");
+    } else if is_rtsp || !FILMS.contains(&address.extension().as_str()) {
+        before.extend(["-fflags", "nobuffer", "-flags", "low_delay"]);
+    }
+    let option = format!("-{}", of_rtsp.0);
+    let input = if version.scripts_have_options() {
+        before.extend(["-f", "concat", "-safe", "0"]);
+        let quoted = address.reveal().replace('\'', "'\\''");
+        let option = if is_rtsp {
+            format!("option {} {}\n", of_rtsp.0, of_rtsp.1)
+        } else {
+            String::new()
+        };
+        Input::Script(format!("ffconcat version 1.0\nfile '{quoted}'\n{option}"))
+    } else {
+        if is_rtsp {
+            before.extend([option.as_str(), of_rtsp.1]);
+        }
+        Input::Named(address.reveal().into())
+    };
+    Job {
+        before: before.into_iter().map(OsString::from).collect(),
+        input,
+        filter: filter(options.size_px),
     }
 }
 
 impl Camera for FfmpegCamera {
     fn mode(&self) -> &CameraMode {
         &self.mode
+    }
+
+    fn kind(&self) -> SourceKind {
+        match self.times {
+            Times::Recording(_) => SourceKind::Recording,
+            Times::Stream(_) | Times::Arrival => SourceKind::Stream,
+        }
+    }
+
+    fn native_px(&self) -> (u32, u32) {
+        self.first_px
     }
 
     fn next_into(&mut self, frame: &mut Frame, timeout: Duration) -> Result<Next, CaptureError> {
@@ -383,24 +435,8 @@ impl Camera for FfmpegCamera {
         let clock = Clock::live();
         let deadline = clock.now().plus(timeout);
         loop {
-            if let Some(info) = self.lines.front()
-                && (info.width_px, info.height_px) != (self.mode.width_px, self.mode.height_px)
-            {
-                self.over = true;
-                self.complaint = Some(format!(
-                    "{}: frame {} is {}x{} pixels, but the video began with {}x{}",
-                    self.mode.name,
-                    self.frames,
-                    info.width_px,
-                    info.height_px,
-                    self.mode.width_px,
-                    self.mode.height_px
-                ));
-                return Err(CaptureError::Resized {
-                    sequence: self.frames,
-                    width_px: info.width_px,
-                    height_px: info.height_px,
-                });
+            if let Some(info) = self.lines.front() {
+                self.watch_size(info)?;
             }
             if self.is_complete()
                 && let Some(info) = self.lines.pop()

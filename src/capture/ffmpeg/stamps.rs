@@ -1,9 +1,13 @@
-//! Times of a live stream on the machine's clock.
+//! Times of films and of live streams.
+//!
+//! A film's first frame is at zero, and its times go on where a film that was put together of several starts again.
 //!
 //! A stream's times run evenly but have a zero of their own; arrival times
 //! have the right zero but jitter. The frame that was quickest on its way ties the
 //! two: no frame can arrive before it was taken. What stays in is the delay of
-//! that quickest frame, which nobody on this side can know.
+//! that quickest frame, which this side cannot know.
+
+use std::time::Duration;
 
 use crate::clock::MonoNs;
 
@@ -11,13 +15,15 @@ use crate::clock::MonoNs;
 /// follow a camera whose clock runs slow. Cameras stay within 100 parts in a million.
 const DRIFT_PER_MILLION: i64 = 200;
 
-/// A jump of the stream's time against the machine's by more than this is a new
-/// start of the stream, in nanoseconds.
-const RESTART_NS: i64 = 5_000_000_000;
+/// A stream's time that goes back by more than this has started again, in nanoseconds.
+const BACK_NS: i64 = 1_000_000_000;
+
+/// A stream's time that gains more than this on the machine's has jumped, in nanoseconds.
+const AHEAD_NS: i64 = 5_000_000_000;
 
 /// Ties a stream's times to the machine's clock.
 #[derive(Debug, Default)]
-pub(super) struct StreamClock {
+pub(in crate::capture) struct StreamClock {
     tie: Option<Tie>,
 }
 
@@ -25,27 +31,81 @@ pub(super) struct StreamClock {
 struct Tie {
     /// Machine time less stream time of the quickest frame, in nanoseconds.
     offset_ns: i64,
-    /// When it was last looked at.
+    /// The last frame's time in the stream.
+    stream_ns: i64,
+    /// When that frame arrived.
     at: MonoNs,
+}
+
+impl Tie {
+    /// Whether the stream has started again or jumped. That frames come late is neither: their times then go on
+    /// from where they were.
+    const fn is_broken_by(&self, stream_ns: i64, passed_ns: i64) -> bool {
+        let step_ns = stream_ns.saturating_sub(self.stream_ns);
+        step_ns < -BACK_NS || step_ns.saturating_sub(passed_ns) > AHEAD_NS
+    }
 }
 
 impl StreamClock {
     /// When the frame that arrived at `now` was taken; never later than `now`.
-    pub(super) fn capture(&mut self, stream_ns: Option<i64>, now: MonoNs) -> MonoNs {
+    pub(in crate::capture) fn capture(&mut self, stream_ns: Option<i64>, now: MonoNs) -> MonoNs {
         let (Some(stream_ns), Ok(now_ns)) = (stream_ns, i64::try_from(now.0)) else {
             return now;
         };
-        let offset_ns = now_ns.saturating_sub(stream_ns);
-        let offset_ns = match &self.tie {
-            Some(tie) if offset_ns.abs_diff(tie.offset_ns) < RESTART_NS.unsigned_abs() => {
-                let passed = i64::try_from(now.since(tie.at).as_nanos()).unwrap_or(0);
-                let loosened = tie.offset_ns + passed / 1_000_000 * DRIFT_PER_MILLION;
-                offset_ns.min(loosened)
+        let mut offset_ns = now_ns.saturating_sub(stream_ns);
+        if let Some(tie) = &self.tie {
+            let passed_ns = i64::try_from(now.since(tie.at).as_nanos()).unwrap_or(0);
+            if !tie.is_broken_by(stream_ns, passed_ns) {
+                let loosened = tie
+                    .offset_ns
+                    .saturating_add(passed_ns / 1_000_000 * DRIFT_PER_MILLION);
+                offset_ns = offset_ns.min(loosened);
             }
-            _ => offset_ns,
-        };
-        self.tie = Some(Tie { offset_ns, at: now });
+        }
+        self.tie = Some(Tie {
+            offset_ns,
+            stream_ns,
+            at: now,
+        });
         MonoNs(u64::try_from(stream_ns.saturating_add(offset_ns)).unwrap_or(0))
+    }
+}
+
+/// Times of a film.
+#[derive(Debug, Default)]
+pub(super) struct RecordingClock {
+    /// Presentation time that counts as zero.
+    zero_ns: Option<i64>,
+    /// Presentation time of the last frame.
+    stream_ns: i64,
+    last: Option<MonoNs>,
+}
+
+impl RecordingClock {
+    /// When the next frame was taken, after the first.
+    pub(super) fn capture(&mut self, time_ns: Option<i64>, rate_hz: f32) -> MonoNs {
+        let period = Duration::from_secs_f64(1.0 / f64::from(rate_hz.max(1.0)));
+        // A frame without a time gets that of the one before plus a period.
+        let next = self.last.map_or(MonoNs(0), |last| last.plus(period));
+        let capture = match (time_ns, self.zero_ns) {
+            (None, _) => next,
+            (Some(time_ns), Some(zero_ns))
+                if time_ns.saturating_sub(self.stream_ns) >= -BACK_NS =>
+            {
+                self.stream_ns = time_ns;
+                let since = time_ns.saturating_sub(zero_ns);
+                u64::try_from(since).map_or(MonoNs(0), MonoNs)
+            }
+            // The first frame, or the first of another film behind it.
+            (Some(time_ns), _) => {
+                let next_ns = i64::try_from(next.0).unwrap_or(i64::MAX);
+                self.zero_ns = Some(time_ns.saturating_sub(next_ns));
+                self.stream_ns = time_ns;
+                next
+            }
+        };
+        self.last = Some(capture);
+        capture
     }
 }
 
@@ -96,11 +156,59 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_starts_anew_is_tied_anew() {
+    fn a_stream_that_starts_again_is_tied_again() {
         let mut clock = StreamClock::default();
         let _ = clock.capture(Some(500_000_000_000), MonoNs(10_000_000_000));
         let now = MonoNs(11_000_000_000);
         assert_eq!(clock.capture(Some(0), now), now);
+    }
+
+    #[test]
+    fn a_frame_that_comes_ten_seconds_late_is_ten_seconds_old() {
+        let mut clock = StreamClock::default();
+        let first = clock.capture(Some(0), MonoNs(10_000_000_000));
+        let late = clock.capture(Some(PERIOD), MonoNs(20_000_000_000));
+        let step = late.seconds_after(first);
+        assert!((step - 0.033).abs() < 3e-3, "{step} s");
+    }
+
+    fn film(times_ms: &[Option<i64>]) -> Vec<u64> {
+        let mut clock = RecordingClock::default();
+        times_ms
+            .iter()
+            .map(|time| clock.capture(time.map(|ms| ms * 1_000_000), 25.0).0 / 1_000_000)
+            .collect()
+    }
+
+    #[test]
+    fn a_film_starts_at_zero_and_a_frame_without_a_time_is_a_period_later() {
+        assert_eq!(
+            film(&[Some(1_400), Some(1_440), None, Some(6_520)]),
+            [0, 40, 80, 5_120]
+        );
+        assert_eq!(film(&[Some(-40), Some(0)]), [0, 40]);
+    }
+
+    #[test]
+    fn a_film_whose_times_start_again_goes_on() {
+        assert_eq!(
+            film(&[
+                Some(90_000),
+                Some(90_040),
+                Some(1_400),
+                Some(1_440),
+                Some(1_480)
+            ]),
+            [0, 40, 80, 120, 160]
+        );
+    }
+
+    #[test]
+    fn times_at_the_ends_of_their_range_are_no_crash() {
+        let mut clock = RecordingClock::default();
+        for time in [i64::MAX, i64::MIN, i64::MAX, -1, i64::MIN] {
+            let _ = clock.capture(Some(time), 25.0);
+        }
     }
 
     #[test]

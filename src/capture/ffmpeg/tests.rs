@@ -5,6 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::clock::MonoNs;
+
 const WAIT: Duration = Duration::from_secs(20);
 
 /// Makes a clip with ffmpeg's test picture; `None`, said aloud, without ffmpeg.
@@ -123,37 +125,109 @@ fn a_rotated_clip_comes_upright() {
 }
 
 #[test]
-fn a_video_cut_short_says_how_many_frames_it_owed() {
+fn a_film_that_is_cut_off_breaks_off_whatever_its_container() {
     let folder = tempfile::tempdir().unwrap();
-    let input = source(25, 4);
-    // The index in front, so that the cut takes pictures and leaves the promise.
-    let arguments = ["-f", "lavfi", "-i", &input, "-movflags", "+faststart"];
-    let Some(path) = clip(folder.path(), "whole.mp4", &arguments) else {
-        return;
-    };
-    let bytes = fs::read(&path).unwrap();
-    let cut = folder.path().join("cut.mp4");
-    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
-    let mut camera = FfmpegCamera::open_file(&cut).unwrap();
-    let (times, end) = read_all(&mut camera);
-    let frames = u32::try_from(times.len()).unwrap();
-    assert!((1..98).contains(&frames), "{frames} frames");
-    assert_eq!(
-        end,
-        Err(CaptureError::Truncated {
-            frames,
-            promised: 100
-        })
-    );
-    let complaint = camera.complaint().unwrap();
-    let want = format!("cut.mp4: ended after {frames} of 100 frames");
-    assert!(complaint.contains(&want), "{complaint}");
-    let mut frame = Frame::with_room(128, 96);
-    assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::End));
+    let input = source(25, 8);
+    for (name, more) in [
+        ("front.mp4", &["-movflags", "+faststart"][..]),
+        ("pieces.mp4", &["-movflags", "frag_keyframe+empty_moov"]),
+        ("a.mkv", &[]),
+        ("a.webm", &["-c:v", "libvpx", "-deadline", "realtime"]),
+        ("a.avi", &["-c:v", "mpeg4"]),
+    ] {
+        let arguments = [&["-f", "lavfi", "-i", &input][..], more].concat();
+        let Some(path) = clip(folder.path(), name, &arguments) else {
+            return;
+        };
+        let (whole, end) = read_all(&mut FfmpegCamera::open_file(&path).unwrap());
+        assert_eq!((whole.len(), end), (200, Ok(Next::End)), "{name}");
+        let bytes = fs::read(&path).unwrap();
+        // In the middle of a picture, whatever the sizes of pictures are.
+        let at = bytes.len() / 2 + bytes.len() / 37;
+        fs::write(&path, &bytes[..at]).unwrap();
+        let mut camera = FfmpegCamera::open_file(&path).unwrap();
+        let (times, end) = read_all(&mut camera);
+        let frames = u32::try_from(times.len()).unwrap();
+        assert!((1..190).contains(&frames), "{name}: {frames} frames");
+        assert_eq!(end, Err(CaptureError::Truncated { frames }), "{name}");
+        let complaint = camera.complaint().unwrap();
+        let want = format!("{name}: breaks off after {frames} frames");
+        assert!(complaint.contains(&want), "{complaint}");
+        let mut frame = Frame::with_room(128, 96);
+        assert_eq!(camera.next_into(&mut frame, WAIT), Ok(Next::End));
+    }
 }
 
 #[test]
-fn a_video_that_changes_size_is_found_out() {
+fn fewer_frames_than_the_header_speaks_of_are_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = source(25, 6);
+    let Some(long) = clip(
+        folder.path(),
+        "long.mp4",
+        &["-f", "lavfi", "-i", &input, "-g", "150"],
+    ) else {
+        return;
+    };
+    let long = long.display().to_string();
+    // Cut without encoding again: all frames are in the file, an edit list hides those before the cut.
+    let cut = ["-ss", "4", "-i", &long, "-c", "copy"];
+    let sound = [
+        "-i",
+        &long,
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=duration=30",
+        "-c:v",
+        "copy",
+    ];
+    let rare = [
+        "-i",
+        &long,
+        "-vf",
+        "select='lt(t,1)+gte(t,5.9)'",
+        "-fps_mode",
+        "vfr",
+    ];
+    for (name, arguments, frames) in [
+        ("cut.mp4", &cut[..], 50),
+        ("cut.mov", &cut[..], 50),
+        ("sound.mkv", &sound[..], 150),
+        ("sound.mp4", &sound[..], 150),
+        ("rare.mkv", &rare[..], 27),
+    ] {
+        let path = clip(folder.path(), name, arguments).unwrap();
+        let (times, end) = read_all(&mut FfmpegCamera::open_file(&path).unwrap());
+        assert_eq!(end, Ok(Next::End), "{name}");
+        assert!(times.len().abs_diff(frames) <= 3, "{name}: {}", times.len());
+    }
+}
+
+#[test]
+fn a_film_whose_times_start_again_gives_all_its_frames_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = source(25, 2);
+    let Some(path) = clip(
+        folder.path(),
+        "a.mpg",
+        &["-f", "lavfi", "-i", &input, "-c:v", "mpeg1video"],
+    ) else {
+        return;
+    };
+    let twice = folder.path().join("twice.mpg");
+    fs::write(&twice, fs::read(&path).unwrap().repeat(2)).unwrap();
+    let (times, end) = read_all(&mut FfmpegCamera::open_file(&twice).unwrap());
+    assert_eq!(end, Ok(Next::End));
+    assert!(times.len() >= 98, "{} frames", times.len());
+    assert!(
+        times.is_sorted() && *times.last().unwrap() < 5_000,
+        "{times:?}"
+    );
+}
+
+#[test]
+fn a_film_that_changes_size_goes_on_in_its_first_size() {
     let folder = tempfile::tempdir().unwrap();
     let Some(first) = clip(
         folder.path(),
@@ -162,7 +236,8 @@ fn a_video_that_changes_size_is_found_out() {
     ) else {
         return;
     };
-    let other = "testsrc=size=160x128:rate=25:duration=1";
+    // White, so that what is not picture is told from it.
+    let other = "color=white:size=96x160:rate=25:duration=1";
     let second = clip(folder.path(), "b.mpg", &["-f", "lavfi", "-i", other]).unwrap();
     let both = folder.path().join("both.mpg");
     fs::write(
@@ -171,24 +246,53 @@ fn a_video_that_changes_size_is_found_out() {
     )
     .unwrap();
     let mut camera = FfmpegCamera::open_file(&both).unwrap();
-    let (times, end) = read_all(&mut camera);
-    assert!(times.len() >= 20, "{} frames", times.len());
-    assert!(
-        matches!(
-            end,
-            Err(CaptureError::Resized {
-                width_px: 160,
-                height_px: 128,
-                ..
-            })
-        ),
-        "{end:?}"
-    );
-    let complaint = camera.complaint().unwrap();
-    assert!(
-        complaint.contains("160x128 pixels, but the video began with 128x96"),
-        "{complaint}"
-    );
+    let mut frame = Frame::with_room(128, 96);
+    let mut frames = 0;
+    while camera.next_into(&mut frame, WAIT) == Ok(Next::Frame) {
+        assert_eq!((frame.meta.width_px, frame.meta.height_px), (128, 96));
+        frames += 1;
+    }
+    assert!(frames >= 48, "{frames} frames");
+    // 96 x 160 in 128 x 96 is 57 columns wide, in the middle.
+    let at = |column: usize| frame.bytes[(48 * 128 + column) * 3];
+    assert!(at(64) > 240 && at(40) > 240 && at(88) > 240, "the picture");
+    assert!(at(5) < 16 && at(122) < 16, "bars beside it");
+}
+
+#[test]
+fn pixels_that_are_not_square_are_made_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = source(10, 1);
+    for (name, aspect, size) in [
+        ("wide.mp4", "setsar=2", (256, 96)),
+        ("tall.mkv", "setsar=1/2", (128, 192)),
+        ("pal.mp4", "setsar=64/45", (182, 96)),
+    ] {
+        let arguments = ["-f", "lavfi", "-i", &input, "-vf", aspect];
+        let Some(path) = clip(folder.path(), name, &arguments) else {
+            return;
+        };
+        let mut camera = FfmpegCamera::open_file(&path).unwrap();
+        let mode = camera.mode();
+        assert_eq!((mode.width_px, mode.height_px), size, "{name}");
+        assert_eq!(read_all(&mut camera).0.len(), 10);
+    }
+}
+
+#[test]
+fn large_films_are_reduced_in_their_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    for (source_size, size) in [("2704x1520", (1920, 1079)), ("1080x2400", (864, 1920))] {
+        let input = format!("testsrc=size={source_size}:rate=2:duration=1");
+        let arguments = ["-f", "lavfi", "-i", &input, "-preset", "ultrafast"];
+        let Some(path) = clip(folder.path(), "large.mp4", &arguments) else {
+            return;
+        };
+        let mut camera = FfmpegCamera::open_file(&path).unwrap();
+        let mode = camera.mode();
+        assert_eq!((mode.width_px, mode.height_px), size);
+        assert_eq!(read_all(&mut camera).1, Ok(Next::End));
+    }
 }
 
 #[test]
@@ -231,10 +335,7 @@ fn a_video_whose_pictures_are_rubbish_gives_no_frame() {
     fs::write(&path, bytes).unwrap();
     let message = FfmpegCamera::open_file(&path).unwrap_err().to_string();
     assert!(message.contains("w.mp4: "), "{message}");
-    assert!(
-        message.contains("gave no frame, though its header speaks of 25"),
-        "{message}"
-    );
+    assert!(message.contains("gives no frame ("), "{message}");
 }
 
 #[test]
@@ -247,8 +348,14 @@ fn without_the_programs_the_message_says_what_to_install() {
         ffprobe: "/nowhere/ffprobe".to_owned(),
     };
     for error in [
-        FfmpegCamera::open_file_with(&file, &programs).unwrap_err(),
-        FfmpegCamera::open_stream_with("rtsp://localhost/x", &programs).unwrap_err(),
+        FfmpegCamera::open_file_with(&file, &programs, &mut || true).unwrap_err(),
+        FfmpegCamera::open_stream_with(
+            &Address::parse("rtsp://localhost/x").unwrap(),
+            &StreamOptions::default(),
+            &programs,
+            &mut || true,
+        )
+        .unwrap_err(),
     ] {
         let message = error.to_string();
         assert!(message.starts_with("/nowhere/ff"), "{message}");
@@ -257,7 +364,7 @@ fn without_the_programs_the_message_says_what_to_install() {
 }
 
 #[test]
-fn a_stream_nobody_serves_is_refused_without_its_password() {
+fn a_stream_that_is_not_served_is_refused_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
     if clip(
         folder.path(),
@@ -268,8 +375,10 @@ fn a_stream_nobody_serves_is_refused_without_its_password() {
     {
         return;
     }
-    // Port 9 of this machine: nobody listens.
-    let error = FfmpegCamera::open_stream("rtsp://kim:secret@127.0.0.1:9/x").unwrap_err();
+    // Port 9 of this machine: no program listens.
+    let address = Address::parse("rtsp://kim:secret@127.0.0.1:9/x").unwrap();
+    let error = FfmpegCamera::open_stream(&address).unwrap_err();
+    assert!(error.may_pass());
     let message = error.to_string();
     assert!(message.starts_with("rtsp://127.0.0.1:9/x: "), "{message}");
     assert!(!message.contains("secret"), "{message}");
@@ -277,8 +386,7 @@ fn a_stream_nobody_serves_is_refused_without_its_password() {
 
 #[test]
 fn a_live_stream_is_stamped_with_the_machines_clock() {
-    // ffmpeg's own transport stream over TCP takes the same way as RTSP from the
-    // first byte on; the end-to-end tests have an RTSP camera.
+    // The end-to-end tests have an RTSP camera.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .unwrap()
@@ -287,12 +395,14 @@ fn a_live_stream_is_stamped_with_the_machines_clock() {
         .args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i"])
         .args([
             "testsrc=size=128x96:rate=10:duration=30",
-            "-g",
+            "-q:v",
             "5",
             "-f",
-            "mpegts",
+            "mpjpeg",
+            "-listen",
+            "1",
         ])
-        .arg(format!("tcp://127.0.0.1:{port}?listen=1"))
+        .arg(format!("http://127.0.0.1:{port}/video"))
         .spawn();
     let mut server = match server {
         Ok(server) => server,
@@ -301,13 +411,18 @@ fn a_live_stream_is_stamped_with_the_machines_clock() {
             return;
         }
     };
-    let address = format!("tcp://127.0.0.1:{port}");
+    let address = Address::parse(&format!("http://kim:geheim@127.0.0.1:{port}/video")).unwrap();
     let clock = Clock::live();
     let opened = (0..50).find_map(|_| {
         std::thread::sleep(Duration::from_millis(100));
-        FfmpegCamera::start_stream(&address, &[], &Programs::default()).ok()
+        FfmpegCamera::open_stream(&address).ok()
     });
     let mut camera = opened.expect("the stream is served on this machine");
+    assert_eq!(camera.kind(), SourceKind::Stream);
+    let arguments = fs::read(format!("/proc/{}/cmdline", camera.child.id())).unwrap();
+    let arguments = String::from_utf8_lossy(&arguments);
+    assert!(arguments.contains("pipe:0"), "{arguments}");
+    assert!(!arguments.contains("geheim"), "{arguments}");
     let mut frame = Frame::with_room(128, 96);
     let mut last = MonoNs(0);
     for sequence in 0..15 {
@@ -333,6 +448,30 @@ fn a_live_stream_is_stamped_with_the_machines_clock() {
         end.unwrap_err().severity(),
         crate::capture::Severity::Reopen
     );
+}
+
+#[test]
+fn an_opening_is_given_up_when_asked_to() {
+    // A camera that takes the connection and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    let address = Address::parse(&format!("rtsp://{host}/live")).unwrap();
+    let clock = Clock::live();
+    let deadline = clock.now().plus(Duration::from_secs(1));
+    let opened = FfmpegCamera::open_stream_with(
+        &address,
+        &StreamOptions::default(),
+        &Programs::default(),
+        &mut || clock.now() < deadline,
+    );
+    match opened {
+        Err(OpenError::NoProgram { .. }) => println!("skipped: ffmpeg is not installed"),
+        Err(OpenError::Stopped) => {
+            let late = clock.now().since(deadline);
+            assert!(late < Duration::from_millis(500), "{late:?}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
