@@ -523,9 +523,10 @@ impl Estimator {
         self.people.spare(spare);
     }
 
-    /// Forgets where people were, as after the camera was opened anew. Ids stay given.
+    /// Forgets where people were and who they are, as after the camera was opened again. Ids stay given.
     pub fn reset(&mut self) {
         self.people.reset();
+        self.poser.tracker.forget();
     }
 
     /// The people that `step` saw before tracking, with their image features.

@@ -185,6 +185,11 @@ impl Tracker {
         self.counters
     }
 
+    /// Ends all tracks, as where another camera or another picture begins. Ids stay given.
+    pub fn forget(&mut self) {
+        self.tracks.fill(None);
+    }
+
     /// Takes the people of the frame of `time` and fills `tracked` with those
     /// that have an id. A frame whose time does not lie after the previous one's
     /// gives nobody and is counted.

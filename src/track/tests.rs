@@ -306,6 +306,19 @@ fn a_frame_from_the_past_gives_nobody_and_a_clock_that_was_set_ends_all_tracks()
 }
 
 #[test]
+fn where_another_picture_begins_no_person_is_one_of_before() {
+    let mut run = Run::new(TrackConfig {
+        hits_to_confirm: 1,
+        ..TrackConfig::default()
+    });
+    let person = standing(300.0, 300.0);
+    assert_eq!(run.see(frame(0), from_ref(&person)), [1]);
+    assert_eq!(run.see(frame(1), from_ref(&person)), [1]);
+    run.tracker.forget();
+    assert_eq!(run.see(frame(2), from_ref(&person)), [2]);
+}
+
+#[test]
 fn smoothing_calms_keypoints_only_where_asked_for() {
     let smooth = OneEuroConfig {
         min_cutoff_hz: 1.0,
