@@ -369,7 +369,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
     let calibration = recording.calibration().clone();
     let mut poser = Poser::open(config)?;
     let mut adapter = poser.adapter(SEED)?;
-    let mut outputs = Outputs::open(options, &recording.calibration)?;
+    let mut outputs = Outputs::open(options, &calibration)?;
     let timer = Clock::live();
     let counters = Counters::default();
     let mut sample = PoseSample::default();
@@ -385,7 +385,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
             poser.learn(adapter);
         }
         tally.add(&sample);
-        outputs.add(None, &recording.calibration, &sample)?;
+        outputs.add(None, &calibration, &sample)?;
     }
     let elapsed = timer.now().since(started);
     outputs.finish()?;
