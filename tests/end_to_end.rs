@@ -12,9 +12,10 @@ mod data;
 mod rtsp;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -238,37 +239,296 @@ fn drawn(count: u32, rate_hz: u32, mut each: impl FnMut(u32, &[u8])) {
     }
 }
 
-#[test]
-fn a_network_camera_is_watched_until_it_hangs_up_and_its_password_is_kept() {
-    if let Err(error) = Command::new("ffmpeg").arg("-version").output() {
+/// Whether ffmpeg is installed; says so where it is not.
+fn has_ffmpeg() -> bool {
+    let found = Command::new("ffmpeg").arg("-version").output();
+    if let Err(error) = &found {
         println!("skipped: ffmpeg is not installed ({error})");
-        return;
     }
+    found.is_ok()
+}
+
+/// The drawn camera's film of so many seconds.
+fn film(seconds: u32) -> rtsp::Film {
     let mut rgb = Vec::new();
-    drawn(60, 15, |_, frame| rgb.extend_from_slice(frame));
-    let host = rtsp::serve(rtsp::Film {
+    drawn(15 * seconds, 15, |_, frame| rgb.extend_from_slice(frame));
+    rtsp::Film {
         width_px: 320,
         height_px: 240,
         rate_hz: 15,
         rgb,
-    });
-    let address = format!("rtsp://kim:secret@{host}/live");
+    }
+}
+
+#[test]
+fn a_network_camera_is_watched_until_it_hangs_up_and_its_password_is_kept() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let host = rtsp::serve(film(4));
+    let address = format!("RTSP://kim:secret@{host}/live?user=kim&password=geheim");
     let report = json(&output(&["replay", &address, "--frames", "30", "--json"]));
     assert_eq!(report["frames"], 30);
     let with_people = report["frames_with_people"].as_f64().unwrap();
     assert!(with_people >= 24.0, "{with_people} of 30");
 
-    // A camera that hangs up has failed: `run` would open it anew.
+    // A camera that hangs up has failed; what it gave until then is reported.
     let hung_up = output(&["replay", &address, "--json"]);
     let said = String::from_utf8_lossy(&hung_up.stderr);
-    assert!(!hung_up.status.success(), "{said}");
-    let words = format!("rtsp://{host}/live: the decoder ended after ");
-    assert!(said.contains(&words) && !said.contains("secret"), "{said}");
+    assert_eq!(hung_up.status.code(), Some(69), "{said}");
+    let shown = format!("rtsp://{host}/live?user=***&password=***: the decoder ended after ");
+    assert!(said.contains(&shown), "{said}");
+    let report: Value = serde_json::from_slice(&hung_up.stdout).unwrap();
+    assert!(report["frames"].as_u64().unwrap() > 30, "{report}");
 
     let stranger = output(&["replay", &format!("rtsp://kim:guess@{host}/live")]);
-    let said = String::from_utf8_lossy(&stranger.stderr);
-    assert_eq!(stranger.status.code(), Some(69), "{said}");
-    assert!(said.contains("401") && !said.contains("guess"), "{said}");
+    let denied = String::from_utf8_lossy(&stranger.stderr);
+    assert_eq!(stranger.status.code(), Some(69), "{denied}");
+    assert!(denied.contains("401"), "{denied}");
+    for secret in ["secret", "geheim", "guess"] {
+        assert!(!said.contains(secret) && !denied.contains(secret));
+    }
+}
+
+#[test]
+fn a_network_camera_that_refuses_tcp_is_watched_over_udp() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    let manner = rtsp::Manner {
+        udp_only: true,
+        ..Default::default()
+    };
+    let _sent = rtsp::serve_on(listener, film(4), manner);
+    let address = format!("rtsp://kim:secret@{host}/live");
+    let report = json(&output(&["replay", &address, "--frames", "20", "--json"]));
+    assert_eq!(report["frames"], 20);
+}
+
+/// A daemon that watches `source`, the lines that it logs, and the poses that it publishes.
+fn watching(
+    source: &str,
+    device: &str,
+) -> (Daemon, Receiver<String>, Receiver<Received>, impl Sized) {
+    let port = free_port();
+    let (folder, path) = configuration(&format!(
+        "[camera]\nname = \"front\"\nsource = \"{source}\"\n\
+         [zenoh]\nsite = \"test\"\ndevice = \"{device}\"\nlisten = [\"tcp/127.0.0.1:{port}\"]\n"
+    ));
+    let mut child = poised(&["run", "-c", path.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (line, lines) = channel();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        for text in log.lines().map_while(Result::ok) {
+            println!("{text}");
+            let _ = line.send(text);
+        }
+    });
+    let config = ZenohConfig {
+        connect: vec![format!("tcp/127.0.0.1:{port}")],
+        ..ZenohConfig::default()
+    };
+    let (pose, poses) = channel();
+    let key = format!("poised/test/{device}/front/poses");
+    let clock = Clock::live();
+    let deadline = clock.now().plus(Duration::from_mins(1));
+    let subscription = loop {
+        let pose = pose.clone();
+        let opened = Subscription::open(&config, &key, move |received| {
+            let _ = pose.send(received);
+        });
+        match opened {
+            Ok(subscription) => break subscription,
+            Err(error) => assert!(clock.now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    (Daemon(child), lines, poses, (folder, subscription))
+}
+
+fn wait_for(lines: &Receiver<String>, part: &str) {
+    let found = std::iter::from_fn(|| lines.recv_timeout(Duration::from_mins(1)).ok())
+        .any(|line| line.contains(part));
+    assert!(found, "no line with {part:?}");
+}
+
+#[test]
+fn a_network_camera_that_is_off_freezes_or_hangs_up_is_opened_again() {
+    if !has_ffmpeg() {
+        return;
+    }
+    for (device, freezes, why) in [
+        ("freezes", true, "no frame for 3000 ms"),
+        ("hangs-up", false, "the decoder ended after"),
+    ] {
+        let port = free_port();
+        let source = format!("rtsp://kim:secret@127.0.0.1:{port}/live");
+        let (mut daemon, lines, poses, _keep) = watching(&source, device);
+        wait_for(&lines, "waiting for it");
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let manner = rtsp::Manner {
+            freezes,
+            ..Default::default()
+        };
+        let _sent = rtsp::serve_on(listener, film(3), manner);
+        let mut last = 0;
+        for _ in 0..2 {
+            for _ in 0..10 {
+                let pose = poses.recv_timeout(Duration::from_mins(1)).unwrap();
+                let sample = pose.message.unwrap().sample;
+                assert!(sample.capture.0 > last, "times go up");
+                last = sample.capture.0;
+            }
+            wait_for(&lines, why);
+            while poses.try_recv().is_ok() {}
+        }
+        poses.recv_timeout(Duration::from_mins(1)).unwrap();
+        daemon.terminate();
+        assert_eq!(daemon.exit_within(Duration::from_secs(2)), Some(0));
+    }
+}
+
+#[test]
+fn a_camera_that_does_not_answer_keeps_the_daemon_neither_from_ending_nor_its_decoder_alive() {
+    if !has_ffmpeg() {
+        return;
+    }
+    for signal in ["-TERM", "-KILL"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let source = format!("rtsp://{}/live", listener.local_addr().unwrap());
+        let (mut daemon, _lines, _poses, _keep) = watching(&source, &signal[1..]);
+        // Connected, asked, and left without an answer.
+        let (mut camera, _) = listener.accept().unwrap();
+        let mut request = [0; 16];
+        camera.read_exact(&mut request).unwrap();
+        assert!(request.starts_with(b"OPTIONS"));
+        let id = daemon.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let code = daemon.exit_within(Duration::from_secs(2));
+        assert_eq!(code, (signal == "-TERM").then_some(0));
+        // The decoder's end closes the connection.
+        camera
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        let mut rest = Vec::new();
+        let left = camera.read_to_end(&mut rest);
+        let closed = match &left {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        assert!(closed, "{left:?}");
+    }
+}
+
+#[test]
+fn the_daemon_ends_at_once_while_networks_load() {
+    let (_folder, path) = configuration("[camera.synthetic]\nwidth_px = 320\nheight_px = 240\n");
+    let clock = Clock::live();
+    // From before it has begun to when it publishes.
+    for delay_ms in (0..1500).step_by(300) {
+        let child = poised(&["run", "-c", path.to_str().unwrap()])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut daemon = Daemon(child);
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        daemon.terminate();
+        let asked = clock.now();
+        // No code where it had not yet come to look at signals.
+        let code = daemon.exit_within(Duration::from_secs(2));
+        assert!(matches!(code, Some(0) | None), "{delay_ms} ms: {code:?}");
+        println!("{delay_ms} ms: {:?}", clock.now().since(asked));
+    }
+}
+
+#[test]
+fn a_replay_that_is_interrupted_reports_what_it_read_and_closes_its_outputs() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    let manner = rtsp::Manner {
+        freezes: true,
+        ..Default::default()
+    };
+    let sent = rtsp::serve_on(listener, film(2), manner);
+    let folder = tempfile::tempdir().unwrap();
+    let poses = folder.path().join("a.jsonl");
+    let child = poised(&["replay", &format!("rtsp://kim:secret@{host}/live")])
+        .args(["--json", "--poses", poses.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sent.recv_timeout(Duration::from_mins(1)).unwrap();
+    let interrupted = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupted.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let frames = report["frames"].as_u64().unwrap();
+    let written = std::fs::read_to_string(&poses).unwrap();
+    let whole = written
+        .lines()
+        .filter(|line| serde_json::from_str::<Value>(line).is_ok());
+    assert_eq!(whole.count() as u64, frames);
+    assert!(frames > 0);
+}
+
+#[test]
+fn a_film_that_breaks_off_is_reported_up_to_there() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i"])
+        .arg("testsrc=size=128x96:rate=25:duration=8")
+        .args(["-movflags", "+faststart"])
+        .arg(&path)
+        .status();
+    assert!(made.unwrap().success());
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = output(&["replay", path.to_str().unwrap(), "--json"]);
+    let said = String::from_utf8_lossy(&cut.stderr);
+    assert_eq!(cut.status.code(), Some(65), "{said}");
+    assert!(said.contains("a.mp4: breaks off after "), "{said}");
+    let report: Value = serde_json::from_slice(&cut.stdout).unwrap();
+    assert!(report["frames"].as_u64().unwrap() > 10, "{report}");
+}
+
+#[test]
+fn people_in_a_single_picture_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("a.png");
+    drawn(1, 30, |_, rgb| {
+        let mut picture_of = tiny_skia::Pixmap::new(320, 240).unwrap();
+        for (pixel, bytes) in picture_of.pixels_mut().iter_mut().zip(rgb.chunks_exact(3)) {
+            *pixel = tiny_skia::PremultipliedColorU8::from_rgba(bytes[0], bytes[1], bytes[2], 255)
+                .unwrap();
+        }
+        picture_of.save_png(&picture).unwrap();
+    });
+    let report = json(&output(&["replay", picture.to_str().unwrap(), "--json"]));
+    assert_eq!(
+        (&report["frames"], &report["people"], &report["tracks"]),
+        (&1.into(), &1.into(), &1.into())
+    );
 }
 
 #[test]

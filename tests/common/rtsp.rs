@@ -1,10 +1,13 @@
 //! A network camera on the loopback: RTSP with a password, one H.264 stream in
-//! the same TCP connection, made by ffmpeg at the pace of a camera.
+//! the same TCP connection or over UDP, made by ffmpeg at the pace of a camera.
+
+#![allow(dead_code, reason = "not every test file uses every part")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// What the camera shows, once for each who asks; then it hangs up.
@@ -14,6 +17,15 @@ pub struct Film {
     pub rate_hz: u32,
     /// RGB, frame after frame.
     pub rgb: Vec<u8>,
+}
+
+/// What a camera does that others do not.
+#[derive(Clone, Copy, Default)]
+pub struct Manner {
+    /// Refuses to send over TCP.
+    pub udp_only: bool,
+    /// Stays connected when its film is over, and sends nothing more.
+    pub freezes: bool,
 }
 
 /// `kim:secret`, as the header carries it.
@@ -27,22 +39,87 @@ const SDP: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0
 pub fn serve(film: Film) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
+    serve_on(listener, film, Manner::default());
+    host
+}
+
+/// Serves on a port of your choice; says each time when the film has been sent.
+pub fn serve_on(listener: TcpListener, film: Film, manner: Manner) -> Receiver<()> {
     let film = Arc::new(film);
+    let (sent, tell) = channel();
     std::thread::Builder::new()
         .name("rtsp".into())
         .spawn(move || {
             for client in listener.incoming() {
+                let (film, sent) = (Arc::clone(&film), sent.clone());
                 // A client may hang up at any time; the next one is served all the same.
-                let _ = talk(&client.unwrap(), &film);
+                std::thread::spawn(move || talk(&client.unwrap(), &film, manner, &sent));
             }
         })
         .unwrap();
-    host
+    tell
+}
+
+/// Where packets go.
+enum Way {
+    /// Into the connection.
+    Interleaved,
+    /// From this socket to these ports, those of pictures and of reports.
+    Udp(UdpSocket, [SocketAddr; 2]),
+}
+
+impl Way {
+    /// The way that a `Transport:` header asks for, and the answer; `None` where it is refused.
+    fn of(
+        transport: &str,
+        client: &TcpStream,
+        manner: Manner,
+    ) -> std::io::Result<Option<(Self, String)>> {
+        if transport.contains("TCP") {
+            let answer = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n".to_owned();
+            return Ok((!manner.udp_only).then_some((Self::Interleaved, answer)));
+        }
+        let ports = transport.split("client_port=").nth(1).unwrap_or_default();
+        let mut ports = ports.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        let (Some(Ok(first)), Some(Ok(second))) = (ports.next(), ports.next()) else {
+            return Ok(None);
+        };
+        let ip = client.peer_addr()?.ip();
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let own: u16 = socket.local_addr()?.port();
+        let answer = format!(
+            "Transport: RTP/AVP;unicast;client_port={first}-{second};server_port={own}-{}\r\n",
+            own + 1
+        );
+        let to = [(ip, first).into(), (ip, second).into()];
+        Ok(Some((Self::Udp(socket, to), answer)))
+    }
+
+    fn send(&self, mut client: &TcpStream, packet: &[u8]) -> std::io::Result<()> {
+        // Sender reports come to the same port; their types tell them.
+        let is_report = (200..=204).contains(&packet[1]);
+        match self {
+            Self::Interleaved => {
+                let [high, low] = u16::try_from(packet.len()).unwrap().to_be_bytes();
+                client.write_all(&[b'$', u8::from(is_report), high, low])?;
+                client.write_all(packet)
+            }
+            Self::Udp(socket, to) => socket
+                .send_to(packet, to[usize::from(is_report)])
+                .map(|_| ()),
+        }
+    }
 }
 
 /// Answers requests up to `PLAY`, then plays.
-fn talk(client: &TcpStream, film: &Arc<Film>) -> std::io::Result<()> {
+fn talk(
+    client: &TcpStream,
+    film: &Arc<Film>,
+    manner: Manner,
+    sent: &Sender<()>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(client);
+    let mut way = Way::Interleaved;
     loop {
         let mut request = Vec::new();
         for line in reader.by_ref().lines() {
@@ -70,15 +147,29 @@ fn talk(client: &TcpStream, film: &Arc<Film>) -> std::io::Result<()> {
                 ("200 OK", head + "\r\n" + SDP)
             }
             "SETUP" => {
-                let transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
-                ("200 OK", transport.to_owned() + "Session: 7\r\n\r\n")
+                let asked = request.iter().find(|line| line.starts_with("Transport:"));
+                match Way::of(asked.map_or("", String::as_str), client, manner)? {
+                    Some((taken, answer)) => {
+                        way = taken;
+                        ("200 OK", answer + "Session: 7\r\n\r\n")
+                    }
+                    None => ("461 Unsupported Transport", "\r\n".to_owned()),
+                }
             }
             _ => ("200 OK", "Session: 7\r\n\r\n".to_owned()),
         };
         let number = number.map_or("CSeq: 0", String::as_str);
         write!(&*client, "RTSP/1.0 {status}\r\n{number}\r\n{more}")?;
         match method {
-            "PLAY" => return play(client, film),
+            "PLAY" => {
+                play(client, film, &way)?;
+                let _ = sent.send(());
+                if manner.freezes {
+                    // Until the client hangs up.
+                    std::io::copy(&mut reader, &mut std::io::sink())?;
+                }
+                return Ok(());
+            }
             "TEARDOWN" => return Ok(()),
             _ => {}
         }
@@ -95,8 +186,8 @@ impl Drop for Encoder {
     }
 }
 
-/// Carries the encoder's packets over, each behind a dollar sign, its channel and its length.
-fn play(mut client: &TcpStream, film: &Arc<Film>) -> std::io::Result<()> {
+/// Carries the encoder's packets over.
+fn play(client: &TcpStream, film: &Arc<Film>, way: &Way) -> std::io::Result<()> {
     let packets = UdpSocket::bind("127.0.0.1:0")?;
     packets.set_read_timeout(Some(Duration::from_millis(200)))?;
     let port = packets.local_addr()?.port();
@@ -128,13 +219,7 @@ fn play(mut client: &TcpStream, film: &Arc<Film>) -> std::io::Result<()> {
     let mut packet = [0; 2048];
     loop {
         match packets.recv(&mut packet) {
-            Ok(length) => {
-                // Sender reports come to the same port; their types tell them.
-                let channel = u8::from((200..=204).contains(&packet[1]));
-                let [high, low] = u16::try_from(length).unwrap().to_be_bytes();
-                client.write_all(&[b'$', channel, high, low])?;
-                client.write_all(&packet[..length])?;
-            }
+            Ok(length) => way.send(client, &packet[..length])?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if encoder.0.try_wait()?.is_some() {
                     return Ok(());
