@@ -428,6 +428,7 @@ fn supervise(
     let (clock, counters) = (&running.clock, &running.counters);
     let mut said = clock.now();
     let mut past = Past::default();
+    let mut told_of_clock = false;
     while !running.stop.load(Ordering::Acquire) && !frames_ended.load(Ordering::Acquire) {
         std::thread::sleep(LOOK_EVERY);
         if running.reload.swap(false, Ordering::AcqRel) {
@@ -435,6 +436,12 @@ fn supervise(
         }
         if let Some(trouble) = counters.capture.last_trouble.take() {
             warn!("camera: {trouble}");
+        }
+        let estimated = counters.capture.estimated_times.load(Ordering::Relaxed) > 0;
+        if estimated && !std::mem::replace(&mut told_of_clock, true) {
+            warn!(
+                "camera: its clock is not this machine's; times are estimated from when frames arrive"
+            );
         }
         let now = clock.now();
         service.tend(now, counters);

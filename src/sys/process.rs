@@ -40,14 +40,14 @@ pub fn spawn_bound(mut command: Command) -> io::Result<Child> {
     unsafe {
         command.pre_exec(move || die_with(parent));
     }
-    let (child, started) = channel();
+    let (child, answer) = channel();
     let gone = || io::Error::other("the thread that starts programs is gone");
     starter
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .send((command, child))
         .map_err(|_| gone())?;
-    started.recv().map_err(|_| gone())?
+    answer.recv().map_err(|_| gone())?
 }
 
 fn start_all(orders: &Receiver<Order>) {

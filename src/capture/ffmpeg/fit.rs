@@ -43,11 +43,12 @@ pub(super) fn filter(size: Option<(u32, u32)>) -> String {
     let factor = format!(
         "min(1,min({IMAGE_SIDE_PX_MAX}/max(ld(0),ld(1)),sqrt({IMAGE_PX_MAX}/(ld(0)*ld(1)))))"
     );
-    let side = |number| format!("st(0,{across});st(1,{down});floor(ld({number})*{factor}+{WHOLE})");
+    let floored =
+        |number| format!("st(0,{across});st(1,{down});floor(ld({number})*{factor}+{WHOLE})");
     format!(
         "{ENDS},scale=w='{}':h='{}',format=rgb24,setsar=1,{ENDS}",
-        side(0),
-        side(1)
+        floored(0),
+        floored(1)
     )
 }
 
