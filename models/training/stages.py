@@ -1,0 +1,583 @@
+"""The stages that make the networks that ship, in order: what `retrain` runs. The commands are those of the README files beside."""
+
+from __future__ import annotations
+
+from chain import Stage, Step
+
+FIRST = "9c29259"
+"""Commit whose person network and finder the trainings start from: they had seen rendered people only."""
+PEOPLE = "{data}/people"
+MOTION = "{data}/motion"
+PHOTOS = ("{data}/people/train:{data}/people/other_labels.jsonl.gz", "?{run}/more")
+LIFTER = "{root}/models/training/lifter"
+DICTIONARY = "{root}/models/training/dictionary"
+HELD = "cmu_127,cmu_16,cmu_49,mhad_12"
+"""People who are held out of what learns motion."""
+HDM05 = "hdm05_bd,hdm05_bk,hdm05_dg,hdm05_tr"
+"""People of another laboratory, for measuring only."""
+SHIPPED = (
+    "{root}/models/person/person.onnx",
+    "{root}/models/lifter/backbone.onnx",
+    "{root}/models/lifter/head.safetensors",
+)
+"""What the program runs when it makes poses for the stages after it."""
+
+
+def python(script: str, *arguments: str, folder: str = "{root}/models/training/people") -> Step:
+    """A script of a training folder."""
+    return Step(("{python}", script, *arguments), folder)
+
+
+def example(name: str, *arguments: str) -> Step:
+    """An example of the program."""
+    return Step(("cargo", "run", "--release", "--locked", "--example", name, "--", *arguments), "{root}")
+
+
+def lifter(script: str, *arguments: str) -> Step:
+    """A script of the lifter's training."""
+    return python(script, *arguments, folder=LIFTER)
+
+
+def dictionary(script: str, *arguments: str) -> Step:
+    """A script of the dictionary's training."""
+    return python(script, *arguments, folder=DICTIONARY)
+
+
+def ring(name: str, seed: int, size: int, minutes: float) -> Stage:
+    """A ring of simulated windows."""
+    pool = f"{{run}}/lifter/{name}"
+    arguments = ("--motion", MOTION, "--pool", pool, "--size", str(size), "--seed", str(seed), "--once")
+    what = f"{size:,} simulated windows of keypoints with their poses"
+    return Stage(f"lifter-{name}", what, (MOTION,), (pool,), (lifter("pool.py", *arguments),), minutes, seed)
+
+
+def lifted(name: str, pool: str, seed: int, minutes: float, *arguments: str, start: str = "") -> Stage:
+    """One run of the lifter's training."""
+    out = f"{{run}}/lifter/{name}.pt"
+    parts = [
+        "--pool",
+        f"{{run}}/lifter/{pool}",
+        "--backbone",
+        "tcn-deep",
+        "--minutes",
+        f"{minutes:g}",
+        "--seed",
+        str(seed),
+    ]
+    inputs = [f"{{run}}/lifter/{pool}"]
+    if start:
+        parts += ["--start", f"{{run}}/lifter/{start}.pt"]
+        inputs.append(f"{{run}}/lifter/{start}.pt")
+    step = lifter("train.py", *parts, *arguments, "--out", out)
+    what = f"the lifter, on {pool}" + (f" from {start}" if start else " from nothing")
+    return Stage(f"lifter-{name}", what, tuple(inputs), (out,), (step,), minutes, seed)
+
+
+SEEING = [
+    Stage(
+        "start",
+        "the networks that the trainings start from, as they were committed",
+        (),
+        ("{run}/start/person.onnx", "{run}/start/finder.onnx"),
+        tuple(
+            Step(("git", "cat-file", "blob", f"{FIRST}:models/{n}/{n}.onnx"), "{root}", f"{{run}}/start/{n}.onnx")
+            for n in ("person", "finder")
+        ),
+        0.1,
+    ),
+    Stage(
+        "labels",
+        "a teacher's keypoints for further photographs, from a checkout of brianhuster/human-dataset",
+        (PEOPLE, "{data}/weights/movenet_thunder_fp32_from_f16.onnx"),
+        ("{run}/more",),
+        (
+            python(
+                "label_photos.py",
+                PEOPLE,
+                "{photos}",
+                "--teacher",
+                "{data}/weights/movenet_thunder_fp32_from_f16.onnx",
+                "--out",
+                "{run}/more",
+            ),
+        ),
+        25,
+        needs=("{photos}",),
+        resumes=True,
+    ),
+    Stage(
+        "renders",
+        "crops of rendered people with everything that is true of them",
+        ("{data}/human_assets_cc0", MOTION),
+        ("{run}/rendered",),
+        (python("sample.py", "{data}", "{run}/rendered", "--count", "9000", "--seed", "211"),),
+        20,
+        211,
+    ),
+    Stage(
+        "renders-held-out",
+        "the same of people, shapes and looks that nothing is trained on, for measuring",
+        ("{data}/human_assets_cc0", MOTION),
+        ("{run}/rendered_held_out",),
+        (python("sample.py", "{data}", "{run}/rendered_held_out", "--count", "500", "--seed", "31", "--held-out"),),
+        1.5,
+        31,
+    ),
+    Stage(
+        "drawn",
+        "crops of the program's own synthetic person, for measuring",
+        (),
+        ("{run}/drawn",),
+        (example("render_people", "crops", "{run}/drawn", "--count", "2000", "--seed", "1"),),
+        5,
+        1,
+    ),
+    Stage(
+        "cutouts",
+        "rendered people cut out, for the finder's scenes",
+        ("{data}/human_assets_cc0", MOTION),
+        ("{run}/cutouts",),
+        (python("scenes.py", "{data}", "{run}/cutouts", "--count", "900", "--seed", "77"),),
+        4,
+        77,
+    ),
+    Stage(
+        "person",
+        "the person network, on photographs and renders",
+        (
+            f"{PEOPLE}/train",
+            f"{PEOPLE}/other_labels.jsonl.gz",
+            "?{run}/more",
+            "{run}/rendered",
+            "{run}/start/person.onnx",
+        ),
+        ("{run}/person.pt",),
+        (
+            python(
+                "train_person.py",
+                "--photos",
+                *PHOTOS,
+                *("--shards", "{run}/rendered", "--init", "{run}/start/person.onnx"),
+                *(
+                    "--minutes",
+                    "72",
+                    "--lr",
+                    "1e-3",
+                    "--batch",
+                    "24",
+                    "--seed",
+                    "1",
+                    "--resume",
+                    "--out",
+                    "{run}/person.pt",
+                ),
+            ),
+        ),
+        72,
+        1,
+        resumes=True,
+    ),
+    Stage(
+        "finder",
+        "the finder, on photographs and scenes of cut-outs",
+        (f"{PEOPLE}/train", "?{run}/more", "{run}/cutouts", "{run}/start/finder.onnx"),
+        ("{run}/finder.pt",),
+        (
+            python(
+                "train_finder.py",
+                *("--photos", "{data}/people/train", "?{run}/more"),
+                *("--cutouts", "{run}/cutouts", "--init", "{run}/start/finder.onnx"),
+                *("--minutes", "68", "--lr", "1e-3", "--seed", "1", "--resume", "--out", "{run}/finder.pt"),
+            ),
+        ),
+        68,
+        1,
+        resumes=True,
+    ),
+    Stage(
+        "export-person",
+        "the person network as the program reads it, and the list of its photographs",
+        ("{run}/person.pt", f"{PEOPLE}/train", "?{run}/more"),
+        ("{root}/models/person/person.onnx", "{root}/models/person/photographs.csv"),
+        (
+            python("export_networks.py", "person", "{run}/person.pt", "{root}/models/person/person.onnx"),
+            python(
+                "attribution.py",
+                *("{data}/people/train", "?{run}/more", "--with-people"),
+                *("--out", "{root}/models/person/photographs.csv"),
+            ),
+        ),
+        0.5,
+    ),
+    Stage(
+        "export-finder",
+        "the finder as the program reads it, and the list of its photographs",
+        ("{run}/finder.pt", f"{PEOPLE}/train", "?{run}/more"),
+        ("{root}/models/finder/finder.onnx", "{root}/models/finder/photographs.csv"),
+        (
+            python("export_networks.py", "finder", "{run}/finder.pt", "{root}/models/finder/finder.onnx"),
+            python(
+                "attribution.py",
+                *("{data}/people/train", "?{run}/more", "--out", "{root}/models/finder/photographs.csv"),
+            ),
+        ),
+        0.5,
+    ),
+    Stage(
+        "confidence",
+        "what a keypoint's confidence means, fitted on photographs and renders kept from training",
+        (
+            "{root}/models/person/person.onnx",
+            f"{PEOPLE}/train",
+            f"{PEOPLE}/other_labels.jsonl.gz",
+            f"{PEOPLE}/eval",
+            "?{run}/more",
+            "{run}/rendered",
+            "{run}/rendered_held_out",
+            "{run}/drawn",
+        ),
+        ("{root}/models/person/model.toml#decoder",),
+        (
+            python(
+                "confidence.py",
+                *("{root}/models/person/person.onnx", "--photos", *PHOTOS, "--shards", "{run}/rendered"),
+                *("--eval", "{data}/people/eval", "--check", "{run}/rendered_held_out", "{run}/drawn"),
+                *("--write", "{root}/models/person/model.toml", "--json", "{root}/docs/lab/people.json"),
+            ),
+        ),
+        1,
+        1,
+    ),
+    Stage(
+        "threshold",
+        "the finder's threshold, chosen on photographs kept from training",
+        (
+            "{root}/models/finder/finder.onnx",
+            "{root}/models/person/model.toml#decoder",
+            f"{PEOPLE}/train",
+            f"{PEOPLE}/eval",
+            "?{run}/more",
+        ),
+        ("{root}/models/finder/model.toml#decoder",),
+        (
+            python(
+                "evaluate_finder.py",
+                *("{data}/people", "--more", "?{run}/more"),
+                *("--finder", "shipped={root}/models/finder/finder.onnx"),
+                *("--person", "{root}/models/person/person.onnx"),
+                *("--write", "{root}/models/finder/model.toml", "--json", "{root}/docs/lab/people.json"),
+            ),
+        ),
+        1,
+    ),
+]
+
+LIFTING = [
+    ring("pool", 1, 802816, 12),
+    lifted("first", "pool", 1, 1.6, "--limit", "200704", "--cpu"),
+    lifted("main", "pool", 1, 46, "--batch", "384", start="first"),
+    ring("pool2", 77, 491520, 8),
+    lifted("tune", "pool2", 2, 12, "--batch", "512", "--rate", "8e-4", start="main"),
+    ring("pool3", 303, 786432, 12),
+    lifted("tune3", "pool3", 3, 42, "--batch", "512", "--rate", "1.2e-3", start="tune"),
+    ring("pool6", 404, 737280, 12),
+    lifted("tune4", "pool6", 4, 13, "--batch", "512", "--rate", "7e-4", start="tune3"),
+    lifted("tune5", "pool6", 5, 7, "--batch", "512", "--rate", "6e-4", start="tune4"),
+    Stage(
+        "lifter-calibrated",
+        "one number for each joint, so that sigma means what it says",
+        ("{run}/lifter/tune5.pt", MOTION),
+        ("{run}/lifter/final.pt",),
+        (
+            lifter(
+                "calibrate.py",
+                *("--motion", MOTION, "--weights", "{run}/lifter/tune5.pt", "--count", "3000"),
+                *("--out", "{run}/lifter/final.pt"),
+            ),
+        ),
+        1,
+    ),
+    Stage(
+        "export-backbone",
+        "the lifter's backbone as the program reads it",
+        ("{run}/lifter/final.pt",),
+        ("{root}/models/lifter/backbone.onnx",),
+        (
+            lifter("export.py", "--weights", "{run}/lifter/final.pt", "--out", "{root}/models/lifter"),
+            python("note_hashes.py", "{root}/models/lifter", folder="{root}/models/training"),
+        ),
+        0.5,
+    ),
+    Stage(
+        "fused",
+        "windows, image features and truth of rendered people, for the head's image branch",
+        ("{run}/rendered", "{run}/person.pt"),
+        ("{run}/fuse",),
+        (
+            Step(("mkdir", "-p", "{run}/fuse"), "{root}"),
+            python(
+                "fuse_features.py",
+                *("--shard", "{run}/rendered", "--weights", "{run}/person.pt"),
+                *("--out", "{run}/fuse/rendered.safetensors"),
+            ),
+        ),
+        3,
+    ),
+    Stage(
+        "image-branch",
+        "the head with its image branch, on rendered people",
+        ("{run}/fuse", "{run}/lifter/final.pt", MOTION),
+        ("{run}/lifter/branch.safetensors",),
+        (
+            lifter(
+                "train_image_branch.py",
+                *("--motion", MOTION, "--weights", "{run}/lifter/final.pt", "--data", "{run}/fuse"),
+                *("--seed", "1", "--out", "{run}/lifter/branch.safetensors"),
+            ),
+        ),
+        6,
+        1,
+    ),
+    Stage(
+        "rendered-motion",
+        "recorded motion done by synthetic people, as the networks see it",
+        (MOTION, "{root}/models/person/person.onnx", "{root}/models/lifter/backbone.onnx"),
+        ("{run}/drawn_motion.safetensors",),
+        (
+            example(
+                "render_motion",
+                *(f"{MOTION}/index_train.json", "{run}/drawn_motion.safetensors", "--clips", "1600", "--seed", "1"),
+                *("--without", f"{HELD},{HDM05}"),
+            ),
+        ),
+        40,
+        1,
+    ),
+    Stage(
+        "image-layer",
+        "the image branch's layer once more, on recorded motion too",
+        ("{run}/lifter/branch.safetensors", "{run}/drawn_motion.safetensors", "{run}/fuse", "{run}/lifter/final.pt"),
+        ("{run}/lifter/head.safetensors",),
+        (
+            lifter(
+                "tune_image_layer.py",
+                *("--head", "{run}/lifter/branch.safetensors", "--data", "{run}/drawn_motion.safetensors"),
+                *("--fused", "{run}/fuse", "--weights", "{run}/lifter/final.pt", "--seed", "1"),
+                *("--out", "{run}/lifter/head.safetensors"),
+            ),
+        ),
+        3,
+        1,
+    ),
+    Stage(
+        "export-head",
+        "the lifter's head as the program reads it, and its golden vectors",
+        ("{run}/lifter/final.pt", "{run}/lifter/head.safetensors"),
+        ("{root}/models/lifter/head.safetensors", "{root}/models/lifter/golden.safetensors"),
+        (
+            lifter(
+                "export.py",
+                *("--weights", "{run}/lifter/final.pt", "--head", "{run}/lifter/head.safetensors"),
+                *("--out", "{root}/models/lifter"),
+            ),
+            python("note_hashes.py", "{root}/models/lifter", folder="{root}/models/training"),
+        ),
+        0.5,
+    ),
+]
+
+
+def streams(out: str, people: str, seed: int, views: int, lifter_weights: bool) -> Step:
+    """Whole trials before simulated cameras; with the lifter's poses, or keypoints alone."""
+    weights = ("--lifter", "{run}/lifter/final.pt") if lifter_weights else ()
+    arguments = ("--people", people, "--views", str(views), "--seed", str(seed), "--out", out)
+    return dictionary("streams.py", "--motion", MOTION, *weights, *arguments)
+
+
+RAYS = "{run}/rays"
+POSES = "{run}/poses"
+LEGS = [f"legs/{name}_{s}" for name in ("mhad_val", "cmu_val", "hdm05", "held_out") for s in (2, 4, 1)]
+RAY_FILES = [*(f"train_{seed}" for seed in range(11, 17)), "made", "held_out", "hdm05", *LEGS]
+
+
+def drawn(out: str, index: str, seed: int, clips: int, *more: str) -> Step:
+    """What the daemon makes of synthetic people who do recorded motion."""
+    return example("pose_streams", "drawn", index, f"{POSES}/{out}", "--clips", str(clips), "--seed", str(seed), *more)
+
+
+WITHOUT = ("--without", f"{HELD},{HDM05}")
+CHECKS = tuple(f"{POSES}/{n}.safetensors" for n in ("held_out", "hdm05", "held_drawn", "held_made"))
+TRAINED = (
+    *(f"{POSES}/train_{seed}.safetensors" for seed in range(11, 17)),
+    f"{POSES}/made.safetensors",
+    *(f"{POSES}/drawn_{n}.safetensors" for n in ("7", "81", "82", "83", "made")),
+)
+
+NAMING = [
+    Stage(
+        "made-motion",
+        "motion that the program's own camera makes up, to train on and to check",
+        (),
+        ("{run}/made", "{run}/made_held"),
+        (
+            example("synthetic_motion", "{run}/made", "5000", "300", "30"),
+            example("synthetic_motion", "{run}/made_held", "9000", "60", "30"),
+        ),
+        3,
+    ),
+    Stage(
+        "encoder-streams",
+        "whole trials before simulated cameras, and what the lifter makes of them",
+        (MOTION, "{run}/lifter/final.pt", "{run}/made"),
+        tuple(f"{{run}}/streams/{n}.safetensors" for n in ("train_11", "train_12", "made", "held_out")),
+        (
+            streams("{run}/streams/train_11.safetensors", "train", 11, 1, True),
+            streams("{run}/streams/train_12.safetensors", "train", 12, 1, True),
+            streams("{run}/streams/made.safetensors", "{run}/made/index.json", 53, 1, True),
+            streams("{run}/streams/held_out.safetensors", "held_out", 21, 1, True),
+        ),
+        15,
+    ),
+    Stage(
+        "encoder",
+        "the two encoders, first on recorded motion, then on made-up motion too",
+        (
+            *(f"{{run}}/streams/{n}.safetensors" for n in ("train_11", "train_12", "made")),
+            "{root}/models/dictionary/phrases.json",
+            "{root}/models/dictionary/phrases.safetensors",
+        ),
+        ("{run}/encoder1.pt", "{run}/encoder2.pt"),
+        (
+            dictionary(
+                "train_encoder.py",
+                *("--data", "{run}/streams/train_11.safetensors", "{run}/streams/train_12.safetensors"),
+                *(
+                    "--phrases",
+                    "{root}/models/dictionary",
+                    "--minutes",
+                    "7",
+                    "--seed",
+                    "1",
+                    "--out",
+                    "{run}/encoder1.pt",
+                ),
+            ),
+            dictionary(
+                "train_encoder.py",
+                *("--data", "{run}/streams/train_11.safetensors", "{run}/streams/train_12.safetensors"),
+                *("{run}/streams/made.safetensors", "--phrases", "{root}/models/dictionary", "--minutes", "10"),
+                *("--rate", "1.5e-3", "--init", "{run}/encoder1.pt", "--seed", "1", "--out", "{run}/encoder2.pt"),
+            ),
+        ),
+        34,
+        1,
+    ),
+    Stage(
+        "basis",
+        "the basis of the dictionary's entries",
+        (MOTION,),
+        ("{run}/prior.safetensors",),
+        (dictionary("prior.py", "--motion", MOTION, "--rank", "96", "--out", "{run}/prior.safetensors"),),
+        1,
+    ),
+    Stage(
+        "export-encoder",
+        "encoders and basis as the program reads them; the dictionary's entries are then to be built again",
+        (
+            "{run}/encoder2.pt",
+            "{run}/prior.safetensors",
+            "{run}/streams/held_out.safetensors",
+            "{run}/streams/train_11.safetensors",
+        ),
+        ("{root}/models/dictionary/encoder.safetensors", "{root}/models/dictionary/golden.safetensors"),
+        (
+            dictionary(
+                "export.py",
+                *("--weights", "{run}/encoder2.pt", "--prior", "{run}/prior.safetensors"),
+                *("--phrases", "{root}/models/dictionary", "--calibrate", "{run}/streams/held_out.safetensors"),
+                *("--moving", "{run}/streams/train_11.safetensors", "--out", "{root}/models/dictionary"),
+            ),
+        ),
+        0.5,
+    ),
+    Stage(
+        "rays",
+        "simulated keypoints of whole trials, and of people whose legs are hidden",
+        (MOTION, "{run}/made"),
+        (RAYS,),
+        (
+            *(streams(f"{RAYS}/train_{s}.safetensors", "train", s, 1, False) for s in range(11, 17)),
+            streams(f"{RAYS}/made.safetensors", "{run}/made/index.json", 17, 1, False),
+            streams(f"{RAYS}/held_out.safetensors", "held_out", 21, 2, False),
+            streams(f"{RAYS}/hdm05.safetensors", "hdm05", 31, 2, False),
+            dictionary("legs.py", "--motion", MOTION, "--out", f"{RAYS}/legs"),
+        ),
+        20,
+        resumes=True,
+    ),
+    Stage(
+        "poses",
+        "what the daemon makes of simulated keypoints and of synthetic people",
+        (RAYS, MOTION, "{run}/made", "{run}/made_held", *SHIPPED),
+        (POSES,),
+        (
+            Step(("mkdir", "-p", f"{POSES}/legs"), "{root}"),
+            *(
+                example("pose_streams", "rays", f"{RAYS}/{n}.safetensors", f"{POSES}/{n}.safetensors")
+                for n in RAY_FILES
+            ),
+            drawn("drawn_7.safetensors", f"{MOTION}/index_train.json", 7, 1600, *WITHOUT),
+            *(
+                drawn(f"drawn_{seed}.safetensors", f"{MOTION}/index_train.json", seed, 500, *WITHOUT)
+                for seed in (81, 82, 83)
+            ),
+            drawn("drawn_made.safetensors", "{run}/made/index.json", 9, 700),
+            drawn("held_drawn.safetensors", f"{MOTION}/index_train.json", 5, 80, "--only", HELD),
+            drawn("held_made.safetensors", "{run}/made_held/index.json", 10, 60),
+        ),
+        180,
+        resumes=True,
+    ),
+    Stage(
+        "completion",
+        "the network that completes hidden joints and corrects those that are seen",
+        (POSES, RAYS),
+        ("{run}/completion.pt",),
+        (
+            dictionary(
+                "train_completion.py",
+                *(
+                    "--data",
+                    *TRAINED,
+                    "--check",
+                    *CHECKS,
+                    "--minutes",
+                    "20",
+                    "--seed",
+                    "4",
+                    "--out",
+                    "{run}/completion.pt",
+                ),
+            ),
+        ),
+        20,
+        4,
+    ),
+    Stage(
+        "export-completion",
+        "that network as the program reads it, and its golden cases",
+        ("{run}/completion.pt", "{root}/models/dictionary/encoder.safetensors", POSES, MOTION),
+        ("{root}/models/dictionary/completion.safetensors", "{root}/models/dictionary/golden_completion.safetensors"),
+        (
+            dictionary(
+                "export_completion.py",
+                *("--weights", "{run}/completion.pt", "--prior", "{root}/models/dictionary/encoder.safetensors"),
+                *("--motion", MOTION, "--legs", f"{POSES}/legs", "--drawn", f"{POSES}/held_drawn.safetensors"),
+                *("--out", "{root}/models/dictionary"),
+            ),
+        ),
+        0.5,
+    ),
+]
+
+STAGES = [*SEEING, *LIFTING, *NAMING]
