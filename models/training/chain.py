@@ -32,6 +32,8 @@ ABSENT = "absent"
 SAVE_EVERY_S = 20.0
 """A stage that is killed forgets at most so much of the time it took."""
 CHUNK = 1 << 20
+PLAIN = re.compile(r"[\w{}./,:=@%+-]+")
+"""What needs no quotes in a command, names in braces included."""
 
 
 class ChainFault(Exception):
@@ -203,7 +205,7 @@ class Chain:
         """The commands as the manifest names them."""
         shown = []
         for argv, step in zip(self.argvs(stage), stage.steps, strict=True):
-            text = " ".join(part if "{" in part else shlex.quote(part) for part in argv)
+            text = " ".join(part if PLAIN.fullmatch(part) else shlex.quote(part) for part in argv)
             shown.append(text + (f" > {step.to}" if step.to else ""))
         return shown
 

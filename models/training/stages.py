@@ -270,6 +270,30 @@ SEEING = [
         ),
         1,
     ),
+    Stage(
+        "figures",
+        "keypoints on photographs labelled by hand beside the networks before and MoveNet, and the page of all figures",
+        (
+            "{root}/models/person/person.onnx",
+            "{root}/models/person/model.toml#decoder",
+            "{root}/models/finder/model.toml#decoder",
+            "{run}/start/person.onnx",
+            f"{PEOPLE}/eval",
+        ),
+        ("{root}/docs/lab/people.json", "{root}/docs/lab/people.md"),
+        (
+            python(
+                "evaluate_photos.py",
+                *("{data}/people/eval", "--person", "before={run}/start/person.onnx"),
+                *("--person", "shipped={root}/models/person/person.onnx"),
+                *("--movenet", "MoveNet Lightning={data}/weights/movenet_lightning_fp32_from_int8.onnx"),
+                *("--movenet", "MoveNet Thunder={data}/weights/movenet_thunder_fp32_from_f16.onnx"),
+                *("--mirror", "--turned", "--json", "{root}/docs/lab/people.json"),
+            ),
+            python("figures.py", "{root}/docs/lab/people.json", "{root}/docs/lab/people.md"),
+        ),
+        2,
+    ),
 ]
 
 LIFTING = [

@@ -26,6 +26,7 @@ from confidence import (
     write_toml,
 )
 from export_networks import export
+from figures import read, record, render
 from net import PersonNet
 from photos import HELD_OUT_EVERY, IndexFault, Photo
 from photos import Person as Labelled
@@ -151,3 +152,13 @@ def test_hidden_joints_and_joints_outside_the_crop_count_in_renders(tmp_path: Pa
     assert not s.seen[s.joint == 3].any() and not s.right[s.joint == 16].any()
     with pytest.raises(ValueError, match="4 crops, wanted 5"):
         of_renders(Person(tmp_path / "p.onnx"), tmp_path / "s", 0, 5)
+
+
+def test_the_page_shows_the_reliability_of_the_fit(tmp_path: Path) -> None:
+    s = made(2000, 1)
+    checks = {"other renders": {"chance of being seen": measured(s, UNFITTED), "fitted": measured(s, fit([(s, 1.0)]))}}
+    record(tmp_path / "people.json", "confidence", {"people": 1}, {"new": {"sha256": "0", "checks": checks}})
+    page = render(read(tmp_path / "people.json"))
+    assert "| new | other renders | fitted | 2000 |" in page
+    assert "Reliability of new, fitted, other renders:" in page
+    assert page.count("\n| right |") == 1

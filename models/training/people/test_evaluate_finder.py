@@ -22,6 +22,7 @@ from evaluate_finder import (
     write_toml,
 )
 from export_networks import export
+from figures import read, record, render
 from finder import SIZE
 from finder import Finder as Network
 from photo_scenes import empty_held_out
@@ -140,3 +141,14 @@ def test_a_threshold_is_read_and_written_where_it_belongs(tmp_path: Path) -> Non
     toml.write_text('decoder = { type = "movenet" }\n')
     with pytest.raises(ValueError, match="score_min"):
         write_toml(toml, 0.3)
+
+
+def test_the_page_shows_every_threshold_of_every_finder(tmp_path: Path) -> None:
+    someone = person(0, 100)
+    labelled = [Seen(photo(someone), [Detection(0.9, someone.box)])]
+    points = [at(t, why, labelled, [empty(0.4), empty(0.6)]) for t, why in ((0.5, "model.toml"), (0.3, "given"))]
+    on = {"frames": 1, "empty_reported": 2, "empty_chosen_on": 2}
+    record(tmp_path / "people.json", "finder", on, {"new": {"sha256": "0", "points": points}})
+    page = render(read(tmp_path / "people.json"))
+    assert "| new | 0.50 (model.toml) |" in page and "| new | 0.30 (given) |" in page
+    assert "| 1.00 of 1 | 0.500 | 0.500 | 0.00 |" in page
