@@ -21,7 +21,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +52,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Stage:
-    """From files to files. A `?` before an input: it may be missing. `FILE.toml#key`: that key alone."""
+    """From files to files. A `?` before an input: it may be missing. `FILE.toml#key`: the line of that key alone."""
 
     name: str
     what: str
@@ -121,12 +120,12 @@ class Hashes:
         return digest.hexdigest()
 
     def of(self, path: Path, key: str = "") -> str | None:
-        """Of a file, of a folder (names and contents of all files in it), or of one key of a TOML file; None where there is none."""
+        """Of a file, of a folder (names and contents of all files in it), or of the line of one key in a TOML file; None where there is none."""
         if not path.exists():
             return None
         if key:
-            value = tomllib.loads(path.read_text()).get(key)
-            return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+            lines = re.findall(rf"(?m)^{re.escape(key)} *=.*$", path.read_text())
+            return hashlib.sha256("\n".join(lines).encode()).hexdigest()
         if path.is_file():
             return self.file(path)
         digest = hashlib.sha256()

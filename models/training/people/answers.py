@@ -34,6 +34,26 @@ TRUNK_MIN, PLACE_GATE = 0.12, 0.3
 """As in src/infer/regions.rs: a shorter trunk, or one with a less likely place, has no direction."""
 
 
+class NetworkFault(ValueError):
+    """A file that is not the network wanted: the message names the file and what is wrong."""
+
+
+def opened(path: Path, inputs: int, outputs: tuple[str, ...]) -> Any:
+    """A network of ONNX Runtime whose input has so many axes. Raises NetworkFault where the file is another or does not open."""
+    try:
+        net = session(path)
+    except Exception as error:  # ONNX Runtime has a type of its own for each way to fail
+        raise NetworkFault(f"{path}: does not open as an ONNX network: {str(error).splitlines()[0]}") from None
+    lacking = [name for name in outputs if name not in {o.name for o in net.get_outputs()}]
+    shape = net.get_inputs()[0].shape
+    if lacking or len(shape) != inputs:
+        raise NetworkFault(
+            f"{path}: input {shape}, outputs {', '.join(o.name for o in net.get_outputs())};"
+            f" wanted {inputs} axes and {', '.join(outputs) or 'any output'}"
+        )
+    return net
+
+
 def sigmoid(logit: Floats) -> Floats:
     """The logistic function."""
     return np.asarray(1 / (1 + np.exp(-np.clip(logit, -60, 60))), np.float64)
@@ -154,7 +174,7 @@ class Person:
     """A person network of this project: heatmaps, and logits of being seen."""
 
     def __init__(self, path: Path, mirror: bool = False, reach: int = REACH) -> None:
-        self.net = session(path)
+        self.net = opened(path, 4, ("heatmaps", "visible"))
         _, _, height, width = self.net.get_inputs()[0].shape
         self.size = (int(width), int(height))
         self.mirror, self.reach = mirror, reach
@@ -212,7 +232,7 @@ class MoveNet:
     """Crops are cut at Thunder's size; Lightning's are made smaller by area, since a bilinear cut alone would alias."""
 
     def __init__(self, path: Path) -> None:
-        self.net = session(path)
+        self.net = opened(path, 4, ())
         self.input = self.net.get_inputs()[0]
         self.side = int(self.input.shape[1])
         self.kind: Any = np.int32 if "int32" in self.input.type else np.uint8
@@ -242,7 +262,16 @@ class BlazePose:
             given, made = Path(folder, "crops.npy"), Path(folder, "landmarks.npy")
             np.save(given, crops)
             script = Path(__file__).with_name("blazepose.py")
-            subprocess.run([self.python, script, self.path, given, made], check=True, stderr=subprocess.DEVNULL)
+            command = [self.python, str(script), str(self.path), str(given), str(made)]
+            try:
+                ended = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+            except OSError as error:
+                raise NetworkFault(
+                    f"{self.python}: does not start: {error.strerror}; blazepose.py says what it needs"
+                ) from None
+            if ended.returncode != 0:
+                said = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+                raise NetworkFault(f"{self.path}: blazepose.py with {self.python} failed: {said}")
             y = np.load(made)[:, BLAZEPOSE_TO_COCO].astype(np.float64)
         chance = sigmoid(y[..., 3])
         return Answer(y[..., :2] - 0.5, chance, chance)

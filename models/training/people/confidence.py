@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from answers import UNFITTED, Fit, Floats, Person, answers, logit, sha256, sigmoid
+from answers import UNFITTED, Fit, Floats, NetworkFault, Person, answers, logit, sha256, sigmoid
 from evaluate_photos import Subjects, subjects, torso_of
-from figures import record
+from figures import FiguresFault, record
 from photos import Box, Image, IndexFault, Photo, read_index, read_photo, with_labels
 from shards import HELD_OUT, open_shard
 
@@ -53,6 +53,10 @@ RENDER_SHARE = 0.5
 """Weight of renders in the fit, whatever their number: photographs say nothing of hidden joints, renders nothing of real ones."""
 RIDGE = 1e-3
 """Keeps the fit finite where a kind of joint is always right."""
+
+
+class ShardFault(ValueError):
+    """A folder of crops that cannot be used: the message names the folder, what it holds, and what is wanted."""
 
 
 @dataclass
@@ -135,11 +139,11 @@ def held_out_people(folders: list[tuple[Path, list[Photo]]]) -> Subjects:
 def of_renders(net: Person, folder: Path, first: int, last: int) -> Samples:
     """Samples of the rows `first` to `last` of a shard; every joint counts, also outside the crop.
 
-    Raises ValueError where the shard has no such rows.
+    Raises ShardFault where the shard has no such rows.
     """
     arrays, total = open_shard(folder)
     if total < last:
-        raise ValueError(f"{folder}: {total} crops, wanted {last} or more")
+        raise ShardFault(f"{folder}: {total} crops, wanted {last} or more")
     k, joints = (np.array(arrays[name][first:last], np.float64) for name in ("keypoints", "joints"))
     there = np.isfinite(joints).all((1, 2))
     answer = net(np.array(arrays["image"][first:last])[there])
@@ -262,33 +266,17 @@ def folder_of(argument: str) -> tuple[Path, list[Photo]]:
     return Path(name), with_labels(photos, Path(labels)) if labels else photos
 
 
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("network", type=Path)
-    p.add_argument("--name", default="shipped", help="of the network, in the figures")
-    p.add_argument("--photos", nargs="+", required=True, help="folder of photographs with an index, or folder:labels")
-    p.add_argument(
-        "--shards", type=Path, nargs="+", required=True, help="shards whose first rows were kept from training"
-    )
-    p.add_argument("--check", type=Path, nargs="*", default=[], help="shards nothing was trained on, for measuring")
-    p.add_argument("--eval", type=Path, required=True, help="photographs labelled by hand, for measuring")
-    p.add_argument("--no-groups", action="store_true", help="one bias for all joints")
-    p.add_argument("--write", type=Path, help="model.toml to put the fit into")
-    p.add_argument("--json", type=Path, help="file of figures to put the measures into (figures.py)")
-    a = p.parse_args()
-    cv2.setNumThreads(1)
+def measure(a: argparse.Namespace) -> None:
+    """Fits, prints, and records the figures."""
     net = Person(a.network)
     rng = np.random.default_rng(1)
     # Without shards to check on, half of the rows kept from training are for that.
     fitted_rows = HELD_OUT if a.check else HELD_OUT // 2
-    try:
-        people = held_out_people([folder_of(argument) for argument in a.photos])
-        by_hand = subjects(a.eval, read_index(a.eval))
-        renders = joined([of_renders(net, folder, 0, fitted_rows) for folder in a.shards])
-        others = [of_renders(net, folder, 0, HELD_OUT) for folder in a.check]
-        others = others or [of_renders(net, folder, fitted_rows, HELD_OUT) for folder in a.shards]
-    except (IndexFault, ValueError) as fault:
-        raise SystemExit(str(fault)) from None
+    people = held_out_people([folder_of(argument) for argument in a.photos])
+    by_hand = subjects(a.eval, read_index(a.eval))
+    renders = joined([of_renders(net, folder, 0, fitted_rows) for folder in a.shards])
+    others = [of_renders(net, folder, 0, HELD_OUT) for folder in a.check]
+    others = others or [of_renders(net, folder, fitted_rows, HELD_OUT) for folder in a.shards]
     photos = [of_subjects(net, people)]
     for _ in range(JITTERED):
         photos.append(of_subjects(net, people, [jittered(box, rng) for _, box in people.people]))
@@ -313,6 +301,27 @@ def main() -> None:
         on = {"index_sha256": sha256(a.eval / "index.json"), "people": len(by_hand.people)}
         figures = {"sha256": sha256(a.network), "fit": {"seen": found.seen, "place": found.place, "bias": found.bias}}
         record(a.json, "confidence", on, {a.name: {**figures, "checks": checks}})
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("network", type=Path)
+    p.add_argument("--name", default="shipped", help="of the network, in the figures")
+    p.add_argument("--photos", nargs="+", required=True, help="folder of photographs with an index, or folder:labels")
+    p.add_argument(
+        "--shards", type=Path, nargs="+", required=True, help="shards whose first rows were kept from training"
+    )
+    p.add_argument("--check", type=Path, nargs="*", default=[], help="shards nothing was trained on, for measuring")
+    p.add_argument("--eval", type=Path, required=True, help="photographs labelled by hand, for measuring")
+    p.add_argument("--no-groups", action="store_true", help="one bias for all joints")
+    p.add_argument("--write", type=Path, help="model.toml to put the fit into")
+    p.add_argument("--json", type=Path, help="file of figures to put the measures into (figures.py)")
+    a = p.parse_args()
+    cv2.setNumThreads(1)
+    try:
+        measure(a)
+    except (IndexFault, NetworkFault, FiguresFault, ShardFault) as fault:
+        raise SystemExit(str(fault)) from None
 
 
 if __name__ == "__main__":

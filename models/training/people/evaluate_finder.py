@@ -21,10 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from answers import Floats, Person, answers, sha256
-from evaluate_people import session
+from answers import Floats, NetworkFault, Person, answers, opened, sha256
 from evaluate_photos import named
-from figures import record
+from figures import FiguresFault, record
 from photo_scenes import EMPTY_HELD_OUT_EVERY, empty_held_out
 from photos import Box, Image, IndexFault, Photo, read_index, read_photo
 
@@ -63,7 +62,7 @@ class Finder:
     """A finder behind its letterbox, decoded as the program does."""
 
     def __init__(self, path: Path) -> None:
-        self.net = session(path)
+        self.net = opened(path, 4, ("score", "box"))
         self.side = int(self.net.get_inputs()[0].shape[2])
 
     def __call__(self, picture: Image) -> list[Detection]:
@@ -256,25 +255,10 @@ def write_toml(path: Path, threshold: float) -> None:
     part.replace(path)
 
 
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("people", type=Path, help="folder with eval/ and train/")
-    p.add_argument("--more", type=Path, nargs="*", default=[], help="further folders of photographs to choose on")
-    p.add_argument("--finder", type=named, action="append", required=True, metavar="NAME=ONNX")
-    p.add_argument("--person", type=Path, help="person network that looks into the boxes of empty photographs")
-    p.add_argument("--threshold", type=float, nargs="*", default=[], help="figures at these thresholds as well")
-    p.add_argument("--write", type=Path, help="model.toml of the first finder, to put its threshold into")
-    p.add_argument(
-        "--empty-share", type=float, default=0.05, help="of empty photographs with a box, for the threshold written"
-    )
-    p.add_argument("--json", type=Path, help="file of figures to put these into (figures.py)")
-    a = p.parse_args()
-    cv2.setNumThreads(1)
-    try:
-        labelled = [(a.people / "eval", read_index(a.people / "eval"))]
-        training = [(f, read_index(f)) for f in (a.people / "train", *a.more)]
-    except IndexFault as fault:
-        raise SystemExit(str(fault)) from None
+def measure(a: argparse.Namespace) -> None:
+    """Prints and records the figures of all finders."""
+    labelled = [(a.people / "eval", read_index(a.people / "eval"))]
+    training = [(f, read_index(f)) for f in (a.people / "train", *a.more)]
     person = Person(a.person) if a.person else None
     measured: dict[str, Any] = {}
     on: dict[str, Any] = {}
@@ -285,7 +269,7 @@ def main() -> None:
         held = look(finder, training, lambda photo: not (photo.negative or photo.measured_on) and photo.held_out)
         chosen_on, reported = ([s for s in empty if half(s.photo) == k] for k in (0, 1))
         if not chosen_on or not reported:
-            raise SystemExit(f"{a.people / 'train'}: no photographs without people that are held out")
+            raise IndexFault(f"{a.people / 'train'}: no photographs without people that are held out")
         shipped = score_min(path)
         points = {"model.toml": shipped} if shipped is not None else {}
         points |= {f"given, {n}": t for n, t in enumerate(a.threshold, 1)}
@@ -310,6 +294,26 @@ def main() -> None:
         on |= {"people_chosen_on": len(held)}
     if a.json:
         record(a.json, "finder", on, measured)
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("people", type=Path, help="folder with eval/ and train/")
+    p.add_argument("--more", type=Path, nargs="*", default=[], help="further folders of photographs to choose on")
+    p.add_argument("--finder", type=named, action="append", required=True, metavar="NAME=ONNX")
+    p.add_argument("--person", type=Path, help="person network that looks into the boxes of empty photographs")
+    p.add_argument("--threshold", type=float, nargs="*", default=[], help="figures at these thresholds as well")
+    p.add_argument("--write", type=Path, help="model.toml of the first finder, to put its threshold into")
+    p.add_argument(
+        "--empty-share", type=float, default=0.05, help="of empty photographs with a box, for the threshold written"
+    )
+    p.add_argument("--json", type=Path, help="file of figures to put these into (figures.py)")
+    a = p.parse_args()
+    cv2.setNumThreads(1)
+    try:
+        measure(a)
+    except (IndexFault, NetworkFault, FiguresFault) as fault:
+        raise SystemExit(str(fault)) from None
 
 
 if __name__ == "__main__":

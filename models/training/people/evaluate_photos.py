@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from answers import Answer, BlazePose, Floats, Merged, MoveNet, Network, Person, answers, sha256
-from figures import record
+from answers import Answer, BlazePose, Floats, Merged, MoveNet, Network, NetworkFault, Person, answers, sha256
+from figures import FiguresFault, record
 from photos import Box, Image, IndexFault, Photo, read_index, read_photo
 
 HEIGHT_PX_MIN, LABELS_MIN = 80, 8
@@ -197,28 +197,13 @@ def ways_of(net: Network, path: Path, mirror: bool, turned: bool) -> dict[str, t
     return ways
 
 
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("photos", type=Path, help="folder with photographs labelled by hand")
-    p.add_argument("--person", type=named, action="append", default=[], metavar="NAME=ONNX")
-    p.add_argument("--movenet", type=named, action="append", default=[], metavar="NAME=ONNX")
-    p.add_argument("--blazepose", type=Path, help="pose_landmark_full.tflite")
-    p.add_argument("--blazepose-python", default="python3", help="a Python with ai-edge-litert (see blazepose.py)")
-    p.add_argument("--mirror", action="store_true", help="person networks with the mirrored crop as well")
-    p.add_argument("--turned", action="store_true", help="a second look at people who lean, in a turned crop, as well")
-    p.add_argument("--json", type=Path, help="file of figures to put these into (figures.py)")
-    a = p.parse_args()
-    cv2.setNumThreads(1)
+def measure(a: argparse.Namespace) -> None:
+    """Prints and records the figures of all networks."""
     nets: list[tuple[str, Path, Network]] = [(name, path, Person(path)) for name, path in a.person]
     nets += [(name, path, MoveNet(path)) for name, path in a.movenet]
     if a.blazepose:
         nets.append(("BlazePose full", a.blazepose, BlazePose(a.blazepose, a.blazepose_python)))
-    if not nets:
-        p.error("no network: give --person, --movenet or --blazepose")
-    try:
-        s = subjects(a.photos, read_index(a.photos))
-    except IndexFault as fault:
-        raise SystemExit(str(fault)) from None
+    s = subjects(a.photos, read_index(a.photos))
     measured: dict[str, Any] = {}
     for name, path, net in nets:
         measured[name] = {"sha256": sha256(path), "ways": {}}
@@ -238,6 +223,26 @@ def main() -> None:
         on = {"index_sha256": sha256(a.photos / "index.json"), "people": len(s.people)}
         on |= {"keypoints": int(s.labelled.sum()), "height_px_min": HEIGHT_PX_MIN, "labels_min": LABELS_MIN}
         record(a.json, "person", on, measured)
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("photos", type=Path, help="folder with photographs labelled by hand")
+    p.add_argument("--person", type=named, action="append", default=[], metavar="NAME=ONNX")
+    p.add_argument("--movenet", type=named, action="append", default=[], metavar="NAME=ONNX")
+    p.add_argument("--blazepose", type=Path, help="pose_landmark_full.tflite")
+    p.add_argument("--blazepose-python", default="python3", help="a Python with ai-edge-litert (see blazepose.py)")
+    p.add_argument("--mirror", action="store_true", help="person networks with the mirrored crop as well")
+    p.add_argument("--turned", action="store_true", help="a second look at people who lean, in a turned crop, as well")
+    p.add_argument("--json", type=Path, help="file of figures to put these into (figures.py)")
+    a = p.parse_args()
+    cv2.setNumThreads(1)
+    if not (a.person or a.movenet or a.blazepose):
+        p.error("no network: give --person, --movenet or --blazepose")
+    try:
+        measure(a)
+    except (IndexFault, NetworkFault, FiguresFault) as fault:
+        raise SystemExit(str(fault)) from None
 
 
 if __name__ == "__main__":

@@ -15,7 +15,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from answers import UNFITTED, Answer, Fit, Merged, Person, answers, cut, decode, fit_beside, lean_of, logit
+from answers import (
+    UNFITTED,
+    Answer,
+    BlazePose,
+    Fit,
+    Merged,
+    NetworkFault,
+    Person,
+    answers,
+    cut,
+    decode,
+    fit_beside,
+    lean_of,
+    logit,
+)
 from evaluate_photos import JOINTS, LABELS_MIN, Subjects, coco_ap, figures_of, named, pck, subjects, torso_of
 from export_networks import export
 from figures import FiguresFault, read, record, render, shown
@@ -247,3 +261,22 @@ def test_commands_name_no_folder_of_this_machine() -> None:
     assert shown("--mirror") == "--mirror" and shown("a/b/c.onnx") == "a/b/c.onnx"
     here = Path(__file__).resolve()
     assert shown(str(here)) == "models/training/people/test_evaluate_photos.py"
+
+
+def test_a_file_that_is_not_the_network_wanted_is_one_clear_line(tmp_path: Path) -> None:
+    broken, script = tmp_path / "p.onnx", tmp_path / "python"
+    broken.write_bytes(b"no network")
+    with pytest.raises(NetworkFault, match="p.onnx: does not open as an ONNX network: [^\\n]*$"):
+        Person(broken)
+    net = PersonNet()
+    export(net, (1, 3, 192, 144), ["heatmaps", "seen", "features", "mask"], broken)
+    with pytest.raises(
+        NetworkFault, match="outputs heatmaps, seen, features, mask; wanted 4 axes and heatmaps, visible"
+    ):
+        Person(broken)
+    with pytest.raises(NetworkFault, match="python: does not start"):
+        BlazePose(broken, str(script))(np.zeros((1, 256, 256, 3), np.uint8))
+    script.write_text("#!/bin/sh\necho first >&2; echo last >&2; exit 3\n")
+    script.chmod(0o755)
+    with pytest.raises(NetworkFault, match="failed: last$"):
+        BlazePose(broken, str(script))(np.zeros((1, 256, 256, 3), np.uint8))
