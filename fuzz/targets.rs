@@ -9,8 +9,7 @@ use std::sync::{Arc, LazyLock};
 use poised::adapt::control::Control;
 use poised::adapt::state::State;
 use poised::calibration::{ros_yaml, toml_file};
-use poised::capture::convert::{jpeg_into, jpeg_size};
-use poised::capture::files::png_into;
+use poised::capture::convert::{jpeg_into, jpeg_size, png_into};
 use poised::clock::Clock;
 use poised::eval::clips;
 use poised::infer::cache;
@@ -128,7 +127,7 @@ pub fn hint(bytes: &[u8]) -> bool {
 /// Whatever a peer sends as a command: refused and counted, or not.
 pub fn control(bytes: &[u8]) -> bool {
     let control = Control::default();
-    control.receive(bytes);
+    control.receive(bytes, None);
     assert!(control.refused() <= 1);
     control.refused() == 0
 }

@@ -307,6 +307,7 @@ fn a_changed_state_of_adaptation_is_whole_or_refused() {
         mean: vec![1e-3; WEIGHTS].into(),
         up: glam::Vec3::new(0.1, -0.9, -0.2),
         noise: 0.006,
+        frozen: None,
     };
     mutate(&[state.to_bytes("fuzz")], 2_000, false, targets::state);
 }
