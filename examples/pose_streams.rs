@@ -230,7 +230,7 @@ fn follow(
         else {
             continue;
         };
-        let Some(estimate) = poser.lift(moment.time, camera, 0) else {
+        let Ok(estimate) = poser.lift(moment.time, camera, 0) else {
             continue;
         };
         let new = Last {

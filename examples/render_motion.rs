@@ -89,7 +89,7 @@ fn follow(motions: &[Motion], seed: u64, clip: usize) -> Result<Rows> {
         }
         let estimate = poser.lift(moment.time, &shown.calibration, 0);
         let image = moment.seen.as_ref().and_then(|person| person.features);
-        let (Some(estimate), Some(image)) = (estimate, image) else {
+        let (Ok(estimate), Some(image)) = (estimate, image) else {
             continue;
         };
         if at < FIRST {

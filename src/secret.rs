@@ -3,6 +3,7 @@
 //! Cameras take passwords in many places of an address: before the host, in the query, in the path. So of an address
 //! nothing is shown but its scheme and its host; and where even the host cannot be told from a password, not that.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::ops::Deref;
 
@@ -51,6 +52,12 @@ impl Deref for SourceName {
 
     fn deref(&self) -> &str {
         self.reveal()
+    }
+}
+
+impl AsRef<OsStr> for SourceName {
+    fn as_ref(&self) -> &OsStr {
+        self.reveal().as_ref()
     }
 }
 

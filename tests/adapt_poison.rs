@@ -73,7 +73,7 @@ fn error_mm(stream: &Stream, moments: &[Moment], scored_from: MonoNs) -> (f64, u
             people.push(seen.clone()).unwrap();
         }
         if !poser.track(moment.time, &people).is_empty() {
-            let mut estimate = poser.lift(moment.time, &stream.calibration, 0);
+            let mut estimate = poser.lift(moment.time, &stream.calibration, 0).ok();
             poser.name(moment.time, &stream.calibration, 0, estimate.as_mut());
             if let Some(estimate) = estimate
                 && moment.time >= scored_from

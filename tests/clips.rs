@@ -172,7 +172,7 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
             if way.track(time, &people).is_empty() {
                 return None;
             }
-            let estimate = way.lift(time, &camera(), 0)?;
+            let estimate = way.lift(time, &camera(), 0).ok()?;
             Some(estimate.relative_camera_m)
         })
         .collect()

@@ -311,7 +311,7 @@ fn a_client_without_its_router_waits_no_longer_than_told_and_tries_again() {
     };
     let clock = Clock::live();
     let before = clock.now();
-    let mut outlet = outlet(&config);
+    let outlet = outlet(&config);
     let took = clock.now().since(before);
     assert!(took < Duration::from_secs(4), "opening took {took:?}");
     let refused = outlet.put_pose(&[0xa0]);

@@ -107,12 +107,46 @@ impl Distortion {
     /// The lens as seen in its pictures turned. What is radial stays; what is tangential turns.
     #[must_use]
     pub(super) fn turned(self, turn: Turn) -> Self {
-        let Self::PlumbBob { k1, k2, p1, p2, k3 } = self else {
-            return self;
-        };
-        // They belong to y and to x.
-        let (p2, p1) = turn.direction((p2, p1));
-        Self::PlumbBob { k1, k2, p1, p2, k3 }
+        match self {
+            Self::None {} | Self::Equidistant { .. } => self,
+            Self::PlumbBob { k1, k2, p1, p2, k3 } => {
+                // They belong to y and to x.
+                let (p2, p1) = turn.direction((p2, p1));
+                Self::PlumbBob { k1, k2, p1, p2, k3 }
+            }
+            Self::RationalPolynomial {
+                k1,
+                k2,
+                p1,
+                p2,
+                k3,
+                k4,
+                k5,
+                k6,
+                s1,
+                s2,
+                s3,
+                s4,
+            } => {
+                let (p2, p1) = turn.direction((p2, p1));
+                let (s1, s3) = turn.direction((s1, s3));
+                let (s2, s4) = turn.direction((s2, s4));
+                Self::RationalPolynomial {
+                    k1,
+                    k2,
+                    p1,
+                    p2,
+                    k3,
+                    k4,
+                    k5,
+                    k6,
+                    s1,
+                    s2,
+                    s3,
+                    s4,
+                }
+            }
+        }
     }
 
     /// Checks that each coefficient is a number a lens may have.

@@ -642,45 +642,62 @@ mod tests {
             cx_px: 1_300.0,
             cy_px: 700.0,
         };
-        let bend = Distortion::PlumbBob {
+        let plumb_bob = Distortion::PlumbBob {
             k1: -0.2,
             k2: 0.05,
             p1: 0.003,
             p2: -0.002,
             k3: 0.001,
         };
+        let rational = Distortion::RationalPolynomial {
+            k1: 0.3,
+            k2: -0.1,
+            p1: 0.003,
+            p2: -0.002,
+            k3: 0.01,
+            k4: 0.5,
+            k5: -0.1,
+            k6: 0.02,
+            s1: 0.002,
+            s2: -0.001,
+            s3: -0.003,
+            s4: 0.001,
+        };
         let mount = Mount {
             height_m: 2.0,
             down_deg: 20.0,
             roll_deg: 30.0,
         };
-        let camera = Calibration::new((2704, 1520), lens, bend, Origin::Assumed)
-            .and_then(|camera| camera.with_mount(mount))
-            .unwrap();
-        let reduced = camera.reduced_to(1920, 1079);
-        let (ray, mut pixel) = (Vec2::new(0.3, -0.2), camera.pixel(Vec2::new(0.3, -0.2)));
-        pixel = (pixel + 0.5) * Vec2::new(1920.0 / 2704.0, 1079.0 / 1520.0) - 0.5;
-        assert!((reduced.pixel(ray) - pixel).length() < 1e-2);
+        for bend in [plumb_bob, rational] {
+            let camera = Calibration::new((2704, 1520), lens, bend, Origin::Assumed)
+                .and_then(|camera| camera.with_mount(mount))
+                .unwrap();
+            let reduced = camera.reduced_to(1920, 1079);
+            let (ray, mut pixel) = (Vec2::new(0.3, -0.2), camera.pixel(Vec2::new(0.3, -0.2)));
+            pixel = (pixel + 0.5) * Vec2::new(1920.0 / 2704.0, 1079.0 / 1520.0) - 0.5;
+            assert!((reduced.pixel(ray) - pixel).length() < 1e-2);
 
-        for orientation in 1..=8 {
-            let turn = Turn::of_exif(orientation).unwrap();
-            let turned = camera.turned(turn);
-            assert_eq!(turned.size_px(), turn.size((2704, 1520)));
-            let of = |at: Vec2| {
-                let (x, y) = turn.direction((at.x.into(), at.y.into()));
-                DVec2::new(x, y).as_vec2()
-            };
-            // From the middle of the picture, pixels and rays turn alike.
-            let middle =
-                |size: (u32, u32)| 0.5 * (glam::UVec2::new(size.0, size.1).as_vec2() - Vec2::ONE);
-            let from = of(camera.pixel(ray) - middle(camera.size_px()));
-            let to = turned.pixel(of(ray)) - middle(turned.size_px());
-            assert!((from - to).length() < 1e-2, "{orientation}: {from} {to}");
-            let up = camera.mount().unwrap().up();
-            let plane = of(Vec2::new(up.x, up.y));
-            let want = Vec3::new(plane.x, plane.y, up.z);
-            let got = turned.mount().unwrap().up();
-            assert!((got - want).length() < 1e-5, "{orientation}: {got} {want}");
+            for orientation in 1..=8 {
+                let turn = Turn::of_exif(orientation).unwrap();
+                let turned = camera.turned(turn);
+                assert_eq!(turned.size_px(), turn.size((2704, 1520)));
+                let of = |at: Vec2| {
+                    let (x, y) = turn.direction((at.x.into(), at.y.into()));
+                    DVec2::new(x, y).as_vec2()
+                };
+                // From the middle of the picture, pixels and rays turn alike.
+                let middle = |size: (u32, u32)| {
+                    0.5 * (glam::UVec2::new(size.0, size.1).as_vec2() - Vec2::ONE)
+                };
+                let from = of(camera.pixel(ray) - middle(camera.size_px()));
+                let to = turned.pixel(of(ray)) - middle(turned.size_px());
+                assert!((from - to).length() < 1e-2, "{orientation}: {from} {to}");
+                let up = camera.mount().unwrap().up();
+                let plane = of(Vec2::new(up.x, up.y));
+                let want = Vec3::new(plane.x, plane.y, up.z);
+                let got = turned.mount().unwrap().up();
+                assert!((got - want).length() < 1e-5, "{orientation}: {got} {want}");
+            }
         }
     }
 }

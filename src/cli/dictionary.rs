@@ -315,7 +315,7 @@ fn run_record(
     }
     let mut outputs = Outputs::new(force);
     options.reads_motions(&mut outputs, index);
-    for scenarios in scenarios {
+    if let Some(scenarios) = scenarios {
         outputs.reads(scenarios);
     }
     let names: BTreeSet<OsString> = motions

@@ -102,7 +102,7 @@ impl Options {
     /// Refuses outputs that would overwrite what is read, or what exists.
     fn check_outputs(&self) -> Result<(), OutputError> {
         let mut outputs = output::Outputs::new(self.force);
-        outputs.reads_source(&self.source);
+        outputs.reads_source(&self.source.to_string_lossy());
         self.networks.read_by(&mut outputs);
         for path in [&self.calibration, &self.dictionary].into_iter().flatten() {
             outputs.reads(path);
