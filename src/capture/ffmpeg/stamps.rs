@@ -18,7 +18,7 @@ const DRIFT_PER_MILLION: i64 = 200;
 /// A stream's time that goes back by more than this has started again, in nanoseconds.
 const BACK_NS: i64 = 1_000_000_000;
 
-/// A stream's time that gains more than this on the machine's has jumped, in nanoseconds.
+/// A frame that would lie this far in the future comes from a stream that has jumped, in nanoseconds.
 const AHEAD_NS: i64 = 5_000_000_000;
 
 /// Ties a stream's times to the machine's clock.
@@ -40,9 +40,10 @@ struct Tie {
 impl Tie {
     /// Whether the stream has started again or jumped. That frames come late is neither: their times then go on
     /// from where they were.
-    const fn is_broken_by(&self, stream_ns: i64, passed_ns: i64) -> bool {
+    const fn is_broken_by(&self, stream_ns: i64, now_ns: i64) -> bool {
         let step_ns = stream_ns.saturating_sub(self.stream_ns);
-        step_ns < -BACK_NS || step_ns.saturating_sub(passed_ns) > AHEAD_NS
+        let capture_ns = stream_ns.saturating_add(self.offset_ns);
+        step_ns < -BACK_NS || capture_ns.saturating_sub(now_ns) > AHEAD_NS
     }
 }
 
@@ -55,7 +56,7 @@ impl StreamClock {
         let mut offset_ns = now_ns.saturating_sub(stream_ns);
         if let Some(tie) = &self.tie {
             let passed_ns = i64::try_from(now.since(tie.at).as_nanos()).unwrap_or(0);
-            if !tie.is_broken_by(stream_ns, passed_ns) {
+            if !tie.is_broken_by(stream_ns, now_ns) {
                 let loosened = tie
                     .offset_ns
                     .saturating_add(passed_ns / 1_000_000 * DRIFT_PER_MILLION);
