@@ -29,7 +29,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 pub(super) enum Input {
     /// What follows `-i`.
     Named(OsString),
-    /// A script that says what to read, handed over on standard input. What stands there no other user can see, as
+    /// A script that says what to read, handed over on standard input. What is written there no other user can see, as
     /// they can see arguments.
     Script(String),
 }
