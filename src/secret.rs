@@ -98,13 +98,22 @@ pub fn redacted(value: &str) -> String {
     }
 }
 
+/// Protocols of Zenoh's endpoints.
+const PROTOCOLS: [&str; 8] = [
+    "tcp",
+    "udp",
+    "tls",
+    "quic",
+    "ws",
+    "serial",
+    "unixpipe",
+    "unixsock-stream",
+];
+
 /// Whether it looks like `tcp/host:port`.
 fn is_endpoint(text: &str) -> bool {
-    let scheme = text.split_once('/').map_or("", |(scheme, _)| scheme);
-    !scheme.is_empty()
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-')
+    let protocol = text.split_once('/').map_or("", |(protocol, _)| protocol);
+    PROTOCOLS.contains(&protocol)
 }
 
 fn redacted_address(scheme: &str, rest: &str) -> String {
@@ -145,7 +154,7 @@ fn redact(key: &str, value: &mut toml::Value) {
     let key = key.to_ascii_lowercase();
     match value {
         toml::Value::String(text) if SECRET_NAMES.iter().any(|name| key.contains(name)) => {
-            *text = REDACTED.to_owned();
+            REDACTED.clone_into(text);
         }
         toml::Value::String(text) => *text = redacted(text),
         toml::Value::Array(values) => values.iter_mut().for_each(|value| redact(&key, value)),

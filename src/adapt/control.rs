@@ -267,7 +267,8 @@ mod tests {
             control.receive(&message("command", "freeze"), None);
             control.receive(&message("command", "thaw"), None);
         }
-        assert_eq!(control.refused(), WAITING_MAX as u64);
+        // Once it is full each `freeze` is refused; the `thaw` behind it is the one that waits last already.
+        assert_eq!(control.refused(), WAITING_MAX as u64 / 2);
         let waiting = std::iter::from_fn(|| taken(&control)).count();
         assert_eq!(waiting, WAITING_MAX);
     }

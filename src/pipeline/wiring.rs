@@ -629,8 +629,8 @@ mod tests {
             });
             assert_eq!(names, order[..left]);
             let error = ended.unwrap_err();
-            let named = matches!(error, StartError::Thread { name, .. } if name == wanted);
-            assert!(named, "{error}");
+            let is_it = matches!(error, StartError::Thread { name, .. } if name == wanted);
+            assert!(is_it, "{error}");
             assert_eq!(error.exit_code(), 70);
         }
     }

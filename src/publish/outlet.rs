@@ -61,6 +61,9 @@ pub struct Documents {
 
 type Last = Arc<Mutex<Option<ZBytes>>>;
 
+/// What hears commands: those that are put, and those that are asked.
+type Commands = (Subscriber<()>, Queryable<()>);
+
 /// A camera's place on Zenoh. Opens its session again where it has none.
 pub struct Outlet {
     config: ZenohConfig,
@@ -92,7 +95,7 @@ struct Line {
     _others: Subscriber<()>,
     _answers: [Queryable<()>; 5],
     hints: Option<Subscriber<()>>,
-    control: Option<(Subscriber<()>, Queryable<()>)>,
+    control: Option<Commands>,
     session: Session,
 }
 
@@ -201,10 +204,7 @@ impl Outlet {
         self.hints.clone().map(hear).transpose()
     }
 
-    fn listen_for_control(
-        &self,
-        session: &Session,
-    ) -> Result<Option<(Subscriber<()>, Queryable<()>)>, SessionError> {
+    fn listen_for_control(&self, session: &Session) -> Result<Option<Commands>, SessionError> {
         let Some(control) = &self.control else {
             return Ok(None);
         };

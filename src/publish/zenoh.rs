@@ -349,8 +349,21 @@ pub struct ZenohText(String);
 
 impl From<zenoh::Error> for ZenohText {
     fn from(error: zenoh::Error) -> Self {
-        Self(redacted_text(&without_places(&error.to_string())))
+        let text = without_places(&error.to_string());
+        Self(redacted_text(&without_quote(&text)))
     }
+}
+
+/// The parser of Zenoh's file draws the line with an arrow below it, and the line may hold a password: what is left is
+/// where the mistake is and what was expected.
+fn without_quote(text: &str) -> String {
+    let place = text.split_once("--> ").and_then(|(_, rest)| {
+        let (line, column) = rest.lines().next()?.trim().split_once(':')?;
+        let expected = text.lines().filter_map(|line| line.trim().strip_prefix("= "));
+        let expected = expected.last()?;
+        Some(format!("line {line}, column {column}: {expected}"))
+    });
+    place.unwrap_or_else(|| text.trim().to_owned())
 }
 
 /// A text without ` at /path/to/file.rs:12.`, which Zenoh puts behind each of its errors: paths of the machine that
@@ -359,12 +372,11 @@ fn without_places(text: &str) -> String {
     let mut parts = text.split(" at ");
     let mut clean = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match after_place(part) {
-            Some(rest) => clean.push_str(rest),
-            None => {
-                clean.push_str(" at ");
-                clean.push_str(part);
-            }
+        if let Some(rest) = after_place(part) {
+            clean.push_str(rest);
+        } else {
+            clean.push_str(" at ");
+            clean.push_str(part);
         }
     }
     clean
@@ -796,7 +808,8 @@ mod tests {
             said
         };
         assert!(of("missing.json5", None).contains("No such file"));
-        assert!(of("mistyped.json5", Some("{\n  mode: \"peer\"\n  x\n}")).contains('3'));
+        let said = of("mistyped.json5", Some("{\n  mode: \"hunter2\"\n  x\n}"));
+        assert!(said.contains("line 2, column ") && !said.contains("hunter2"), "{said}");
         assert!(of("unknown.json5", Some("{\n  moed: \"peer\" }")).contains("moed"));
         of("kind.json5", Some("{ mode: 7 }"));
         of("empty.json5", Some(""));
