@@ -23,7 +23,7 @@ use poised::infer::engine::{Choice, Engine, InferenceConfig, Precision};
 use poised::infer::{InferError, Input, Network};
 use poised::models::{Folder, list, sha256_hex};
 use safetensors::SafeTensors;
-use small_models::{FINDER, LIFTER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
+use small_models::{FINDER, LIFTER, MOVENET, MOVENET_LIGHTNING, PERSON, SIMCC, YOLO, folder, small};
 
 /// An engine in a precision, with the largest difference to the stored outputs that is rounding, relative to the
 /// largest value of the output.
@@ -346,14 +346,8 @@ fn a_network_brought_along_gives_the_stored_outputs() {
     let Some(onnx) = data::file("weights/movenet_lightning_fp32_from_int8.onnx") else {
         return;
     };
-    let description = std::fs::read_to_string(root().join("examples/movenet-lightning/model.toml"));
     let models = tempfile::tempdir().unwrap();
-    let path = models.path().join("movenet-lightning");
-    std::fs::create_dir(&path).unwrap();
-    std::fs::write(path.join("model.toml"), description.unwrap()).unwrap();
-    std::fs::write(path.join("README.md"), "For tests.\n").unwrap();
-    std::fs::copy(&onnx, path.join(onnx.file_name().unwrap())).unwrap();
-    let folder = Folder::open(&path).unwrap();
+    let folder = Folder::open(&folder(models.path(), &onnx, MOVENET_LIGHTNING)).unwrap();
     let stored = root().join("tests/golden/networks/movenet-lightning.safetensors");
     for there in engines() {
         check_stored(&folder, &stored, &there);

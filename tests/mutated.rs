@@ -240,7 +240,7 @@ fn a_changed_description_of_a_network_is_read_or_refused() {
         read("models/person/model.toml"),
         read("models/finder/model.toml"),
         read("models/lifter/model.toml"),
-        read("examples/movenet-lightning/model.toml"),
+        read("examples/movenet/thunder.toml"),
     ];
     mutate(&inputs, 3_000, true, text(targets::model));
 }

@@ -10,7 +10,7 @@ mod small_models;
 #[path = "common/data.rs"]
 mod data;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use poised::calibration::{Calibration, Distortion, Origin};
 use poised::clock::MonoNs;
@@ -18,7 +18,7 @@ use poised::frame::{Frame, FrameMeta, PixelFormat};
 use poised::infer::{Engine, InferError, Lap, PeopleNet, PeopleSettings, Seen, Spare};
 use poised::pose::{BoxPx, People};
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
-use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
+use small_models::{FINDER, MOVENET, MOVENET_LIGHTNING, PERSON, SIMCC, YOLO, folder, small};
 
 const WIDTH: usize = 384;
 const HEIGHT: usize = 288;
@@ -451,17 +451,6 @@ fn photo(path: &Path) -> Frame {
     framed(bytes, width, height)
 }
 
-/// `MoveNet`, with its weights from the data folder, described as in `examples/`.
-fn movenet(onnx: &Path) -> PathBuf {
-    let path = tempfile::tempdir().unwrap().keep();
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/movenet-lightning");
-    for file in ["model.toml", "README.md"] {
-        std::fs::copy(example.join(file), path.join(file)).unwrap();
-    }
-    std::os::unix::fs::symlink(onnx, path.join(onnx.file_name().unwrap())).unwrap();
-    path
-}
-
 /// The labelled person of a COCO photo, through the same steps as in the
 /// daemon: the label's box as the place to look, then two looks at the
 /// keypoints' own box.
@@ -496,10 +485,10 @@ fn movenet_sees_the_labelled_person() {
     };
     let frame = photo(&image);
     let camera = Calibration::assumed(frame.meta.width_px, frame.meta.height_px);
-    let path = movenet(&onnx);
+    let models = tempfile::tempdir().unwrap();
+    let path = folder(models.path(), &onnx, MOVENET_LIGHTNING);
     let mut net =
         PeopleNet::open(&Engine::tract(), &path, None, PeopleSettings::default()).unwrap();
-    std::fs::remove_dir_all(path).unwrap();
     let labelled = BoxPx {
         left: bbox[0],
         top: bbox[1],

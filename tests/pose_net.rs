@@ -9,7 +9,7 @@ mod small_models;
 use std::path::Path;
 
 use poised::infer::{Engine, verify};
-use poised::models::{list, sha256_hex};
+use poised::models::{Description, list, sha256_hex};
 use small_models::{FINDER, LIFTER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
 
 /// What a model folder is told, after one change to it.
@@ -119,6 +119,20 @@ fn a_truncated_network_is_refused() {
         text.starts_with("person.onnx: engine tract cannot load it: "),
         "{text}"
     );
+}
+
+#[test]
+fn the_descriptions_of_movenet_fit_the_networks_that_are_made() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/movenet");
+    for (name, side) in [("lightning", 192), ("thunder", 256)] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = examples.join(name).with_extension("toml");
+        std::fs::copy(file, folder.path().join("model.toml")).unwrap();
+        let description = Description::read(folder.path()).unwrap();
+        assert_eq!(description.name, format!("movenet-{name}"));
+        assert_eq!(description.network.file, format!("movenet-{name}.onnx"));
+        assert_eq!(description.input.shape, [1, side, side, 3]);
+    }
 }
 
 #[test]

@@ -51,6 +51,15 @@ pub const MOVENET: &str = r#"
     outputs = [{ name = "keypoints", shape = [1, 1, 17, 3], role = "keypoints" }]
 "#;
 
+/// `MoveNet` Lightning of the data folder, from the published int8 file through tf2onnx.
+pub const MOVENET_LIGHTNING: &str = r#"
+    name = "movenet-lightning"
+    kind = "keypoints"
+    decoder = { type = "movenet" }
+    input = { name = "serving_default_input:0", shape = [1, 192, 192, 3], type = "u8", image = { layout = "nhwc" } }
+    outputs = [{ name = "StatefulPartitionedCall:0", shape = [1, 1, 17, 3], role = "keypoints" }]
+"#;
+
 /// A `YOLO-pose` network.
 pub const YOLO: &str = r#"
     name = "yolo"
