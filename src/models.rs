@@ -13,6 +13,7 @@
 mod describe;
 mod external;
 mod fits;
+mod install;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use describe::{
     Colour, ConfidenceFit, Decoder, Description, Element, FileEntry, HeatmapValues, ImageTensor,
     InputTensor, Kind, Layout, OutputTensor, Precision, Role,
 };
+pub use install::{InstallError, install};
 
 /// Name of the description in a model folder.
 pub const DESCRIPTION_FILE: &str = "model.toml";

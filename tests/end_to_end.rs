@@ -13,7 +13,7 @@ mod rtsp;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -627,7 +627,10 @@ fn a_good_configuration_is_checked_and_the_networks_verified() {
         "{}",
         String::from_utf8_lossy(&checked.stderr)
     );
-    assert!(String::from_utf8_lossy(&checked.stdout).contains("good"));
+    let said = String::from_utf8_lossy(&checked.stdout);
+    for words in ["good", "./dev movenet", "poised models install"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
     let verified = output(&["models", "verify"]);
     assert!(
         verified.status.success(),
@@ -641,9 +644,46 @@ fn a_good_configuration_is_checked_and_the_networks_verified() {
 }
 
 #[test]
+fn a_network_is_installed_once_and_found_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().to_str().unwrap();
+    let install = |more: &[&str]| {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/finder");
+        let first = [
+            "models",
+            "--models",
+            models,
+            "install",
+            shipped.to_str().unwrap(),
+        ];
+        output(&[&first, more].concat())
+    };
+    let done = install(&[]);
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    assert!(said.contains("finder: installed, runs in tract"), "{said}");
+    assert!(said.contains("finder = \"finder\""), "{said}");
+    let again = install(&[]);
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert_eq!(again.status.code(), Some(73), "{said}");
+    assert!(said.contains("--force"), "{said}");
+    assert!(install(&["--force"]).status.success());
+    let listed = output(&["models", "--models", models, "list"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).starts_with("finder"));
+}
+
+#[test]
 fn the_doctor_says_how_each_part_stands() {
     let output = output(&["doctor", "--json"]);
     let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("./dev movenet") && text.contains("poised models install"),
+        "{text}"
+    );
     let parts: BTreeSet<String> = text
         .lines()
         .map(|line| {

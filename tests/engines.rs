@@ -23,7 +23,9 @@ use poised::infer::engine::{Choice, Engine, InferenceConfig, Precision};
 use poised::infer::{InferError, Input, Network};
 use poised::models::{Folder, list, sha256_hex};
 use safetensors::SafeTensors;
-use small_models::{FINDER, LIFTER, MOVENET, MOVENET_LIGHTNING, PERSON, SIMCC, YOLO, folder, small};
+use small_models::{
+    FINDER, LIFTER, MOVENET, MOVENET_LIGHTNING, PERSON, SIMCC, YOLO, folder, small,
+};
 
 /// An engine in a precision, with the largest difference to the stored outputs that is rounding, relative to the
 /// largest value of the output.

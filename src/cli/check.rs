@@ -8,8 +8,10 @@ use poised::calibration::Calibration;
 use poised::capture::open_source;
 use poised::error::StartError;
 use poised::infer::Engine;
-use poised::pipeline::estimate::Estimator;
+use poised::pipeline::estimate::{Estimator, ModelsConfig};
 use poised::settings::{CameraConfig, Settings};
+
+use super::networks::MOVENET;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -47,6 +49,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     say!("engine: {}: {}", engine.name(), engine.status().reason())?;
     for (network, runs_in) in engine.status().networks() {
         say!("network: {network} loads and runs in {runs_in}")?;
+    }
+    if settings.models.person == ModelsConfig::default().person {
+        println!(
+            "network: person is the one that ships; more accurate and slower is MoveNet: {MOVENET}"
+        );
     }
     if let Some(builder) = engine.builder() {
         say!(

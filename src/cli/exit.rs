@@ -17,7 +17,7 @@ use poised::infer::cache::Unusable;
 use poised::infer::{EngineError, InferError, relay};
 use poised::lift::head::HeadError;
 use poised::lift::model::LiftModelError;
-use poised::models::ModelError;
+use poised::models::{InstallError, ModelError};
 use poised::publish::SessionError;
 use poised::publish::wire::WireError;
 use poised::record::RecordError;
@@ -188,6 +188,9 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
             OutputError::Unwritable { source, .. } => written(source),
             _ => NO_OUTPUT,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<InstallError>() {
+        return Some(error.exit_code());
     }
     if let Some(error) = cause.downcast_ref::<StdoutError>() {
         return Some(if error.reader_left() { READER_LEFT } else { IO });

@@ -1,4 +1,4 @@
-//! `poised models list|verify`: which networks are installed, and whether they are whole.
+//! `poised models list|verify|install`: which networks are installed, whether they are whole, and one more.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use poised::error::StartError;
 use poised::infer::engine::{Choice, Engine, InferenceConfig};
 use poised::infer::verify;
-use poised::models::list;
-use poised::pipeline::estimate::default_directory;
+use poised::models::{Folder, install, list};
+use poised::pipeline::estimate::{SERVICE_DIRECTORY, default_directory};
 use poised::semantics::{open, open_completer};
+use poised::settings::Settings;
 
 use super::exit::NothingFits;
 
@@ -32,17 +33,39 @@ enum What {
         #[arg(long, default_value = "tract")]
         engine: Choice,
     },
+    /// Verify a model folder and copy it to where the service looks for networks.
+    ///
+    /// That is --models, else $POISED_MODELS, else [models] directory of the service's configuration, else
+    /// /usr/share/poised/models.
+    Install {
+        /// The folder: model.toml, README.md and the network. `./dev movenet` makes one.
+        folder: PathBuf,
+        /// Replace a network that is installed under the same name.
+        #[arg(long)]
+        force: bool,
+        /// In which engine to try it: tract, onnxruntime, tensorrt, or auto for the best there is.
+        #[arg(long, default_value = "tract")]
+        engine: Choice,
+    },
 }
 
-/// Lists or verifies.
+/// The configuration of the service.
+const SERVICE_CONFIGURATION: &str = "/etc/poised/poised.toml";
+
+/// Lists, verifies or installs.
 ///
 /// # Errors
 ///
-/// The folder cannot be read, or a network in it does not fit its description.
+/// The folder cannot be read, a network in it does not fit its description, or it cannot be copied.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let models = options.models.clone().unwrap_or_else(default_directory);
     let mut wrong = 0;
-    match options.what {
+    match &options.what {
+        What::Install {
+            folder,
+            force,
+            engine,
+        } => return run_install(options.models.as_deref(), folder, *force, *engine),
         What::List => {
             for row in list(&models).map_err(StartError::from)? {
                 match row.description {
@@ -61,11 +84,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             }
         }
         What::Verify { engine } => {
-            let config = InferenceConfig {
-                engine,
-                ..InferenceConfig::default()
-            };
-            let engine = Engine::open(&config).map_err(StartError::from)?;
+            let engine = opened(*engine)?;
             for row in verify(&engine, &models).map_err(StartError::from)? {
                 match row.result {
                     Ok(model) => say!(
@@ -96,6 +115,56 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         return Err(NothingFits(what).into());
     }
     Ok(())
+}
+
+/// Verifies a folder and copies it.
+fn run_install(
+    models: Option<&Path>,
+    folder: &Path,
+    force: bool,
+    engine: Choice,
+) -> anyhow::Result<()> {
+    let folder = Folder::open(folder).map_err(StartError::from)?;
+    let engine = opened(engine)?;
+    let runs_in = engine.load(&folder).map_err(StartError::from)?.engine();
+    let directory = match models {
+        Some(models) => models.to_owned(),
+        None => service_directory()?,
+    };
+    let place = install(&folder, &directory, force)?;
+    println!("{}: installed, runs in {runs_in}", place.display());
+    let part = folder.description.kind.part();
+    if let Some(name) = place.file_name() {
+        println!(
+            "to use it, put under [models] in {SERVICE_CONFIGURATION}: {part} = {name:?}; then `poised check \
+             {SERVICE_CONFIGURATION}`, `systemctl restart poised`"
+        );
+    }
+    Ok(())
+}
+
+/// Where the service looks for networks.
+fn service_directory() -> Result<PathBuf, StartError> {
+    if std::env::var_os("POISED_MODELS").is_some() {
+        return Ok(default_directory());
+    }
+    let file = Path::new(SERVICE_CONFIGURATION);
+    if file.exists() {
+        let directory = Settings::read(file)?.models.directory;
+        // The service runs in the root folder: a relative path is the folder `models` of the caller, not one that the service sees.
+        if directory.is_absolute() {
+            return Ok(directory);
+        }
+    }
+    Ok(SERVICE_DIRECTORY.into())
+}
+
+fn opened(engine: Choice) -> Result<Engine, StartError> {
+    let config = InferenceConfig {
+        engine,
+        ..InferenceConfig::default()
+    };
+    Ok(Engine::open(&config)?)
 }
 
 /// The dictionary, its encoders and its completion: they are checked whenever they are

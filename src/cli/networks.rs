@@ -11,6 +11,10 @@ use poised::settings::Settings;
 
 use super::output::Outputs;
 
+/// How to get a person network that was trained on more photographs, for those who run the one that ships.
+pub const MOVENET: &str = "./dev movenet thunder (or lightning) in a checkout, then `poised models install \
+    target/models/movenet-thunder` and [models] person = \"movenet-thunder\" (models.md)";
+
 #[derive(Debug, Args)]
 pub struct Networks {
     /// Take networks and settings from this configuration.

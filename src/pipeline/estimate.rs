@@ -82,6 +82,9 @@ impl Default for ModelsConfig {
     }
 }
 
+/// Where the package puts networks, and where the service looks for them.
+pub const SERVICE_DIRECTORY: &str = "/usr/share/poised/models";
+
 /// Where networks are looked for when nobody says where.
 pub fn default_directory() -> PathBuf {
     if let Some(directory) = std::env::var_os("POISED_MODELS") {
@@ -91,7 +94,7 @@ pub fn default_directory() -> PathBuf {
     if here.is_dir() {
         return here.to_owned();
     }
-    "/usr/share/poised/models".into()
+    SERVICE_DIRECTORY.into()
 }
 
 impl ModelsConfig {

@@ -359,7 +359,9 @@ impl From<zenoh::Error> for ZenohText {
 fn without_quote(text: &str) -> String {
     let place = text.split_once("--> ").and_then(|(_, rest)| {
         let (line, column) = rest.lines().next()?.trim().split_once(':')?;
-        let expected = text.lines().filter_map(|line| line.trim().strip_prefix("= "));
+        let expected = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("= "));
         let expected = expected.last()?;
         Some(format!("line {line}, column {column}: {expected}"))
     });
@@ -809,7 +811,10 @@ mod tests {
         };
         assert!(of("missing.json5", None).contains("No such file"));
         let said = of("mistyped.json5", Some("{\n  mode: \"hunter2\"\n  x\n}"));
-        assert!(said.contains("line 2, column ") && !said.contains("hunter2"), "{said}");
+        assert!(
+            said.contains("line 2, column ") && !said.contains("hunter2"),
+            "{said}"
+        );
         assert!(of("unknown.json5", Some("{\n  moed: \"peer\" }")).contains("moed"));
         of("kind.json5", Some("{ mode: 7 }"));
         of("empty.json5", Some(""));

@@ -14,10 +14,12 @@ use serde::Serialize;
 use poised::capture::thread::words;
 use poised::infer::VerifyRow;
 use poised::infer::engine::{Engine, EngineError, InferenceConfig, TENSORRT, standings};
+use poised::models::{Decoder, ListRow};
 use poised::pipeline::estimate::default_directory;
 use poised::settings::Settings;
 
 use super::exit::Unavailable;
+use super::networks::MOVENET;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -151,8 +153,8 @@ fn models(engine: &Engine, directory: &Path) -> Vec<Finding> {
             format_args!("no networks in {}", directory.display()),
             "give --models DIR, or set POISED_MODELS",
         )],
-        Ok(_) => match poised::infer::verify(engine, directory) {
-            Ok(rows) => rows.iter().map(network).collect(),
+        Ok(listed) => match poised::infer::verify(engine, directory) {
+            Ok(rows) => rows.iter().map(network).chain(movenet(&listed)).collect(),
             Err(error) => vec![Finding::broken("models", error, REINSTALL)],
         },
         Err(error) => vec![Finding::broken(
@@ -175,6 +177,25 @@ fn network(row: &VerifyRow) -> Finding {
         ),
         Err(error) => Finding::broken("models", error, REINSTALL),
     }
+}
+
+/// That there is a more accurate person network, where it is not installed.
+fn movenet(listed: &[ListRow]) -> Option<Finding> {
+    let installed = listed.iter().any(|row| {
+        let decoder = row
+            .description
+            .as_ref()
+            .ok()
+            .and_then(|model| model.decoder);
+        matches!(decoder, Some(Decoder::Movenet {}))
+    });
+    (!installed).then(|| Finding {
+        mend: Some(MOVENET.to_owned()),
+        ..Finding::good(
+            "models",
+            "MoveNet, which is more accurate and slower than the person network that ships, is not installed",
+        )
+    })
 }
 
 /// Which engine would run the networks, and why.
