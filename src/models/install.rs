@@ -175,9 +175,9 @@ fn files(folder: &Folder) -> Result<Vec<OsString>, ModelError> {
         .map(|entry| OsString::from(&entry.file))
         .collect();
     files.push(DESCRIPTION_FILE.into());
-    let read = |source| ModelError::Read {
+    let read = |why| ModelError::Read {
         path: folder.path.clone(),
-        source,
+        why,
     };
     for entry in std::fs::read_dir(&folder.path).map_err(read)? {
         let entry = entry.map_err(read)?;

@@ -9,7 +9,6 @@ import argparse
 import csv
 from pathlib import Path
 
-from photo_scenes import empty_held_out
 from photos import Photo, read_index
 
 
@@ -18,8 +17,8 @@ def used(photo: Photo, with_people: bool) -> bool:
     if photo.measured_on:
         return False
     if with_people:
-        return bool(photo.people) and not photo.held_out
-    return not (empty_held_out(photo) if photo.negative else photo.held_out)
+        return photo.negative and not photo.empty_held_out or bool(photo.people) and not photo.held_out
+    return not (photo.empty_held_out if photo.negative else photo.held_out)
 
 
 def rows(folders: list[Path], with_people: bool) -> list[tuple[str, str, str]]:

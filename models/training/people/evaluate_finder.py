@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from answers import Floats, NetworkFault, Person, answers, opened, sha256
 from evaluate_photos import named
 from figures import FiguresFault, record
-from photo_scenes import EMPTY_HELD_OUT_EVERY, empty_held_out
-from photos import Box, Image, IndexFault, Photo, read_index, read_photo
+from photos import EMPTY_HELD_OUT_EVERY, Box, Image, IndexFault, Photo, read_index, read_photo
 
 FLOOR = 0.05
 """Boxes with a lower score are of no interest."""
@@ -265,7 +264,7 @@ def measure(a: argparse.Namespace) -> None:
     for name, path in a.finder:
         finder = Finder(path)
         seen = look(finder, labelled, lambda photo: True)
-        empty = look(finder, training, lambda photo: photo.negative and empty_held_out(photo), person)
+        empty = look(finder, training, lambda photo: photo.negative and photo.empty_held_out, person)
         held = look(finder, training, lambda photo: not (photo.negative or photo.measured_on) and photo.held_out)
         chosen_on, reported = ([s for s in empty if half(s.photo) == k] for k in (0, 1))
         if not chosen_on or not reported:

@@ -27,16 +27,9 @@ LYING = 0.08
 """Share of views turned by a quarter: people who lie, cameras on their side."""
 SEEN_SHARE = 0.2
 """A person of whom less than this share of the box is in the view is left out of the loss."""
-EMPTY_HELD_OUT_EVERY = 3
-"""One empty photograph in so many is kept for choosing and measuring: there are few of them."""
 HEIGHT_PX_MIN, WIDTH_PX_MIN = 8.0, 3.0
 
 none: list[Box] = []
-
-
-def empty_held_out(photo: Photo) -> bool:
-    """Whether an empty photograph is kept from training."""
-    return photo.number % EMPTY_HELD_OUT_EVERY == 0
 
 
 class PhotoScenes:
@@ -48,7 +41,7 @@ class PhotoScenes:
         self.empty: list[Image] = []
         for folder, photos in folders:
             for photo in photos:
-                if photo.measured_on or (empty_held_out(photo) if photo.negative else photo.held_out):
+                if photo.measured_on or (photo.empty_held_out if photo.negative else photo.held_out):
                     continue
                 picture = cv2.resize(read_photo(folder, photo), None, fx=KEPT, fy=KEPT, interpolation=cv2.INTER_AREA)
                 picture = np.asarray(picture, np.uint8)

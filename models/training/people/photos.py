@@ -35,6 +35,8 @@ MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MARGIN = 1.25
 HELD_OUT_EVERY = 18
 """One photograph in so many is kept from training, chosen by its name: for choosing constants and calibrating confidence."""
+EMPTY_HELD_OUT_EVERY = 3
+"""Of photographs without people, one in so many: there are few of them."""
 MEASURED_ON = ("intel_onebyone",)
 """Beginnings of the names of frames from films that figures are reported on: never trained on."""
 EDGE_PX = 24.0
@@ -77,6 +79,11 @@ class Photo:
     def measured_on(self) -> bool:
         """Whether it is a frame of a film that figures are reported on."""
         return self.file.startswith(MEASURED_ON)
+
+    @property
+    def empty_held_out(self) -> bool:
+        """Whether a photograph without people is kept from training."""
+        return self.number % EMPTY_HELD_OUT_EVERY == 0
 
     @property
     def held_out(self) -> bool:
@@ -224,8 +231,11 @@ class PersonCrops:
     def __init__(self, folders: list[tuple[Path, list[Photo]]], held_out: bool = False) -> None:
         self.pictures: list[Image] = []
         self.rows: list[tuple[int, Person]] = []
+        self.empty: list[Image] = []
         for folder, photos in folders:
             for photo in photos:
+                if photo.negative and not held_out and not photo.empty_held_out:
+                    self.empty.append(read_photo(folder, photo))
                 if photo.measured_on or photo.held_out != held_out or not photo.people:
                     continue
                 self.pictures.append(read_photo(folder, photo))
@@ -273,6 +283,20 @@ class PersonCrops:
                 self.cover(crop, k[:, :2], weight, rng)
         out = np.concatenate([k[:, :2], weight[:, None], inside[:, None]], 1).astype(F)
         return recoloured(crop, rng), out
+
+    def nobody(self, rng: np.random.Generator) -> tuple[Image, Floats]:
+        """As `sample`, of a part of a photograph without people, as a finder that is wrong would cut it out."""
+        picture = self.empty[rng.integers(len(self.empty))]
+        ph, pw = picture.shape[:2]
+        height = rng.uniform(0.25, 1.3) * ph
+        scale = height / CROP_H
+        angle = math.radians(rng.normal(0, 8))
+        c, s = scale * math.cos(angle), scale * math.sin(angle)
+        a = np.array([[c, -s], [s, c]]) @ np.diag([rng.choice([-1.0, 1.0]), 1.0])
+        at = np.array([rng.uniform(0.1, 0.9) * pw, rng.uniform(0.1, 0.9) * ph])
+        m = np.concatenate([a, (at - a @ [(CROP_W - 1) / 2, (CROP_H - 1) / 2])[:, None]], 1)
+        crop = cv2.warpAffine(picture, m, (CROP_W, CROP_H), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return recoloured(np.asarray(crop, np.uint8), rng), np.zeros((17, 4), F)
 
     def cover(self, crop: Image, k: NDArray[np.float64], weight: NDArray[np.float64], rng: np.random.Generator) -> None:
         """Pastes a piece of another photograph over the crop; keypoints under it weigh less."""

@@ -25,7 +25,6 @@ from export_networks import export
 from figures import read, record, render
 from finder import SIZE
 from finder import Finder as Network
-from photo_scenes import empty_held_out
 from photos import Person, Photo
 
 
@@ -105,7 +104,7 @@ def test_the_figures_of_a_threshold_are_shares() -> None:
 
 def test_the_halves_of_the_held_out_photographs_are_about_as_large() -> None:
     photos = [Photo(f"{n}.jpg", 1, 1, "", "", "", negative=True) for n in range(3000)]
-    kept = [p for p in photos if empty_held_out(p)]
+    kept = [p for p in photos if p.empty_held_out]
     assert 900 < len(kept) < 1100
     assert 0.45 < np.mean([half(p) for p in kept]) < 0.55
 

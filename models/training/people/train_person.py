@@ -45,6 +45,8 @@ GAMMA, MIXED = 0.3, 0.15
 """Shares of pictures with another gamma, and with their colours mixed."""
 MAP = (24, 48, 36)
 """A teacher's feature map (teacher.py)."""
+NOBODY = 0.08
+"""Share of the crops of photographs that show no person: nothing is seen there."""
 NO_MASK = 255
 """Mask of a photograph's cells: unknown."""
 SAVE_EVERY = 400
@@ -141,7 +143,8 @@ def tensors(b: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
 
 def photo_tensors(crops: PersonCrops, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
     """As `tensors`, of photographs: what the labels do not tell (mask, 3D) weighs nothing."""
-    samples = [crops.sample(rng) for _ in range(count)]
+    nobody = rng.random(count) < (NOBODY if crops.empty else 0)
+    samples = [crops.nobody(rng) if empty else crops.sample(rng) for empty in nobody]
     image = torch.from_numpy(np.stack([image for image, _ in samples])).permute(0, 3, 1, 2).float() / 255
     k = torch.from_numpy(np.stack([k for _, k in samples]))
     trust, inside = k[..., 2], k[..., 3]
