@@ -48,27 +48,23 @@ pub enum Crop {
     },
 }
 
-/// The perspective crop of the box of a person who leans by `lean`, or `None` where the camera has no
-/// rays there. `size` is the crop's width and height in pixels.
+/// The perspective crop of a box that leans by `lean`, or `None` where the camera has no
+/// rays there. `corners` are in pixels of the frame, opposite ones two places apart; `size` is the crop's width and height.
 pub fn perspective(
-    bounds: &BoxPx,
+    corners: &[Vec2; 4],
     lean: f32,
     camera: &Calibration,
     size: (usize, usize),
 ) -> Option<Crop> {
-    if !is_sound(bounds) {
+    if !is_sound(corners) {
         return None;
     }
-    let (x, y) = bounds.centre();
-    let rotation = rotation_facing(camera.ray(x, y)?);
+    let centre = 0.5 * (corners[0] + corners[2]);
+    let facing = rotation_facing(camera.ray(centre.x, centre.y)?);
+    let rotation = Mat3::from_rotation_z(-lean) * facing;
     let mut half = Vec2::ZERO;
-    for (x, y) in [
-        (bounds.left, bounds.top),
-        (bounds.right, bounds.top),
-        (bounds.left, bounds.bottom),
-        (bounds.right, bounds.bottom),
-    ] {
-        let turned = rotation * camera.ray(x, y)?.extend(1.0);
+    for corner in corners {
+        let turned = rotation * camera.ray(corner.x, corner.y)?.extend(1.0);
         if turned.z < 1.0 / TANGENT_MAX {
             return None;
         }
@@ -76,45 +72,51 @@ pub fn perspective(
     }
     let (size, centre_px) = sizes(size);
     // Whichever side is the longer, in relation to the crop's, sets the scale.
-    let scale = (2.0 * CROP_EXPAND * turned_half(half, lean) / size).max_element();
+    let scale = (2.0 * CROP_EXPAND * half / size).max_element();
     Some(Crop::Perspective {
-        rotation: Mat3::from_rotation_z(-lean) * rotation,
+        rotation,
         scale,
         centre_px,
     })
 }
 
-/// The crop, in the image plane, of the box of a person who leans by `lean`, of the same aspect as the network's
-/// input; `None` for a box without area.
-pub fn flat(bounds: &BoxPx, lean: f32, size: (usize, usize)) -> Option<Crop> {
-    if !is_sound(bounds) {
+/// The crop, in the image plane, of a box that leans by `lean`, of the same aspect as the network's
+/// input; `None` for a box without area. `corners` and `size` as in [`perspective`].
+pub fn flat(corners: &[Vec2; 4], lean: f32, size: (usize, usize)) -> Option<Crop> {
+    if !is_sound(corners) {
         return None;
     }
     let (size, centre_px) = sizes(size);
-    let half = 0.5 * Vec2::new(bounds.width(), bounds.height());
-    let scale = (2.0 * CROP_EXPAND * turned_half(half, lean) / size).max_element();
+    let centre = 0.5 * (corners[0] + corners[2]);
+    let back = Vec2::from_angle(-lean);
+    let half = corners
+        .iter()
+        .map(|corner| back.rotate(*corner - centre).abs())
+        .fold(Vec2::ZERO, Vec2::max);
+    let scale = (2.0 * CROP_EXPAND * half / size).max_element();
     let matrix = scale * Mat2::from_angle(lean);
-    let shift_px = Vec2::from(bounds.centre()) - matrix * centre_px;
+    let shift_px = centre - matrix * centre_px;
     Some(Crop::Flat { matrix, shift_px })
 }
 
-/// Half the width and height that hold a person who leans by `lean`, seen along the trunk, from half of those
-/// of the axis-parallel box.
-///
-/// Along the trunk a person fills the box's diagonal; across it, an ellipse in the box is nearer than its corners.
-fn turned_half(half: Vec2, lean: f32) -> Vec2 {
-    let (sin, cos) = lean.sin_cos();
-    Vec2::new(
-        (half.x * cos).hypot(half.y * sin),
-        (half.x * sin).abs() + (half.y * cos).abs(),
-    )
+/// Corners of an axis-parallel box.
+pub fn corners_of(bounds: &BoxPx) -> [Vec2; 4] {
+    [
+        (bounds.left, bounds.top),
+        (bounds.right, bounds.top),
+        (bounds.right, bounds.bottom),
+        (bounds.left, bounds.bottom),
+    ]
+    .map(Vec2::from)
 }
 
-/// Whether a box is finite and large enough to hold somebody.
-fn is_sound(bounds: &BoxPx) -> bool {
-    let corners = [bounds.left, bounds.top, bounds.right, bounds.bottom];
-    corners.iter().all(|edge| edge.is_finite())
-        && bounds.width().max(bounds.height()) >= SIDE_PX_MIN
+/// Whether a box is finite and large enough to hold a person.
+fn is_sound(corners: &[Vec2; 4]) -> bool {
+    corners.iter().all(|corner| corner.is_finite())
+        && (corners[1] - corners[0])
+            .length()
+            .max((corners[3] - corners[0]).length())
+            >= SIDE_PX_MIN
 }
 
 /// Focal lengths and principal point where the lens has no distortion.
@@ -229,7 +231,7 @@ mod tests {
     #[test]
     fn homography_and_rays_agree_to_a_thousandth_of_a_pixel() {
         let camera = Calibration::assumed(640, 480);
-        let crop = perspective(&BOX, 0.0, &camera, (144, 192)).unwrap();
+        let crop = perspective(&corners_of(&BOX), 0.0, &camera, (144, 192)).unwrap();
         let mut grid = LensGrid::new(144, 192);
         let Mapping::Homography(matrix) = crop.mapping(&camera, &mut grid) else {
             panic!("a pinhole is a homography")
@@ -244,7 +246,7 @@ mod tests {
     #[test]
     fn the_crop_holds_the_box_and_its_centre_is_the_boxes() {
         let camera = Calibration::assumed(640, 480);
-        let crop = perspective(&BOX, 0.0, &camera, (144, 192)).unwrap();
+        let crop = perspective(&corners_of(&BOX), 0.0, &camera, (144, 192)).unwrap();
         let (x, y) = crop.to_frame(71.5, 95.5, &camera).unwrap();
         assert!(
             (x - 460.0).abs() < 1e-2 && (y - 230.0).abs() < 1e-2,
@@ -271,7 +273,7 @@ mod tests {
             };
             Calibration::new((640, 480), camera.intrinsics(), distortion, Origin::Assumed).unwrap()
         };
-        let crop = perspective(&BOX, 0.0, &camera, (144, 192)).unwrap();
+        let crop = perspective(&corners_of(&BOX), 0.0, &camera, (144, 192)).unwrap();
         let (mut grid, mut unused) = (LensGrid::new(144, 192), LensGrid::new(144, 192));
         let exact = crop.mapping(&camera, &mut unused);
         let through = crop.mapping(&bent(1e-6), &mut grid);
@@ -282,7 +284,7 @@ mod tests {
         }
         // With real distortion the crop follows the lens, and its centre is still the box's.
         let lens = bent(-0.2);
-        let crop = perspective(&BOX, 0.0, &lens, (144, 192)).unwrap();
+        let crop = perspective(&corners_of(&BOX), 0.0, &lens, (144, 192)).unwrap();
         let (x, y) = crop.mapping(&lens, &mut unused).apply(71.5, 95.5);
         assert!(
             (x - 460.0).abs() < 0.2 && (y - 230.0).abs() < 0.2,
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn an_upright_crop_is_centred_and_keeps_the_aspect() {
-        let crop = flat(&BOX, 0.0, (192, 192)).unwrap();
+        let crop = flat(&corners_of(&BOX), 0.0, (192, 192)).unwrap();
         let camera = Calibration::assumed(640, 480);
         let (x, y) = crop.to_frame(95.5, 95.5, &camera).unwrap();
         assert!((x - 460.0).abs() < 1e-3 && (y - 230.0).abs() < 1e-3);
@@ -310,15 +312,21 @@ mod tests {
             right: 10.0,
             bottom: 10.0,
         };
-        assert_eq!(flat(&thin, 0.0, (192, 192)), None);
+        assert_eq!(flat(&corners_of(&thin), 0.0, (192, 192)), None);
         let camera = Calibration::assumed(640, 480);
-        assert_eq!(perspective(&thin, 0.0, &camera, (144, 192)), None);
+        assert_eq!(
+            perspective(&corners_of(&thin), 0.0, &camera, (144, 192)),
+            None
+        );
         let wild = BoxPx {
             left: f32::NAN,
             ..BOX
         };
-        assert_eq!(flat(&wild, 0.0, (192, 192)), None);
-        assert_eq!(perspective(&wild, 0.0, &camera, (144, 192)), None);
+        assert_eq!(flat(&corners_of(&wild), 0.0, (192, 192)), None);
+        assert_eq!(
+            perspective(&corners_of(&wild), 0.0, &camera, (144, 192)),
+            None
+        );
     }
 
     #[test]
@@ -335,8 +343,8 @@ mod tests {
         for lean in [0.0_f32, 0.6, 1.5, -0.8, 3.0] {
             let head = Vec2::new(300.0, 200.0) + 40.0 * Vec2::new(lean.sin(), -lean.cos());
             for crop in [
-                perspective(&bounds, lean, &camera, size).unwrap(),
-                flat(&bounds, lean, size).unwrap(),
+                perspective(&corners_of(&bounds), lean, &camera, size).unwrap(),
+                flat(&corners_of(&bounds), lean, size).unwrap(),
             ] {
                 let at = |x, y| Vec2::from(crop.to_frame(x, y, &camera).unwrap());
                 let up = at(71.5, 60.0) - at(71.5, 95.5);
@@ -348,19 +356,23 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_crop_holds_a_person_who_lies_along_the_diagonal() {
-        let bounds = BoxPx {
-            left: 0.0,
-            top: 0.0,
-            right: 300.0,
-            bottom: 300.0,
-        };
-        let lean = std::f32::consts::FRAC_PI_4;
-        let crop = flat(&bounds, lean, (144, 192)).unwrap();
+    fn a_turned_crop_holds_its_turned_box() {
         let camera = Calibration::assumed(640, 480);
-        // The crop's upper and lower edge are beyond the box's corners, by less than half of its size.
-        let (x, y) = crop.to_frame(71.5, -0.5, &camera).unwrap();
-        assert!(x > 300.0 && y < 0.0 && x < 400.0, "{x} {y}");
+        let lean = 0.8;
+        let turn = Vec2::from_angle(lean);
+        let corners = [(-30.0, -90.0), (30.0, -90.0), (30.0, 90.0), (-30.0, 90.0)]
+            .map(|(x, y)| Vec2::new(330.0, 260.0) + turn.rotate(Vec2::new(x, y)));
+        for crop in [
+            perspective(&corners, lean, &camera, (144, 192)).unwrap(),
+            flat(&corners, lean, (144, 192)).unwrap(),
+        ] {
+            // The height decides: it fills 1 / 1.25 of the crop.
+            let at = |x, y| Vec2::from(crop.to_frame(x, y, &camera).unwrap());
+            let top = 0.5 * (corners[0] + corners[1]);
+            assert!((at(71.5, 95.5 - 96.0 / 1.25) - top).length() < 2.0);
+            let left = 0.5 * (corners[0] + corners[3]);
+            assert!((at(71.5 - 32.0 / 1.25, 95.5) - left).length() < 2.0);
+        }
     }
 
     #[test]
@@ -380,8 +392,8 @@ mod tests {
         .unwrap();
         let size = (144, 192);
         for crop in [
-            perspective(&BOX, 0.3, &lens, size).unwrap(),
-            flat(&BOX, 0.3, size).unwrap(),
+            perspective(&corners_of(&BOX), 0.3, &lens, size).unwrap(),
+            flat(&corners_of(&BOX), 0.3, size).unwrap(),
         ] {
             let mirrored = crop.mirrored(size);
             for (x, y) in [(0.0, 0.0), (30.0, 100.0), (143.0, 191.0)] {

@@ -12,13 +12,13 @@ use glam::Vec2;
 use heapless::Vec;
 use serde::Deserialize;
 
-use super::crop::{Crop, flat, perspective};
+use super::crop::{Crop, corners_of, flat, perspective};
 use super::decode::{Found, FoundBox, Placed};
 use super::engine::Engine;
 use super::merge::merge;
 use super::network::InferError;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
-use super::regions::{Lost, Region, Regions, box_of, in_turn, join, lean_of};
+use super::regions::{Lost, Region, Regions, TurnedBox, box_of, in_turn, join, turned_box_of};
 use super::vision::VisionNet;
 use crate::calibration::Calibration;
 use crate::config::{ConfigError, check};
@@ -276,7 +276,7 @@ impl PeopleNet {
             &self.lost,
             std::iter::once((*bounds, 1.0)),
             0.0,
-            |_| 0.0,
+            |_| None,
         );
     }
 
@@ -380,7 +380,7 @@ impl PeopleNet {
             let seen = self
                 .look(frame, camera, region, lap)?
                 .filter(|(person, _)| !region.is_in_question() || person.score >= SURE);
-            let Some((person, lean)) = seen else {
+            let Some((person, turned)) = seen else {
                 self.lost.remember(region);
                 lap(Lap::Decode);
                 continue;
@@ -388,7 +388,7 @@ impl PeopleNet {
             self.disagreed |= !region.agrees_with(&person.bounds);
             if !people.iter().any(|other| is_same(other, &person)) {
                 // There is room: there are at most PEOPLE_MAX regions.
-                let _ = next.push(Region::after(&person.bounds, lean, region));
+                let _ = next.push(Region::after(&person.bounds, turned, region));
                 let _ = people.push(person);
             }
             lap(Lap::Decode);
@@ -448,28 +448,32 @@ impl PeopleNet {
         Ok(true)
     }
 
-    /// Looks at one region: the person there and how far that person leans ([`lean_of`]); `None` where no person is.
+    /// Looks at one region: the person there and that person's box along the trunk; `None` where no person is.
     fn look(
         &mut self,
         frame: &Frame,
         camera: &Calibration,
         region: &Region,
         lap: &mut dyn FnMut(Lap),
-    ) -> Result<Option<(Detection, Option<f32>)>, InferError> {
+    ) -> Result<Option<(Detection, Option<TurnedBox>)>, InferError> {
         let Some(bounds) = inside(&region.expected(), frame) else {
             return Ok(None);
         };
         let size = self.person.size();
+        let (corners, lean) = match region.turned {
+            Some(turned) => (turned.corners(), turned.lean),
+            None => (corners_of(&bounds), 0.0),
+        };
         let crop = match self.person.kind() {
-            Kind::Person => perspective(&bounds, region.lean, camera, size),
-            _ => flat(&bounds, region.lean, size),
+            Kind::Person => perspective(&corners, lean, camera, size),
+            _ => flat(&corners, lean, size),
         };
         let Some(crop) = crop else {
             return Ok(None);
         };
         let mut placed = self.keypoints(frame, camera, crop, lap)?;
         // Image features tell where joints are in a crop that is not turned, and of the crop as it is, not of its mirror.
-        let features = self.person.features().filter(|_| region.lean == 0.0);
+        let features = self.person.features().filter(|_| region.turned.is_none());
         if self.settings.quality == Quality::High {
             lap(Lap::Decode);
             let mirrored = self.keypoints(frame, camera, crop.mirrored(size), lap)?;
@@ -486,7 +490,7 @@ impl PeopleNet {
                 keypoints: placed.map(|placed| placed.keypoint),
                 features,
             };
-            (detection, lean_of(&placed))
+            (detection, turned_box_of(&placed))
         }))
     }
 
@@ -511,21 +515,15 @@ impl PeopleNet {
     }
 }
 
-/// How far a person who stands in a box leans in the image, radians clockwise from upright: not at all, unless the
+/// How far a person who stands in a box leans in the image, radians clockwise from upright, where the
 /// camera's mount says that it hangs askew.
-fn standing(bounds: &BoxPx, camera: &Calibration) -> f32 {
+fn standing(bounds: &BoxPx, camera: &Calibration) -> Option<f32> {
     let (x, y) = bounds.centre();
-    let Some((mount, ray)) = camera.mount().zip(camera.ray(x, y)) else {
-        return 0.0;
-    };
+    let (mount, ray) = camera.mount().zip(camera.ray(x, y))?;
     let up = rotation_facing(ray) * mount.up();
     let lean = up.x.atan2(-up.y);
     // Straight above or below, up points along the line of sight.
-    if up.truncate().length() > UP_MIN && lean.abs() > ASKEW_FROM {
-        lean
-    } else {
-        0.0
-    }
+    (up.truncate().length() > UP_MIN && lean.abs() > ASKEW_FROM).then_some(lean)
 }
 
 /// Runs a network on the whole frame; gives how the frame lies in its input.

@@ -90,8 +90,40 @@ pub struct Region {
     pub waited: u8,
     /// Looks at this person, up to [`FAMILIAR`].
     pub looks: u8,
-    /// How far the person leans in the image, radians clockwise from upright, where the crop is to be turned; else 0.
+    /// Where the person is as seen along the trunk, where the crop is to be turned.
+    pub turned: Option<TurnedBox>,
+}
+
+/// A box that leans with the person in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TurnedBox {
+    /// How far it leans, radians clockwise from upright.
     pub lean: f32,
+    /// Its centre, pixels of the frame.
+    pub centre: Vec2,
+    /// Half its width and height, pixels of the frame.
+    pub half: Vec2,
+}
+
+impl TurnedBox {
+    /// The axis-parallel box of a person who leans by `lean`, seen along the trunk: along it a person fills the box's
+    /// diagonal; across it, an ellipse in the box is nearer than its corners.
+    fn of(bounds: &BoxPx, lean: f32) -> Self {
+        let (sin, cos) = lean.sin_cos();
+        let (x, y) = (0.5 * bounds.width(), 0.5 * bounds.height());
+        Self {
+            lean,
+            centre: bounds.centre().into(),
+            half: Vec2::new((x * cos).hypot(y * sin), (x * sin).abs() + (y * cos).abs()),
+        }
+    }
+
+    /// Corners, pixels of the frame.
+    pub fn corners(&self) -> [Vec2; 4] {
+        let turn = Vec2::from_angle(self.lean);
+        [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
+            .map(|(x, y)| self.centre + turn.rotate(Vec2::new(x * self.half.x, y * self.half.y)))
+    }
 }
 
 /// Regions of one frame.
@@ -109,9 +141,9 @@ pub fn box_of(placed: &[Placed; KEYPOINTS]) -> Option<BoxPx> {
     Some(grown(&tight, MARGIN * tight.width().max(tight.height())))
 }
 
-/// How far a person leans in the image: the direction from the middle of the hips to that of the shoulders, radians
-/// clockwise from upright. `None` where one of them is not placed, or the trunk points towards the camera.
-pub fn lean_of(placed: &[Placed; KEYPOINTS]) -> Option<f32> {
+/// The box of a person from placed keypoints as seen along the trunk: from the middle of the hips to that of the
+/// shoulders. `None` where one of them is not placed, or the trunk points towards the camera.
+pub fn turned_box_of(placed: &[Placed; KEYPOINTS]) -> Option<TurnedBox> {
     const TRUNK: [usize; 4] = [5, 6, 11, 12];
     if TRUNK.iter().any(|&k| placed[k].place < PLACE_GATE) {
         return None;
@@ -119,8 +151,24 @@ pub fn lean_of(placed: &[Placed; KEYPOINTS]) -> Option<f32> {
     let at = |k: usize| Vec2::new(placed[k].keypoint.x_px, placed[k].keypoint.y_px);
     let trunk = 0.5 * (at(5) + at(6) - at(11) - at(12));
     let bounds = box_of(placed)?;
-    let long = trunk.length() > TRUNK_MIN * bounds.width().max(bounds.height());
-    long.then(|| trunk.x.atan2(-trunk.y))
+    if trunk.length() <= TRUNK_MIN * bounds.width().max(bounds.height()) {
+        return None;
+    }
+    let lean = trunk.x.atan2(-trunk.y);
+    let back = Vec2::from_angle(-lean);
+    let (mut least, mut most) = (Vec2::INFINITY, Vec2::NEG_INFINITY);
+    for (k, placed) in placed.iter().enumerate() {
+        if placed.place.max(placed.keypoint.confidence) >= PLACE_GATE {
+            let upright = back.rotate(at(k));
+            (least, most) = (least.min(upright), most.max(upright));
+        }
+    }
+    let size = most - least;
+    Some(TurnedBox {
+        lean,
+        centre: Vec2::from_angle(lean).rotate(0.5 * (least + most)),
+        half: 0.5 * size + MARGIN * size.max_element(),
+    })
 }
 
 fn grown(bounds: &BoxPx, by: f32) -> BoxPx {
@@ -134,8 +182,8 @@ fn grown(bounds: &BoxPx, by: f32) -> BoxPx {
 
 impl Region {
     /// The person's region in the next frame: moved on by the last movement and
-    /// grown by half of it, since people also stop. `lean` as [`lean_of`] gives it.
-    pub fn after(bounds: &BoxPx, lean: Option<f32>, before: &Region) -> Self {
+    /// grown by half of it, since people also stop. `turned` as [`turned_box_of`] gives it.
+    pub fn after(bounds: &BoxPx, turned: Option<TurnedBox>, before: &Region) -> Self {
         let ((x, y), (old_x, old_y)) = (bounds.centre(), before.bounds.centre());
         let frames = before.frames();
         let room = grown(
@@ -162,15 +210,13 @@ impl Region {
             belief: before.belief,
             waited: 0,
             looks: FAMILIAR.min(before.looks + 1),
-            lean: lean
-                .filter(|lean| lean.abs() > before.turns_from())
-                .unwrap_or(0.0),
+            turned: turned.filter(|turned| turned.lean.abs() > before.turns_from()),
         }
     }
 
     /// From which lean on the crop is turned, radians.
     fn turns_from(&self) -> f32 {
-        if self.lean == 0.0 {
+        if self.turned.is_none() {
             TURN_FROM
         } else {
             UPRIGHT_AGAIN
@@ -276,13 +322,13 @@ pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
 /// person steadies that person's region; a box half beside a person whom no box
 /// lies on sets that region right, if the finder is sure of it (`score_sure`); any other
 /// becomes a region of its own, doubted where the finder is not sure and nobody was
-/// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image.
+/// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image, where the crop is to be turned.
 pub fn join(
     regions: &mut Regions,
     lost: &Lost,
     found: impl Iterator<Item = (BoxPx, f32)>,
     score_sure: f32,
-    lean_at: impl Fn(&BoxPx) -> f32,
+    lean_at: impl Fn(&BoxPx) -> Option<f32>,
 ) {
     let followed = regions.len();
     for region in regions.iter_mut() {
@@ -306,6 +352,9 @@ pub fn join(
             && iou > ASTRAY_IOU
         {
             region.bounds = bounds;
+            region.turned = region
+                .turned
+                .map(|turned| TurnedBox::of(&bounds, turned.lean));
             region.velocity = (0.0, 0.0);
             region.confirm(score >= score_sure);
         } else {
@@ -323,7 +372,7 @@ pub fn join(
                 },
                 waited: 0,
                 looks: 0,
-                lean: lean_at(&bounds),
+                turned: lean_at(&bounds).map(|lean| TurnedBox::of(&bounds, lean)),
             };
             // Full: the people already followed come first.
             let _ = regions.push(fresh);
@@ -478,7 +527,7 @@ mod tests {
     }
 
     fn join_upright(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (BoxPx, f32)>) {
-        join(regions, lost, found, 0.5, |_| 0.0);
+        join(regions, lost, found, 0.5, |_| None);
     }
 
     fn followed(bounds: BoxPx) -> Region {
@@ -490,7 +539,7 @@ mod tests {
             belief: Belief::Confirmed,
             waited: 0,
             looks: FAMILIAR,
-            lean: 0.0,
+            turned: None,
         }
     }
 
@@ -613,34 +662,67 @@ mod tests {
     #[test]
     fn the_lean_is_the_trunks_direction_where_the_trunk_is_seen() {
         for lean in [0.0_f32, 0.7, -1.5, 3.0] {
-            let found = lean_of(&leaning(lean, 60.0)).unwrap();
-            assert!((found - lean).abs() < 1e-4, "{found} {lean}");
+            let found = turned_box_of(&leaning(lean, 60.0)).unwrap();
+            assert!((found.lean - lean).abs() < 1e-4, "{found:?} {lean}");
         }
-        assert_eq!(lean_of(&leaning(1.0, 5.0)), None, "towards the camera");
+        assert_eq!(
+            turned_box_of(&leaning(1.0, 5.0)),
+            None,
+            "towards the camera"
+        );
         let mut hidden = leaning(1.0, 60.0);
         hidden[11].place = 0.1;
-        assert_eq!(lean_of(&hidden), None);
+        assert_eq!(turned_box_of(&hidden), None);
+    }
+
+    #[test]
+    fn a_turned_box_is_the_upright_one_turned() {
+        let upright = person(0.0, 0.0, 0.9);
+        let mut stands = upright;
+        // Hips below the shoulders.
+        for (k, (x, y)) in [
+            (5, (30.0, 50.0)),
+            (6, (10.0, 50.0)),
+            (11, (25.0, 110.0)),
+            (12, (15.0, 110.0)),
+        ] {
+            (stands[k].keypoint.x_px, stands[k].keypoint.y_px) = (x, y);
+        }
+        let own = turned_box_of(&stands).unwrap();
+        assert!(own.lean.abs() < 1e-5);
+        let mut lies = stands;
+        for placed in &mut lies {
+            let at = Vec2::new(placed.keypoint.x_px, placed.keypoint.y_px);
+            let turned = Vec2::from_angle(1.2).rotate(at);
+            (placed.keypoint.x_px, placed.keypoint.y_px) = turned.into();
+        }
+        let found = turned_box_of(&lies).unwrap();
+        assert!((found.lean - 1.2).abs() < 1e-4);
+        assert!((found.half - own.half).length() < 1e-2, "{found:?} {own:?}");
+        let centre = Vec2::from_angle(1.2).rotate(own.centre);
+        assert!((found.centre - centre).length() < 1e-2);
+        // Its corners hold every keypoint.
+        let corners = found.corners();
+        let up = (corners[0] - corners[3]).normalize();
+        assert!(up.angle_to(Vec2::new(1.2_f32.sin(), -1.2_f32.cos())).abs() < 1e-4);
     }
 
     #[test]
     fn a_crop_is_turned_late_and_back_later() {
         let at = bounds(100.0, 100.0, 100.0, 200.0);
         let mut region = followed(at);
-        let mut turned = [0.3, 0.5, 0.7, 0.5, 0.3, 0.5].map(|lean| {
-            region = Region::after(&at, Some(lean), &region);
-            region.lean
+        let leans = |lean| Some(TurnedBox::of(&at, lean));
+        let steps = [0.3, 0.5, 0.7, 0.5, 0.3, 0.5].map(|part| {
+            // In parts of what turns it, between that and what turns it back.
+            region = Region::after(&at, leans(part / 0.6 * TURN_FROM), &region);
+            region.turned.is_some()
         });
-        assert_eq!(turned, [0.0, 0.0, 0.7, 0.5, 0.0, 0.0]);
+        assert_eq!(steps, [false, false, true, true, false, false]);
         // A trunk that is not seen says nothing: upright.
-        turned[0] = Region::after(
-            &at,
-            None,
-            &Region {
-                lean: 0.7,
-                ..region
-            },
-        )
-        .lean;
-        assert!(turned[0] == 0.0);
+        let turned = Region {
+            turned: leans(1.2),
+            ..region
+        };
+        assert_eq!(Region::after(&at, None, &turned).turned, None);
     }
 }
