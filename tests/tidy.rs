@@ -13,7 +13,6 @@ const FUNCTION_LINES_MAX: usize = 80;
 /// Imports against the order of `src/lib.rs`: file, and the layer it imports from below.
 const IMPORTS: &[(&str, &str)] = &[
     // Queues and mailboxes are base material that still lives with the threads.
-    ("adapt/control.rs", "pipeline"),
     ("adapt/thread.rs", "pipeline"),
     ("capture/thread.rs", "pipeline"),
     ("counters.rs", "pipeline"),
