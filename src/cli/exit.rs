@@ -20,6 +20,7 @@ use poised::lift::model::LiftModelError;
 use poised::models::{InstallError, ModelError};
 use poised::publish::SessionError;
 use poised::publish::wire::WireError;
+use poised::publish::zenoh::ZenohText;
 use poised::record::RecordError;
 use poised::semantics::SemanticsError;
 use poised::semantics::build::BuildError;
@@ -231,6 +232,7 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
                 UNAVAILABLE,
                 cause.is::<OpenError>()
                     || cause.is::<SessionError>()
+                    || cause.is::<ZenohText>()
                     || cause.is::<relay::BuildError>()
                     || cause.is::<Unavailable>(),
             )

@@ -209,8 +209,10 @@ impl ZenohConfig {
         for key in ["listen/endpoints", "connect/endpoints"] {
             let wrong = endpoints_of(&base, key);
             if let Some(wrong) = wrong.iter().find(|endpoint| !endpoint_fits(endpoint)) {
+                let file = self.config_file.as_ref();
+                let file = file.map_or(String::new(), |file| format!("{}: ", file.display()));
                 return Err(SessionError::Config {
-                    what: format!("{key} = {:?}", redacted(wrong)),
+                    what: format!("{file}{key} = {:?}", redacted(wrong)),
                     source: ZenohText(format!("must be {ENDPOINT_WANTED}")),
                 });
             }
@@ -806,7 +808,6 @@ mod tests {
                 !said.contains(".rs:") && !said.contains("registry"),
                 "{said}"
             );
-            println!("{said}");
             said
         };
         assert!(of("missing.json5", None).contains("No such file"));
