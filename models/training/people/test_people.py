@@ -201,6 +201,7 @@ def index_folder(folder: Path, **changes: Any) -> Path:
     frame = {"file": "a.png", "width": 400, "height": 300, "origin": "x", "people": [person]}
     frame |= {"other_boxes": [[10, 10, 40, 60]], "maybe_boxes": [[300, 10, 50, 60, 0.4]]} | changes
     empty = {"file": "b.png", "width": 400, "height": 300, "people": [], "negative": True}
+    empty |= {"licence": changes.get("licence", ""), "source": "another"}
     (folder / "index.json").write_text(json.dumps({"frames": [frame, empty]}))
     return folder
 
@@ -329,6 +330,8 @@ def test_channels_that_are_never_on_no_longer_make_features_explode() -> None:
 
 def test_the_list_of_photographs_names_each_that_was_trained_on(tmp_path: Path) -> None:
     folder = index_folder(tmp_path / "p", licence="CC BY 2.0", source="a collection")
-    assert rows([folder], with_people=True) == [("a collection", "x", "CC BY 2.0")]
+    listed = rows([folder], with_people=True)
+    assert ("a collection", "x", "CC BY 2.0") in listed
+    assert (("another", "b.png", "CC BY 2.0") in listed) != read_index(folder)[1].empty_held_out
     with pytest.raises(ValueError, match="no licence"):
         rows([index_folder(tmp_path / "q")], with_people=True)
