@@ -582,7 +582,7 @@ mod tests {
             "{}",
             refused(other)
         );
-        let long = [&[0x5a, 0x7f, 0xff, 0xff, 0xff][..], &[0; 200_000]].concat();
+        let long = [&[0x5a, 0x7f, 0xff, 0xff, 0xff][..], &vec![0; 200_000]].concat();
         assert!(
             refused(&long).contains("more than 65536 bytes"),
             "{}",

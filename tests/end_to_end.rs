@@ -1,6 +1,7 @@
 //! The built program: what a user types, in processes of their own, over real Zenoh.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 #[path = "common/daemon.rs"]
 mod daemon;
@@ -324,12 +325,12 @@ fn watching(
         .unwrap();
     let (line, lines) = channel();
     let log = BufReader::new(child.stderr.take().unwrap());
-    std::thread::spawn(move || {
+    let passed_on = std::thread::Builder::new().spawn(move || {
         for text in log.lines().map_while(Result::ok) {
-            println!("{text}");
             let _ = line.send(text);
         }
     });
+    passed_on.unwrap();
     let config = ZenohConfig {
         connect: vec![format!("tcp/127.0.0.1:{port}")],
         ..ZenohConfig::default()
@@ -467,18 +468,20 @@ fn a_replay_that_is_interrupted_reports_what_it_read_and_closes_its_outputs() {
     let sent = rtsp::serve_on(listener, film(2), manner);
     let folder = tempfile::tempdir().unwrap();
     let poses = folder.path().join("a.jsonl");
+    let overlay = folder.path().join("overlay");
     let child = poised(&["replay", &format!("rtsp://kim:secret@{host}/live")])
         .args(["--json", "--poses", poses.to_str().unwrap()])
+        .args(["--overlay", overlay.to_str().unwrap()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     sent.recv_timeout(Duration::from_mins(1)).unwrap();
-    // It has begun to write poses, so it plays.
+    // It has begun to draw, so it plays.
     let plays = (0..1200).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
-        std::fs::metadata(&poses).is_ok_and(|file| file.len() > 0)
+        std::fs::read_dir(&overlay).is_ok_and(|mut files| files.next().is_some())
     });
-    assert!(plays, "no poses within a minute");
+    assert!(plays, "nothing is drawn within a minute");
     let interrupted = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();

@@ -179,6 +179,10 @@ fn whole_image(file: &Node, (width_px, height_px): (u32, u32)) -> Result<(), Con
 }
 
 /// A Kalibr camchain.
+#[expect(
+    clippy::similar_names,
+    reason = "fx and fy, cx and cy are the names of the field"
+)]
 fn kalibr(file: &Node) -> Result<Found, ConfigError> {
     const MODEL: &str = "cam0.distortion_model";
     if file.get("cam1").is_some() {
@@ -200,7 +204,7 @@ fn kalibr(file: &Node) -> Result<Found, ConfigError> {
     }
     let size_px = size_of("cam0.resolution", get("cam0.resolution", "resolution")?)?;
     let intrinsics = numbers("cam0.intrinsics", camera.get("intrinsics"), None)?;
-    let &[fx_px, fy_px, cx_px, cy_px] = intrinsics.as_slice() else {
+    let Ok([fx_px, fy_px, cx_px, cy_px]) = <[f64; 4]>::try_from(intrinsics.as_slice()) else {
         return Err(wrong("cam0.intrinsics", &intrinsics, "fx, fy, cx and cy"));
     };
     let model = get(MODEL, "distortion_model")?;
@@ -246,10 +250,10 @@ const COEFFICIENTS: &str = "distortion_coefficients.data";
 /// The lens of a ROS message, by the name of its model.
 fn of_ros(model: &str, coefficients: &[f64]) -> Result<Distortion, ConfigError> {
     match model {
-        "plumb_bob" => match without_zeros(coefficients, 5) {
-            &[] => Ok(Distortion::None {}),
-            &[k1, k2, p1, p2] => Ok(plumb_bob([k1, k2, p1, p2, 0.0])),
-            &[k1, k2, p1, p2, k3] => Ok(plumb_bob([k1, k2, p1, p2, k3])),
+        "plumb_bob" => match *without_zeros(coefficients, 5) {
+            [] => Ok(Distortion::None {}),
+            [k1, k2, p1, p2] => Ok(plumb_bob([k1, k2, p1, p2, 0.0])),
+            [k1, k2, p1, p2, k3] => Ok(plumb_bob([k1, k2, p1, p2, k3])),
             _ => {
                 let want = "k1, k2, p1, p2 and k3, and 0 after these: with more, the model is rational_polynomial";
                 Err(wrong(COEFFICIENTS, coefficients, want))
@@ -268,10 +272,10 @@ fn of_ros(model: &str, coefficients: &[f64]) -> Result<Distortion, ConfigError> 
 
 /// The lens of `OpenCV`'s `calibrateCamera`, by how many coefficients there are.
 fn of_opencv(coefficients: &[f64]) -> Result<Distortion, ConfigError> {
-    match without_zeros(coefficients, 5) {
-        &[] => Ok(Distortion::None {}),
-        &[k1, k2, p1, p2] => Ok(plumb_bob([k1, k2, p1, p2, 0.0])),
-        &[k1, k2, p1, p2, k3] => Ok(plumb_bob([k1, k2, p1, p2, k3])),
+    match *without_zeros(coefficients, 5) {
+        [] => Ok(Distortion::None {}),
+        [k1, k2, p1, p2] => Ok(plumb_bob([k1, k2, p1, p2, 0.0])),
+        [k1, k2, p1, p2, k3] => Ok(plumb_bob([k1, k2, p1, p2, k3])),
         _ => rational(coefficients),
     }
 }

@@ -179,6 +179,8 @@ fn size(node: &Node) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     #[test]
@@ -203,7 +205,7 @@ mod tests {
         let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let below = format!("*a{}, ", level - 1).repeat(9);
-            laughs += &format!("a{level}: &a{level} [{below}]\n");
+            writeln!(laughs, "a{level}: &a{level} [{below}]").unwrap();
         }
         for (text, words) in [
             ("", "empty"),

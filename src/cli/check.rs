@@ -51,9 +51,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         say!("network: {network} loads and runs in {runs_in}")?;
     }
     if settings.models.person == ModelsConfig::default().person {
-        println!(
+        say!(
             "network: person is the one that ships; more accurate and slower is MoveNet: {MOVENET}"
-        );
+        )?;
     }
     if let Some(builder) = engine.builder() {
         say!(

@@ -35,7 +35,7 @@ enum What {
     },
     /// Verify a model folder and copy it to where the service looks for networks.
     ///
-    /// That is --models, else $POISED_MODELS, else [models] directory of the service's configuration, else
+    /// That is --models, else `$POISED_MODELS`, else [models] directory of the service's configuration, else
     /// /usr/share/poised/models.
     Install {
         /// The folder: model.toml, README.md and the network. `./dev movenet` makes one.
@@ -132,13 +132,13 @@ fn run_install(
         None => service_directory()?,
     };
     let place = install(&folder, &directory, force)?;
-    println!("{}: installed, runs in {runs_in}", place.display());
+    say!("{}: installed, runs in {runs_in}", place.display())?;
     let part = folder.description.kind.part();
     if let Some(name) = place.file_name() {
-        println!(
-            "to use it, put under [models] in {SERVICE_CONFIGURATION}: {part} = {name:?}; then `poised check \
-             {SERVICE_CONFIGURATION}`, `systemctl restart poised`"
-        );
+        say!(
+            "to use it, put under [models] in {SERVICE_CONFIGURATION}: {part} = \"{}\"; then `poised check {SERVICE_CONFIGURATION}`, `systemctl restart poised`",
+            name.display()
+        )?;
     }
     Ok(())
 }

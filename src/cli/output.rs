@@ -82,7 +82,7 @@ pub struct Outputs {
     /// Files that are read, as they were named.
     inputs: Vec<(Identity, PathBuf)>,
     /// Files that are to be written, links followed, as they were named.
-    outputs: Vec<(PathBuf, PathBuf)>,
+    targets: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Outputs {
@@ -91,7 +91,7 @@ impl Outputs {
         Self {
             force: force.force,
             inputs: Vec::new(),
-            outputs: Vec::new(),
+            targets: Vec::new(),
         }
     }
 
@@ -276,14 +276,14 @@ impl Outputs {
                 .canonicalize()
                 .map_or_else(|_| target.to_owned(), |folder| folder.join(target)),
         };
-        if let Some((_, other)) = self.outputs.iter().find(|(output, _)| *output == real) {
+        if let Some((_, other)) = self.targets.iter().find(|(output, _)| *output == real) {
             return Err(OutputError::Twice {
                 option,
                 path: path.to_owned(),
                 other: other.clone(),
             });
         }
-        self.outputs.push((real, path.to_owned()));
+        self.targets.push((real, path.to_owned()));
         Ok(())
     }
 }

@@ -256,9 +256,9 @@ impl Film {
     /// Reads the next frame that is whole.
     fn next(&mut self, counters: &Counters, stop: &AtomicBool) -> anyhow::Result<Step> {
         loop {
-            let step = next_unless(self.camera.as_mut(), &mut self.frame, counters, stop)?;
-            if !matches!(step, Step::Frame) {
-                return Ok(step);
+            let done = next_unless(self.camera.as_mut(), &mut self.frame, counters, stop)?;
+            if !matches!(done, Step::Frame) {
+                return Ok(done);
             }
             let meta = &self.frame.meta;
             let handling = Handling {
@@ -519,12 +519,7 @@ impl Outputs {
             poses.add(sample)?;
         }
         if let Some(record) = &mut self.record {
-            if calibration.size_px() != self.size_px {
-                log::warn!(
-                    "picture {}: another size than the first, not recorded",
-                    sample.frame_sequence + 1
-                );
-            } else {
+            if calibration.size_px() == self.size_px {
                 let left_out = record.add(sample)?;
                 if left_out > 0 {
                     log::warn!(
@@ -532,6 +527,11 @@ impl Outputs {
                         sample.frame_sequence
                     );
                 }
+            } else {
+                log::warn!(
+                    "picture {}: another size than the first, not recorded",
+                    sample.frame_sequence + 1
+                );
             }
         }
         if let (Some((folder, overlay, rgb)), Some(frame)) = (&mut self.overlay, frame) {

@@ -226,16 +226,15 @@ impl ZenohConfig {
     ///
     /// [`SessionError::Elsewhere`] with the first that is not.
     pub fn check_listen(&self) -> Result<(), SessionError> {
-        let listen = match &self.listen {
-            Some(listen) => listen.clone(),
-            None => {
-                let (base, key) = (base(self, Role::Publisher)?, "listen/endpoints");
-                // Zenoh's own default is not used.
-                if is_unset(&base, key) {
-                    Vec::new()
-                } else {
-                    endpoints_of(&base, key)
-                }
+        let listen = if let Some(listen) = &self.listen {
+            listen.clone()
+        } else {
+            let (base, key) = (base(self, Role::Publisher)?, "listen/endpoints");
+            // Zenoh's own default is not used.
+            if is_unset(&base, key) {
+                Vec::new()
+            } else {
+                endpoints_of(&base, key)
             }
         };
         let wrong = |endpoint: String| {
@@ -361,10 +360,10 @@ impl From<zenoh::Error> for ZenohText {
 fn without_quote(text: &str) -> String {
     let place = text.split_once("--> ").and_then(|(_, rest)| {
         let (line, column) = rest.lines().next()?.trim().split_once(':')?;
-        let expected = text
+        let mut expected = text
             .lines()
             .filter_map(|line| line.trim().strip_prefix("= "));
-        let expected = expected.last()?;
+        let expected = expected.next_back()?;
         Some(format!("line {line}, column {column}: {expected}"))
     });
     place.unwrap_or_else(|| text.trim().to_owned())

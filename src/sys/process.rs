@@ -80,12 +80,12 @@ mod tests {
 
     #[test]
     fn a_child_outlives_the_thread_that_asked_for_it_and_is_told_to_die_with_us() {
-        let asked = std::thread::spawn(|| {
+        let asked = std::thread::Builder::new().spawn(|| {
             let mut command = Command::new("sleep");
             command.arg("60");
             spawn_bound(command).unwrap()
         });
-        let mut child = asked.join().unwrap();
+        let mut child = asked.unwrap().join().unwrap();
         assert_eq!(child.try_wait().unwrap(), None, "it runs");
         child.kill().unwrap();
         child.wait().unwrap();

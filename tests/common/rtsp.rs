@@ -53,7 +53,9 @@ pub fn serve_on(listener: TcpListener, film: Film, manner: Manner) -> Receiver<(
             for client in listener.incoming() {
                 let (film, sent) = (Arc::clone(&film), sent.clone());
                 // A client may hang up at any time; the next one is served all the same.
-                std::thread::spawn(move || talk(&client.unwrap(), &film, manner, &sent));
+                let talks = std::thread::Builder::new()
+                    .spawn(move || talk(&client.unwrap(), &film, manner, &sent));
+                talks.unwrap();
             }
         })
         .unwrap();
