@@ -267,12 +267,12 @@ impl Film {
                 ..self.handling
             };
             if handling == self.handling {
-                return Ok(step);
+                return Ok(done);
             }
             match self.lens.open_for(&handling) {
                 Ok(calibration) => {
                     (self.handling, self.calibration) = (handling, calibration);
-                    return Ok(step);
+                    return Ok(done);
                 }
                 Err(error) => {
                     log::warn!("picture {} left out: {error}", meta.sequence + 1);

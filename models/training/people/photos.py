@@ -310,7 +310,7 @@ class PersonCrops:
             cv2.ellipse(shape, (w // 2, h // 2), (w // 2, h // 2), 0, 0, 360, 1, -1)
         x, y = int(rng.uniform(-w / 2, CROP_W - w / 2)), int(rng.uniform(-h / 2, CROP_H - h / 2))
         x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, CROP_W), min(y + h, CROP_H)
-        part = np.asarray(shape[y0 - y : y1 - y, x0 - x : x1 - x] > 0)
+        part: NDArray[np.bool_] = np.greater(shape[y0 - y : y1 - y, x0 - x : x1 - x], 0)
         piece = other[sy + y0 - y : sy + y1 - y, sx + x0 - x : sx + x1 - x]
         crop[y0:y1, x0:x1][part] = piece[part]
         at = np.round(k).astype(int)
