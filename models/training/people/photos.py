@@ -276,7 +276,7 @@ class PersonCrops:
         k[:, :2] = (k[:, :2] - [cx, cy]) @ np.linalg.inv(a).T + middle
         if mirrored:
             k = k[MIRROR]
-        inside = ((k[:, :2] > -0.5) & (k[:, :2] < [CROP_W - 0.5, CROP_H - 0.5])).all(1)
+        inside = np.asarray(((k[:, :2] > -0.5) & (k[:, :2] < [CROP_W - 0.5, CROP_H - 0.5])).all(1))
         weight = np.array([TRUST[int(v)] for v in k[:, 2]]) * inside
         if rng.random() < 0.4:
             for _ in range(int(rng.integers(1, 3))):

@@ -51,7 +51,11 @@ NO_MASK = 255
 """Mask of a photograph's cells: unknown."""
 SAVE_EVERY = 400
 """Steps between two checkpoints."""
-SHAPES: dict[str, dict[str, Any]] = {"as-was": {"reach": 0}, "reach": {"reach": 2}, "wide": {"c": (24, 48, 104, 200), "reach": 2}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "as-was": {"reach": 0},
+    "reach": {"reach": 2},
+    "wide": {"c": (24, 48, 104, 200), "reach": 2},
+}
 
 Batch = dict[str, NDArray[Any]]
 
