@@ -16,7 +16,7 @@ use zenoh::{Config, Session, Wait};
 
 use crate::config::{ConfigError, check};
 use crate::limits::NAME_BYTES_MAX;
-use crate::secret::{redacted, redacted_text};
+use crate::secret::{REDACTED, redacted, redacted_text};
 
 /// Where a session listens, and a subscriber connects, when nothing else is said.
 pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
@@ -366,7 +366,26 @@ fn without_quote(text: &str) -> String {
         let expected = expected.next_back()?;
         Some(format!("line {line}, column {column}: {expected}"))
     });
-    place.unwrap_or_else(|| text.trim().to_owned())
+    place
+        .or_else(|| without_debug(text))
+        .unwrap_or_else(|| text.trim().to_owned())
+}
+
+/// The same of an error that Zenoh writes as Rust's `Debug` has it: `Message { msg: "..", location: .. }`.
+fn without_debug(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("msg: \"")?;
+    let (message, rest) = rest.split_once("\", location: Some(Location { line: ")?;
+    let (line, rest) = rest.split_once(", column: ")?;
+    let column = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    // A text of the wrong kind is quoted, and may be a password.
+    let message = match message.split_once("string \\\"") {
+        Some((before, rest)) => {
+            let after = rest.split_once("\\\"").map_or("", |(_, after)| after);
+            format!("{before}string {REDACTED}{after}")
+        }
+        None => message.to_owned(),
+    };
+    Some(format!("line {line}, column {column}: {message}"))
 }
 
 /// A text without ` at /path/to/file.rs:12.`, which Zenoh puts behind each of its errors: paths of the machine that
@@ -816,7 +835,16 @@ mod tests {
             "{said}"
         );
         assert!(of("unknown.json5", Some("{\n  moed: \"peer\" }")).contains("moed"));
-        of("kind.json5", Some("{ mode: 7 }"));
+        let said = of("kind.json5", Some("{ mode: 7 }"));
+        assert!(
+            said.contains("line 1, column 9: invalid type: integer"),
+            "{said}"
+        );
+        let said = of("secret.json5", Some("{ open: \"hunter2\" }"));
+        assert!(
+            said.contains("line 1") && !said.contains("hunter2"),
+            "{said}"
+        );
         of("empty.json5", Some(""));
         of("name.txt", Some("{}"));
         of("no_extension", Some("{}"));
