@@ -29,7 +29,7 @@ use poised::draw::Overlay;
 use poised::error::StartError;
 use poised::frame::{Frame, Turn};
 use poised::infer::preprocess::to_rgb;
-use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser};
+use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser, frame_fault};
 use poised::pose::PoseSample;
 use poised::record::{self, Recorder, Recording};
 use poised::sys::rt::process_cpu_ns;
@@ -157,8 +157,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut tally = Tally::default();
     let mut scene = Scene::default();
     let (started, cpu_ns) = (timer.now(), process_cpu_ns());
+    let mut taken = 0;
     let ended = loop {
-        if options.frames.is_some_and(|most| tally.frames() >= most) {
+        if options.frames.is_some_and(|most| taken >= most) {
             break Ok(());
         }
         match film.next(&counters, &stop) {
@@ -172,11 +173,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         if pictures && scene.is_new(frame) {
             estimator.reset();
         }
+        taken += 1;
+        counters.capture.frames.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = estimator.step(frame, &film.calibration, &timer, &counters, &mut sample)
         {
+            // Written, it would say that no person is there.
             log::warn!("frame {}: {error}", frame.meta.sequence);
+            counters.frame_failed(frame_fault(error));
+            continue;
         }
-        counters.capture.frames.fetch_add(1, Ordering::Relaxed);
         counters.latency.add(timer.now().since(begun));
         if let Some(adapter) = &mut adapter {
             estimator.learn(adapter);
