@@ -465,7 +465,8 @@ fn a_replay_that_is_interrupted_reports_what_it_read_and_closes_its_outputs() {
         freezes: true,
         ..Default::default()
     };
-    let sent = rtsp::serve_on(listener, film(2), manner);
+    // Some seconds, since ffmpeg reads as much before it says what the stream is.
+    let sent = rtsp::serve_on(listener, film(8), manner);
     let folder = tempfile::tempdir().unwrap();
     let poses = folder.path().join("a.jsonl");
     let overlay = folder.path().join("overlay");
