@@ -6,12 +6,12 @@ fn main() {
     shim();
 }
 
-/// Compiles `src/infer/tensorrt/shim.cpp` against NVIDIA's headers, which are not part of this repository.
+/// Compiles `src/engine/tensorrt/shim.cpp` against NVIDIA's headers, which are not part of this repository.
 #[cfg(feature = "tensorrt")]
 fn shim() {
     use std::path::PathBuf;
 
-    let folder = PathBuf::from("src/infer/tensorrt");
+    let folder = PathBuf::from("src/engine/tensorrt");
     println!("cargo:rerun-if-env-changed=POISED_TENSORRT_INCLUDE");
     println!("cargo:rerun-if-changed={}", folder.display());
     let headers = std::env::var_os("POISED_TENSORRT_INCLUDE").map_or_else(

@@ -16,7 +16,7 @@ use poised::adapt::clips::{CLIP_SAMPLES, Clip, Shown};
 use poised::adapt::echo::{Echoes, Site};
 use poised::adapt::guard;
 use poised::adapt::train::{Sample, Trainer};
-use poised::infer::Engine;
+use poised::engine::Engine;
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};

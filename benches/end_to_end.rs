@@ -10,17 +10,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use poised::calibration::Calibration;
-use poised::capture::synthetic::{Scenario, Scene, SyntheticConfig};
-use poised::clock::{Clock, MonoNs};
+use poised::base::clock::{Clock, MonoNs};
+use poised::base::limits::MESSAGE_BYTES_MAX;
+use poised::camera::Calibration;
 use poised::counters::Counters;
+use poised::detect::{Lap, PeopleNet, PeopleSettings};
+use poised::engine::Engine;
+use poised::estimate::{EstimateConfig, Estimator, ModelsConfig};
 use poised::frame::{Frame, PixelFormat};
-use poised::infer::{Engine, Lap, PeopleNet, PeopleSettings};
 use poised::lift::{Backbone, LiftConfig, Lifter, model, person_pose};
-use poised::limits::MESSAGE_BYTES_MAX;
-use poised::pipeline::estimate::{EstimateConfig, Estimator, ModelsConfig};
+use poised::output::wire::{Buffer, CLOCK_MONOTONIC, Stamp, encode};
 use poised::pose::{People, PoseSample};
-use poised::publish::wire::{Buffer, CLOCK_MONOTONIC, Stamp, encode};
+use poised::synthetic::{Scenario, Scene, SyntheticConfig};
 use poised::sys::rt::thread_cpu_ns;
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 

@@ -6,10 +6,10 @@
 
 use std::path::Path;
 
-use poised::clock::Clock;
-use poised::infer::Input;
-use poised::infer::engine::{Choice, Engine, InferenceConfig};
-use poised::models::{Folder, list};
+use poised::base::clock::Clock;
+use poised::engine::Input;
+use poised::engine::models::{Folder, list};
+use poised::engine::select::{Choice, Engine, InferenceConfig};
 use poised::sys::rt::thread_cpu_ns;
 
 /// Runs before the clock counts.

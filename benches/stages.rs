@@ -7,15 +7,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use poised::calibration::Calibration;
-use poised::capture::synthetic::{Scenario, Scene, SyntheticConfig};
-use poised::clock::{Clock, MonoNs};
+use poised::base::clock::{Clock, MonoNs};
+use poised::base::limits::MESSAGE_BYTES_MAX;
+use poised::camera::Calibration;
+use poised::detect::{Lap, PeopleNet, PeopleSettings};
+use poised::engine::Engine;
 use poised::frame::{Frame, PixelFormat};
-use poised::infer::{Engine, Lap, PeopleNet, PeopleSettings};
 use poised::lift::{LiftConfig, Lifter, model, person_pose};
-use poised::limits::MESSAGE_BYTES_MAX;
+use poised::output::wire::{CLOCK_MONOTONIC, Stamp, encode};
 use poised::pose::{People, PoseSample};
-use poised::publish::wire::{CLOCK_MONOTONIC, Stamp, encode};
+use poised::synthetic::{Scenario, Scene, SyntheticConfig};
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 
 /// One drawn frame, its lens and the networks' answer to it.

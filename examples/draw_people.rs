@@ -20,7 +20,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use fastrand::Rng;
-use poised::capture::synthetic::{Scenario, Scene, SyntheticConfig};
+use poised::synthetic::{Scenario, Scene, SyntheticConfig};
 
 const SAMPLES: u32 = 27;
 const SAMPLE_S: f64 = 1.0 / 30.0;

@@ -30,9 +30,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use glam::{Mat3, Vec3};
-use poised::capture::synthetic::{PersonTruth, Scenario, Scene, Sight, SyntheticConfig};
-use poised::clock::Clock;
+use poised::base::clock::Clock;
 use poised::skeleton::KEYPOINTS;
+use poised::synthetic::{PersonTruth, Scenario, Scene, Sight, SyntheticConfig};
 
 /// Columns and rows of a crop.
 const CROP: (usize, usize) = (144, 192);

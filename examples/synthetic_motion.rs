@@ -16,7 +16,7 @@
 use std::path::PathBuf;
 
 use glam::Vec3;
-use poised::capture::synthetic::{Scenario, Scene, SyntheticConfig};
+use poised::synthetic::{Scenario, Scene, SyntheticConfig};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;

@@ -8,19 +8,19 @@ use std::sync::{Arc, LazyLock};
 
 use poised::adapt::control::Control;
 use poised::adapt::state::State;
-use poised::calibration::{ros_yaml, toml_file};
+use poised::base::clock::Clock;
+use poised::base::limits::LIFT_FEATURES;
+use poised::camera::{ros_yaml, toml_file};
 use poised::capture::convert::{jpeg_into, jpeg_size, png_into};
-use poised::clock::Clock;
-use poised::eval::clips;
-use poised::infer::cache;
+use poised::daemon::settings::Settings;
+use poised::engine::cache;
+use poised::engine::models::Description;
+use poised::lab::eval::clips;
 use poised::lift::head::Head;
-use poised::limits::LIFT_FEATURES;
-use poised::models::Description;
-use poised::publish::read;
-use poised::record::Recording;
-use poised::semantics::dictionary::Dictionary;
-use poised::semantics::hint::Hints;
-use poised::settings::Settings;
+use poised::motion::dictionary::Dictionary;
+use poised::motion::hint::Hints;
+use poised::output::read;
+use poised::output::record::Recording;
 
 /// A peer may send anything: a message, or none.
 pub fn wire(bytes: &[u8]) -> bool {

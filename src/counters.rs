@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::base::clock::MonoNs;
 use crate::capture::thread::CaptureCounters;
-use crate::clock::MonoNs;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -223,7 +223,7 @@ impl Timed {
     }
 }
 
-/// How much is left out on a machine that cannot keep up ([`crate::pipeline::load`]).
+/// How much is left out on a machine that cannot keep up ([`crate::daemon::load`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Level {

@@ -1,13 +1,13 @@
 //! What can keep the daemon from starting, and the exit code that goes with it.
 
-use crate::calibration::CalibrationError;
+use crate::base::config::ConfigError;
+use crate::camera::CalibrationError;
 use crate::capture::OpenError;
-use crate::config::ConfigError;
-use crate::infer::{EngineError, InferError};
+use crate::engine::models::ModelError;
+use crate::engine::{EngineError, InferError};
 use crate::lift::model::LiftModelError;
-use crate::models::ModelError;
-use crate::publish::SessionError;
-use crate::semantics::SemanticsError;
+use crate::motion::SemanticsError;
+use crate::output::SessionError;
 
 /// What can keep the daemon from starting.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! One camera frame: bytes, format, sequence number, capture time.
 
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 
 /// Byte layout of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,26 +5,11 @@
 
 #![deny(unsafe_code)]
 
-// Every bound, with its reason.
-pub mod limits;
-
 // System calls, and nothing else.
 pub mod sys;
 
-// Monotonic time as a value, and the one place that reads a clock.
-pub mod clock;
-
-// What all sections of the configuration share: range checks and their errors.
-pub mod config;
-
-// What must not leave the process.
-pub mod secret;
-
-// Bounded reading and atomic writing.
-pub mod file;
-
-// Numbers in safetensors files.
-pub mod tensors;
+// Bounds with their reasons, time, files, queues, range checks, what must not leave the process.
+pub mod base;
 
 // Joints, keypoints and their order.
 pub mod skeleton;
@@ -35,26 +20,29 @@ pub mod frame;
 // What stages hand on: keypoints of a frame, poses of a frame.
 pub mod pose;
 
-// Lens, mount, and the files they come from.
-pub mod calibration;
+// Lens, mount, the files they come from, and the camera turned towards a person.
+pub mod camera;
 
-// Model folders: description, hashes, fit.
-pub mod models;
-
-// People who keep their ids.
-pub mod track;
+// Network folders, and the engines that run networks.
+pub mod engine;
 
 // Cameras, films and pictures to frames.
 pub mod capture;
 
-// Frames to people with keypoints, and the engines that run networks.
-pub mod infer;
+// A camera that films drawn people.
+pub mod synthetic;
+
+// Frames to people with keypoints.
+pub mod detect;
+
+// People who keep their ids.
+pub mod track;
 
 // Keypoints over time to metric 3D.
 pub mod lift;
 
 // What people do, and where their hidden joints are.
-pub mod semantics;
+pub mod motion;
 
 // Learning of the final layers, on the device.
 pub mod adapt;
@@ -62,23 +50,17 @@ pub mod adapt;
 // What was counted, for `/health` and the log.
 pub mod counters;
 
-// Poses to CBOR to Zenoh.
-pub mod publish;
-
-// Poses in a file, without pixels.
-pub mod record;
+// Poses to CBOR, to Zenoh and to files.
+pub mod output;
 
 // Why the daemon does not start, and its exit code.
 pub mod error;
 
-// Stages, queues and threads put together.
-pub mod pipeline;
+// The stages in their order: a frame in, poses out.
+pub mod estimate;
 
-// The configuration file.
-pub mod settings;
+// Settings, threads, and what is left out under load.
+pub mod daemon;
 
-// Poses drawn over pictures.
-pub mod draw;
-
-// The accuracy table.
-pub mod eval;
+// What no camera on a wall runs: accuracy table, overlays, building of a dictionary.
+pub mod lab;

@@ -13,12 +13,12 @@ mod data;
 use std::time::Duration;
 
 use poised::adapt::{Adapter, Command, Mode};
-use poised::clock::MonoNs;
-use poised::eval::metrics::pa_mpjpe_mm;
-use poised::eval::motion::{self, Motion};
-use poised::eval::scenario::Scenario;
-use poised::eval::simulate::{Moment, Stream, stream};
-use poised::pipeline::estimate::{EstimateConfig, Poser};
+use poised::base::clock::MonoNs;
+use poised::estimate::{EstimateConfig, Poser};
+use poised::lab::eval::metrics::pa_mpjpe_mm;
+use poised::lab::eval::motion::{self, Motion};
+use poised::lab::eval::scenario::Scenario;
+use poised::lab::eval::simulate::{Moment, Stream, stream};
 use poised::pose::People;
 use poised::skeleton::KEYPOINT_MIRROR;
 

@@ -20,7 +20,7 @@ use zenoh::pubsub::Subscriber;
 
 use poised::adapt::state::State;
 use poised::adapt::train::WEIGHTS;
-use poised::publish::wire::CDDL;
+use poised::output::wire::CDDL;
 
 /// The newest message of a key.
 struct Newest {

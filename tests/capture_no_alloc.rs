@@ -9,11 +9,9 @@ mod heap;
 use std::time::Duration;
 
 use poised::capture::convert::{jpeg_into, unpad_into};
-use poised::capture::synthetic::{
-    Scenario, Scene, SyntheticCamera, SyntheticConfig, SyntheticFormat,
-};
 use poised::capture::{Camera, Next};
 use poised::frame::{Frame, PixelFormat};
+use poised::synthetic::{Scenario, Scene, SyntheticCamera, SyntheticConfig, SyntheticFormat};
 
 #[test]
 fn the_counter_counts() {

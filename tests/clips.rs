@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use glam::Vec3;
-use poised::calibration::Calibration;
-use poised::capture::synthetic::{Scenario, Scene, SyntheticConfig};
-use poised::eval::metrics::pa_mpjpe_mm;
-use poised::pipeline::estimate::{EstimateConfig, Poser};
+use poised::camera::Calibration;
+use poised::estimate::{EstimateConfig, Poser};
+use poised::lab::eval::metrics::pa_mpjpe_mm;
 use poised::pose::{BoxPx, Detection, Keypoint, People};
 use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
+use poised::synthetic::{Scenario, Scene, SyntheticConfig};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
@@ -168,7 +168,7 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
                 reason = "two seconds in nanoseconds"
             )]
             let time = 1_000_000_000 + (f64::from(frame) / RATE_HZ * 1e9) as u64;
-            let time = poised::clock::MonoNs(time);
+            let time = poised::base::clock::MonoNs(time);
             if way.track(time, &people).is_empty() {
                 return None;
             }

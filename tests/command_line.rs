@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use daemon::poised;
-use poised::calibration::Calibration;
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
+use poised::camera::Calibration;
+use poised::output::record::Recorder;
 use poised::pose::PoseSample;
-use poised::record::Recorder;
 
 /// A recording of an empty room.
 fn recording(folder: &Path, name: &str, frames: u32) -> PathBuf {

@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use poised::calibration::Calibration;
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
+use poised::camera::Calibration;
 use poised::lift::person_pose;
+use poised::output::record::Recorder;
 use poised::pose::{BoxPx, Detection, Keypoint, PoseSample};
-use poised::record::Recorder;
 use poised::skeleton::KEYPOINTS;
 use poised::track::TrackedPerson;
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use poised::capture::synthetic::{Scene, SyntheticConfig};
-use poised::publish::ZenohConfig;
-use poised::publish::subscribe::Subscription;
+use poised::output::ZenohConfig;
+use poised::output::subscribe::Subscription;
+use poised::synthetic::{Scene, SyntheticConfig};
 
 fn poised(arguments: &[&str]) -> Command {
     let program =

@@ -23,9 +23,9 @@ use std::time::Duration;
 use daemon::poised;
 use serde_json::Value;
 
-use poised::clock::Clock;
-use poised::publish::ZenohConfig;
-use poised::publish::subscribe::{Received, Subscription};
+use poised::base::clock::Clock;
+use poised::output::ZenohConfig;
+use poised::output::subscribe::{Received, Subscription};
 
 fn output(arguments: &[&str]) -> Output {
     poised(arguments).output().unwrap()
@@ -228,12 +228,12 @@ fn a_real_film_has_a_person_in_nearly_every_frame() {
 
 /// Frames of the drawn camera, one after the other.
 fn drawn(count: u32, rate_hz: u32, mut each: impl FnMut(u32, &[u8])) {
-    let config = poised::capture::synthetic::SyntheticConfig {
+    let config = poised::synthetic::SyntheticConfig {
         width_px: 320,
         height_px: 240,
         ..Default::default()
     };
-    let mut scene = poised::capture::synthetic::Scene::new(&config).unwrap();
+    let mut scene = poised::synthetic::Scene::new(&config).unwrap();
     let mut rgb = vec![0; 320 * 240 * 3];
     for frame in 0..count {
         scene.render_into(f64::from(frame) / f64::from(rate_hz), &mut rgb);

@@ -19,9 +19,9 @@ mod heap;
 
 use std::path::Path;
 
-use poised::infer::engine::{Choice, Engine, InferenceConfig, Precision};
-use poised::infer::{InferError, Input, Network};
-use poised::models::{Folder, list, sha256_hex};
+use poised::engine::models::{Folder, list, sha256_hex};
+use poised::engine::select::{Choice, Engine, InferenceConfig, Precision};
+use poised::engine::{InferError, Input, Network};
 use safetensors::SafeTensors;
 use small_models::{
     FINDER, LIFTER, MOVENET, MOVENET_LIGHTNING, PERSON, SIMCC, YOLO, folder, small,
@@ -80,8 +80,8 @@ impl There {
             let spec = &network.inputs()[0];
             let (floats, bytes) = (vec![0.5; spec.count()], vec![128; spec.count()]);
             let input = match spec.element {
-                poised::models::Element::F32 => Input::F32(&floats),
-                poised::models::Element::U8 => Input::U8(&bytes),
+                poised::engine::models::Element::F32 => Input::F32(&floats),
+                poised::engine::models::Element::U8 => Input::U8(&bytes),
             };
             network.run_into(&[input], &mut out).unwrap();
         }
@@ -290,8 +290,8 @@ fn check_stored(folder: &Folder, stored: &Path, there: &There) {
     )]
     let bytes: Vec<u8> = floats.iter().map(|v| (v * 255.0).round() as u8).collect();
     let input = match folder.description.input.element {
-        poised::models::Element::F32 => Input::F32(&floats),
-        poised::models::Element::U8 => Input::U8(&bytes),
+        poised::engine::models::Element::F32 => Input::F32(&floats),
+        poised::engine::models::Element::U8 => Input::U8(&bytes),
     };
     network.run_into(&[input], &mut out).unwrap();
     for (spec, values) in folder.description.outputs.iter().zip(&out) {

@@ -16,12 +16,12 @@ use daemon::{Daemon, PATIENCE, eventually, poised, root};
 use minicbor::Encoder;
 use zenoh::Wait;
 
-use poised::clock::Clock;
+use poised::base::clock::Clock;
+use poised::output::ZenohConfig;
+use poised::output::record::Recording;
+use poised::output::subscribe::{Received, Subscription};
+use poised::output::wire::CDDL;
 use poised::pose::{Action, ActionSource};
-use poised::publish::ZenohConfig;
-use poised::publish::subscribe::{Received, Subscription};
-use poised::publish::wire::CDDL;
-use poised::record::Recording;
 
 fn said(output: &Output) -> String {
     String::from_utf8([&output.stdout[..], &output.stderr[..]].concat()).unwrap()

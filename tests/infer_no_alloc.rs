@@ -14,13 +14,12 @@ mod heap;
 
 use std::path::Path;
 
-use poised::calibration::{Calibration, Distortion, Origin};
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
+use poised::camera::{Calibration, Distortion, Origin};
+use poised::detect::{PeopleNet, PeopleSettings, VisionNet};
+use poised::engine::models::Folder;
+use poised::engine::{Engine, InferError, Input, Network, TensorSpec};
 use poised::frame::{Frame, FrameMeta, PixelFormat};
-use poised::infer::{
-    Engine, InferError, Input, Network, PeopleNet, PeopleSettings, TensorSpec, VisionNet,
-};
-use poised::models::Folder;
 use poised::pose::People;
 use small_models::{FINDER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
 

@@ -14,14 +14,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use glam::Vec2;
-use poised::clock::MonoNs;
-use poised::infer::Engine;
+use poised::base::clock::MonoNs;
+use poised::base::limits::{LIFT_FEATURES, LIFT_SAMPLES};
+use poised::engine::Engine;
 use poised::lift::Backbone;
 use poised::lift::head::Head;
 use poised::lift::input::{LIFT_INPUT, build_input};
 use poised::lift::model::{HEAD_FILE, open};
 use poised::lift::window::{RayKeypoint, RaySamples, Window};
-use poised::limits::{LIFT_FEATURES, LIFT_SAMPLES};
 use poised::pose::CONFIDENCE_GATE;
 use poised::skeleton::KEYPOINTS;
 use safetensors::SafeTensors;

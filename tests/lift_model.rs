@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use poised::infer::Engine;
+use poised::base::limits::LIFT_FEATURES;
+use poised::engine::Engine;
+use poised::engine::models::sha256_hex;
 use poised::lift::Backbone;
 use poised::lift::input::LIFT_INPUT;
 use poised::lift::model::{HEAD_FILE, open};
-use poised::limits::LIFT_FEATURES;
-use poised::models::sha256_hex;
 use safetensors::tensor::{Dtype, TensorView};
 
 /// A head file of zeros; `joints` is the shape of the output layer's bias.

@@ -14,20 +14,20 @@ use std::time::Duration;
 use cddl::{Schema, Value};
 use daemon::{eventually, session};
 use poised::adapt::control::Control;
+use poised::base::clock::{Clock, MonoNs};
+use poised::base::limits::POSE_SLOTS;
+use poised::base::slots::Queued;
 use poised::capture::thread::CameraState;
-use poised::clock::{Clock, MonoNs};
 use poised::counters::{Counters, Drop, Level};
-use poised::infer::EngineStatus;
-use poised::infer::status::Building;
-use poised::limits::POSE_SLOTS;
-use poised::pipeline::slots::Queued;
-use poised::pose::PoseSample;
-use poised::publish::subscribe::{Received, Subscription, all_poses};
-use poised::publish::wire::CDDL;
-use poised::publish::zenoh::Mode;
-use poised::publish::{
+use poised::engine::EngineStatus;
+use poised::engine::status::Building;
+use poised::output::subscribe::{Received, Subscription, all_poses};
+use poised::output::wire::CDDL;
+use poised::output::zenoh::Mode;
+use poised::output::{
     Documents, Outlet, PublishConfig, Publisher, SessionError, ZenohConfig, read,
 };
+use poised::pose::PoseSample;
 use poised::sys::rt;
 use samples::two_people;
 use zenoh::sample::{Sample, SampleKind};
@@ -150,7 +150,9 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
         assert_eq!(message.sample.frame_sequence as usize, index);
         assert_eq!(message.sample.people, two_people().people);
         assert!(message.age_ms < 1_000.0, "{} ms", message.age_ms);
-        let wall_ns = message.capture_unix_ns.abs_diff(poised::clock::unix_ns());
+        let wall_ns = message
+            .capture_unix_ns
+            .abs_diff(poised::base::clock::unix_ns());
         assert!(wall_ns < 60_000_000_000, "{wall_ns} ns from now");
     }
 
@@ -446,7 +448,7 @@ fn no_password_is_answered_logged_or_told() {
     let text = "# was rtsp://kim:hunter2@10.0.0.7/old\n[camera]\nname = \"front\"\n\
                 source = \"rtsp://kim:hunter2@10.0.0.7/live?token=hunter2\"\n";
     std::fs::write(&path, text).unwrap();
-    let (settings, text) = poised::settings::Settings::read_with_text(&path).unwrap();
+    let (settings, text) = poised::daemon::settings::Settings::read_with_text(&path).unwrap();
     let shown = format!("{settings:?}");
     assert!(
         !shown.contains("hunter2") && shown.contains("10.0.0.7"),
@@ -466,7 +468,7 @@ fn no_password_is_answered_logged_or_told() {
         .unwrap();
     let answer = String::from_utf8(answer).unwrap();
     assert!(!answer.contains("hunter2"), "{answer}");
-    let back: poised::settings::Settings = toml::from_str(&answer).unwrap();
+    let back: poised::daemon::settings::Settings = toml::from_str(&answer).unwrap();
     assert_eq!(back.camera.name, "front");
 
     let clock = Clock::standing(MonoNs(0));
@@ -477,7 +479,7 @@ fn no_password_is_answered_logged_or_told() {
     let said = "rtsp://kim:hunter2@10.0.0.7/live: Invalid data found".to_owned();
     assert!(matches!(
         counters.capture.lost_because.put(said),
-        poised::pipeline::mailbox::Put::Stored
+        poised::base::mailbox::Put::Stored
     ));
     counters.capture.set_state(CameraState::Lost);
     publisher.idle();
@@ -493,7 +495,7 @@ fn no_password_is_answered_logged_or_told() {
         "sauce = \"rtsp://kim:hunter2@h/\"",
     ] {
         std::fs::write(&path, format!("[camera]\n{wrong}\n")).unwrap();
-        let error = poised::settings::Settings::read(&path).unwrap_err();
+        let error = poised::daemon::settings::Settings::read(&path).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }

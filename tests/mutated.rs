@@ -15,11 +15,11 @@ use fastrand::Rng;
 use poised::adapt::Command;
 use poised::adapt::state::State;
 use poised::adapt::train::WEIGHTS;
-use poised::calibration::Calibration;
-use poised::infer::cache;
-use poised::infer::engine::Precision;
-use poised::record::Recorder;
-use poised::semantics::dictionary::{Dictionary, Entry, NewEntry};
+use poised::camera::Calibration;
+use poised::engine::cache;
+use poised::engine::select::Precision;
+use poised::motion::dictionary::{Dictionary, Entry, NewEntry};
+use poised::output::record::Recorder;
 
 /// What often is the end of a reader of text.
 const WORDS: [&str; 20] = [
@@ -285,7 +285,7 @@ fn a_changed_recording_is_read_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.poses");
     let message = read("tests/golden/pose_v1.cbor");
-    let sample = poised::publish::read::decode(&message).unwrap().sample;
+    let sample = poised::output::read::decode(&message).unwrap().sample;
     let mut recorder = Recorder::create(&path, &Calibration::assumed(640, 480)).unwrap();
     for _ in 0..3 {
         assert_eq!(recorder.add(&sample).unwrap(), 0);

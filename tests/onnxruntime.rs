@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use poised::infer::engine::{Choice, Engine, InferenceConfig};
+use poised::engine::select::{Choice, Engine, InferenceConfig};
 
 /// A library that says it is ONNX Runtime of this version.
 fn fake(folder: &Path, version: &str) -> PathBuf {

@@ -12,10 +12,11 @@ mod data;
 
 use std::path::Path;
 
-use poised::calibration::{Calibration, Distortion, Origin};
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
+use poised::camera::{Calibration, Distortion, Origin};
+use poised::detect::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
+use poised::engine::{Engine, InferError};
 use poised::frame::{Frame, FrameMeta, PixelFormat};
-use poised::infer::{Engine, InferError, Lap, PeopleNet, PeopleSettings, Seen, Spare};
 use poised::pose::{BoxPx, People};
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 use small_models::{FINDER, MOVENET, MOVENET_LIGHTNING, PERSON, SIMCC, YOLO, folder, small};

@@ -8,8 +8,9 @@ mod small_models;
 
 use std::path::Path;
 
-use poised::infer::{Engine, verify};
-use poised::models::{Description, list, sha256_hex};
+use poised::detect::verify;
+use poised::engine::Engine;
+use poised::engine::models::{Description, list, sha256_hex};
 use small_models::{FINDER, LIFTER, MOVENET, PERSON, SIMCC, YOLO, folder, small};
 
 /// What a model folder is told, after one change to it.

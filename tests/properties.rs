@@ -1,9 +1,9 @@
 //! What holds for every input.
 
 use glam::{Mat3, Vec2, Vec3};
-use poised::calibration::{Calibration, Distortion, Intrinsics, Origin};
-use poised::clock::MonoNs;
-use poised::lift::rotate::{rotate_ray, rotation_facing};
+use poised::base::clock::MonoNs;
+use poised::camera::rotate::{rotate_ray, rotation_facing};
+use poised::camera::{Calibration, Distortion, Intrinsics, Origin};
 use poised::pose::{BoxPx, Detection, Keypoint, People};
 use poised::skeleton::KEYPOINTS;
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
@@ -179,11 +179,11 @@ proptest! {
         let start = at.min(WHOLE.len());
         let end = (start + cut).min(WHOLE.len());
         let text = format!("{}{put}{}", &WHOLE[..start], &WHOLE[end..]);
-        if let Ok(camera) = poised::calibration::ros_yaml::parse(&text) {
+        if let Ok(camera) = poised::camera::ros_yaml::parse(&text) {
             let k = camera.intrinsics();
             prop_assert!(k.fx_px > 0.0 && k.fy_px > 0.0 && camera.size_px().0 > 0);
             prop_assert!(camera.pixel(Vec2::ZERO).is_finite());
         }
-        prop_assert!(poised::calibration::ros_yaml::parse(WHOLE).is_ok());
+        prop_assert!(poised::camera::ros_yaml::parse(WHOLE).is_ok());
     }
 }

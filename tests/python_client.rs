@@ -14,9 +14,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use poised::clock::Clock;
+use poised::base::clock::Clock;
 use poised::counters::Counters;
-use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
+use poised::output::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
 use poised::skeleton::{JOINT_NAMES, JOINTS};
 use samples::two_people;
 

@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use poised::clock::{Clock, MonoNs};
-use poised::publish::ZenohConfig;
-use poised::publish::subscribe::Subscription;
-use poised::publish::zenoh::Mode;
+use poised::base::clock::{Clock, MonoNs};
+use poised::output::ZenohConfig;
+use poised::output::subscribe::Subscription;
+use poised::output::zenoh::Mode;
 use zenoh::{Session, Wait};
 
 /// A child that does not outlive the test.

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use glam::{Vec2, Vec3};
+use poised::base::limits::MOTION_SAMPLES;
+use poised::base::tensors;
 use poised::lift::window::RayKeypoint;
-use poised::limits::MOTION_SAMPLES;
-use poised::semantics::ENCODER_FILE;
-use poised::semantics::encoder::{Encoders, JointSamples, KeypointSamples};
+use poised::motion::ENCODER_FILE;
+use poised::motion::encoder::{Encoders, JointSamples, KeypointSamples};
 use poised::skeleton::JOINTS;
-use poised::tensors;
 
 const CASES: usize = 8;
 const WIDTH: usize = 384;

@@ -19,13 +19,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use poised::clock::Clock;
-use poised::infer::Input;
-use poised::infer::cache::Cache;
-use poised::infer::engine::{Choice, Engine, InferenceConfig};
-use poised::infer::tensorrt::ffi::{self, Status};
-use poised::infer::tensorrt::{build_plan, open_libraries};
-use poised::models::{Folder, Precision, list};
+use poised::base::clock::Clock;
+use poised::engine::Input;
+use poised::engine::cache::Cache;
+use poised::engine::models::{Folder, Precision, list};
+use poised::engine::select::{Choice, Engine, InferenceConfig};
+use poised::engine::tensorrt::ffi::{self, Status};
+use poised::engine::tensorrt::{build_plan, open_libraries};
 use poised::sys::rt;
 
 fn root() -> &'static Path {
@@ -77,7 +77,7 @@ fn pretend_tensorrt(folder: &Path, name: &str) -> PathBuf {
         "-std=c++17",
         "-shared",
         "-fPIC",
-        "-Isrc/infer/tensorrt/include",
+        "-Isrc/engine/tensorrt/include",
         "-isystem",
         headers,
         "tests/tensorrt/pretend_tensorrt.cpp",
@@ -87,7 +87,7 @@ fn pretend_tensorrt(folder: &Path, name: &str) -> PathBuf {
 
 /// A driver in C with the shim, under the address sanitizer.
 fn sanitized(folder: &Path, name: &str) -> PathBuf {
-    let shim = "src/infer/tensorrt";
+    let shim = "src/engine/tensorrt";
     let include = format!("-I{shim}/include");
     let own = format!("-I{shim}");
     let sanitize = "-fsanitize=address,undefined";
@@ -230,7 +230,7 @@ fn the_whole_way_through_the_shim_on_an_emulated_arm64() {
     let [cc, cxx, emulator] = TOOLS;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let (shim, headers) = ("src/infer/tensorrt", env!("POISED_TENSORRT_HEADERS"));
+    let (shim, headers) = ("src/engine/tensorrt", env!("POISED_TENSORRT_HEADERS"));
     let (own, include) = (format!("-I{shim}"), format!("-I{shim}/include"));
     let source = format!("{shim}/shim.cpp");
     let driver = compiled(cc, folder, "runs.o", &[&own, "-c", "tests/tensorrt/runs.c"]);
@@ -583,7 +583,7 @@ fn every_network_is_parsed_and_built_by_nvidias_builder() {
             };
             let begun = clock.now();
             let mut steps = 0;
-            let tell = &mut |_: poised::infer::relay::Progress<'_>| {
+            let tell = &mut |_: poised::engine::relay::Progress<'_>| {
                 steps += 1;
                 true
             };

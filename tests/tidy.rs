@@ -13,40 +13,26 @@ use std::path::{Path, PathBuf};
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// Imports against the order of `src/lib.rs`: file, and the layer it imports from below.
-const IMPORTS: &[(&str, &str)] = &[
-    // Queues and mailboxes are base material that still lives with the threads.
-    ("adapt/thread.rs", "pipeline"),
-    ("capture/thread.rs", "pipeline"),
-    ("counters.rs", "pipeline"),
-    ("infer/relay.rs", "pipeline"),
-    ("publish/mod.rs", "pipeline"),
-    // The perspective rotation is geometry of the camera that still lives with the lifter.
-    ("infer/crop.rs", "lift"),
-    ("infer/people.rs", "lift"),
-    // A wrong value is shown without what may be a password in it.
-    ("config.rs", "secret"),
-    // Builds a dictionary from simulated keypoints.
-    ("semantics/build.rs", "eval"),
-];
+const IMPORTS: &[(&str, &str)] = &[];
 
 /// Functions that are longer than [`FUNCTION_LINES_MAX`], by file and name.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     // Tables of what may be written in a file.
-    ("calibration/ros_yaml.rs", "ros_or_opencv"),
-    ("publish/read.rs", "person"),
+    ("camera/ros_yaml.rs", "ros_or_opencv"),
+    ("output/read.rs", "person"),
     // Choreography and anatomy of the synthetic person.
-    ("capture/synthetic/anatomy.rs", "body"),
-    ("capture/synthetic/exercise.rs", "on_the_spot"),
-    ("capture/synthetic/extremities.rs", "head"),
-    ("capture/synthetic/look.rs", "from_seed"),
-    ("capture/synthetic/plan.rs", "new"),
+    ("synthetic/anatomy.rs", "body"),
+    ("synthetic/exercise.rs", "on_the_spot"),
+    ("synthetic/extremities.rs", "head"),
+    ("synthetic/look.rs", "from_seed"),
+    ("synthetic/plan.rs", "new"),
     // Threads and commands that are still to be taken apart.
     ("capture/thread.rs", "run"),
     ("cli/demo.rs", "run"),
     ("cli/run.rs", "run"),
     ("cli/watch.rs", "run"),
     ("lift/mod.rs", "lift"),
-    ("pipeline/wiring.rs", "run_on"),
+    ("daemon/wiring.rs", "run_on"),
 ];
 
 /// All files under `folder` whose names end in `suffix`, relative to it, sorted.
@@ -109,7 +95,7 @@ fn imported(text: &str) -> BTreeSet<String> {
 #[test]
 fn a_layer_imports_from_those_above_it_only() {
     let layers = layers();
-    assert!(layers.len() > 20, "{layers:?}");
+    assert!(layers.len() >= 20, "{layers:?}");
     let place: BTreeMap<&str, usize> = layers.iter().map(String::as_str).zip(0..).collect();
     let source = root().join("src");
     let mut wrong = BTreeSet::new();

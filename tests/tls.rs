@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use poised::adapt::control::Control;
-use poised::clock::Clock;
+use poised::base::clock::Clock;
 use poised::counters::Counters;
-use poised::publish::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
-use poised::semantics::hint::{HeldHints, Hints};
+use poised::motion::hint::{HeldHints, Hints};
+use poised::output::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
 use samples::two_people;
 use zenoh::{Session, Wait};
 

@@ -12,7 +12,7 @@
 mod data;
 
 use glam::{Mat3, Vec3};
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
 use poised::pose::{BoxPx, Detection, Keypoint, People};
 use poised::skeleton::{JOINTS, KEYPOINT_MIRROR, KEYPOINTS, SHARED};
 use poised::track::{TrackConfig, TrackedPeople, Tracker};

@@ -15,15 +15,15 @@ use std::path::Path;
 
 use cddl::{Schema, Value};
 use glam::Vec3;
-use poised::clock::MonoNs;
-use poised::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
+use poised::base::clock::MonoNs;
+use poised::base::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
+use poised::output::read::{PoseMessage, decode};
+use poised::output::wire::{
+    Buffer, CDDL, CLOCK_MONOTONIC, CLOCK_RECORDING, Fault, POSE_BYTES_BOUND, Stamp, encode,
+};
 use poised::pose::{
     Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample, Size,
     SizeSource,
-};
-use poised::publish::read::{PoseMessage, decode};
-use poised::publish::wire::{
-    Buffer, CDDL, CLOCK_MONOTONIC, CLOCK_RECORDING, Fault, POSE_BYTES_BOUND, Stamp, encode,
 };
 use poised::skeleton::{JOINTS, KEYPOINTS};
 use proptest::prelude::*;

@@ -1,11 +1,11 @@
 //! Some seconds of a recorded motion by chance, done by a drawn person before a camera by chance.
 
 use anyhow::{Context, Result};
-use poised::eval::motion::Motion;
-use poised::eval::render::rendered;
-use poised::eval::scenario::{Hide, Scenario};
-use poised::eval::simulate::{Stream, stream};
-use poised::pipeline::estimate::EstimateConfig;
+use poised::estimate::EstimateConfig;
+use poised::lab::eval::motion::Motion;
+use poised::lab::eval::render::rendered;
+use poised::lab::eval::scenario::{Hide, Scenario};
+use poised::lab::eval::simulate::{Stream, stream};
 
 /// Looks that evaluations never draw.
 const LOOKS: std::ops::Range<u64> = 1_000_000_000..2_000_000_000;

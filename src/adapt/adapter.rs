@@ -20,14 +20,14 @@ use super::site::Surroundings;
 use super::state::{Frozen, State};
 use super::train::{self, Sample, Trainer};
 use super::{Command, Mode, Report, touched};
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
+use crate::base::limits::LIFT_FEATURES;
 use crate::lift::Backbone;
 use crate::lift::head::Head;
 use crate::lift::input::LIFT_INPUT;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::refine;
 use crate::lift::window::BRIDGE;
-use crate::limits::LIFT_FEATURES;
 use crate::pose::HeadTag;
 use crate::skeleton::{JOINTS, PARENTS};
 
@@ -591,8 +591,8 @@ fn steps_for(passed: Duration) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::{EstimateConfig, Poser};
     use crate::lift::head::HIDDEN;
-    use crate::pipeline::estimate::{EstimateConfig, Poser};
 
     #[test]
     fn a_second_of_a_slow_camera_is_worth_fewer_steps_and_one_of_a_fast_camera_no_more() {

@@ -9,10 +9,10 @@
 use glam::Vec3;
 
 use super::Sight;
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
+use crate::base::limits::{LIFT_SAMPLES, RATE_HZ};
 use crate::lift::head::HIDDEN;
 use crate::lift::window::BRIDGE;
-use crate::limits::{LIFT_SAMPLES, RATE_HZ};
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINTS, PARENTS};
 
 /// Samples of a clip, 1.8 s: twice what the lifter looks at.
@@ -110,7 +110,7 @@ impl Clips {
     pub fn new() -> Self {
         let held = CLIPS_MAX / 4;
         Self {
-            tracks: Vec::with_capacity(crate::limits::TRACKS_MAX),
+            tracks: Vec::with_capacity(crate::base::limits::TRACKS_MAX),
             learn: super::touched(CLIPS_MAX - held, &Clip::nothing()),
             held: super::touched(held, &Clip::nothing()),
             taken: 0,

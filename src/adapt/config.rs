@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::{ConfigError, check};
+use crate::base::config::{ConfigError, check};
 
 /// How the final layers adapt.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub struct AdaptConfig {
     /// frames never.
     pub core_share: f32,
     /// Where what was learned is kept over restarts. Default: nowhere.
-    #[serde(deserialize_with = "crate::config::optional_path")]
+    #[serde(deserialize_with = "crate::base::config::optional_path")]
     pub state: Option<PathBuf>,
     /// Shortest time between two writings of `state`, seconds, 10 to 86400. Default 600: a power cut then costs ten
     /// minutes of learning, and flash memory takes about 45 MB a day. Nothing is written while nothing is learned.

@@ -10,7 +10,7 @@ use heapless::Deque;
 use minicbor::{Decoder, Encoder};
 
 use super::Command;
-use crate::clock::{Clock, Seldom};
+use crate::base::clock::{Clock, Seldom};
 
 /// Value of `schema` in an answer.
 pub const CONTROL_SCHEMA: &str = "control/v1";
@@ -289,7 +289,7 @@ mod tests {
         control.take().unwrap().answer(Err("no".into()));
         let outcome = told.recv().unwrap();
         assert_eq!(outcome.command, Some(Command::RollBack));
-        let json = crate::publish::json::to_json(&outcome.to_cbor()).unwrap();
+        let json = crate::output::json::to_json(&outcome.to_cbor()).unwrap();
         let want = serde_json::json!({
             "schema": "control/v1", "command": "roll_back", "done": false, "detail": "no"
         });

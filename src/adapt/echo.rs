@@ -13,11 +13,11 @@ use glam::{Mat3, Quat, Vec2, Vec3};
 
 use super::clips::{CLIP_SAMPLES, Clip, Shown};
 use super::train::Sample;
+use crate::base::limits::{LIFT_FEATURES, LIFT_SAMPLES};
+use crate::camera::rotate::{rotate_ray, rotation_facing};
 use crate::lift::Backbone;
 use crate::lift::input::{LIFT_INPUT, build_input};
-use crate::lift::rotate::{rotate_ray, rotation_facing};
 use crate::lift::window::{RayKeypoint, RaySample, RaySamples};
-use crate::limits::{LIFT_FEATURES, LIFT_SAMPLES};
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINT_MIRROR, KEYPOINTS, keypoints_of};
 
 /// Keypoints of the face; whether the head hides them is told by the way it faces.
@@ -175,7 +175,7 @@ fn normals(rng: &mut fastrand::Rng) -> Vec2 {
 mod tests {
     use super::*;
     use crate::adapt::sight::tests::sight;
-    use crate::clock::MonoNs;
+    use crate::base::clock::MonoNs;
     use crate::lift::head::HIDDEN;
 
     fn site(noise: f32) -> Site {

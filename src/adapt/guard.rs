@@ -13,8 +13,8 @@
 use glam::Vec3;
 
 use super::train::{Sample, distance};
+use crate::base::limits::LIFT_FEATURES;
 use crate::lift::head::{HIDDEN, Head};
-use crate::limits::LIFT_FEATURES;
 use crate::skeleton::{JOINTS, PARENTS};
 
 /// Share of the factory's error on held-back echoes that must be gone.

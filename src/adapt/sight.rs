@@ -2,13 +2,13 @@
 
 use glam::{Mat3, Vec2, Vec3};
 
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
+use crate::base::limits::LIFT_FEATURES;
+use crate::camera::rotate::{in_front, rotate_ray};
 use crate::lift::Estimate;
 use crate::lift::head::HIDDEN;
 use crate::lift::input::View;
-use crate::lift::rotate::{in_front, rotate_ray};
 use crate::lift::window::{RayKeypoint, RaySample};
-use crate::limits::LIFT_FEATURES;
 use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
 
 /// Poses that miss their keypoints by more, in half sizes of the person, are not learned from.

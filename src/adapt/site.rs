@@ -7,11 +7,11 @@ use glam::{Vec2, Vec3};
 
 use super::Sight;
 use super::echo::Site;
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
+use crate::base::limits::{RATE_HZ, TRACKS_MAX};
+use crate::camera::rotate::{in_front, rotate_ray};
 use crate::lift::place_of;
-use crate::lift::rotate::{in_front, rotate_ray};
 use crate::lift::window::{RayKeypoint, RaySample};
-use crate::limits::{RATE_HZ, TRACKS_MAX};
 use crate::skeleton::{KEYPOINTS, keypoints_of};
 
 /// Noise that is assumed before any is measured, and its bounds, shares of the person's larger side.

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::train::WEIGHTS;
-use crate::config::{ConfigError, check};
-use crate::file;
-use crate::semantics::dictionary::hex;
-use crate::tensors::{self, TensorError};
+use crate::base::config::{ConfigError, check};
+use crate::base::file;
+use crate::base::tensors::{self, TensorError};
+use crate::motion::dictionary::hex;
 
 /// Name of the format in the file's metadata.
 const FORMAT: &str = "poised-adaptation";

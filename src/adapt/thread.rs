@@ -17,11 +17,11 @@ use std::time::Duration;
 use super::control::Control;
 use super::state::{Frozen, State};
 use super::{AdaptConfig, Adapter, Command, Mode, Report, Sight};
+use crate::base::clock::{Clock, MonoNs};
+use crate::base::mailbox::{Mailbox, Put};
+use crate::base::slots::Receiver;
 use crate::capture::thread::words;
-use crate::clock::{Clock, MonoNs};
 use crate::lift::head::Head;
-use crate::pipeline::mailbox::{Mailbox, Put};
-use crate::pipeline::slots::Receiver;
 use crate::sys::rt::{stand_back, thread_cpu_ns};
 
 /// Longest sleep of the thread; a sight wakes it earlier.
@@ -343,7 +343,7 @@ mod tests {
 
     use super::*;
     use crate::adapt::control::Outcome;
-    use crate::pipeline::estimate::{EstimateConfig, Poser};
+    use crate::estimate::{EstimateConfig, Poser};
 
     #[test]
     fn how_often_it_is_written_is_a_key_with_a_range() {

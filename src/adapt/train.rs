@@ -12,8 +12,8 @@
 
 use glam::Vec3;
 
+use crate::base::limits::LIFT_FEATURES;
 use crate::lift::head::{HIDDEN, Head};
-use crate::limits::LIFT_FEATURES;
 use crate::pose::HeadTag;
 use crate::skeleton::JOINTS;
 use crate::sys::simd::{add_rows, rows_times};

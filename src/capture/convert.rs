@@ -8,8 +8,8 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use crate::base::limits::{IMAGE_SIDE_PX_MAX, PHOTO_PX_MAX};
 use crate::frame::PixelFormat;
-use crate::limits::{IMAGE_SIDE_PX_MAX, PHOTO_PX_MAX};
 
 /// Why an image could not be made from its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

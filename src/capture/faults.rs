@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 use crate::frame::Frame;
 
 /// What goes wrong, and how often. Shares are of the frames, 0 to 1.

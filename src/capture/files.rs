@@ -15,9 +15,9 @@ use super::open::{OpenError, check_size, head_of};
 use super::picture::{self, Scratch, Shape};
 use super::reduce::reduce_rgb;
 use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
+use crate::base::limits::{IMAGE_FILE_BYTES_MAX, PHOTO_PX_MAX};
 use crate::frame::{Frame, FrameMeta, PixelFormat};
-use crate::limits::{IMAGE_FILE_BYTES_MAX, PHOTO_PX_MAX};
 
 /// How the names of images end that are read from a folder.
 const READ: [&str; 3] = ["png", "jpg", "jpeg"];

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::open::OpenError;
 use super::v4l2::V4l2Config;
-use crate::limits::VIDEO_NODES_MAX;
+use crate::base::limits::VIDEO_NODES_MAX;
 use crate::sys::v4l2::{CAP_STREAMING, CAP_VIDEO_CAPTURE, Device};
 
 /// What a camera is, whatever its node is called.

@@ -13,7 +13,6 @@ pub mod paced;
 mod picture;
 mod reduce;
 pub mod reopen;
-pub mod synthetic;
 pub mod thread;
 pub mod turn;
 pub mod v4l2;

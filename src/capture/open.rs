@@ -13,7 +13,9 @@ use super::ffmpeg::{FfmpegCamera, Programs};
 use super::files::ImageFolder;
 use super::v4l2::{V4l2Camera, V4l2Config};
 use super::{Camera, SourceKind};
-use crate::limits::{IMAGE_FILE_BYTES_MAX, IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
+use crate::base::limits::{
+    IMAGE_FILE_BYTES_MAX, IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN,
+};
 
 /// Rate at which a folder of images is taken to have been recorded, in hertz.
 pub const FOLDER_RATE_HZ: f32 = 30.0;

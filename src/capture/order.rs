@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::ffmpeg::stamps::StreamClock;
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 
 /// A frame older than this when it is in hand is dropped: no receiver acts on where a person was then.
 pub const STAMP_AGE_MAX: Duration = Duration::from_secs(2);

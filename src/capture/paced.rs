@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
-use crate::clock::{Clock, MonoNs};
+use crate::base::clock::{Clock, MonoNs};
 use crate::frame::Frame;
 
 /// A frame that is this late is played when it comes, and those after it follow at their pace: a machine that decodes

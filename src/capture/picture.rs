@@ -9,8 +9,8 @@ use super::convert::{ConvertError, jpeg_end, photo_into, photo_size, png_into, p
 use super::ffmpeg::fit::fitting_size;
 use super::reduce::reduce_rgb;
 use super::turn::turn_image;
+use crate::base::limits::PHOTO_PX_MAX;
 use crate::frame::{PixelFormat, Turn};
-use crate::limits::PHOTO_PX_MAX;
 
 /// The tag of the orientation in an EXIF header.
 const ORIENTATION: u16 = 0x0112;

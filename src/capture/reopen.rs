@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{CaptureError, Severity, SourceKind};
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 
 /// A live camera silent for this long is opened again: longer than the longest
 /// exposure in the dark, and than the pause in which a network camera sends nothing.

@@ -13,10 +13,10 @@ use std::time::Duration;
 use super::order::{Fault, Order, Verdict};
 use super::reopen::{Action, Event, Supervisor};
 use super::{Camera, CaptureError, Next, OpenError};
-use crate::clock::{Clock, MonoNs};
+use crate::base::clock::{Clock, MonoNs};
+use crate::base::mailbox::{Mailbox, Put};
+use crate::base::slots::Filler;
 use crate::frame::Frame;
-use crate::pipeline::mailbox::{Mailbox, Put};
-use crate::pipeline::slots::Filler;
 
 /// Longest wait for a frame before the stop flag is looked at.
 pub const WAIT: Duration = Duration::from_millis(100);
@@ -392,10 +392,10 @@ fn hand_over(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::slots::Newest;
     use crate::capture::reopen::{BAD_IN_A_ROW_MAX, MISFITS_MAX};
     use crate::capture::{CameraMode, SourceKind};
     use crate::frame::PixelFormat;
-    use crate::pipeline::slots::Newest;
     use std::collections::VecDeque;
     use std::sync::{Arc, Mutex};
 

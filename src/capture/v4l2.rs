@@ -15,10 +15,10 @@ use super::convert::{ConvertError, jpeg_into, swap_pairs, unpad_into};
 use super::find::{Identity, find, identify};
 use super::open::{OpenError, check_size};
 use super::{Camera, CameraMode, CaptureError, Next};
-use crate::clock::{Clock, MonoNs};
-use crate::config::{ConfigError, check};
+use crate::base::clock::{Clock, MonoNs};
+use crate::base::config::{ConfigError, check};
+use crate::base::limits::{IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 use crate::frame::{Frame, FrameMeta, PixelFormat};
-use crate::limits::{IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 use crate::sys::poll::wait_readable;
 use crate::sys::v4l2::{
     CAP_STREAMING, CAP_VIDEO_CAPTURE, Dequeued, Device, FLAG_ERROR, FLAG_TIMESTAMP_MASK,
@@ -89,7 +89,7 @@ pub struct V4l2Config {
     /// Device node. `/dev/v4l/by-id/...` stays the same when cameras are replugged. A camera named by
     /// number is looked for under other numbers once it has streamed. Default: `/dev/video0`, unless `card`
     /// or `bus` says which camera.
-    #[serde(deserialize_with = "crate::config::optional_path")]
+    #[serde(deserialize_with = "crate::base::config::optional_path")]
     pub device: Option<PathBuf>,
     /// Instead of `device`: what the camera calls itself, as `poised doctor` shows it. There must be only one.
     pub card: Option<String>,

@@ -11,15 +11,15 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use poised::capture::synthetic::{Scenario, SyntheticCamera, SyntheticConfig};
+use poised::base::clock::Clock;
+use poised::base::config::{ConfigError, check};
 use poised::capture::{Camera, Next};
-use poised::clock::Clock;
-use poised::config::{ConfigError, check};
 use poised::counters::{Counters, Histogram};
 use poised::error::StartError;
+use poised::estimate::Estimator;
 use poised::frame::Frame;
-use poised::pipeline::estimate::Estimator;
 use poised::pose::PoseSample;
+use poised::synthetic::{Scenario, SyntheticCamera, SyntheticConfig};
 use poised::sys::rt::{resident_bytes, thread_cpu_ns};
 
 use super::demo::calibration_of;

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use poised::calibration::Calibration;
+use poised::camera::Calibration;
 use poised::capture::open_source;
+use poised::daemon::settings::{CameraConfig, Settings};
+use poised::engine::Engine;
 use poised::error::StartError;
-use poised::infer::Engine;
-use poised::pipeline::estimate::{Estimator, ModelsConfig};
-use poised::settings::{CameraConfig, Settings};
+use poised::estimate::{Estimator, ModelsConfig};
 
 use super::networks::MOVENET;
 

@@ -10,13 +10,13 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use poised::daemon::settings::Settings;
+use poised::engine::cache::Cache;
+use poised::engine::models::{Folder, list};
+use poised::engine::relay::Builder;
+use poised::engine::select::{Choice, Engine, InferenceConfig, Precision, default_cache};
 use poised::error::StartError;
-use poised::infer::cache::Cache;
-use poised::infer::engine::{Choice, Engine, InferenceConfig, Precision, default_cache};
-use poised::infer::relay::Builder;
-use poised::models::{Folder, list};
-use poised::pipeline::estimate::default_directory;
-use poised::settings::Settings;
+use poised::estimate::default_directory;
 
 use super::exit::Unavailable;
 

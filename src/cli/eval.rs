@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use poised::config::ConfigError;
+use poised::base::config::ConfigError;
 use poised::error::StartError;
-use poised::eval::scenario::Scenario;
-use poised::eval::table::{Row, Table};
-use poised::eval::{self, ClipsPlan, Method, Plan, clips, motion};
-use poised::pipeline::estimate::EstimateConfig;
+use poised::estimate::EstimateConfig;
+use poised::lab::eval::scenario::Scenario;
+use poised::lab::eval::table::{Row, Table};
+use poised::lab::eval::{self, ClipsPlan, Method, Plan, clips, motion};
 
 use super::print::StdoutError;
 

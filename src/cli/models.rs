@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use poised::daemon::settings::Settings;
+use poised::detect::verify;
+use poised::engine::models::{Folder, install, list};
+use poised::engine::select::{Choice, Engine, InferenceConfig};
 use poised::error::StartError;
-use poised::infer::engine::{Choice, Engine, InferenceConfig};
-use poised::infer::verify;
-use poised::models::{Folder, install, list};
-use poised::pipeline::estimate::{SERVICE_DIRECTORY, default_directory};
-use poised::semantics::{open, open_completer};
-use poised::settings::Settings;
+use poised::estimate::{SERVICE_DIRECTORY, default_directory};
+use poised::motion::{open, open_completer};
 
 use super::exit::NothingFits;
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use poised::daemon::settings::Settings;
+use poised::engine::select::Choice;
 use poised::error::StartError;
-use poised::infer::engine::Choice;
-use poised::pipeline::estimate::{EstimateConfig, default_directory};
-use poised::settings::Settings;
+use poised::estimate::{EstimateConfig, default_directory};
 
 use super::output::Outputs;
 

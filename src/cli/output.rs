@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use poised::file::followed;
+use poised::base::file::followed;
 
 /// Folders below an input folder whose files count as input: a folder of networks has one for each network.
 const DEPTH: usize = 2;

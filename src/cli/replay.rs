@@ -16,22 +16,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use poised::adapt::Method;
-use poised::calibration::{Calibration, CalibrationConfig, Handling};
+use poised::base::clock::Clock;
+use poised::camera::{Calibration, CalibrationConfig, Handling};
 use poised::capture::files::ImageFolder;
 use poised::capture::reopen::RECORDING_SILENT_MAX;
 use poised::capture::turn::Turned;
 use poised::capture::{
     Camera, CaptureError, FOLDER_RATE_HZ, Next, Severity, Source, SourceKind, StreamOptions,
 };
-use poised::clock::Clock;
 use poised::counters::Counters;
-use poised::draw::Overlay;
+use poised::detect::preprocess::to_rgb;
 use poised::error::StartError;
+use poised::estimate::{EstimateConfig, Estimator, Poser, frame_fault};
 use poised::frame::{Frame, Turn};
-use poised::infer::preprocess::to_rgb;
-use poised::pipeline::estimate::{EstimateConfig, Estimator, Poser, frame_fault};
+use poised::lab::draw::Overlay;
+use poised::output::record::{self, Recorder, Recording};
 use poised::pose::PoseSample;
-use poised::record::{self, Recorder, Recording};
 use poised::sys::rt::process_cpu_ns;
 
 use super::exit::{INTERRUPTED, Interrupted, Unavailable, UsageError};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
 use poised::counters::{Counters, Timed};
 use poised::pose::PoseSample;
 use poised::sys::rt::{process_cpu_ns, resident_bytes};

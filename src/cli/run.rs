@@ -11,24 +11,24 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use poised::adapt::control::Control;
 use poised::adapt::thread::Worker;
-use poised::calibration::Handling;
+use poised::base::clock::Clock;
+use poised::base::mailbox::{Mailbox, Put};
+use poised::camera::Handling;
 use poised::capture::paced::Paced;
 use poised::capture::reopen::Backoff;
-use poised::capture::synthetic::SyntheticCamera;
 use poised::capture::thread::{CameraState, Ended, words};
 use poised::capture::turn::Turned;
 use poised::capture::v4l2::{V4l2Config, V4l2Source};
 use poised::capture::{Camera, GoesOn, OpenError, Source, SourceKind, StreamOptions};
-use poised::clock::Clock;
 use poised::counters::{Counters, Drop, Reading};
+use poised::daemon::settings::{CameraConfig, LogLevel, Settings};
+use poised::daemon::wiring::{self, Parts};
+use poised::engine::Engine;
 use poised::error::StartError;
+use poised::estimate::Estimator;
 use poised::frame::Turn;
-use poised::infer::Engine;
-use poised::pipeline::estimate::Estimator;
-use poised::pipeline::mailbox::{Mailbox, Put};
-use poised::pipeline::wiring::{self, Parts};
-use poised::publish::{Documents, Outlet, PublishConfig, Publisher};
-use poised::settings::{CameraConfig, LogLevel, Settings};
+use poised::output::{Documents, Outlet, PublishConfig, Publisher};
+use poised::synthetic::SyntheticCamera;
 
 use super::service::Service;
 
@@ -102,7 +102,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut source = CameraSource::new(&settings.camera, clock)?;
     // Before the camera's own tries, so that a wrong file is not found out only when the camera comes.
     if let Some(path) = &settings.calibration.file {
-        poised::calibration::Calibration::read(path).map_err(StartError::from)?;
+        poised::camera::Calibration::read(path).map_err(StartError::from)?;
     }
     let mut outlet =
         Outlet::open(&settings.zenoh, name, documents, clock.now()).map_err(StartError::from)?;

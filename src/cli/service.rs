@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
 use poised::counters::Counters;
 
 /// How much longer starting may take, said again each time the camera was looked for: twice what asking a silent

@@ -12,15 +12,15 @@ use std::time::Duration;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use poised::calibration::Calibration;
+use poised::camera::Calibration;
+use poised::daemon::settings::Settings;
 use poised::error::StartError;
+use poised::output::ZenohConfig;
+use poised::output::json::to_json;
+use poised::output::read::PoseMessage;
+use poised::output::record::Recorder;
+use poised::output::subscribe::{Received, Subscription, all_poses};
 use poised::pose::JointState;
-use poised::publish::ZenohConfig;
-use poised::publish::json::to_json;
-use poised::publish::read::PoseMessage;
-use poised::publish::subscribe::{Received, Subscription, all_poses};
-use poised::record::Recorder;
-use poised::settings::Settings;
 use poised::skeleton::JOINTS;
 
 use super::exit::Unavailable;

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use glam::Vec3;
 
-use crate::calibration::Mount;
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
+use crate::camera::Mount;
 use crate::pose::{Size, SizeSource};
 use crate::skeleton::JOINTS;
 

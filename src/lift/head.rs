@@ -11,11 +11,11 @@
 
 use glam::Vec3;
 
-use crate::limits::{IMAGE_FEATURES, LIFT_FEATURES};
+use crate::base::limits::{IMAGE_FEATURES, LIFT_FEATURES};
+use crate::base::tensors::{self, TensorError};
 use crate::pose::HeadTag;
 use crate::skeleton::JOINTS;
 use crate::sys::simd::{add_rows, rows_times};
-use crate::tensors::{self, TensorError};
 
 /// Width of the hidden layer.
 pub const HIDDEN: usize = LIFT_FEATURES;

@@ -7,9 +7,9 @@
 
 use glam::{Mat3, Vec2};
 
-use super::rotate::{in_front, rotate_ray, rotation_facing};
 use super::window::{RayKeypoint, RaySample, RaySamples};
-use crate::limits::LIFT_SAMPLES;
+use crate::base::limits::LIFT_SAMPLES;
+use crate::camera::rotate::{in_front, rotate_ray, rotation_facing};
 use crate::skeleton::KEYPOINTS;
 
 /// Numbers for each keypoint of each sample: `x / s`, `y / s`, confidence, `ln s`.

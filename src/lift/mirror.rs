@@ -14,7 +14,7 @@ use glam::Vec3;
 use super::Backbone;
 use super::head::Head;
 use super::input::{CHANNELS, LIFT_INPUT};
-use crate::limits::LIFT_FEATURES;
+use crate::base::limits::LIFT_FEATURES;
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINT_MIRROR, KEYPOINTS};
 
 /// Looks through the mirror. Holds the room that one look needs.

@@ -16,7 +16,6 @@ pub mod mirror;
 pub mod model;
 pub mod refine;
 pub mod root;
-pub mod rotate;
 pub mod window;
 
 mod measured;
@@ -27,10 +26,10 @@ use glam::Vec3;
 use heapless::Vec;
 use serde::Deserialize;
 
-use crate::calibration::Calibration;
-use crate::clock::MonoNs;
-use crate::config::ConfigError;
-use crate::limits::{IMAGE_FEATURES, LIFT_FEATURES, LIFT_SAMPLES, TRACKS_MAX};
+use crate::base::clock::MonoNs;
+use crate::base::config::ConfigError;
+use crate::base::limits::{IMAGE_FEATURES, LIFT_FEATURES, LIFT_SAMPLES, TRACKS_MAX};
+use crate::camera::Calibration;
 use crate::pose::{Detection, HeadTag, JointState, PersonPose, Size};
 use crate::skeleton::{JOINTS, KEYPOINTS, SHARED};
 use crate::track::TrackedPerson;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::Backbone;
 use super::head::{Head, HeadError};
 use super::input::LIFT_INPUT;
-use crate::infer::{Engine, InferError, Input, Network};
-use crate::limits::LIFT_FEATURES;
-use crate::models::{Folder, Kind, ModelError, Role, sha256_hex};
+use crate::base::limits::LIFT_FEATURES;
+use crate::engine::models::{Folder, Kind, ModelError, Role, sha256_hex};
+use crate::engine::{Engine, InferError, Input, Network};
 
 /// Name of the head's file in the folder, listed under `[[extra]]`.
 pub const HEAD_FILE: &str = "head.safetensors";

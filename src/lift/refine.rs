@@ -25,7 +25,7 @@ use glam::{Vec2, Vec3};
 
 use super::head::{HIDDEN, Head};
 use super::input::View;
-use crate::limits::LIFT_FEATURES;
+use crate::base::limits::LIFT_FEATURES;
 use crate::skeleton::{JOINT_MIRROR, JOINTS, PARENTS, SHARED};
 use crate::sys::simd::rows_times;
 

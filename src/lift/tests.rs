@@ -6,6 +6,7 @@ use glam::Vec2;
 
 use super::head::tests::{file_of, random_tensors};
 use super::*;
+use crate::camera::rotate;
 use crate::pose::{BoxPx, Detection, Keypoint};
 
 /// A standing body around the pelvis, both sides alike, directions of the camera frame, metres.

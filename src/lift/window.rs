@@ -12,9 +12,9 @@ use std::time::Duration;
 use glam::Vec2;
 use heapless::Deque;
 
-use crate::calibration::Calibration;
-use crate::clock::MonoNs;
-use crate::limits::{LIFT_SAMPLES, RATE_HZ, WINDOW_FRAMES};
+use crate::base::clock::MonoNs;
+use crate::base::limits::{LIFT_SAMPLES, RATE_HZ, WINDOW_FRAMES};
+use crate::camera::Calibration;
 use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINTS;
 

@@ -5,7 +5,7 @@
 //! columns. Optimal matters where people cross: the greedy best pair may leave
 //! two people with each other's number.
 
-use crate::limits::{PEOPLE_MAX, TRACKS_MAX};
+use crate::base::limits::{PEOPLE_MAX, TRACKS_MAX};
 
 /// Similarity of each detection (row) with each track (column), 0 to 1.
 pub type Similarities = [[f32; TRACKS_MAX]; PEOPLE_MAX];

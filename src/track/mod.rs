@@ -12,7 +12,7 @@
 
 pub mod assign;
 pub mod motion;
-pub(crate) mod similarity;
+mod similarity;
 pub mod smooth;
 pub mod swap;
 
@@ -21,9 +21,10 @@ use std::time::Duration;
 use glam::Vec2;
 use serde::Deserialize;
 
-use crate::clock::MonoNs;
-use crate::config::{ConfigError, check};
-use crate::limits::{PEOPLE_MAX, TRACKS_MAX};
+use crate::base::clock::MonoNs;
+use crate::base::config::{ConfigError, check};
+use crate::base::limits::{PEOPLE_MAX, TRACKS_MAX};
+use crate::pose::similarity::between;
 use crate::pose::{BoxPx, Detection, People};
 use crate::skeleton::KEYPOINTS;
 
@@ -149,7 +150,7 @@ struct Track {
 /// Gives people their ids.
 ///
 /// ```
-/// use poised::clock::MonoNs;
+/// use poised::base::clock::MonoNs;
 /// use poised::pose::People;
 /// use poised::track::{TrackConfig, TrackedPeople, Tracker};
 ///
@@ -246,7 +247,7 @@ impl Tracker {
         for detection in sorted {
             if kept
                 .iter()
-                .any(|better| similarity::between(better, detection) > DUPLICATE)
+                .any(|better| between(better, detection) > DUPLICATE)
             {
                 self.counters.duplicates += 1;
             } else {

@@ -2,7 +2,7 @@
 
 use glam::Vec2;
 
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINTS;
 

@@ -1,24 +1,13 @@
-//! How alike two sightings of a person are: object keypoint similarity and overlap of boxes.
-
-use glam::Vec2;
+//! How alike a detection and what a track expects are: object keypoint similarity and overlap of boxes.
 
 use super::motion::Expected;
-use crate::pose::{BoxPx, Detection, Keypoint};
+use crate::pose::similarity::{COMMON_MIN, SIGMAS, likeness, place};
+use crate::pose::{BoxPx, Detection};
 use crate::skeleton::KEYPOINTS;
-
-/// Spread of each keypoint's annotation, relative to the square root of the
-/// person's area (the sigmas of the COCO keypoint evaluation).
-const SIGMAS: [f32; KEYPOINTS] = [
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
-    0.087, 0.087, 0.089, 0.089,
-];
 
 /// By how much a keypoint's spread grows with each second it was not seen: a
 /// wrist that moves 1 m/s has left its spread of about 10 cm after 0.1 s.
 const GROWTH_PER_S: f32 = 8.0;
-
-/// With fewer keypoints in common, boxes alone decide.
-const COMMON_MIN: usize = 4;
 
 /// Similarity of a detection to what a track expects, 0 to 1: the mean of
 /// keypoint similarity and overlap, or the overlap alone where few keypoints are common.
@@ -48,42 +37,11 @@ pub fn to_expected(
     0.5 * (sum / count + overlap)
 }
 
-/// Keypoint similarity of two detections of the same frame, 0 where they have
-/// too few keypoints in common.
-pub fn between(a: &Detection, b: &Detection) -> f32 {
-    let area = a.bounds.area().min(b.bounds.area());
-    let mut sum = 0.0;
-    let mut common = 0;
-    let mut count = 0.0;
-    for (joint, (from, to)) in a.keypoints.iter().zip(&b.keypoints).enumerate() {
-        if !from.is_seen() || !to.is_seen() {
-            continue;
-        }
-        sum += likeness(place(from) - place(to), SIGMAS[joint], area);
-        common += 1;
-        count += 1.0;
-    }
-    if common < COMMON_MIN {
-        0.0
-    } else {
-        sum / count
-    }
-}
-
-/// `exp(-d² / (2 s² (2 sigma)²))`, with `s²` the person's area.
-fn likeness(apart_px: Vec2, sigma: f32, area_px2: f32) -> f32 {
-    let tolerance = 8.0 * sigma * sigma * area_px2.max(1.0);
-    (-apart_px.length_squared() / tolerance).exp()
-}
-
-fn place(keypoint: &Keypoint) -> Vec2 {
-    Vec2::new(keypoint.x_px, keypoint.y_px)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::standing;
     use super::*;
+    use crate::pose::similarity::between;
 
     #[test]
     fn the_same_person_is_one_and_a_far_one_is_zero() {

@@ -9,8 +9,8 @@ use std::f32::consts::TAU;
 
 use serde::Deserialize;
 
-use crate::clock::MonoNs;
-use crate::config::{ConfigError, check};
+use crate::base::clock::MonoNs;
+use crate::base::config::{ConfigError, check};
 
 /// A point unseen for longer starts anew instead of being drawn from where it was, seconds.
 const RESTART_S: f64 = 0.25;

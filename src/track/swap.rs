@@ -10,7 +10,7 @@
 use glam::Vec2;
 
 use super::motion::{Expected, Motion, seconds};
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINTS;
 

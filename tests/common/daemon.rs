@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zenoh::{Session, Wait};
 
-use poised::clock::Clock;
+use poised::base::clock::Clock;
 
 /// Longest wait for anything, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use poised::models::sha256_hex;
+use poised::engine::models::sha256_hex;
 
 /// `person`, as the network that ships: see `tests/onnx/make.py`.
 pub const PERSON: &str = r#"

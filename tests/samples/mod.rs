@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 use glam::Vec3;
-use poised::clock::MonoNs;
+use poised::base::clock::MonoNs;
+use poised::output::wire::{CLOCK_MONOTONIC, Stamp};
 use poised::pose::{
     Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample, Size,
     SizeSource,
 };
-use poised::publish::wire::{CLOCK_MONOTONIC, Stamp};
 use poised::skeleton::{JOINTS, KEYPOINTS};
 
 /// The stamp of [`two_people`].

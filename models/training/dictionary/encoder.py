@@ -1,6 +1,6 @@
 """The two encoders: two seconds of motion, or of what the camera saw of it, to the space of the phrases.
 
-Both are convolutions over time; `src/semantics/net.rs` runs them forward and backward, `src/semantics/encoder.rs`
+Both are convolutions over time; `src/motion/net.rs` runs them forward and backward, `src/motion/encoder.rs`
 makes their inputs as `motion_input` and `rays_input` do here.
 """
 

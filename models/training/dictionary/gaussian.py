@@ -1,6 +1,6 @@
 """Entries as Gaussians, and completion by them: conditioning on the lifter's joints, seen and hidden.
 
-The device does the same (`src/semantics/`). Everything is in the body frame of the window and in torso lengths.
+The device does the same (`src/motion/`). Everything is in the body frame of the window and in torso lengths.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The statistical side of an entry: two seconds of motion as a point of a Gaussian, in a basis all entries share.
 
-`python prior.py --motion DIR --rank 96 --out prior.safetensors` writes what `src/semantics/prior.rs` reads:
+`python prior.py --motion DIR --rank 96 --out prior.safetensors` writes what `src/motion/prior.rs` reads:
 
 | tensor | shape | meaning |
 | --- | --- | --- |

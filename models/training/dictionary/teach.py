@@ -4,7 +4,7 @@
 whose encoders never saw motion of the actions (README.md). For each action: `poised dictionary build` without any of
 them, `record` the clips as a simulated camera sees them, `teach` from three, `query` the rest and clips of other
 actions. A window counts as named where the taught entry is the best and has the probability from which it becomes a
-label (0.4, `src/semantics/label.rs`).
+label (0.4, `src/motion/label.rs`).
 """
 
 from __future__ import annotations

@@ -25,13 +25,13 @@ from photos import MARGIN, MIRROR, Box, Image
 
 Floats = NDArray[np.float64]
 CHANCE_EDGE = 1e-3
-"""Chances nearer to 0 and 1 than this are taken for this, as the program does (src/infer/decode.rs)."""
+"""Chances nearer to 0 and 1 than this are taken for this, as the program does (src/detect/decode/mod.rs)."""
 REACH = 2
 """The program refines a place in the cells so far to each side of the peak."""
 APART_MAX = 0.1
-"""As in src/infer/merge.rs: places further apart, in sizes of the person, are two opinions."""
+"""As in src/detect/merge.rs: places further apart, in sizes of the person, are two opinions."""
 TRUNK_MIN, PLACE_GATE = 0.12, 0.3
-"""As in src/infer/regions.rs: a shorter trunk, or one with a less likely place, has no direction."""
+"""As in src/detect/regions.rs: a shorter trunk, or one with a less likely place, has no direction."""
 
 
 class NetworkFault(ValueError):
@@ -67,7 +67,7 @@ def logit(chance: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a published confidence follows from a heatmap network's numbers: `ConfidenceFit` of src/models/describe.rs."""
+    """How a published confidence follows from a heatmap network's numbers: `ConfidenceFit` of src/engine/models/describe.rs."""
 
     seen: float
     place: float
@@ -129,7 +129,7 @@ class Network(Protocol):
 def cut(picture: Image, box: Box, size: tuple[int, int], lean: float = 0.0) -> tuple[Image, Floats]:
     """The crop of a person's box, turned by the `lean` (radians clockwise from upright), and the map [2,3] from its pixels to the picture's.
 
-    Along the trunk a person fills the diagonal of the box, across it an ellipse in the box (src/infer/crop.rs).
+    Along the trunk a person fills the diagonal of the box, across it an ellipse in the box (src/detect/crop.rs).
     """
     x, y, w, h = box
     c, s = math.cos(lean), math.sin(lean)
@@ -204,7 +204,7 @@ class Person:
 
 
 class Merged:
-    """A network and its answer on the mirrored crop, merged as the program does for quality = "high" (src/infer/merge.rs)."""
+    """A network and its answer on the mirrored crop, merged as the program does for quality = "high" (src/detect/merge.rs)."""
 
     def __init__(self, net: Network) -> None:
         self.net, self.size = net, net.size

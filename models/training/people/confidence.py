@@ -3,7 +3,7 @@
     python confidence.py ../../person/person.onnx --photos DATA/people/train:DATA/people/other_labels.jsonl.gz RUN/more \\
         --shards RUN/rendered RUN/drawn --eval DATA/people/eval --check RUN/rendered_held_out --write ../../person/model.toml
 
-The fit is `ConfidenceFit` of src/models/describe.rs: logit(confidence) = seen * visible + place * logit(p) + bias, where `visible` is
+The fit is `ConfidenceFit` of src/engine/models/describe.rs: logit(confidence) = seen * visible + place * logit(p) + bias, where `visible` is
 the network's logit of being seen, `p` the heatmap's share in the 5 x 5 cells around its peak, and the bias differs between kinds of
 joints. It is found by logistic regression on photographs and renders that were kept from training. Of photographs, only keypoints that
 the teacher is sure of count (of the others the truth is not known); of renders every joint does, hidden ones and ones outside

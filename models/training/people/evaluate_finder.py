@@ -32,7 +32,7 @@ IOU_MAX = 0.5
 """Of two boxes that overlap more, the program leaves out the lower score."""
 FOUND_IOU = 0.5
 BOX_UNIT_PX, FILL, CANDIDATES = 8.0, 114, 64
-"""As in src/infer/decode/boxes.rs and models/finder/model.toml."""
+"""As in src/detect/decode/boxes.rs and models/finder/model.toml."""
 HEIGHTS = {
     "40 to 80": (40.0, 80.0),
     "80 to 160": (80.0, 160.0),
@@ -45,7 +45,7 @@ EMPTY_SHARES = {"for 5 % of empty frames": 0.05, "for 2 % of empty frames": 0.02
 ASKED = 0.2
 """Boxes of empty photographs with a lower score are not looked into."""
 SURE_BOX, SURE = 0.5, 0.7
-"""As in src/infer/regions.rs and people.rs: a newcomer in a box below the first is followed where the best half of the keypoints'
+"""As in src/detect/regions.rs and people.rs: a newcomer in a box below the first is followed where the best half of the keypoints'
 confidences has the second on the mean."""
 
 

@@ -49,7 +49,7 @@ SAMPLES, SEED = 2000, 1
 BODY_SHARE = 0.53
 """Area of a body in areas of its box: COCO's AP needs an area, and these labels have boxes alone (mmpose takes the same share)."""
 TURN_FROM = 0.6
-"""As TURN_FROM of src/infer/regions.rs, radians: a person who leans more is turned upright by the program."""
+"""As TURN_FROM of src/detect/regions.rs, radians: a person who leans more is turned upright by the program."""
 PLAIN = "upright"
 
 

@@ -8,7 +8,7 @@ use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::super::open::{GoesOn, OpenError};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::sys::poll::wait_readable;
 use crate::sys::process::spawn_bound;
 

@@ -1,7 +1,7 @@
 //! From a decoded picture to one that we take: square pixels, within our bounds, and of one size however often the
 //! film changes it.
 
-use crate::limits::{IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX};
+use crate::base::limits::{IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX};
 
 /// A width and height this close to the ones wanted are those, in columns: rounding, not another shape.
 const SAME_SHAPE_PX: f64 = 1.5;

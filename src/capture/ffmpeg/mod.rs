@@ -25,7 +25,7 @@ use self::stamps::{RecordingClock, StreamClock};
 use super::address::{Address, Scheme};
 use super::open::{GoesOn, OpenError, StreamOptions, Transport, check_size};
 use super::{Camera, CameraMode, CaptureError, Next, SourceKind};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::frame::{Frame, FrameMeta, PixelFormat};
 use crate::sys::poll::wait_readable;
 

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 
 /// The tie is loosened by this share of the time that passes, so that it can
 /// follow a camera whose clock runs slow. Cameras stay within 100 parts in a million.

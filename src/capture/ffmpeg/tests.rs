@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::clock::MonoNs;
+use crate::base::clock::MonoNs;
 
 const WAIT: Duration = Duration::from_secs(20);
 

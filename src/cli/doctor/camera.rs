@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use poised::capture::find::{find, nodes};
 use poised::capture::v4l2::{V4l2Config, V4l2Format};
-use poised::settings::CameraConfig;
+use poised::daemon::settings::CameraConfig;
 use poised::sys::v4l2::{CAP_VIDEO_CAPTURE, Device, Interval};
 
 use super::Finding;

@@ -12,11 +12,11 @@ use clap::Args;
 use serde::Serialize;
 
 use poised::capture::thread::words;
-use poised::infer::VerifyRow;
-use poised::infer::engine::{Engine, EngineError, InferenceConfig, TENSORRT, standings};
-use poised::models::{Decoder, ListRow};
-use poised::pipeline::estimate::default_directory;
-use poised::settings::Settings;
+use poised::daemon::settings::Settings;
+use poised::detect::VerifyRow;
+use poised::engine::models::{Decoder, ListRow};
+use poised::engine::select::{Engine, EngineError, InferenceConfig, TENSORRT, standings};
+use poised::estimate::default_directory;
 
 use super::exit::Unavailable;
 use super::networks::MOVENET;
@@ -147,13 +147,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
 /// The installed networks, hashes checked.
 fn models(engine: &Engine, directory: &Path) -> Vec<Finding> {
-    match poised::models::list(directory) {
+    match poised::engine::models::list(directory) {
         Ok(rows) if rows.is_empty() => vec![Finding::broken(
             "models",
             format_args!("no networks in {}", directory.display()),
             "give --models DIR, or set POISED_MODELS",
         )],
-        Ok(listed) => match poised::infer::verify(engine, directory) {
+        Ok(listed) => match poised::detect::verify(engine, directory) {
             Ok(rows) => rows.iter().map(network).chain(movenet(&listed)).collect(),
             Err(error) => vec![Finding::broken("models", error, REINSTALL)],
         },

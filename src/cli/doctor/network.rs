@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use poised::base::secret::redacted;
 use poised::capture::thread::words;
-use poised::publish::{DEFAULT_ENDPOINT, ZenohConfig};
-use poised::secret::redacted;
+use poised::output::{DEFAULT_ENDPOINT, ZenohConfig};
 
 use super::Finding;
 

@@ -1,0 +1,10 @@
+//! What every layer may use: bounds, time, files, queues, range checks, secrets.
+
+pub mod clock;
+pub mod config;
+pub mod file;
+pub mod limits;
+pub mod mailbox;
+pub mod secret;
+pub mod slots;
+pub mod tensors;

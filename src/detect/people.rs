@@ -1,0 +1,610 @@
+//! A frame to its people: where to look, looking, and whom to believe.
+//!
+//! Top-down: the finder looks at the whole frame on the first frame, whenever
+//! somebody was lost, whenever nobody is in view, and every
+//! [`PeopleSettings::finder_every_frames`]; in between each person's box comes
+//! from the keypoints of the frame before. Each box is cut out and goes through
+//! the person network. A `YOLO-pose` network looks at whole frames and needs no finder.
+
+use std::path::Path;
+
+use glam::Vec2;
+use heapless::Vec;
+use serde::Deserialize;
+
+use super::crop::{Crop, corners_of, flat, perspective};
+use super::decode::{Found, FoundBox, Placed};
+use super::merge::merge;
+use super::preprocess::{LensGrid, Letterbox, Preprocess};
+use super::regions::{Lost, Region, Regions, TurnedBox, box_of, in_turn, join, turned_box_of};
+use super::vision::VisionNet;
+use crate::base::config::{ConfigError, check};
+use crate::base::limits::PEOPLE_MAX;
+use crate::camera::Calibration;
+use crate::camera::rotate::rotation_facing;
+use crate::engine::Engine;
+use crate::engine::models::{Decoder, Description, Kind, ModelError};
+use crate::engine::network::InferError;
+use crate::frame::Frame;
+use crate::pose::similarity;
+use crate::pose::{BoxPx, Detection, Keypoint, People};
+use crate::skeleton::KEYPOINTS;
+
+/// Frames between two looks of the finder while everybody is followed: a
+/// newcomer waits at most a third of a second at 30 Hz, and the finder costs a
+/// tenth of its time per frame.
+pub const FINDER_EVERY: u32 = 10;
+
+/// How many times fewer looks the finder takes where it is spared: a newcomer waits a second at 30 Hz.
+const SPARED: u32 = 3;
+
+/// Two detections whose keypoints are more alike than this are one person.
+const SAME_POSE: f32 = 0.7;
+
+/// Somebody whom the finder passes over again and again, and a newcomer of whom it is
+/// not sure, has to be this well visible ([`Detection::score`]) to be followed on.
+const SURE: f32 = 0.7;
+
+/// Two detections whose boxes overlap more than this are one person.
+const SAME_BOX: f32 = 0.85;
+
+/// A camera that hangs askew by more than this, radians, at the place of a newcomer has the first crop turned.
+const ASKEW_FROM: f32 = 0.6;
+
+/// Where the vertical appears shorter than this share of its length, it has no direction in the image.
+const UP_MIN: f32 = 0.3;
+
+/// Frames between two looks of the finder that were asked for because keypoints and box disagree: a person whom
+/// both see differently all the time would make it run in every frame.
+const AGAIN_EVERY: u32 = 3;
+
+/// A box of which less than this is in the frame, in pixels of its shorter side, holds nobody.
+const SIDE_PX_MIN: f32 = 4.0;
+
+/// `[people]`: whom to look for and whom to believe.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeopleSettings {
+    /// Most people in one frame, 1 to 8. Each costs one run of the person network.
+    pub people_max: usize,
+    /// Frames between two looks of the finder, 1 to 1000. Default: `FINDER_EVERY`.
+    pub finder_every_frames: u32,
+    /// A person whose keypoints have a lower mean confidence is let go, 0 to 1.
+    /// Default 0.15: a person of whom a quarter is well visible stays.
+    pub confidence_min: f32,
+    /// Whether the person network also sees each crop in a mirror. Default: `normal`.
+    pub quality: Quality,
+}
+
+/// How much work goes into the keypoints of one person.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quality {
+    /// One run of the person network.
+    #[default]
+    Normal,
+    /// A second run on the mirrored crop, and the mean of both: twice the time of the person network.
+    High,
+}
+
+impl Default for PeopleSettings {
+    fn default() -> Self {
+        Self {
+            people_max: PEOPLE_MAX,
+            finder_every_frames: FINDER_EVERY,
+            confidence_min: 0.15,
+            quality: Quality::Normal,
+        }
+    }
+}
+
+impl PeopleSettings {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check("people.people_max", self.people_max, 1, PEOPLE_MAX)?;
+        check(
+            "people.finder_every_frames",
+            self.finder_every_frames,
+            1,
+            1000,
+        )?;
+        check("people.confidence_min", self.confidence_min, 0.0, 1.0)
+    }
+}
+
+/// What has just been done, for a caller that keeps the time of each part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lap {
+    /// The whole frame was scaled into a network's input.
+    FramePreprocess,
+    /// The finder (or `YOLO-pose`) ran.
+    FrameNetwork,
+    /// A person was cut out.
+    PersonPreprocess,
+    /// The person network ran.
+    PersonNetwork,
+    /// Outputs became keypoints or boxes.
+    Decode,
+}
+
+/// What is left out of frames on a machine that cannot keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spare {
+    /// Whether the finder looks a third as often.
+    pub finder: bool,
+    /// Most people looked at in one frame; the others wait for their turn.
+    pub looks: usize,
+}
+
+/// Nothing is left out.
+impl Default for Spare {
+    fn default() -> Self {
+        Self {
+            finder: false,
+            looks: PEOPLE_MAX,
+        }
+    }
+}
+
+/// What one frame came to, beside the people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether the finder looked at this frame.
+    pub finder_ran: bool,
+    /// Boxes looked at.
+    pub regions: usize,
+    /// Boxes let go: nobody there, the same person twice, or outside the lens.
+    pub let_go: usize,
+    /// Boxes whose turn comes in a later frame ([`Spare::looks`]).
+    pub waiting: usize,
+}
+
+/// A frame to its people. Owns its networks, buffers and what it remembers of
+/// the frame before; nothing is allocated after construction.
+#[derive(Debug)]
+pub struct PeopleNet {
+    finder: Option<VisionNet>,
+    person: VisionNet,
+    settings: PeopleSettings,
+    spare: Spare,
+    preprocess: Preprocess,
+    grid: LensGrid,
+    /// People of the frame before, where the next frame is to be searched for them.
+    followed: Regions,
+    lost: Lost,
+    /// Size of the frame before.
+    size_px: (u32, u32),
+    /// How many were followed when the finder last looked or a frame was last complete.
+    expected: usize,
+    frames_since_finder: u32,
+    /// Whether the keypoints of a person made another box than was looked at.
+    disagreed: bool,
+    boxes: Vec<FoundBox, PEOPLE_MAX>,
+    found: Vec<Found, PEOPLE_MAX>,
+}
+
+impl PeopleNet {
+    /// Opens model folders: the network for keypoints, and the finder it needs
+    /// unless it looks at whole frames itself.
+    ///
+    /// Without a finder a top-down network looks at the whole frame until it
+    /// sees somebody, and follows only that person.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit; see [`ModelError`].
+    pub fn open(
+        engine: &Engine,
+        person: &Path,
+        finder: Option<&Path>,
+        settings: PeopleSettings,
+    ) -> Result<Self, ModelError> {
+        // The kinds are checked before the networks are loaded, which takes longer.
+        let wrong = |folder: &Path, kind: Kind, want: &str| ModelError::Misfit {
+            path: folder.to_owned(),
+            what: format!("kind is {kind:?}, wanted {want}").to_lowercase(),
+        };
+        let kind = Description::read(person)?.kind;
+        if !matches!(kind, Kind::Person | Kind::Keypoints) {
+            return Err(wrong(person, kind, "person or keypoints"));
+        }
+        if let Some(folder) = finder {
+            let kind = Description::read(folder)?.kind;
+            if kind != Kind::Finder {
+                return Err(wrong(folder, kind, "finder"));
+            }
+        }
+        let open = |folder| VisionNet::open(engine, folder);
+        let finder = finder.map(open).transpose()?;
+        Ok(Self::new(open(person)?, finder, settings))
+    }
+
+    /// Puts loaded networks together.
+    pub fn new(person: VisionNet, finder: Option<VisionNet>, settings: PeopleSettings) -> Self {
+        let (width, height) = person.size();
+        let width_max = finder.as_ref().map_or(width, |f| f.size().0.max(width));
+        Self {
+            preprocess: Preprocess::new(width_max),
+            grid: LensGrid::new(width, height),
+            finder,
+            person,
+            settings,
+            spare: Spare::default(),
+            followed: Regions::new(),
+            lost: Lost::default(),
+            size_px: (0, 0),
+            expected: 0,
+            frames_since_finder: u32::MAX,
+            disagreed: false,
+            boxes: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Name of the engine that runs the person network.
+    pub fn engine(&self) -> &'static str {
+        self.person.engine()
+    }
+
+    /// From now on leaves this out.
+    pub fn spare(&mut self, spare: Spare) {
+        self.spare = spare;
+    }
+
+    /// Forgets everybody, as after a camera was opened anew.
+    pub fn reset(&mut self) {
+        self.followed.clear();
+        self.lost.clear();
+        self.expected = 0;
+        self.frames_since_finder = u32::MAX;
+        self.disagreed = false;
+    }
+
+    /// Tells that a person is in this box of a frame of this size, so that the next
+    /// frame is searched there: for callers who know where people are.
+    pub fn expect_at(&mut self, bounds: &BoxPx, size_px: (u32, u32)) {
+        if self.size_px != size_px {
+            self.reset();
+            self.size_px = size_px;
+        }
+        join(
+            &mut self.followed,
+            &self.lost,
+            std::iter::once((*bounds, 1.0)),
+            0.0,
+            |_| None,
+        );
+    }
+
+    /// Finds the people of a frame.
+    ///
+    /// # Errors
+    ///
+    /// See [`InferError`]; `people` is then empty and the people of the frame
+    /// before are looked for again in the next.
+    pub fn step(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        people: &mut People,
+    ) -> Result<Seen, InferError> {
+        self.step_timed(frame, camera, people, &mut |_| ())
+    }
+
+    /// As [`PeopleNet::step`], telling `lap` after each part what was done, so
+    /// that the caller can keep the time.
+    ///
+    /// # Errors
+    ///
+    /// As [`PeopleNet::step`].
+    pub fn step_timed(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        people: &mut People,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Seen, InferError> {
+        people.clear();
+        let size_px = (frame.meta.width_px, frame.meta.height_px);
+        if self.size_px != size_px {
+            // Boxes of another image size mean nothing here.
+            self.reset();
+            self.size_px = size_px;
+        }
+        let seen = if matches!(self.person.decoder(), Decoder::YoloPose { .. }) {
+            self.whole_frame(frame, people, lap)
+        } else {
+            self.top_down(frame, camera, people, lap)
+        };
+        if seen.is_err() {
+            people.clear();
+        }
+        seen
+    }
+
+    fn whole_frame(
+        &mut self,
+        frame: &Frame,
+        people: &mut People,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Seen, InferError> {
+        let fit = run_on_whole(&mut self.preprocess, &mut self.person, frame, lap)?;
+        self.person.decode_people(&mut self.found)?;
+        for found in self.found.iter().take(self.settings.people_max) {
+            let mut keypoints = found.keypoints.map(|placed| placed.keypoint);
+            for keypoint in &mut keypoints {
+                (keypoint.x_px, keypoint.y_px) = fit.to_source(keypoint.x_px, keypoint.y_px);
+            }
+            // There is room: both hold PEOPLE_MAX.
+            let _ = people.push(Detection {
+                score: found.person.score,
+                bounds: to_source(&fit, &found.person.bounds),
+                keypoints,
+                features: None,
+            });
+        }
+        lap(Lap::Decode);
+        Ok(Seen {
+            finder_ran: false,
+            regions: self.found.len(),
+            let_go: self.found.len() - people.len(),
+            waiting: 0,
+        })
+    }
+
+    fn top_down(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        people: &mut People,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Seen, InferError> {
+        let mut regions = self.followed.clone();
+        self.lost.age();
+        let finder_ran = self.find(frame, camera, &mut regions, lap)?;
+        self.disagreed &= !finder_ran;
+        regions.truncate(self.settings.people_max);
+        let mut next = Regions::new();
+        let turn = in_turn(&regions, self.spare.looks);
+        let mut waiting = 0;
+        for (region, turn) in regions.iter().zip(turn) {
+            if !turn {
+                waiting += 1;
+                let _ = next.push(region.left_waiting());
+                continue;
+            }
+            let seen = self
+                .look(frame, camera, region, lap)?
+                .filter(|(person, _)| !region.is_in_question() || person.score >= SURE);
+            let Some((person, turned)) = seen else {
+                self.lost.remember(region);
+                lap(Lap::Decode);
+                continue;
+            };
+            self.disagreed |= !region.agrees_with(&person.bounds);
+            if !people.iter().any(|other| is_same(other, &person)) {
+                // There is room: there are at most PEOPLE_MAX regions.
+                let _ = next.push(Region::after(&person.bounds, turned, region));
+                let _ = people.push(person);
+            }
+            lap(Lap::Decode);
+        }
+        // After the finder has looked, those who are there are all there are.
+        self.expected = if finder_ran {
+            next.len()
+        } else {
+            self.expected.max(next.len())
+        };
+        self.followed = next;
+        Ok(Seen {
+            finder_ran,
+            regions: regions.len(),
+            let_go: regions.len() - waiting - people.len(),
+            waiting,
+        })
+    }
+
+    /// Lets the finder look where it is time to, and joins what it finds.
+    fn find(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        regions: &mut Regions,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<bool, InferError> {
+        let lost = regions.len() < self.expected;
+        let astray = self.disagreed && self.frames_since_finder >= AGAIN_EVERY - 1;
+        let factor = if self.spare.finder { SPARED } else { 1 };
+        let due = self.frames_since_finder >= factor * self.settings.finder_every_frames - 1;
+        self.frames_since_finder = self.frames_since_finder.saturating_add(1);
+        if !(regions.is_empty() || lost || astray || due) {
+            return Ok(false);
+        }
+        let Some(finder) = &mut self.finder else {
+            if regions.is_empty() {
+                let all = std::iter::once((whole(frame), 1.0));
+                join(regions, &self.lost, all, 0.0, |bounds| {
+                    standing(bounds, camera)
+                });
+            }
+            return Ok(false);
+        };
+        let fit = run_on_whole(&mut self.preprocess, finder, frame, lap)?;
+        finder.decode_boxes(&mut self.boxes)?;
+        let found = self.boxes.iter();
+        join(
+            regions,
+            &self.lost,
+            found.map(|found| (to_source(&fit, &found.bounds), found.score)),
+            finder.score_sure(),
+            |bounds| standing(bounds, camera),
+        );
+        lap(Lap::Decode);
+        self.frames_since_finder = 0;
+        Ok(true)
+    }
+
+    /// Looks at one region: the person there and that person's box along the trunk; `None` where no person is.
+    fn look(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        region: &Region,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Option<(Detection, Option<TurnedBox>)>, InferError> {
+        let Some(bounds) = inside(&region.expected(), frame) else {
+            return Ok(None);
+        };
+        let size = self.person.size();
+        let (corners, lean) = match region.turned {
+            Some(turned) => (turned.corners(), turned.lean),
+            None => (corners_of(&bounds), 0.0),
+        };
+        let crop = match self.person.kind() {
+            Kind::Person => perspective(&corners, lean, camera, size),
+            _ => flat(&corners, lean, size),
+        };
+        let Some(crop) = crop else {
+            return Ok(None);
+        };
+        let mut placed = self.keypoints(frame, camera, crop, lap)?;
+        // Image features tell where joints are in a crop that is not turned, and of the crop as it is, not of its mirror.
+        let features = self.person.features().filter(|_| region.turned.is_none());
+        if self.settings.quality == Quality::High {
+            lap(Lap::Decode);
+            let mirrored = self.keypoints(frame, camera, crop.mirrored(size), lap)?;
+            merge(&mut placed, &mirrored);
+        }
+        let confidence = placed.iter().map(|p| p.keypoint.confidence).sum::<f32>() / MEAN_OF;
+        let person = box_of(&placed).filter(|_| confidence >= self.settings.confidence_min);
+        Ok(person.map(|bounds| {
+            let detection = Detection {
+                // A person seen from the side shows half of the joints: what the best
+                // half says is the better measure of whether a person is there.
+                score: best_half(&placed),
+                bounds,
+                keypoints: placed.map(|placed| placed.keypoint),
+                features,
+            };
+            (detection, turned_box_of(&placed))
+        }))
+    }
+
+    /// Keypoints, in the frame, of one run of the person network on a crop.
+    fn keypoints(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        crop: Crop,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<[Placed; KEYPOINTS], InferError> {
+        let mapping = crop.mapping(camera, &mut self.grid);
+        self.preprocess
+            .warp(frame, &mapping, self.person.image_mut())?;
+        lap(Lap::PersonPreprocess);
+        self.person.run()?;
+        lap(Lap::PersonNetwork);
+        let mut placed = [Placed::default(); KEYPOINTS];
+        self.person.decode_person(&mut placed)?;
+        to_frame(&mut placed, crop, camera);
+        Ok(placed)
+    }
+}
+
+/// How far a person who stands in a box leans in the image, radians clockwise from upright, where the
+/// camera's mount says that it hangs askew.
+fn standing(bounds: &BoxPx, camera: &Calibration) -> Option<f32> {
+    let (x, y) = bounds.centre();
+    let (mount, ray) = camera.mount().zip(camera.ray(x, y))?;
+    let up = rotation_facing(ray) * mount.up();
+    let lean = up.x.atan2(-up.y);
+    // Straight above or below, up points along the line of sight.
+    (up.truncate().length() > UP_MIN && lean.abs() > ASKEW_FROM).then_some(lean)
+}
+
+/// Runs a network on the whole frame; gives how the frame lies in its input.
+fn run_on_whole(
+    preprocess: &mut Preprocess,
+    network: &mut VisionNet,
+    frame: &Frame,
+    lap: &mut dyn FnMut(Lap),
+) -> Result<Letterbox, InferError> {
+    let fit = preprocess.letterbox(frame, network.image_mut())?;
+    lap(Lap::FramePreprocess);
+    network.run()?;
+    lap(Lap::FrameNetwork);
+    Ok(fit)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "17")]
+const MEAN_OF: f32 = KEYPOINTS as f32;
+
+/// Whether two detections of one frame are one person.
+fn is_same(a: &Detection, b: &Detection) -> bool {
+    similarity::between(a, b) > SAME_POSE || a.bounds.iou(&b.bounds) > SAME_BOX
+}
+
+/// Mean confidence of the better half of the keypoints.
+fn best_half(placed: &[Placed; KEYPOINTS]) -> f32 {
+    const HALF: usize = KEYPOINTS.div_ceil(2);
+    let mut confidences = placed.map(|p| p.keypoint.confidence);
+    confidences.sort_unstable_by(|a, b| b.total_cmp(a));
+    #[expect(clippy::cast_precision_loss, reason = "9")]
+    let count = HALF as f32;
+    confidences[..HALF].iter().sum::<f32>() / count
+}
+
+/// Crop pixels to frame pixels; a keypoint whose place no lens reaches loses its confidence.
+fn to_frame(placed: &mut [Placed; KEYPOINTS], crop: Crop, camera: &Calibration) {
+    for placed in placed {
+        let keypoint = &mut placed.keypoint;
+        if let Some((x, y)) = crop.to_frame(keypoint.x_px, keypoint.y_px, camera)
+            && Vec2::new(x, y).is_finite()
+        {
+            (keypoint.x_px, keypoint.y_px) = (x, y);
+        } else {
+            *placed = Placed {
+                keypoint: Keypoint::default(),
+                place: 0.0,
+            };
+        }
+    }
+}
+
+fn to_source(fit: &Letterbox, bounds: &BoxPx) -> BoxPx {
+    let (left, top) = fit.to_source(bounds.left, bounds.top);
+    let (right, bottom) = fit.to_source(bounds.right, bounds.bottom);
+    BoxPx {
+        left,
+        top,
+        right,
+        bottom,
+    }
+}
+
+/// The part of a box that lies in the frame; person networks are trained on
+/// boxes that end where the image ends.
+fn inside(bounds: &BoxPx, frame: &Frame) -> Option<BoxPx> {
+    let whole = whole(frame);
+    let part = BoxPx {
+        left: bounds.left.max(whole.left),
+        top: bounds.top.max(whole.top),
+        right: bounds.right.min(whole.right),
+        bottom: bounds.bottom.min(whole.bottom),
+    };
+    (part.width().min(part.height()) >= SIDE_PX_MIN).then_some(part)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
+fn whole(frame: &Frame) -> BoxPx {
+    BoxPx {
+        left: 0.0,
+        top: 0.0,
+        right: frame.meta.width_px as f32 - 1.0,
+        bottom: frame.meta.height_px as f32 - 1.0,
+    }
+}

@@ -1,0 +1,728 @@
+//! Where people are expected: boxes from the finder and from the last frame's keypoints.
+
+use glam::Vec2;
+use heapless::Vec;
+
+use super::decode::Placed;
+use crate::base::limits::PEOPLE_MAX;
+use crate::pose::{BoxPx, Keypoint};
+use crate::skeleton::KEYPOINTS;
+
+/// A keypoint takes part in a box where its place is at least this sure. Hidden
+/// joints count too: the box is meant to hold the whole person.
+const PLACE_GATE: f32 = 0.3;
+
+/// COCO keypoints end at the ears, wrists and ankles; a person's box goes on by
+/// this share of the keypoints' longer side, on each side.
+const MARGIN: f32 = 0.1;
+
+/// The weight of the finder's box against the one from keypoints when both see
+/// the same person: the finder steadies, keypoints are sharper.
+const FINDER_WEIGHT: f32 = 0.5;
+
+/// A finder box that overlaps a tracked box more than this is the same person.
+const SAME_PERSON_IOU: f32 = 0.4;
+
+/// A finder box that overlaps a tracked box more than this, but less than
+/// [`SAME_PERSON_IOU`], tells where the person really is: keypoints that ran away
+/// make a box that lies half beside the person. It is also near enough to where
+/// somebody was lost.
+const ASTRAY_IOU: f32 = 0.1;
+
+/// How much each side of a person's box may move outward from one frame to the
+/// next, as a share of the box's longer side: arms are raised in a few frames,
+/// while keypoints that run away would double the box in two.
+const GROWTH_MAX: f32 = 0.2;
+
+/// Looks of the finder that may pass over somebody before they have to be well
+/// visible to be followed on. It misses people who lie or are half hidden.
+const UNCONFIRMED_MAX: u8 = 1;
+
+/// Frames for which a place where somebody was lost is remembered: longer than from
+/// one look of a spared finder to the next.
+const LOST_FRAMES: u8 = 40;
+
+/// A person who leans by more than this, radians, is turned upright in the crop, and one who was turned stays so
+/// until [`UPRIGHT_AGAIN`]. Person networks are trained on people who lean less, and image features say where joints
+/// are in a crop that is not turned.
+const TURN_FROM: f32 = 0.6;
+
+/// See [`TURN_FROM`].
+const UPRIGHT_AGAIN: f32 = 0.4;
+
+/// A trunk that is shorter than this share of the box's longer side points towards the camera: its direction in the
+/// image says nothing.
+const TRUNK_MIN: f32 = 0.12;
+
+/// A person whose box from keypoints overlaps the box that was looked at by less than this is looked for again by
+/// the finder.
+const AGREE_IOU: f32 = 0.4;
+
+/// Looks after which somebody waits for a turn as all others do: until then the tracker may not have
+/// given an id.
+const FAMILIAR: u8 = 3;
+
+/// How sure it is that somebody is in a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belief {
+    /// A newcomer in a box that the finder is not sure of.
+    Doubted,
+    /// A newcomer in such a box where somebody was lost a moment ago.
+    Believed,
+    /// The finder was sure.
+    Confirmed,
+}
+
+/// A place to look at in the next frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Region {
+    /// The person's box.
+    pub bounds: BoxPx,
+    /// The finder's score, 1 for a person who is followed.
+    pub score: f32,
+    /// Movement of the box's centre from one frame to the next, pixels.
+    pub velocity: (f32, f32),
+    /// Looks of the finder in a row that passed over this person.
+    pub unconfirmed: u8,
+    /// How sure it is that there is a person.
+    pub belief: Belief,
+    /// Frames in a row in which this person was not looked at ([`in_turn`]).
+    pub waited: u8,
+    /// Looks at this person, up to [`FAMILIAR`].
+    pub looks: u8,
+    /// Where the person is as seen along the trunk, where the crop is to be turned.
+    pub turned: Option<TurnedBox>,
+}
+
+/// A box that leans with the person in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TurnedBox {
+    /// How far it leans, radians clockwise from upright.
+    pub lean: f32,
+    /// Its centre, pixels of the frame.
+    pub centre: Vec2,
+    /// Half its width and height, pixels of the frame.
+    pub half: Vec2,
+}
+
+impl TurnedBox {
+    /// The axis-parallel box of a person who leans by `lean`, seen along the trunk: along it a person fills the box's
+    /// diagonal; across it, an ellipse in the box is nearer than its corners.
+    fn of(bounds: &BoxPx, lean: f32) -> Self {
+        let (sin, cos) = lean.sin_cos();
+        let (x, y) = (0.5 * bounds.width(), 0.5 * bounds.height());
+        Self {
+            lean,
+            centre: bounds.centre().into(),
+            half: Vec2::new((x * cos).hypot(y * sin), (x * sin).abs() + (y * cos).abs()),
+        }
+    }
+
+    /// Corners, pixels of the frame.
+    pub fn corners(&self) -> [Vec2; 4] {
+        let turn = Vec2::from_angle(self.lean);
+        [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
+            .map(|(x, y)| self.centre + turn.rotate(Vec2::new(x * self.half.x, y * self.half.y)))
+    }
+}
+
+/// Regions of one frame.
+pub type Regions = Vec<Region, PEOPLE_MAX>;
+
+/// The box of a person from placed keypoints, with margin; `None` where fewer
+/// than two are placed.
+pub fn box_of(placed: &[Placed; KEYPOINTS]) -> Option<BoxPx> {
+    let mut keypoints = [Keypoint::default(); KEYPOINTS];
+    for (keypoint, placed) in keypoints.iter_mut().zip(placed) {
+        *keypoint = placed.keypoint;
+        keypoint.confidence = placed.keypoint.confidence.max(placed.place);
+    }
+    let tight = BoxPx::around(&keypoints, PLACE_GATE)?;
+    Some(grown(&tight, MARGIN * tight.width().max(tight.height())))
+}
+
+/// The box of a person from placed keypoints as seen along the trunk: from the middle of the hips to that of the
+/// shoulders. `None` where one of them is not placed, or the trunk points towards the camera.
+pub fn turned_box_of(placed: &[Placed; KEYPOINTS]) -> Option<TurnedBox> {
+    const TRUNK: [usize; 4] = [5, 6, 11, 12];
+    if TRUNK.iter().any(|&k| placed[k].place < PLACE_GATE) {
+        return None;
+    }
+    let at = |k: usize| Vec2::new(placed[k].keypoint.x_px, placed[k].keypoint.y_px);
+    let trunk = 0.5 * (at(5) + at(6) - at(11) - at(12));
+    let bounds = box_of(placed)?;
+    if trunk.length() <= TRUNK_MIN * bounds.width().max(bounds.height()) {
+        return None;
+    }
+    let lean = trunk.x.atan2(-trunk.y);
+    let back = Vec2::from_angle(-lean);
+    let (mut least, mut most) = (Vec2::INFINITY, Vec2::NEG_INFINITY);
+    for (k, placed) in placed.iter().enumerate() {
+        if placed.place.max(placed.keypoint.confidence) >= PLACE_GATE {
+            let upright = back.rotate(at(k));
+            (least, most) = (least.min(upright), most.max(upright));
+        }
+    }
+    let size = most - least;
+    Some(TurnedBox {
+        lean,
+        centre: Vec2::from_angle(lean).rotate(0.5 * (least + most)),
+        half: 0.5 * size + MARGIN * size.max_element(),
+    })
+}
+
+fn grown(bounds: &BoxPx, by: f32) -> BoxPx {
+    BoxPx {
+        left: bounds.left - by,
+        top: bounds.top - by,
+        right: bounds.right + by,
+        bottom: bounds.bottom + by,
+    }
+}
+
+impl Region {
+    /// The person's region in the next frame: moved on by the last movement and
+    /// grown by half of it, since people also stop. `turned` as [`turned_box_of`] gives it.
+    pub fn after(bounds: &BoxPx, turned: Option<TurnedBox>, before: &Region) -> Self {
+        let ((x, y), (old_x, old_y)) = (bounds.centre(), before.bounds.centre());
+        let frames = before.frames();
+        let room = grown(
+            &before.expected(),
+            GROWTH_MAX * before.bounds.width().max(before.bounds.height()),
+        );
+        let bounds = &BoxPx {
+            left: bounds.left.max(room.left),
+            top: bounds.top.max(room.top),
+            right: bounds.right.min(room.right),
+            bottom: bounds.bottom.min(room.bottom),
+        };
+        let side = bounds.width().max(bounds.height());
+        // A jump of half a person is a new crop, not a movement.
+        let velocity = (
+            (x - old_x).clamp(-0.25 * side, 0.25 * side) / frames,
+            (y - old_y).clamp(-0.25 * side, 0.25 * side) / frames,
+        );
+        Self {
+            bounds: *bounds,
+            score: 1.0,
+            velocity,
+            unconfirmed: before.unconfirmed,
+            belief: before.belief,
+            waited: 0,
+            looks: FAMILIAR.min(before.looks + 1),
+            turned: turned.filter(|turned| turned.lean.abs() > before.turns_from()),
+        }
+    }
+
+    /// From which lean on the crop is turned, radians.
+    fn turns_from(&self) -> f32 {
+        if self.turned.is_none() {
+            TURN_FROM
+        } else {
+            UPRIGHT_AGAIN
+        }
+    }
+
+    /// Whether keypoints found here make a box that belongs to this region.
+    pub fn agrees_with(&self, bounds: &BoxPx) -> bool {
+        self.expected().iou(bounds) >= AGREE_IOU
+    }
+
+    /// The finder sees a person here, and is `sure` of it or not.
+    fn confirm(&mut self, sure: bool) {
+        self.unconfirmed = 0;
+        if sure {
+            self.belief = Belief::Confirmed;
+        }
+    }
+
+    /// Whether the person has to be well visible to be followed on.
+    pub fn is_in_question(&self) -> bool {
+        self.unconfirmed > UNCONFIRMED_MAX || self.belief == Belief::Doubted
+    }
+
+    /// Frames since the last look at this person.
+    fn frames(&self) -> f32 {
+        1.0 + f32::from(self.waited)
+    }
+
+    /// The region of somebody who has to wait for another frame.
+    pub fn left_waiting(&self) -> Self {
+        Self {
+            waited: self.waited.saturating_add(1),
+            ..*self
+        }
+    }
+
+    /// Where to look for this person now.
+    pub fn expected(&self) -> BoxPx {
+        let (dx, dy) = (
+            self.velocity.0 * self.frames(),
+            self.velocity.1 * self.frames(),
+        );
+        let (grow_x, grow_y) = (0.5 * dx.abs(), 0.5 * dy.abs());
+        BoxPx {
+            left: self.bounds.left + dx - grow_x,
+            top: self.bounds.top + dy - grow_y,
+            right: self.bounds.right + dx + grow_x,
+            bottom: self.bounds.bottom + dy + grow_y,
+        }
+    }
+}
+
+/// Where people were lost from sight lately.
+#[derive(Clone, Debug, Default)]
+pub struct Lost(Vec<(BoxPx, u8), PEOPLE_MAX>);
+
+impl Lost {
+    /// Another frame is over.
+    pub fn age(&mut self) {
+        for (_, frames) in &mut self.0 {
+            *frames += 1;
+        }
+        self.0.retain(|(_, frames)| *frames < LOST_FRAMES);
+    }
+
+    /// Somebody is not seen any more. Whom the finder was never sure of leaves nothing
+    /// behind: furniture would vouch for itself.
+    pub fn remember(&mut self, region: &Region) {
+        if region.looks > 0 && region.belief == Belief::Confirmed {
+            if self.0.is_full() {
+                self.0.remove(0);
+            }
+            let _ = self.0.push((region.expected(), 0));
+        }
+    }
+
+    /// Forgets all places.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn was_near(&self, bounds: &BoxPx) -> bool {
+        self.0.iter().any(|(lost, _)| lost.iou(bounds) > ASTRAY_IOU)
+    }
+}
+
+/// Whose turn it is, where only `looks` of the regions can be looked at: who is new, then who has waited longest.
+pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
+    let mut order: Vec<usize, PEOPLE_MAX> = (0..regions.len()).collect();
+    order.sort_unstable_by_key(|&place| {
+        let region = &regions[place];
+        (region.looks == FAMILIAR, u8::MAX - region.waited, place)
+    });
+    let mut turn = [false; PEOPLE_MAX];
+    for &place in order.iter().take(looks) {
+        turn[place] = true;
+    }
+    turn
+}
+
+/// Joins what the finder found to the people followed: a box on a followed
+/// person steadies that person's region; a box half beside a person whom no box
+/// lies on sets that region right, if the finder is sure of it (`score_sure`); any other
+/// becomes a region of its own, doubted where the finder is not sure and nobody was
+/// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image, where the crop is to be turned.
+pub fn join(
+    regions: &mut Regions,
+    lost: &Lost,
+    found: impl Iterator<Item = (BoxPx, f32)>,
+    score_sure: f32,
+    lean_at: impl Fn(&BoxPx) -> Option<f32>,
+) {
+    let followed = regions.len();
+    for region in regions.iter_mut() {
+        region.unconfirmed = region.unconfirmed.saturating_add(1);
+    }
+    let mut left: Vec<(BoxPx, f32), PEOPLE_MAX> = Vec::new();
+    for (bounds, score) in found {
+        if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, |_| true)
+            && iou > SAME_PERSON_IOU
+        {
+            region.bounds = between(&region.bounds, &bounds, FINDER_WEIGHT);
+            region.confirm(score >= score_sure);
+        } else {
+            // Full: the finder gives the best first.
+            let _ = left.push((bounds, score));
+        }
+    }
+    for (bounds, score) in left {
+        let astray = |region: &Region| region.unconfirmed > 0 && score >= score_sure;
+        if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, astray)
+            && iou > ASTRAY_IOU
+        {
+            region.bounds = bounds;
+            region.turned = region
+                .turned
+                .map(|turned| TurnedBox::of(&bounds, turned.lean));
+            region.velocity = (0.0, 0.0);
+            region.confirm(score >= score_sure);
+        } else {
+            let fresh = Region {
+                bounds,
+                score,
+                velocity: (0.0, 0.0),
+                unconfirmed: 0,
+                belief: if score >= score_sure {
+                    Belief::Confirmed
+                } else if lost.was_near(&bounds) {
+                    Belief::Believed
+                } else {
+                    Belief::Doubted
+                },
+                waited: 0,
+                looks: 0,
+                turned: lean_at(&bounds).map(|lean| TurnedBox::of(&bounds, lean)),
+            };
+            // Full: the people already followed come first.
+            let _ = regions.push(fresh);
+        }
+    }
+}
+
+/// The region that overlaps a box most, of those wanted, and by how much.
+fn nearest<'a>(
+    regions: &'a mut [Region],
+    bounds: &BoxPx,
+    wanted: impl Fn(&Region) -> bool,
+) -> Option<(f32, &'a mut Region)> {
+    regions
+        .iter_mut()
+        .filter(|region| wanted(region))
+        .map(|region| (region.bounds.iou(bounds), region))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+fn between(a: &BoxPx, b: &BoxPx, share: f32) -> BoxPx {
+    let mix = |a: f32, b: f32| a + (b - a) * share;
+    BoxPx {
+        left: mix(a.left, b.left),
+        top: mix(a.top, b.top),
+        right: mix(a.right, b.right),
+        bottom: mix(a.bottom, b.bottom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(left: f32, top: f32, width: f32, height: f32) -> BoxPx {
+        BoxPx {
+            left,
+            top,
+            right: left + width,
+            bottom: top + height,
+        }
+    }
+
+    fn person(x: f32, y: f32, confidence: f32) -> [Placed; KEYPOINTS] {
+        let mut placed = [Placed::default(); KEYPOINTS];
+        for (k, placed) in (0_u8..).zip(&mut placed) {
+            placed.keypoint = Keypoint {
+                x_px: x + f32::from(k % 4) * 20.0,
+                y_px: y + f32::from(k) * 10.0,
+                confidence,
+            };
+            placed.place = 0.9;
+        }
+        placed
+    }
+
+    #[test]
+    fn hidden_joints_count_for_the_box_and_unplaced_ones_do_not() {
+        let mut placed = person(100.0, 100.0, 0.0);
+        placed[16].place = 0.1; // was lowest, at y = 260
+        let around = box_of(&placed).unwrap();
+        // x 100 to 160, y 100 to 250; margin 15.
+        assert_eq!(around, bounds(85.0, 85.0, 90.0, 180.0));
+        assert_eq!(box_of(&[Placed::default(); KEYPOINTS]), None);
+    }
+
+    #[test]
+    fn a_region_goes_on_with_the_movement() {
+        let before = Region {
+            velocity: (0.0, 0.0),
+            ..followed(bounds(100.0, 50.0, 40.0, 100.0))
+        };
+        let region = Region::after(&bounds(110.0, 50.0, 40.0, 100.0), None, &before);
+        assert_eq!(region.velocity, (10.0, 0.0));
+        assert_eq!(region.expected(), bounds(115.0, 50.0, 50.0, 100.0));
+        let jump = Region::after(&bounds(400.0, 50.0, 40.0, 100.0), None, &before);
+        assert_eq!(jump.velocity, (25.0, 0.0));
+    }
+
+    #[test]
+    fn the_finder_steadies_whom_we_follow_and_adds_whom_we_do_not() {
+        let mut regions = Regions::new();
+        regions
+            .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
+            .unwrap();
+        let found = [
+            (bounds(110.0, 100.0, 100.0, 220.0), 0.9),
+            (bounds(400.0, 100.0, 80.0, 200.0), 0.6),
+        ];
+        join_upright(&mut regions, &Lost::default(), found.into_iter());
+        assert_eq!(regions.len(), 2);
+        assert_eq!(regions[0].bounds, bounds(105.0, 100.0, 100.0, 210.0));
+        assert_eq!(regions[0].velocity, (3.0, 0.0));
+        assert_eq!(regions[1].bounds, found[1].0);
+        // Two found boxes never merge into each other, and eight is the end.
+        let many = (0_u8..12).map(|i| (bounds(f32::from(i) * 300.0, 900.0, 80.0, 200.0), 0.5));
+        join_upright(&mut regions, &Lost::default(), many);
+        assert_eq!(regions.len(), PEOPLE_MAX);
+    }
+
+    #[test]
+    fn furniture_is_in_question_until_the_finder_is_sure_and_who_was_seen_stays_believed() {
+        let table = bounds(100.0, 100.0, 100.0, 200.0);
+        let nobody = Lost::default();
+        let mut regions = Regions::new();
+        for _ in 0..3 {
+            join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
+            assert!(regions[0].is_in_question());
+        }
+        join_upright(&mut regions, &nobody, std::iter::once((table, 0.8)));
+        assert!(!regions[0].is_in_question());
+        // Passed over for longer than a byte counts, then found again by half.
+        for _ in 0..300 {
+            join_upright(&mut regions, &nobody, std::iter::empty());
+        }
+        assert!(regions[0].is_in_question());
+        join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
+        assert_eq!(regions.len(), 1);
+        assert!(!regions[0].is_in_question());
+    }
+
+    #[test]
+    fn who_was_lost_a_moment_ago_is_believed_where_they_were() {
+        let place = bounds(100.0, 100.0, 100.0, 200.0);
+        let person = Region {
+            velocity: (0.0, 0.0),
+            ..followed(place)
+        };
+        let mut lost = Lost::default();
+        lost.remember(&person);
+        let found = |lost: &Lost, at: BoxPx| {
+            let mut regions = Regions::new();
+            join_upright(&mut regions, lost, std::iter::once((at, 0.41)));
+            regions[0].belief
+        };
+        let beside = bounds(120.0, 100.0, 100.0, 200.0);
+        assert_eq!(found(&lost, beside), Belief::Believed);
+        let elsewhere = bounds(400.0, 100.0, 100.0, 200.0);
+        assert_eq!(found(&lost, elsewhere), Belief::Doubted);
+        for _ in 0..LOST_FRAMES {
+            lost.age();
+        }
+        assert_eq!(found(&lost, place), Belief::Doubted);
+        // Whom the finder was never sure of does not vouch for the next; nor is ten too many.
+        for belief in [Belief::Believed, Belief::Confirmed] {
+            for _ in 0..10 {
+                lost.remember(&Region { belief, ..person });
+            }
+            let vouched = found(&lost, place) == Belief::Believed;
+            assert_eq!(vouched, belief == Belief::Confirmed);
+        }
+    }
+
+    fn join_upright(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (BoxPx, f32)>) {
+        join(regions, lost, found, 0.5, |_| None);
+    }
+
+    fn followed(bounds: BoxPx) -> Region {
+        Region {
+            bounds,
+            score: 1.0,
+            velocity: (3.0, 0.0),
+            unconfirmed: 0,
+            belief: Belief::Confirmed,
+            waited: 0,
+            looks: FAMILIAR,
+            turned: None,
+        }
+    }
+
+    #[test]
+    fn everybody_has_a_turn_and_who_is_new_comes_first() {
+        let mut regions: Regions = (0_u8..7)
+            .map(|i| followed(bounds(f32::from(i) * 200.0, 50.0, 80.0, 200.0)))
+            .collect();
+        regions[6].looks = 0;
+        let mut looked = [0; PEOPLE_MAX];
+        for _ in 0..6 {
+            let turn = in_turn(&regions, 3);
+            assert_eq!(turn.iter().filter(|turn| **turn).count(), 3);
+            for (place, turn) in turn.into_iter().enumerate().take(7) {
+                let region = regions[place];
+                regions[place] = if turn {
+                    looked[place] += 1;
+                    Region::after(&region.bounds.clone(), None, &region)
+                } else {
+                    region.left_waiting()
+                };
+            }
+            assert!(regions.iter().all(|region| region.waited <= 2));
+        }
+        assert_eq!(looked[..7], [3, 3, 2, 2, 2, 2, 4]);
+        // With room for all nobody waits.
+        assert_eq!(in_turn(&regions, PEOPLE_MAX)[..7], [true; 7]);
+    }
+
+    #[test]
+    fn whoever_waits_is_looked_for_where_the_movement_leads() {
+        let still = Region {
+            velocity: (0.0, 0.0),
+            ..followed(bounds(100.0, 50.0, 40.0, 100.0))
+        };
+        let moving = Region::after(&bounds(104.0, 50.0, 40.0, 100.0), None, &still);
+        assert_eq!(moving.velocity, (4.0, 0.0));
+        let waited = moving.left_waiting().left_waiting();
+        assert_eq!(waited.expected(), bounds(110.0, 50.0, 52.0, 100.0));
+        // Three frames later it is seen twelve pixels on: as fast as before.
+        let after = Region::after(&bounds(116.0, 50.0, 40.0, 100.0), None, &waited);
+        assert_eq!((after.velocity, after.waited), ((4.0, 0.0), 0));
+    }
+
+    #[test]
+    fn a_box_half_beside_somebody_nobody_else_claims_sets_the_region_right() {
+        let mut regions = Regions::new();
+        // Keypoints ran away to the right and below.
+        regions
+            .push(followed(bounds(120.0, 120.0, 160.0, 300.0)))
+            .unwrap();
+        let person = bounds(100.0, 100.0, 100.0, 200.0);
+        join_upright(
+            &mut regions,
+            &Lost::default(),
+            std::iter::once((person, 0.8)),
+        );
+        assert_eq!(regions.len(), 1);
+        assert_eq!(regions[0].bounds, person);
+        assert_eq!(regions[0].unconfirmed, 0);
+        // A box that may be furniture's does not pull anybody over.
+        regions[0] = followed(bounds(120.0, 120.0, 160.0, 300.0));
+        join_upright(
+            &mut regions,
+            &Lost::default(),
+            std::iter::once((person, 0.45)),
+        );
+        assert_eq!(regions.len(), 2);
+        assert_eq!(regions[0].bounds, bounds(120.0, 120.0, 160.0, 300.0));
+        assert_eq!(regions[1].belief, Belief::Doubted);
+    }
+
+    #[test]
+    fn a_neighbour_who_overlaps_does_not_take_the_region_of_another() {
+        let mut regions = Regions::new();
+        let first = bounds(100.0, 100.0, 100.0, 200.0);
+        let second = bounds(160.0, 100.0, 100.0, 200.0);
+        regions.push(followed(first)).unwrap();
+        join_upright(
+            &mut regions,
+            &Lost::default(),
+            [(first, 0.9), (second, 0.8)].into_iter(),
+        );
+        assert_eq!(regions.len(), 2);
+        assert_eq!(regions[0].bounds, first);
+        assert_eq!(regions[1].bounds, second);
+    }
+
+    #[test]
+    fn whom_the_finder_passes_over_is_counted() {
+        let mut regions = Regions::new();
+        regions
+            .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
+            .unwrap();
+        join_upright(&mut regions, &Lost::default(), std::iter::empty());
+        join_upright(&mut regions, &Lost::default(), std::iter::empty());
+        assert_eq!(regions[0].unconfirmed, 2);
+    }
+
+    #[test]
+    fn a_box_grows_by_no_more_than_arms_can() {
+        let before = Region {
+            velocity: (0.0, 0.0),
+            ..followed(bounds(100.0, 100.0, 100.0, 200.0))
+        };
+        let after = Region::after(&bounds(0.0, 0.0, 600.0, 800.0), None, &before);
+        assert_eq!(after.bounds, bounds(60.0, 60.0, 180.0, 280.0));
+    }
+
+    /// A person of 200 pixels whose trunk points along `lean`.
+    fn leaning(lean: f32, trunk_px: f32) -> [Placed; KEYPOINTS] {
+        let mut placed = person(300.0, 300.0, 0.9);
+        let up = trunk_px * Vec2::new(lean.sin(), -lean.cos());
+        for (k, at) in [(5, up), (6, up), (11, Vec2::ZERO), (12, Vec2::ZERO)] {
+            (placed[k].keypoint.x_px, placed[k].keypoint.y_px) = (300.0 + at.x, 400.0 + at.y);
+        }
+        placed
+    }
+
+    #[test]
+    fn the_lean_is_the_trunks_direction_where_the_trunk_is_seen() {
+        for lean in [0.0_f32, 0.7, -1.5, 3.0] {
+            let found = turned_box_of(&leaning(lean, 60.0)).unwrap();
+            assert!((found.lean - lean).abs() < 1e-4, "{found:?} {lean}");
+        }
+        assert_eq!(
+            turned_box_of(&leaning(1.0, 5.0)),
+            None,
+            "towards the camera"
+        );
+        let mut hidden = leaning(1.0, 60.0);
+        hidden[11].place = 0.1;
+        assert_eq!(turned_box_of(&hidden), None);
+    }
+
+    #[test]
+    fn a_turned_box_is_the_upright_one_turned() {
+        let upright = person(0.0, 0.0, 0.9);
+        let mut stands = upright;
+        // Hips below the shoulders.
+        for (k, (x, y)) in [
+            (5, (30.0, 50.0)),
+            (6, (10.0, 50.0)),
+            (11, (25.0, 110.0)),
+            (12, (15.0, 110.0)),
+        ] {
+            (stands[k].keypoint.x_px, stands[k].keypoint.y_px) = (x, y);
+        }
+        let own = turned_box_of(&stands).unwrap();
+        assert!(own.lean.abs() < 1e-5);
+        let mut lies = stands;
+        for placed in &mut lies {
+            let at = Vec2::new(placed.keypoint.x_px, placed.keypoint.y_px);
+            let turned = Vec2::from_angle(1.2).rotate(at);
+            (placed.keypoint.x_px, placed.keypoint.y_px) = turned.into();
+        }
+        let found = turned_box_of(&lies).unwrap();
+        assert!((found.lean - 1.2).abs() < 1e-4);
+        assert!((found.half - own.half).length() < 1e-2, "{found:?} {own:?}");
+        let centre = Vec2::from_angle(1.2).rotate(own.centre);
+        assert!((found.centre - centre).length() < 1e-2);
+        // Its corners hold every keypoint.
+        let corners = found.corners();
+        let up = (corners[0] - corners[3]).normalize();
+        assert!(up.angle_to(Vec2::new(1.2_f32.sin(), -1.2_f32.cos())).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_crop_is_turned_late_and_back_later() {
+        let at = bounds(100.0, 100.0, 100.0, 200.0);
+        let mut region = followed(at);
+        let leans = |lean| Some(TurnedBox::of(&at, lean));
+        let steps = [0.3, 0.5, 0.7, 0.5, 0.3, 0.5].map(|part| {
+            // In parts of what turns it, between that and what turns it back.
+            region = Region::after(&at, leans(part / 0.6 * TURN_FROM), &region);
+            region.turned.is_some()
+        });
+        assert_eq!(steps, [false, false, true, true, false, false]);
+        // A trunk that is not seen says nothing: upright.
+        let turned = Region {
+            turned: leans(1.2),
+            ..region
+        };
+        assert_eq!(Region::after(&at, None, &turned).turned, None);
+    }
+}

@@ -1,0 +1,463 @@
+//! Poses out: the publisher thread takes samples, writes messages, puts them on Zenoh.
+//!
+//! ```text
+//!   estimate ── filled ──▶ Publisher ──▶ Outlet ──▶ Zenoh
+//!      ▲                      │
+//!      └──────── free ◀───────┘
+//! ```
+//!
+//! The thread wakes when a pose comes, or by itself every few milliseconds.
+//! Once a second it says how the daemon is ([`health`]), and at once when
+//! something happens to the camera. What it counts is in [`Counters`].
+
+pub mod adaptation;
+mod faults;
+pub mod health;
+pub mod json;
+mod names;
+mod outlet;
+pub mod read;
+pub mod record;
+pub mod subscribe;
+pub mod wire;
+pub mod zenoh;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::adapt::thread::Link;
+use crate::adapt::{Method, Report};
+use crate::base::clock::{Clock, MonoNs, unix_ns};
+use crate::base::config::{ConfigError, check};
+use crate::base::limits::MESSAGE_BYTES_MAX;
+use crate::base::mailbox::Mailbox;
+use crate::base::secret::redacted_text;
+use crate::base::slots::Receiver;
+use crate::capture::thread::CameraState;
+use crate::counters::{Counters, Drop, Timed};
+use crate::engine::EngineStatus;
+use crate::pose::PoseSample;
+use crate::sys::rt::resident_bytes;
+use health::{Event, Health, Snapshot};
+use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
+
+pub use outlet::{Documents, Outlet};
+pub use zenoh::{DEFAULT_ENDPOINT, SessionError, ZenohConfig};
+
+/// Longest sleep of the thread; a pose wakes it earlier.
+const WAIT: Duration = Duration::from_millis(5);
+
+/// Time between two health messages.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// Wall time is set anew when it has moved by more against the monotonic clock.
+const WALL_STEP_NS: u64 = 1_000_000;
+
+/// Bad frames are said again only after so long without any.
+const BAD_FRAMES_QUIET: Duration = Duration::from_secs(10);
+
+/// `[publish]`: what counts as late, and as silence.
+///
+/// ```toml
+/// [publish]
+/// late_after_ms = 200
+/// silent_after_ms = 2000
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublishConfig {
+    /// A pose older than this when it is published is counted as late, in
+    /// milliseconds, 1 to 60000. It is published all the same, with its age.
+    /// Default 200: a fifth of a second is what a person notices.
+    pub late_after_ms: u32,
+    /// A camera that gives no frame for this long is called silent, in
+    /// milliseconds, 100 to 60000. Default 2000.
+    pub silent_after_ms: u32,
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self {
+            late_after_ms: 200,
+            silent_after_ms: 2_000,
+        }
+    }
+}
+
+impl PublishConfig {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// Names the first key whose value is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check("publish.late_after_ms", self.late_after_ms, 1, 60_000)?;
+        check("publish.silent_after_ms", self.silent_after_ms, 100, 60_000)
+    }
+}
+
+/// Makes messages of poses and puts them out.
+pub struct Publisher<'a> {
+    config: PublishConfig,
+    camera: &'a str,
+    engine: Arc<EngineStatus>,
+    clock: &'a Clock,
+    counters: &'a Counters,
+    outlet: Outlet,
+    buffer: Box<Buffer>,
+    unix_offset_ns: i64,
+    poses: u64,
+    healths: u64,
+    events: u64,
+    started: MonoNs,
+    earlier: Snapshot,
+    camera_state: CameraState,
+    captured: u64,
+    captured_at: MonoNs,
+    silent: bool,
+    bad: u64,
+    bad_at: Option<MonoNs>,
+    faults: faults::Watch,
+    names: names::Watch,
+    announced: bool,
+    changes: Option<&'a Mailbox<PublishConfig>>,
+    adaptation: Option<Adaptation>,
+}
+
+/// What the publisher says about learning.
+struct Adaptation {
+    method: Method,
+    link: Arc<Link>,
+    newest: Report,
+    sequence: u64,
+}
+
+impl<'a> Publisher<'a> {
+    /// A publisher for `camera`, whose frames `engine` estimates.
+    ///
+    /// With a live clock the wall time is taken from the machine; with a
+    /// standing one, as in a replay, it is the clock's own time, so that the
+    /// same recording gives the same bytes.
+    pub fn new(
+        config: &PublishConfig,
+        camera: &'a str,
+        engine: Arc<EngineStatus>,
+        clock: &'a Clock,
+        counters: &'a Counters,
+        outlet: Outlet,
+    ) -> Self {
+        let now = clock.now();
+        let mut publisher = Self {
+            config: config.clone(),
+            camera,
+            engine,
+            clock,
+            counters,
+            outlet,
+            buffer: Box::new([0; MESSAGE_BYTES_MAX]),
+            unix_offset_ns: 0,
+            poses: 0,
+            healths: 0,
+            events: 0,
+            started: now,
+            earlier: Snapshot::take(counters, now),
+            camera_state: counters.capture.state(),
+            captured: counters.captured(),
+            captured_at: now,
+            silent: false,
+            bad: 0,
+            bad_at: None,
+            faults: faults::Watch::default(),
+            names: names::Watch::default(),
+            announced: false,
+            changes: None,
+            adaptation: None,
+        };
+        publisher.set_wall_time();
+        publisher
+    }
+
+    /// Publishes what comes through `poses` and sends the boxes back, until
+    /// `stop` is set and none waits. Set `stop` once the thread that fills them
+    /// has left.
+    pub fn run(mut self, mut poses: Receiver<'_, PoseSample>, stop: &AtomicBool) {
+        self.announce();
+        loop {
+            self.counters.publish_beats.add(1);
+            // Read before the ring is emptied: what was put before the stop goes out.
+            let stopping = stop.load(Ordering::Acquire);
+            while let Some(mut sample) = poses.take() {
+                self.publish(&mut sample);
+                poses.give_back(sample);
+            }
+            self.tend();
+            if stopping {
+                break;
+            }
+            poses.wait(WAIT);
+        }
+        self.leave();
+    }
+
+    /// From now on takes over what is put into `changes`.
+    pub const fn follow(&mut self, changes: &'a Mailbox<PublishConfig>) {
+        self.changes = Some(changes);
+    }
+
+    /// From now on says on `/adaptation` how learning stands.
+    pub fn tell_of(&mut self, method: Method, link: Arc<Link>) {
+        self.adaptation = Some(Adaptation {
+            method,
+            link,
+            newest: Report::default(),
+            sequence: 0,
+        });
+    }
+
+    /// The calibration that `/calibration` answers with, where it was not known before.
+    pub fn set_calibration(&self, toml: &str) {
+        self.outlet.set_calibration(toml);
+    }
+
+    /// What is due while there is no camera yet, and so no thread runs: events, health, the session.
+    /// Call it every few milliseconds.
+    pub fn idle(&mut self) {
+        self.announce();
+        self.tend();
+    }
+
+    /// Says goodbye and closes the session.
+    pub fn leave(mut self) {
+        self.say_health(self.clock.now());
+        self.event(Event::Stopping, None);
+        self.outlet.close();
+    }
+
+    fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            self.event(Event::Started, Some(env!("CARGO_PKG_VERSION")));
+        }
+    }
+
+    /// Publishes one sample; people with a number that is not finite are left out.
+    pub fn publish(&mut self, sample: &mut PoseSample) {
+        let people = sample.people.len();
+        sample.people.retain(|person| wire::finite(person).is_ok());
+        let unfit = people - sample.people.len();
+        if unfit > 0 {
+            self.counters.dropped(Drop::Unfit, unfit as u64);
+        }
+        let publish = self.clock.now();
+        let stamp = self.stamp(self.poses, publish);
+        let sent = match wire::encode(&stamp, sample, &mut self.buffer) {
+            Ok(length) => self.outlet.put_pose(&self.buffer[..length]).is_ok(),
+            Err(error) => {
+                log::debug!("{error}");
+                false
+            }
+        };
+        if !sent {
+            self.counters.dropped(Drop::NotSent, 1);
+            return;
+        }
+        self.poses += 1;
+        let done = self.clock.now();
+        let age = publish.since(sample.capture);
+        if age > Duration::from_millis(self.config.late_after_ms.into()) {
+            self.counters.late.add(1);
+        }
+        self.counters.latency.add(done.since(sample.capture));
+        self.counters.timed(Timed::Publish).add(done.since(publish));
+        self.counters
+            .set_newest(sample.capture, sample.people.len());
+        self.counters.published.add(1);
+    }
+
+    /// What is due beside poses: events of the camera and of networks, health, the session.
+    fn tend(&mut self) {
+        let now = self.clock.now();
+        if let Some(config) = self.changes.and_then(Mailbox::take) {
+            self.config = config;
+        }
+        self.watch_camera(now);
+        self.watch_faults(now);
+        if now.since(self.earlier.at()) >= HEALTH_EVERY {
+            self.set_wall_time();
+            self.outlet.tend(now);
+            self.watch_names(now);
+            self.say_health(now);
+            self.say_adaptation(now);
+        }
+    }
+
+    fn watch_camera(&mut self, now: MonoNs) {
+        let state = self.counters.capture.state();
+        if state != self.camera_state {
+            let before = std::mem::replace(&mut self.camera_state, state);
+            self.captured_at = now;
+            match (before, state) {
+                (_, CameraState::Lost) => {
+                    let why = self.counters.capture.lost_because.take();
+                    self.event(Event::CameraLost, why.as_deref());
+                }
+                (CameraState::Lost, CameraState::Running) => {
+                    let which = self.counters.capture.back_as.take();
+                    self.event(Event::CameraBack, which.as_deref());
+                }
+                _ => {}
+            }
+        }
+        let captured = self.counters.captured();
+        if captured != self.captured {
+            (self.captured, self.captured_at) = (captured, now);
+            if std::mem::take(&mut self.silent) {
+                self.event(Event::FramesBack, None);
+            }
+        }
+        let silence = now.since(self.captured_at);
+        let too_long = silence >= Duration::from_millis(self.config.silent_after_ms.into());
+        if state == CameraState::Running && too_long && !self.silent {
+            self.silent = true;
+            let detail = format!("none for {} ms", silence.as_millis());
+            self.event(Event::NoFrames, Some(&detail));
+        }
+        self.watch_bad_frames(now);
+    }
+
+    /// Says once that frames are bad, however many there are, and how many of which kind so far.
+    fn watch_bad_frames(&mut self, now: MonoNs) {
+        let [short, damaged] = [Drop::Short, Drop::Damaged].map(|kind| self.counters.drops(kind));
+        let resized = self.counters.capture.resized.load(Ordering::Relaxed);
+        let bad = short + damaged + resized;
+        if bad == self.bad {
+            return;
+        }
+        self.bad = bad;
+        let quiet = self
+            .bad_at
+            .is_none_or(|last| now.since(last) >= BAD_FRAMES_QUIET);
+        self.bad_at = Some(now);
+        if quiet {
+            let detail =
+                format!("so far {short} short, {damaged} damaged, {resized} of another size");
+            self.event(Event::BadFrames, Some(&detail));
+        }
+    }
+
+    /// Logs networks that fail, and tells of a run of failures and its end.
+    fn watch_faults(&mut self, now: MonoNs) {
+        for action in self.faults.look(self.counters, now) {
+            match action {
+                faults::Action::Log { text, count } => {
+                    log::warn!("{}: {text}; {count} since the start", self.camera);
+                }
+                faults::Action::Failed { text } => self.event(Event::EstimateFailed, Some(text)),
+                faults::Action::Back { failed } => {
+                    let detail = format!("after {failed} frames without poses");
+                    self.event(Event::EstimateBack, Some(&detail));
+                }
+            }
+        }
+    }
+
+    /// Tells of another daemon under our name, and when it has gone.
+    fn watch_names(&mut self, now: MonoNs) {
+        let (came, present) = self.outlet.others().look();
+        match self.names.take(came, present, now) {
+            Some(names::Action::Taken { session }) => {
+                log::warn!(
+                    "{}: another daemon (Zenoh session {session}) has the same site, device and camera name",
+                    self.camera
+                );
+                let detail = format!("by the Zenoh session {session}");
+                self.event(Event::NameTaken, Some(&detail));
+            }
+            Some(names::Action::Free) => self.event(Event::NameFree, None),
+            None => {}
+        }
+    }
+
+    fn say_health(&mut self, now: MonoNs) {
+        let snapshot = Snapshot::take(self.counters, now);
+        let health = Health {
+            started: self.started,
+            engine: &self.engine,
+            silent: self.silent,
+            failing: self.faults.is_failing(),
+            rss_bytes: resident_bytes(),
+            peers: self.outlet.peers() as u64,
+        };
+        let stamp = self.stamp(self.healths, now);
+        let bytes = health::health(&stamp, &health, self.counters, &self.earlier, &snapshot);
+        self.earlier = snapshot;
+        self.healths += 1;
+        if let Err(error) = self.outlet.put_health(bytes) {
+            log::debug!("health: {error}");
+        }
+    }
+
+    fn say_adaptation(&mut self, now: MonoNs) {
+        let Some(mut adaptation) = self.adaptation.take() else {
+            return;
+        };
+        if let Some(report) = adaptation.link.reports.take() {
+            adaptation.newest = report;
+        }
+        let stamp = self.stamp(adaptation.sequence, now);
+        let untold = adaptation.link.untold.load(Ordering::Relaxed);
+        let bytes = adaptation::adaptation(&stamp, adaptation.method, &adaptation.newest, untold);
+        adaptation.sequence += 1;
+        if let Err(error) = self.outlet.put_adaptation(bytes) {
+            log::debug!("adaptation: {error}");
+        }
+        self.adaptation = Some(adaptation);
+    }
+
+    fn event(&mut self, event: Event, detail: Option<&str>) {
+        // Made of the words of drivers and other programs, which may quote an address with its password.
+        let detail = detail.map(redacted_text);
+        let detail = detail.as_deref();
+        match detail {
+            Some(detail) => log::info!("{}: {} ({detail})", self.camera, event.name()),
+            None => log::info!("{}: {}", self.camera, event.name()),
+        }
+        let stamp = self.stamp(self.events, self.clock.now());
+        let bytes = health::event(&stamp, event, detail);
+        self.events += 1;
+        if let Err(error) = self.outlet.put_event(bytes) {
+            log::debug!("{}: {error}", event.name());
+        }
+    }
+
+    fn stamp(&self, sequence: u64, publish: MonoNs) -> Stamp<'a> {
+        Stamp {
+            sequence,
+            camera: self.camera,
+            clock: match self.clock {
+                Clock::Live => CLOCK_MONOTONIC,
+                Clock::Set(_) => CLOCK_RECORDING,
+            },
+            publish,
+            unix_offset_ns: self.unix_offset_ns,
+        }
+    }
+
+    /// Takes the wall time, where it has been set since.
+    fn set_wall_time(&mut self) {
+        if matches!(self.clock, Clock::Set(_)) {
+            return;
+        }
+        let (wall, mono) = (unix_ns(), self.clock.now());
+        let offset = i64::try_from(i128::from(wall) - i128::from(mono.0)).unwrap_or(0);
+        let moved = offset.abs_diff(self.unix_offset_ns);
+        if moved > WALL_STEP_NS {
+            if self.unix_offset_ns != 0 {
+                log::info!("wall time moved by {} ms", moved / 1_000_000);
+            }
+            self.unix_offset_ns = offset;
+        }
+    }
+}
