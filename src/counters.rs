@@ -223,7 +223,7 @@ impl Timed {
     }
 }
 
-/// How much is left out on a machine that cannot keep up ([`crate::daemon::load`]).
+/// How much is left out on a machine that cannot keep up (`daemon::load`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Level {
