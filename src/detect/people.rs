@@ -13,10 +13,12 @@ use heapless::Vec;
 use serde::Deserialize;
 
 use super::crop::{Crop, corners_of, flat, perspective};
-use super::decode::{Found, FoundBox, Placed};
+use super::decode::{Found, FoundBox, Placed, best_half};
 use super::merge::merge;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
-use super::regions::{Lost, Region, Regions, TurnedBox, box_of, in_turn, join, turned_box_of};
+use super::regions::{
+    Belief, Lost, Region, Regions, TurnedBox, box_of, in_turn, join, turned_box_of,
+};
 use super::vision::VisionNet;
 use crate::base::config::{ConfigError, check};
 use crate::base::limits::PEOPLE_MAX;
@@ -377,10 +379,7 @@ impl PeopleNet {
                 let _ = next.push(region.left_waiting());
                 continue;
             }
-            let seen = self
-                .look(frame, camera, region, lap)?
-                .filter(|(person, _)| !region.is_in_question() || person.score >= SURE);
-            let Some((person, turned)) = seen else {
+            let Some((person, turned)) = self.look(frame, camera, region, lap)? else {
                 self.lost.remember(region);
                 lap(Lap::Decode);
                 continue;
@@ -388,7 +387,11 @@ impl PeopleNet {
             self.disagreed |= !region.agrees_with(&person.bounds);
             if !people.iter().any(|other| is_same(other, &person)) {
                 // There is room: there are at most PEOPLE_MAX regions.
-                let _ = next.push(Region::after(&person.bounds, turned, region));
+                let mut after = Region::after(&person.bounds, turned, region);
+                if region.is_new() && self.person.tells_presence() {
+                    after.belief = Belief::Confirmed;
+                }
+                let _ = next.push(after);
                 let _ = people.push(person);
             }
             lap(Lap::Decode);
@@ -481,17 +484,26 @@ impl PeopleNet {
         }
         let confidence = placed.iter().map(|p| p.keypoint.confidence).sum::<f32>() / MEAN_OF;
         let person = box_of(&placed).filter(|_| confidence >= self.settings.confidence_min);
-        Ok(person.map(|bounds| {
-            let detection = Detection {
-                // A person seen from the side shows half of the joints: what the best
-                // half says is the better measure of whether a person is there.
-                score: best_half(&placed),
-                bounds,
-                keypoints: placed.map(|placed| placed.keypoint),
-                features,
-            };
-            (detection, turned_box_of(&placed))
-        }))
+        let Some(bounds) = person else {
+            return Ok(None);
+        };
+        // A person seen from the side shows half of the joints: what the best
+        // half says is the better measure of whether a person is there.
+        let score = best_half(placed.map(|placed| placed.keypoint.confidence));
+        let believed = match self.person.presence(region.score, &placed) {
+            Some(chance) if region.is_new() => chance >= 0.5,
+            _ => !region.is_in_question() || score >= SURE,
+        };
+        if !believed {
+            return Ok(None);
+        }
+        let detection = Detection {
+            score,
+            bounds,
+            keypoints: placed.map(|placed| placed.keypoint),
+            features,
+        };
+        Ok(Some((detection, turned_box_of(&placed))))
     }
 
     /// Keypoints, in the frame, of one run of the person network on a crop.
@@ -546,16 +558,6 @@ const MEAN_OF: f32 = KEYPOINTS as f32;
 /// Whether two detections of one frame are one person.
 fn is_same(a: &Detection, b: &Detection) -> bool {
     similarity::between(a, b) > SAME_POSE || a.bounds.iou(&b.bounds) > SAME_BOX
-}
-
-/// Mean confidence of the better half of the keypoints.
-fn best_half(placed: &[Placed; KEYPOINTS]) -> f32 {
-    const HALF: usize = KEYPOINTS.div_ceil(2);
-    let mut confidences = placed.map(|p| p.keypoint.confidence);
-    confidences.sort_unstable_by(|a, b| b.total_cmp(a));
-    #[expect(clippy::cast_precision_loss, reason = "9")]
-    let count = HALF as f32;
-    confidences[..HALF].iter().sum::<f32>() / count
 }
 
 /// Crop pixels to frame pixels; a keypoint whose place no lens reaches loses its confidence.

@@ -241,6 +241,11 @@ impl Region {
         self.unconfirmed > UNCONFIRMED_MAX || self.belief == Belief::Doubted
     }
 
+    /// Whether no person was ever seen in it, and none was lost there a moment ago.
+    pub fn is_new(&self) -> bool {
+        self.looks == 0 && self.belief != Belief::Believed
+    }
+
     /// Frames since the last look at this person.
     fn frames(&self) -> f32 {
         1.0 + f32::from(self.waited)

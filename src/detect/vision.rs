@@ -136,7 +136,9 @@ impl VisionNet {
     pub fn decode_person(&self, out: &mut [Placed; KEYPOINTS]) -> Result<(), InferError> {
         let output = |role| self.output(role).unwrap_or_default();
         match self.decoder {
-            Decoder::Heatmap { values, confidence } => decode::heatmaps(
+            Decoder::Heatmap {
+                values, confidence, ..
+            } => decode::heatmaps(
                 output(Role::Heatmaps),
                 self.output(Role::Visible),
                 (values, confidence.as_ref()),
@@ -154,6 +156,29 @@ impl VisionNet {
     /// The person's image features, where the network gives them.
     pub fn features(&self) -> Option<[f32; IMAGE_FEATURES]> {
         self.output(Role::Features)?.try_into().ok()
+    }
+
+    /// The chance that a new box, to which the person detector gave a `score`, holds the person that was placed; `None`
+    /// of a network that does not say how to tell.
+    pub fn presence(&self, score: f32, placed: &[Placed; KEYPOINTS]) -> Option<f32> {
+        match self.decoder {
+            Decoder::Heatmap {
+                presence: Some(fit),
+                ..
+            } => Some(decode::presence(&fit, score, placed)),
+            _ => None,
+        }
+    }
+
+    /// Whether it tells newcomers from things ([`VisionNet::presence`]).
+    pub const fn tells_presence(&self) -> bool {
+        matches!(
+            self.decoder,
+            Decoder::Heatmap {
+                presence: Some(_),
+                ..
+            }
+        )
     }
 
     /// From which score on a finder is sure of a box; 0 of any other network.

@@ -6,7 +6,7 @@
 
 mod boxes;
 
-use crate::engine::models::{ConfidenceFit, HeatmapValues};
+use crate::engine::models::{ConfidenceFit, HeatmapValues, PresenceFit};
 use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINTS;
 
@@ -164,6 +164,22 @@ fn refine(map: &[f32], peak: usize, values: HeatmapValues, columns: usize) -> (f
         // A map of scores without anything above zero.
         (px as f32, py as f32, 0.0)
     }
+}
+
+/// The chance that a box with a `score` of the person detector holds the person that was placed ([`PresenceFit`]).
+pub fn presence(fit: &PresenceFit, score: f32, placed: &[Placed; KEYPOINTS]) -> f32 {
+    let seen = best_half(placed.map(|placed| placed.keypoint.confidence));
+    let place = best_half(placed.map(|placed| placed.place));
+    sigmoid(fit.score * logit(score) + fit.seen * logit(seen) + fit.place * logit(place) + fit.bias)
+}
+
+/// Mean of the better half: a person seen from the side shows half of the keypoints.
+pub fn best_half(mut values: [f32; KEYPOINTS]) -> f32 {
+    const HALF: usize = KEYPOINTS.div_ceil(2);
+    values.sort_unstable_by(|a, b| b.total_cmp(a));
+    #[expect(clippy::cast_precision_loss, reason = "9")]
+    let count = HALF as f32;
+    values[..HALF].iter().sum::<f32>() / count
 }
 
 /// Sum of `exp(logit - top)` over a map.
@@ -329,6 +345,34 @@ mod tests {
         assert!(out[16].keypoint.confidence < 0.001);
         // A flat map: the corner's 3 x 3 of 80 cells.
         assert!(near(out[2].place, 9.0 / 80.0), "{:?}", out[2]);
+    }
+
+    #[test]
+    fn presence_weighs_the_score_and_the_better_half_of_the_keypoints() {
+        let fit = PresenceFit {
+            score: 2.0,
+            seen: 0.5,
+            place: 1.0,
+            bias: -1.0,
+        };
+        let mut placed = [Placed::default(); KEYPOINTS];
+        for placed in placed.iter_mut().skip(3).step_by(2) {
+            placed.keypoint.confidence = 0.8;
+            placed.place = 0.6;
+        }
+        placed[0].keypoint.confidence = 0.8;
+        placed[1].keypoint.confidence = 0.8;
+        placed[0].place = 0.6;
+        placed[1].place = 0.6;
+        let (seen, place) = (0.8_f32, 0.6_f32);
+        let odds = |chance: f32| (chance / (1.0 - chance)).ln();
+        // Nine keypoints are placed, eight say nothing and do not count.
+        let want = sigmoid(2.0 * odds(0.4) + 0.5 * odds(seen) + odds(place) - 1.0);
+        let chance = presence(&fit, 0.4, &placed);
+        assert!(near(chance, want), "{chance} {want}");
+        // Nothing to see at all: no chance, and a number.
+        let none = presence(&fit, 0.4, &[Placed::default(); KEYPOINTS]);
+        assert!((0.0..1e-3).contains(&none), "{none}");
     }
 
     #[test]

@@ -269,6 +269,10 @@ pub enum Decoder {
         /// How sure the network is in truth; where it is missing, its own numbers are taken as they are.
         #[serde(default)]
         confidence: Option<ConfidenceFit>,
+        /// How sure it is that a new box holds a person; where it is missing, the person detector's score and a fixed
+        /// bound on the keypoints' confidence decide.
+        #[serde(default)]
+        presence: Option<PresenceFit>,
     },
     /// A score for each column and each row (`RTMPose`).
     Simcc {
@@ -310,6 +314,23 @@ pub struct ConfidenceFit {
     pub place: f32,
     /// One for each keypoint, COCO order.
     pub bias: [f32; KEYPOINTS],
+}
+
+/// How the chance that a new box holds a person follows from both networks, fitted to labelled pictures and to pictures
+/// without people: `logit(chance) = score * logit(s) + seen * logit(c) + place * logit(p) + bias`, with `s` the person
+/// detector's score, and `c` and `p` the means of the better half of the keypoints' confidences and of the shares of
+/// the heatmaps' chance around their peaks. A box with a chance of a half or more becomes a person.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct PresenceFit {
+    /// Weight of the logit of the person detector's score.
+    pub score: f32,
+    /// Weight of the logit of the keypoints' confidence.
+    pub seen: f32,
+    /// Weight of the logit of the places' chance.
+    pub place: f32,
+    /// The chance's logit where all of these are a half.
+    pub bias: f32,
 }
 
 /// What the numbers of a heatmap mean.

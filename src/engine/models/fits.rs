@@ -4,7 +4,8 @@ use crate::base::limits::{IMAGE_FEATURES, IMAGE_SIDE_PX_MAX, LIFT_FEATURES, LIFT
 use crate::skeleton::KEYPOINTS;
 
 use super::describe::{
-    Decoder, Description, Element, FileEntry, ImageTensor, Kind, Layout, OutputTensor, Role,
+    ConfidenceFit, Decoder, Description, Element, FileEntry, ImageTensor, Kind, Layout,
+    OutputTensor, PresenceFit, Role,
 };
 
 /// Numbers of one `YOLO-pose` candidate: box, score, x, y and confidence of each keypoint.
@@ -97,7 +98,12 @@ fn check_decoder(
     height: usize,
 ) -> Result<(), String> {
     match decoder {
-        Decoder::Heatmap { .. } => {
+        Decoder::Heatmap {
+            confidence,
+            presence,
+            ..
+        } => {
+            finite_fits(confidence.as_ref(), presence.as_ref())?;
             let cells = want_map(description, Role::Heatmaps, KEYPOINTS)?;
             let (rows, columns) = cells;
             // One stride for both axes, or a heatmap cell would not be square.
@@ -267,6 +273,34 @@ fn check_image(image: &ImageTensor) -> Result<(), String> {
     Ok(())
 }
 
+/// Weights that are not numbers would make every confidence, and every newcomer, one that is not.
+fn finite_fits(
+    confidence: Option<&ConfidenceFit>,
+    presence: Option<&PresenceFit>,
+) -> Result<(), String> {
+    if let Some(fit) = confidence {
+        check_finite("decoder.confidence.seen", fit.seen)?;
+        check_finite("decoder.confidence.place", fit.place)?;
+        for bias in fit.bias {
+            check_finite("decoder.confidence.bias", bias)?;
+        }
+    }
+    if let Some(fit) = presence {
+        check_finite("decoder.presence.score", fit.score)?;
+        check_finite("decoder.presence.seen", fit.seen)?;
+        check_finite("decoder.presence.place", fit.place)?;
+        check_finite("decoder.presence.bias", fit.bias)?;
+    }
+    Ok(())
+}
+
+fn check_finite(field: &str, value: f32) -> Result<(), String> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(format!("{field} = {value}: must be finite"))
+}
+
 fn check_share(field: &str, value: f32) -> Result<(), String> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());
@@ -378,6 +412,16 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused() {
+        let fit = PresenceFit {
+            score: 1.0,
+            seen: 1.0,
+            place: f32::NAN,
+            bias: 0.0,
+        };
+        assert_eq!(
+            finite_fits(None, Some(&fit)).unwrap_err(),
+            "decoder.presence.place = NaN: must be finite"
+        );
         let text = MOVENET.replace("type = \"movenet\"", "type = \"movenet\", split = 2");
         assert!(toml::from_str::<Description>(&text).is_err());
         let text = MOVENET.replace("type = \"movenet\"", "type = \"magic\"");

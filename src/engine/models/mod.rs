@@ -26,7 +26,7 @@ use crate::base::limits::MODEL_FILE_BYTES_MAX;
 
 pub use describe::{
     Colour, ConfidenceFit, Decoder, Description, Element, FileEntry, HeatmapValues, ImageTensor,
-    InputTensor, Kind, Layout, OutputTensor, Precision, Role,
+    InputTensor, Kind, Layout, OutputTensor, Precision, PresenceFit, Role,
 };
 pub use install::{InstallError, install};
 
