@@ -225,9 +225,10 @@ SEEING = [
     ),
     Stage(
         "confidence",
-        "what a keypoint's confidence means, fitted on photographs and renders kept from training",
+        "what a keypoint's confidence means and when a box becomes a person, fitted on pictures kept from training",
         (
             "{root}/models/person/person.onnx",
+            "{root}/models/finder/finder.onnx",
             f"{PEOPLE}/train",
             f"{PEOPLE}/other_labels.jsonl.gz",
             f"{PEOPLE}/eval",
@@ -244,6 +245,12 @@ SEEING = [
                 *("--eval", "{data}/people/eval", "--check", "{run}/rendered_held_out", "{run}/drawn"),
                 *("--write", "{root}/models/person/model.toml", "--json", "{root}/docs/lab/people.json"),
             ),
+            python(
+                "presence.py",
+                *("{data}/people", "--more", "?{run}/more"),
+                *("--pair", "shipped={root}/models/finder/finder.onnx:{root}/models/person/person.onnx"),
+                *("--write", "{root}/models/person/model.toml", "--json", "{root}/docs/lab/people.json"),
+            ),
         ),
         1,
         1,
@@ -253,7 +260,6 @@ SEEING = [
         "the finder's threshold, chosen on photographs kept from training",
         (
             "{root}/models/finder/finder.onnx",
-            "{root}/models/person/model.toml#decoder",
             f"{PEOPLE}/train",
             f"{PEOPLE}/eval",
             "?{run}/more",
@@ -264,7 +270,6 @@ SEEING = [
                 "evaluate_finder.py",
                 *("{data}/people", "--more", "?{run}/more"),
                 *("--finder", "shipped={root}/models/finder/finder.onnx"),
-                *("--person", "{root}/models/person/person.onnx"),
                 *("--write", "{root}/models/finder/model.toml", "--json", "{root}/docs/lab/people.json"),
             ),
         ),

@@ -1,7 +1,7 @@
 """Measures finders on photographs labelled by hand and on photographs without people, and chooses their threshold.
 
     python evaluate_finder.py DATA/people --more RUN/more --finder new=../../finder/finder.onnx --finder old=OLD/finder.onnx \\
-        --person ../../person/person.onnx --json ../../../docs/lab/people.json
+        --json ../../../docs/lab/people.json
 
 `DATA/people` holds `eval` and `train`. The threshold is chosen on photographs of `train` that no network was trained on
 (`choosing`): half of the empty ones and those with people. Figures are on `eval` and on the other half of the empty ones.
@@ -19,9 +19,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from answers import Floats, NetworkFault, Person, answers, opened, sha256
+from answers import NetworkFault, opened, sha256
 from evaluate_photos import named
 from figures import FiguresFault, record
 from photos import EMPTY_HELD_OUT_EVERY, Box, Image, IndexFault, Photo, read_index, read_photo
@@ -42,11 +41,6 @@ HEIGHTS = {
 }
 EMPTY_SHARES = {"for 5 % of empty frames": 0.05, "for 2 % of empty frames": 0.02}
 """Shares of empty frames with a box for which thresholds are chosen."""
-ASKED = 0.2
-"""Boxes of empty photographs with a lower score are not looked into."""
-SURE_BOX, SURE = 0.5, 0.7
-"""As in src/detect/regions.rs and people.rs: a newcomer in a box below the first is followed where the best half of the keypoints'
-confidences has the second on the mean."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +98,6 @@ class Seen:
 
     photo: Photo
     found: list[Detection]
-    sure: NDArray[np.float64] | None = None
-    """Mean of the best half of the keypoints' confidences in each box, where a person network has looked."""
 
     def over(self, threshold: float) -> list[Detection]:
         """The detections over a threshold."""
@@ -115,15 +107,6 @@ class Seen:
     def best(self) -> float:
         """The highest score."""
         return max((d.score for d in self.found), default=0.0)
-
-    def newcomer(self, threshold: float) -> bool:
-        """Whether the program would follow somebody here: a sure box, or a box over the threshold with sure keypoints."""
-        if self.sure is None:
-            return self.best >= threshold
-        return any(
-            d.score >= threshold and (d.score >= SURE_BOX or sure >= SURE)
-            for d, sure in zip(self.found, self.sure, strict=True)
-        )
 
     def matched(self, threshold: float) -> tuple[list[bool], int]:
         """Which people are found (each by a box of its own), and how many boxes are false.
@@ -202,34 +185,20 @@ def at(threshold: float, why: str, labelled: list[Seen], empty: list[Seen]) -> d
         "recall": recall(labelled, threshold),
         "false_boxes_a_frame": round(false / max(1, len(labelled)), 4),
         "empty_share": round(float(np.mean([s.best >= threshold for s in empty])), 4) if empty else None,
-        "newcomer_share": round(float(np.mean([s.newcomer(threshold) for s in empty])), 4) if empty else None,
     }
-
-
-def sure_of(person: Person, picture: Image, found: list[Detection]) -> Floats:
-    """Mean of the best half of the keypoints' confidences in each box; 0 where the score is under `ASKED`."""
-    sure = np.zeros(len(found))
-    asked = [(picture, d.box) for d in found if d.score >= ASKED]
-    if asked:
-        confidence = np.sort(answers(person, asked).confidence, 1)
-        sure[: len(asked)] = confidence[:, -((confidence.shape[1] + 1) // 2) :].mean(1)
-    return sure
 
 
 def look(
     finder: Finder,
     folders: list[tuple[Path, list[Photo]]],
     which: Callable[[Photo], bool],
-    person: Person | None = None,
 ) -> list[Seen]:
     """What the finder sees in the photographs that count."""
     out = []
     for folder, photos in folders:
         for photo in photos:
             if which(photo):
-                picture = read_photo(folder, photo)
-                found = finder(picture)
-                out.append(Seen(photo, found, sure_of(person, picture, found) if person else None))
+                out.append(Seen(photo, finder(read_photo(folder, photo))))
     return out
 
 
@@ -258,13 +227,12 @@ def measure(a: argparse.Namespace) -> None:
     """Prints and records the figures of all finders."""
     labelled = [(a.people / "eval", read_index(a.people / "eval"))]
     training = [(f, read_index(f)) for f in (a.people / "train", *a.more)]
-    person = Person(a.person) if a.person else None
     measured: dict[str, Any] = {}
     on: dict[str, Any] = {}
     for name, path in a.finder:
         finder = Finder(path)
         seen = look(finder, labelled, lambda photo: True)
-        empty = look(finder, training, lambda photo: photo.negative and photo.empty_held_out, person)
+        empty = look(finder, training, lambda photo: photo.negative and photo.empty_held_out)
         held = look(finder, training, lambda photo: not (photo.negative or photo.measured_on) and photo.held_out)
         chosen_on, reported = ([s for s in empty if half(s.photo) == k] for k in (0, 1))
         if not chosen_on or not reported:
@@ -284,7 +252,7 @@ def measure(a: argparse.Namespace) -> None:
             print(f"{name} at {threshold:.3f} ({why}): {shares}")
             print(
                 f"   {f['false_boxes_a_frame']:.2f} false boxes a frame; of {len(reported)} empty frames a box in",
-                f"{f['empty_share']:.3f}, a newcomer in {f['newcomer_share']:.3f}; chosen on: {f['chosen_on']['empty_share']},",
+                f"{f['empty_share']:.3f}; chosen on: {f['chosen_on']['empty_share']},",
                 f"recall {f['chosen_on']['recall']['80 and more']}",
                 flush=True,
             )
@@ -300,7 +268,6 @@ def main() -> None:
     p.add_argument("people", type=Path, help="folder with eval/ and train/")
     p.add_argument("--more", type=Path, nargs="*", default=[], help="further folders of photographs to choose on")
     p.add_argument("--finder", type=named, action="append", required=True, metavar="NAME=ONNX")
-    p.add_argument("--person", type=Path, help="person network that looks into the boxes of empty photographs")
     p.add_argument("--threshold", type=float, nargs="*", default=[], help="figures at these thresholds as well")
     p.add_argument("--write", type=Path, help="model.toml of the first finder, to put its threshold into")
     p.add_argument(

@@ -2,7 +2,7 @@
 
     python figures.py ../../../docs/lab/people.json ../../../docs/lab/people.md
 
-`evaluate_photos.py`, `evaluate_finder.py` and `confidence.py` put their sections into the JSON with `--json`. A section keeps the
+`evaluate_photos.py`, `evaluate_finder.py`, `presence.py` and `confidence.py` put their sections into the JSON with `--json`. A section keeps the
 figures of networks measured before on the same photographs, so that a new network alone can be measured. No figure is typed.
 """
 
@@ -126,8 +126,7 @@ def finder_part(section: Section) -> list[str]:
         "",
         f"Recall at IoU 0.5 by the person's height in the photograph, px, on {on['frames']} photographs labelled by hand. A box that is",
         f"on no person, or on one who has a box already, is false. Empty: {on['empty_reported']} photographs without people, neither trained",
-        f"on nor used to choose the threshold; {on['empty_chosen_on']} others were for that. A newcomer is a box that the program would follow:",
-        "a sure one, or one with sure keypoints.",
+        f"on nor used to choose the threshold; {on['empty_chosen_on']} others were for that.",
         "",
     ]
     rows, heights = [], []
@@ -135,11 +134,32 @@ def finder_part(section: Section) -> list[str]:
         for point in network["points"]:
             heights = list(point["recall"])
             recall = [f"{number(r['share'], 2)} of {r['people']}" for r in point["recall"].values()]
-            empty = [number(point["empty_share"]), number(point["newcomer_share"])]
+            empty = [number(point["empty_share"])]
             empty.append(number(point["false_boxes_a_frame"], 2))
             rows.append([name, f"{point['threshold']:.2f} ({point['why']})", *recall, *empty])
-    empty_head = ["empty frames with a box", "with a newcomer", "false boxes a frame"]
+    empty_head = ["empty frames with a box", "false boxes a frame"]
     return lines + table(["finder", "threshold", *heights, *empty_head], rows)
+
+
+def presence_part(section: Section) -> list[str]:
+    """Table of `presence.py`."""
+    on = section["measured_on"]
+    lines = [
+        "## People who are shown",
+        "",
+        "A box of the finder becomes a person where both networks together give it a chance of a half or more. Recall and false",
+        f"people on {on['frames']} photographs labelled by hand, empty frames as above. The chance is fitted, and its bias set so that a",
+        f"person is shown in at most one in twenty of {on['empty_chosen_on']} empty photographs, on photographs that no network was trained on.",
+        "",
+    ]
+    rows, heights = [], []
+    for name, f in section["networks"].items():
+        heights = list(f["recall"])
+        recall = [f"{number(r['share'], 2)} of {r['people']}" for r in f["recall"].values()]
+        rest = [number(f["empty_share"]), number(f["false_people_a_frame"], 2), number(f["boxes_an_empty_frame"], 2)]
+        rows.append([name, *recall, *rest])
+    head = ["empty frames with a person", "false people a frame", "boxes looked into in an empty frame"]
+    return lines + table(["networks", *heights, *head], rows)
 
 
 def confidence_part(section: Section) -> list[str]:
@@ -177,6 +197,7 @@ def confidence_part(section: Section) -> list[str]:
 PARTS: dict[str, Callable[[Section], list[str]]] = {
     "person": person_part,
     "finder": finder_part,
+    "presence": presence_part,
     "confidence": confidence_part,
 }
 

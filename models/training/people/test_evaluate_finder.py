@@ -83,18 +83,6 @@ def test_the_threshold_lets_few_empty_photographs_through_and_loses_nobody_for_n
         choose_threshold([], people, 0.05)
 
 
-def test_a_newcomer_is_a_sure_box_or_one_with_sure_keypoints() -> None:
-    doubted = empty(0.45)
-    assert doubted.newcomer(0.4) and not doubted.newcomer(0.46)
-    doubted.sure = np.array([0.6])
-    assert not doubted.newcomer(0.4)
-    doubted.sure = np.array([0.8])
-    assert doubted.newcomer(0.4)
-    sure = empty(0.55)
-    sure.sure = np.array([0.1])
-    assert sure.newcomer(0.4)
-
-
 def test_the_figures_of_a_threshold_are_shares() -> None:
     someone = person(0, 100)
     labelled = [Seen(photo(someone), [Detection(0.9, someone.box), Detection(0.8, (300.0, 0.0, 50.0, 50.0))])]
@@ -150,4 +138,4 @@ def test_the_page_shows_every_threshold_of_every_finder(tmp_path: Path) -> None:
     record(tmp_path / "people.json", "finder", on, {"new": {"sha256": "0", "points": points}})
     page = render(read(tmp_path / "people.json"))
     assert "| new | 0.50 (model.toml) |" in page and "| new | 0.30 (given) |" in page
-    assert "| 1.00 of 1 | 0.500 | 0.500 | 0.00 |" in page
+    assert "| 1.00 of 1 | 0.500 | 0.00 |" in page

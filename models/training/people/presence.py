@@ -1,0 +1,239 @@
+"""Fits and measures when a box of the person detector becomes a person: the chance that both networks give it.
+
+    python presence.py DATA/people --more RUN/more --pair shipped=../../finder/finder.onnx:../../person/person.onnx \\
+        --write ../../person/model.toml --json ../../../docs/lab/people.json
+
+The fit is `PresenceFit` of src/engine/models/describe.rs: logit(chance) = score * logit(s) + seen * logit(c) + place * logit(p) + bias,
+with `s` the detector's score and `c`, `p` the means of the better half of the keypoints' confidences and place chances in the box.
+It is found by logistic regression on boxes of photographs that no network was trained on, and its bias is set so that at most
+`--empty-share` of the empty ones among them show a person. Figures are on photographs labelled by hand and on other empty ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from answers import Floats, NetworkFault, Person, answers, logit, sha256
+from confidence import regress
+from evaluate_finder import FOUND_IOU, HEIGHTS, Detection, Finder, covered, half, overlap
+from figures import FiguresFault, record
+from photos import IndexFault, Photo, read_index, read_photo
+
+LEAST = 0.12
+"""Boxes with a lower score are never looked into: the program's `score_min` is chosen above."""
+BESIDE_IOU = 0.3
+"""A box that overlaps a person by more than this, and by less than `FOUND_IOU`, is no example of either kind."""
+PEOPLE_MAX = 8
+"""Boxes of a frame that the program looks into (src/base/limits.rs)."""
+
+
+@dataclass
+class Frame:
+    """A photograph, the detector's boxes in it, and what both networks say of each box [n,3]: logits of score, seen, place."""
+
+    photo: Photo
+    boxes: list[Detection]
+    evidence: Floats
+
+    def chances(self, fit: Floats) -> Floats:
+        """Logits of the chance that each box holds a person [n]; -inf below the score that `fit` [5] ends with."""
+        z = self.evidence @ fit[:3] + fit[3]
+        return np.where(np.array([d.score for d in self.boxes]) >= fit[4], z, -np.inf) if self.boxes else z
+
+    def people(self, fit: Floats) -> list[Detection]:
+        """The boxes that become people."""
+        return [d for d, z in zip(self.boxes, self.chances(fit), strict=True) if z >= 0]
+
+
+def better_half(values: Floats) -> Floats:
+    """Mean of the better half of [N,17]."""
+    return np.sort(values, 1)[:, -((values.shape[1] + 1) // 2) :].mean(1)
+
+
+def look(
+    finder: Finder, person: Person, folders: list[tuple[Path, list[Photo]]], which: Callable[[Photo], bool]
+) -> list[Frame]:
+    """Both networks on the photographs that count."""
+    out = []
+    for folder, photos in folders:
+        for photo in photos:
+            if not which(photo):
+                continue
+            picture = read_photo(folder, photo)
+            boxes = [d for d in finder(picture) if d.score >= LEAST][:PEOPLE_MAX]
+            evidence = np.zeros((len(boxes), 3))
+            if boxes:
+                answer = answers(person, [(picture, d.box) for d in boxes])
+                evidence[:, 0] = logit(np.array([d.score for d in boxes]))
+                evidence[:, 1] = logit(better_half(answer.confidence))
+                evidence[:, 2] = logit(better_half(answer.place))
+            out.append(Frame(photo, boxes, evidence))
+    return out
+
+
+def kind(box: Detection, photo: Photo) -> bool | None:
+    """Whether a box holds a person; None where that cannot be told."""
+    most = max((overlap(box.box, b) for b in [*(p.box for p in photo.people), *photo.other_boxes]), default=0.0)
+    if most >= FOUND_IOU:
+        return True
+    return None if most > BESIDE_IOU or any(covered(box.box, b) for b in photo.maybe_boxes) else False
+
+
+def fit(frames: list[Frame], empty: list[Frame], empty_share: float, score_min: float) -> Floats:
+    """Weights of score, seen and place, bias, and `score_min` [5]; weights that would be negative are left out.
+
+    Raises ValueError without empty photographs.
+    """
+    if not empty:
+        raise ValueError("no photograph without people to choose a bias on")
+    rows: list[Floats] = []
+    right: list[bool] = []
+    for frame in [*frames, *empty]:
+        for box, evidence in zip(frame.boxes, frame.evidence, strict=True):
+            if (is_person := kind(box, frame.photo)) is not None:
+                rows.append(evidence)
+                right.append(is_person)
+    x = np.concatenate([np.stack(rows), np.ones((len(rows), 1))], 1)
+    used = [0, 1, 2]
+    while True:
+        beta = regress(x[:, [*used, 3]], np.array(right), np.ones(len(rows)))
+        kept = [u for u, b in zip(used, beta, strict=False) if b > 0]
+        if kept == used:
+            break
+        used = kept
+    found = np.zeros(5)
+    found[used], found[3], found[4] = beta[:-1], beta[-1], score_min
+    best = np.array([frame.chances(found).max(initial=-np.inf) for frame in empty])
+    allowed = int(empty_share * len(best))
+    order = np.sort(best)[::-1]
+    # Between the last empty photograph that may show a person and the next one.
+    bounds = [order[allowed] if allowed < len(order) else -np.inf, order[allowed - 1] if allowed else np.inf]
+    finite = [b for b in bounds if np.isfinite(b)]
+    found[3] -= float(np.mean(finite)) + (1e-6 if len(finite) < 2 else 0.0) if finite else 0.0
+    return found
+
+
+def matched(frame: Frame, shown: list[Detection]) -> tuple[list[bool], int]:
+    """Which people are found, each by a box of its own, and how many boxes are on no person."""
+    found = [False] * len(frame.photo.people)
+    false = 0
+    for d in shown:
+        overlaps = [0.0 if hit else overlap(d.box, p.box) for p, hit in zip(frame.photo.people, found, strict=True)]
+        best = int(np.argmax(overlaps)) if overlaps else 0
+        if overlaps and overlaps[best] >= FOUND_IOU:
+            found[best] = True
+        else:
+            false += kind(d, frame.photo) is False
+    return found, false
+
+
+def measured(frames: list[Frame], empty: list[Frame], fit: Floats) -> dict[str, Any]:
+    """Recall by height, false people a frame, share of empty frames with a person, boxes looked into."""
+    rows, false = [], 0
+    for frame in frames:
+        hits, wrong = matched(frame, frame.people(fit))
+        rows += [(p.box[3], hit) for p, hit in zip(frame.photo.people, hits, strict=True)]
+        false += wrong
+    heights, found = np.array([h for h, _ in rows]), np.array([hit for _, hit in rows], bool)
+    recall = {}
+    for name, (least, most) in HEIGHTS.items():
+        part: NDArray[np.bool_] = (heights >= least) & (heights < most)
+        n = int(part.sum())
+        recall[name] = {"share": round(float(found[part].mean()), 4) if n else None, "people": n}
+    shown = [bool(frame.people(fit)) for frame in empty]
+    asked = [int((np.isfinite(frame.chances(fit))).sum()) for frame in empty]
+    return {
+        "recall": recall,
+        "false_people_a_frame": round(false / max(1, len(frames)), 4),
+        "empty_share": round(float(np.mean(shown)), 4) if empty else None,
+        "boxes_an_empty_frame": round(float(np.mean(asked)), 2) if empty else None,
+    }
+
+
+def toml_of(fit: Floats) -> str:
+    """The part of a heatmap decoder in `model.toml`."""
+    return f"presence = {{ score = {fit[0]:.4f}, seen = {fit[1]:.4f}, place = {fit[2]:.4f}, bias = {fit[3]:.4f} }}"
+
+
+def write_toml(path: Path, fit: Floats) -> None:
+    """Puts the fit into a person network's `model.toml`. Raises ValueError where that has no heatmap decoder of logits."""
+    text = re.sub(r", presence = \{[^}]*\}", "", path.read_text())
+    pattern = r'(?m)^(decoder = \{ type = "heatmap", values = "logits".*?) \}$'
+    new, count = re.subn(pattern, lambda m: f"{m.group(1)}, {toml_of(fit)} }}", text)
+    if count != 1:
+        raise ValueError(f'{path}: {count} lines decoder = {{ type = "heatmap", values = "logits" ... }}, wanted one')
+    part = path.with_suffix(".part")
+    part.write_text(new)
+    part.replace(path)
+
+
+def measure(a: argparse.Namespace) -> None:
+    """Fits, prints and records the figures of all pairs of networks."""
+    labelled = [(a.people / "eval", read_index(a.people / "eval"))]
+    training = [(f, read_index(f)) for f in (a.people / "train", *a.more)]
+    figures: dict[str, Any] = {}
+    on: dict[str, Any] = {}
+    for name, finder_path, person_path in a.pair:
+        finder, person = Finder(finder_path), Person(person_path)
+        seen = look(finder, person, labelled, lambda photo: True)
+        empty = look(finder, person, training, lambda photo: photo.negative and photo.empty_held_out)
+        held = look(
+            finder, person, training, lambda photo: not (photo.negative or photo.measured_on) and photo.held_out
+        )
+        chosen_on, reported = ([f for f in empty if half(f.photo) == k] for k in (0, 1))
+        found = fit(held, chosen_on, a.empty_share, a.score_min)
+        f = measured(seen, reported, found)
+        f["chosen_on"] = measured(held, chosen_on, found)
+        f["fit"] = {k: round(float(v), 4) for k, v in zip(("score", "seen", "place", "bias"), found[:4], strict=True)}
+        f["score_min"] = a.score_min
+        figures[name] = {"sha256": [sha256(finder_path), sha256(person_path)], **f}
+        on = {"index_sha256": [sha256(a.people / part / "index.json") for part in ("eval", "train")]}
+        on |= {"frames": len(seen), "empty_reported": len(reported), "empty_chosen_on": len(chosen_on)}
+        print(f"{name}: {toml_of(found)}")
+        for what, m in (("by hand", f), ("chosen on", f["chosen_on"])):
+            shares = ", ".join(f"{h} px {r['share']} of {r['people']}" for h, r in m["recall"].items())
+            print(f"   {what}: {shares}; {m['false_people_a_frame']:.2f} false people a frame;", end=" ")
+            print(f"of empty frames a person in {m['empty_share']:.3f}, {m['boxes_an_empty_frame']} boxes looked into")
+        if a.write and len(figures) == 1:
+            write_toml(a.write, found)
+    if a.json:
+        record(a.json, "presence", on, figures)
+
+
+def pair(argument: str) -> tuple[str, Path, Path]:
+    """`NAME=FINDER:PERSON`."""
+    name, sign, paths = argument.partition("=")
+    finder, colon, person = paths.partition(":")
+    if not (sign and colon and name and finder and person):
+        raise argparse.ArgumentTypeError(f"{argument}: wanted NAME=FINDER.onnx:PERSON.onnx")
+    return name, Path(finder), Path(person)
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("people", type=Path, help="folder with eval/ and train/")
+    p.add_argument("--more", type=Path, nargs="*", default=[], help="further folders of photographs to fit on")
+    p.add_argument("--pair", type=pair, action="append", required=True, metavar="NAME=FINDER:PERSON")
+    p.add_argument("--empty-share", type=float, default=0.05, help="of empty photographs that may show a person")
+    p.add_argument("--score-min", type=float, default=0.2, help="the detector's, below which no box is looked into")
+    p.add_argument("--write", type=Path, help="model.toml of the first pair's person network, to put its fit into")
+    p.add_argument("--json", type=Path, help="file of figures to put these into (figures.py)")
+    a = p.parse_args()
+    cv2.setNumThreads(1)
+    try:
+        measure(a)
+    except (IndexFault, NetworkFault, FiguresFault) as fault:
+        raise SystemExit(str(fault)) from None
+
+
+if __name__ == "__main__":
+    main()
