@@ -1,4 +1,4 @@
-//! Milliseconds of adapting, processor time of one core: a frame refined, an echo made, a step of 32 samples, a decision
+//! Milliseconds of adapting, processor time of one core: a frame refined, a synthetic view made, a step of 32 samples, a decision
 //! of the guard.
 //!
 //! `./dev bench --bench adapt`; `benches/adapt_torch.py` takes the same step in `PyTorch`.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use glam::{Vec2, Vec3};
 use poised::adapt::clips::{CLIP_SAMPLES, Clip, Shown};
-use poised::adapt::echo::{Echoes, Site};
+use poised::adapt::synthetic_view::{SyntheticViews, Site};
 use poised::adapt::guard;
 use poised::adapt::train::{Sample, Trainer};
 use poised::engine::Engine;
@@ -57,18 +57,18 @@ fn processor_time(count: u64, mut work: impl FnMut()) -> Duration {
 
 fn adapt(bench: &mut Criterion) {
     let (mut backbone, head) = lifter();
-    let (clip, mut echoes, mut rng) = (clip(), Echoes::default(), fastrand::Rng::with_seed(1));
+    let (clip, mut views, mut rng) = (clip(), SyntheticViews::default(), fastrand::Rng::with_seed(1));
     let site = Site {
         up: Vec3::NEG_Y,
         noise: 0.006,
         offsets: [Vec2::ZERO; KEYPOINTS],
     };
     let mut make = || {
-        let made = echoes.make(&clip, &site, &mut backbone, &mut rng);
+        let made = views.make(&clip, &site, &mut backbone, &mut rng);
         made.expect("somebody 3 m away is seen from all around")
     };
     let samples: Vec<Sample> = (0..2 * guard::ECHOES_MIN).map(|_| make()).collect();
-    bench.bench_function("make an echo", |b| {
+    bench.bench_function("make a synthetic view", |b| {
         b.iter_custom(|count| {
             processor_time(count, || {
                 black_box(make());

@@ -13,7 +13,7 @@ use glam::Vec3;
 
 use super::clips::Clips;
 use super::config::Method;
-use super::echo::Echoes;
+use super::synthetic_view::SyntheticViews;
 use super::guard::{self, Verdict};
 use super::sight::{Frame, Sight, is_plausible};
 use super::site::Surroundings;
@@ -37,10 +37,10 @@ const SAMPLES: usize = 1536;
 /// Samples before learning begins.
 const SAMPLES_MIN: usize = 192;
 
-/// Echoes kept for the guard.
+/// Synthetic views kept for the guard.
 const HELD: usize = 128;
 
-/// One echo of so many is made of a held-back clip, for the guard.
+/// One synthetic view of so many is made of a held-back clip, for the guard.
 const HELD_EVERY: u64 = 8;
 
 /// Real frames kept for the guard and for the ways that learn from them.
@@ -49,13 +49,13 @@ const FRAMES: usize = 512;
 /// Time between real frames that are kept.
 const FRAME_EVERY: Duration = Duration::from_millis(100);
 
-/// Echoes made for one step.
-const ECHOES_A_STEP: u32 = 1;
+/// Synthetic views made for one step.
+const VIEWS_PER_STEP: u32 = 1;
 
 /// Samples in a step.
 const BATCH: usize = 32;
 
-/// Most steps for a second in which somebody is seen. With the echoes they take 3.3 % of a core of
+/// Most steps for a second in which somebody is seen. With the synthetic views they take 3.3 % of a core of
 /// the machine in docs/performance.md.
 const STEPS_PER_S: f32 = 48.0;
 
@@ -91,7 +91,7 @@ pub struct Adapter {
     factory: Arc<Head>,
     trainer: Trainer,
     clips: Clips,
-    echoes: Echoes,
+    views: SyntheticViews,
     surroundings: Surroundings,
     samples: Vec<Sample>,
     held: Vec<Sample>,
@@ -102,7 +102,7 @@ pub struct Adapter {
     kept: u64,
     seen_at: Option<MonoNs>,
     owed: f32,
-    echoes_owed: u32,
+    views_owed: u32,
     judged: u64,
     refusals: u32,
     in_use: Used,
@@ -141,7 +141,7 @@ impl Adapter {
             trainer,
             factory,
             clips: Clips::new(),
-            echoes: Echoes::default(),
+            views: SyntheticViews::default(),
             surroundings: Surroundings::new(),
             samples: touched(SAMPLES, &Sample::nothing()),
             held: touched(HELD, &Sample::nothing()),
@@ -151,7 +151,7 @@ impl Adapter {
             kept: 0,
             seen_at: None,
             owed: 0.0,
-            echoes_owed: 0,
+            views_owed: 0,
             judged: 0,
             refusals: 0,
             earlier: None,
@@ -202,7 +202,7 @@ impl Adapter {
         }
         self.surroundings.take(sight);
         self.keep_frame(sight);
-        if !self.method.echoes() {
+        if !self.method.uses_synthetic_views() {
             return;
         }
         let Some(hidden) = self.factory.hidden_of(&sight.features, &sight.image_part) else {
@@ -259,24 +259,24 @@ impl Adapter {
         put(store, frame, &mut self.rng);
     }
 
-    /// Does the next piece of what is owed, an echo or a step, at most a millisecond or two. False where
+    /// Does the next piece of what is owed, a synthetic view or a step, at most a millisecond or two. False where
     /// nothing is left to do.
     pub fn work(&mut self) -> bool {
         if self.frozen || self.owed < 1.0 {
             return false;
         }
-        if self.method.echoes() {
+        if self.method.uses_synthetic_views() {
             if self.clips.to_learn().is_empty() || self.clips.held_back().is_empty() {
                 self.owed = 0.0;
                 return false;
             }
-            if self.samples.len() < SAMPLES_MIN || self.echoes_owed > 0 {
-                self.make_echo();
+            if self.samples.len() < SAMPLES_MIN || self.views_owed > 0 {
+                self.make_synthetic_view();
                 if self.samples.len() < SAMPLES_MIN {
-                    // Filling up costs what the echoes of steps would.
+                    // Filling up costs what the synthetic views of steps would.
                     self.owed -= 1.0 / 3.0;
                 }
-                self.echoes_owed = self.echoes_owed.saturating_sub(1);
+                self.views_owed = self.views_owed.saturating_sub(1);
                 return true;
             }
         } else if self.frames.len() < BATCH {
@@ -288,14 +288,14 @@ impl Adapter {
             self.report.mode = Mode::Learning;
         }
         self.owed -= 1.0;
-        self.echoes_owed = ECHOES_A_STEP;
+        self.views_owed = VIEWS_PER_STEP;
         true
     }
 
-    fn make_echo(&mut self) {
-        self.report.echoes += 1;
-        let held = self.report.echoes.is_multiple_of(HELD_EVERY)
-            || self.held.len() < guard::ECHOES_MIN && self.report.echoes.is_multiple_of(3);
+    fn make_synthetic_view(&mut self) {
+        self.report.synthetic_views += 1;
+        let held = self.report.synthetic_views.is_multiple_of(HELD_EVERY)
+            || self.held.len() < guard::VIEWS_MIN && self.report.synthetic_views.is_multiple_of(3);
         let clips = if held {
             self.clips.held_back()
         } else {
@@ -304,7 +304,7 @@ impl Adapter {
         let clip = &clips[self.rng.usize(..clips.len())];
         let site = self.surroundings.site();
         let Some(sample) = self
-            .echoes
+            .views
             .make(clip, &site, &mut self.backbone, &mut self.rng)
         else {
             return;
@@ -360,7 +360,7 @@ impl Adapter {
         }
         let tag = self.next_tag(true);
         let candidate = self.trainer.candidate(&self.factory, tag);
-        if !self.method.echoes() {
+        if !self.method.uses_synthetic_views() {
             return Some(self.hand_out_learned(candidate));
         }
         let frames = || {
@@ -616,7 +616,7 @@ mod tests {
         let mut adapter = Poser::open(&config).unwrap().adapter(1).unwrap().unwrap();
         let mut rng = fastrand::Rng::with_seed(2);
         let mut features = || std::array::from_fn(|_| 0.2 * (rng.f32() - 0.5));
-        for _ in 0..guard::ECHOES_MIN {
+        for _ in 0..guard::VIEWS_MIN {
             let (features, image_part) = (features(), [0.0; HIDDEN]);
             let hidden = adapter.factory.hidden_of(&features, &image_part).unwrap();
             let mut joints_m = adapter.factory.joints_of(&hidden);
@@ -663,8 +663,8 @@ mod tests {
             "not before there were more steps"
         );
         // The evidence turns: that way is now the wrong one.
-        for echo in &mut adapter.held {
-            for joint in &mut echo.joints_m[1..] {
+        for view in &mut adapter.held {
+            for joint in &mut view.joints_m[1..] {
                 joint.x -= 0.12;
             }
         }

@@ -21,9 +21,9 @@ pub enum Method {
     /// Weights follow the smoothed poses and the keypoints of real frames (after `CycleAdapt`). To be measured, not for
     /// the field.
     Cycle,
-    /// Weights learn from echoes.
+    /// Weights learn from synthetic views.
     Replay,
-    /// The same, hidden joints of the echoes completed with the dictionary.
+    /// The same, hidden joints of the synthetic views completed with the dictionary.
     #[default]
     Semantic,
 }
@@ -69,11 +69,11 @@ impl Method {
 
     /// Whether the daemon may use it: no weights change but under the guard.
     pub const fn is_for_the_field(self) -> bool {
-        !self.learns() || self.echoes()
+        !self.learns() || self.uses_synthetic_views()
     }
 
-    /// Whether steps are shown echoes, and the guard decides.
-    pub(super) const fn echoes(self) -> bool {
+    /// Whether steps are shown synthetic views, and the guard decides.
+    pub(super) const fn uses_synthetic_views(self) -> bool {
         matches!(self, Self::Replay | Self::Semantic)
     }
 }

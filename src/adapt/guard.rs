@@ -2,7 +2,7 @@
 //!
 //! | evidence | where from | says no when |
 //! | --- | --- | --- |
-//! | echoes held back | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
+//! | held-back synthetic views | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
 //! | the factory on them | the same | it is already below [`EASY_M`]: nothing to gain here, so rest |
 //! | bones of real frames held back | poses of one look, before refinement | lengths waver more than the factory's by [`BONES_MAX`] |
 //! | way from the factory on them | the same | farther than [`FAR_M`]: something is wrong |
@@ -17,21 +17,21 @@ use crate::base::limits::LIFT_FEATURES;
 use crate::lift::head::{HIDDEN, Head};
 use crate::skeleton::{JOINTS, PARENTS};
 
-/// Share of the factory's error on held-back echoes that must be gone.
+/// Share of the factory's error on held-back synthetic views that must be gone.
 pub const GAIN_MIN: f32 = 0.05;
 
-/// Where the factory's error on echoes is below, metres, there is nothing to gain.
+/// Where the factory's error on synthetic views is below, metres, there is nothing to gain.
 pub const EASY_M: f32 = 0.036;
 
 /// Most that bones may waver, against the factory's. Where learning helps they waver less, by an eighth; where the
-/// poses that echoes are made of are too wrong to learn from, more (docs/accuracy.md).
+/// poses that synthetic views are made of are too wrong to learn from, more (docs/accuracy.md).
 pub const BONES_MAX: f32 = 1.02;
 
 /// Farthest mean way of a joint from the factory's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
 pub const FAR_M: f32 = 0.018;
 
-/// Echoes before there is a decision.
-pub const ECHOES_MIN: usize = 48;
+/// Synthetic views before there is a decision.
+pub const VIEWS_MIN: usize = 48;
 
 /// Real frames before there is a decision.
 pub const FRAMES_MIN: usize = 24;
@@ -39,7 +39,7 @@ pub const FRAMES_MIN: usize = 24;
 /// What the guard found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finding {
-    /// Mean error of the factory's head on held-back echoes, metres.
+    /// Mean error of the factory's head on held-back synthetic views, metres.
     pub factory_m: f32,
     /// The same of the candidate.
     pub candidate_m: f32,
@@ -76,25 +76,25 @@ impl Verdict {
 /// Features of a real frame, and what its image adds to the hidden layer.
 pub type Shown<'a> = (&'a [f32; LIFT_FEATURES], &'a [f32; HIDDEN]);
 
-/// Judges `candidate` by echoes and by features of real frames, both held back. `None` while there are too few.
+/// Judges `candidate` by synthetic views and by features of real frames, both held back. `None` while there are too few.
 pub fn judge<'a>(
     factory: &Head,
     candidate: &Head,
-    echoes: &[Sample],
+    views: &[Sample],
     frames: impl Iterator<Item = Shown<'a>>,
 ) -> Option<Finding> {
-    if echoes.len() < ECHOES_MIN {
+    if views.len() < VIEWS_MIN {
         return None;
     }
     // Features that the factory's head makes no finite pose of say nothing about the candidate, so they are left out.
     // A candidate that makes none where the factory's does is refused.
     let (mut factory_m, mut candidate_m, mut count) = (0.0, 0.0, 0.0);
-    for echo in echoes {
-        let shown = (&echo.features, &echo.image_part);
+    for view in views {
+        let shown = (&view.features, &view.image_part);
         let Some(before) = pose(factory, shown) else {
             continue;
         };
-        let error = |joints_m| distance(&joints_m, &echo.joints_m).0;
+        let error = |joints_m| distance(&joints_m, &view.joints_m).0;
         factory_m += error(before);
         candidate_m += pose(candidate, shown).map_or(f32::INFINITY, error);
         count += 1.0;
@@ -115,7 +115,7 @@ pub fn judge<'a>(
         way_m += distance(&after, &before).0;
     }
     #[expect(clippy::cast_precision_loss, reason = "small")]
-    let enough = count >= ECHOES_MIN as f32 && frames_count >= FRAMES_MIN as f32;
+    let enough = count >= VIEWS_MIN as f32 && frames_count >= FRAMES_MIN as f32;
     if !enough {
         return None;
     }
@@ -192,7 +192,7 @@ mod tests {
 
     struct Case {
         factory: Head,
-        echoes: Vec<Sample>,
+        views: Vec<Sample>,
         frames: Vec<[f32; LIFT_FEATURES]>,
     }
 
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// Echoes that the factory gets wrong by `error_m` along x.
+    /// Synthetic views that the factory gets wrong by `error_m` along x.
     fn case(error_m: f32) -> Case {
         let mut rng = fastrand::Rng::with_seed(5);
         let mut factory = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
@@ -216,7 +216,7 @@ mod tests {
             std::array::from_fn(|_| rng.f32() - 0.5)
         };
         let frames = (0..FRAMES_MIN).map(|_| features(&mut rng)).collect();
-        let echoes = (0..ECHOES_MIN)
+        let views = (0..VIEWS_MIN)
             .map(|_| {
                 let features = features(&mut rng);
                 let mut joints_m = factory.apply(Some(&features), None).unwrap().joints_m;
@@ -232,7 +232,7 @@ mod tests {
             .collect();
         Case {
             factory,
-            echoes,
+            views,
             frames,
         }
     }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn verdict(case: &Case, candidate: &Head) -> Verdict {
-        judge(&case.factory, candidate, &case.echoes, case.shown())
+        judge(&case.factory, candidate, &case.views, case.shown())
             .unwrap()
             .verdict
     }
@@ -283,7 +283,7 @@ mod tests {
         for weight in &mut candidate.joints.weight[3 * HIDDEN..] {
             *weight += 0.08 * (rng.f32() - 0.5);
         }
-        let found = judge(&case.factory, &candidate, &case.echoes, case.shown()).unwrap();
+        let found = judge(&case.factory, &candidate, &case.views, case.shown()).unwrap();
         assert!(found.bones > BONES_MAX, "{found:?}");
         assert_eq!(found.verdict, Verdict::Refuse);
     }
@@ -311,10 +311,10 @@ mod tests {
     fn one_bad_frame_or_echo_does_not_stop_the_judgement() {
         let mut case = case(0.05);
         let candidate = moved(&case.factory, 0.015);
-        let (mut echo, mut frame) = (case.echoes[0].clone(), case.frames[0]);
-        echo.features[0] = f32::NAN;
+        let (mut view, mut frame) = (case.views[0].clone(), case.frames[0]);
+        view.features[0] = f32::NAN;
         frame[0] = f32::INFINITY;
-        case.echoes.insert(5, echo);
+        case.views.insert(5, view);
         case.frames.insert(5, frame);
         assert_eq!(verdict(&case, &candidate), Verdict::Keep);
     }
@@ -325,11 +325,11 @@ mod tests {
         let none = judge(
             &case.factory,
             &case.factory,
-            &case.echoes[1..],
+            &case.views[1..],
             case.shown(),
         );
         assert_eq!(none, None);
         let few = case.shown().skip(1);
-        assert_eq!(judge(&case.factory, &case.factory, &case.echoes, few), None);
+        assert_eq!(judge(&case.factory, &case.factory, &case.views, few), None);
     }
 }

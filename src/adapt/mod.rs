@@ -1,8 +1,8 @@
 //! Adaptation of the final layers to the site, on the device, while it runs.
 //!
 //! ```text
-//!  poses, keypoints ─▶ clips ─▶ echoes ─▶ frozen backbone ─▶ samples ─▶ trainer ─▶ guard ─▶ head in use
-//!  (estimate thread)   (what people did)  (seen again, from all around)    (held-back echoes and frames)
+//!  poses, keypoints ─▶ clips ─▶ synthetic views ─▶ frozen backbone ─▶ samples ─▶ trainer ─▶ guard ─▶ head in use
+//!  (estimate thread)   (what people did)  (seen again, from all around)    (held-back synthetic views and frames)
 //! ```
 //!
 //! Replay, and supervised: what people did here is shown to the network again, from other sides,
@@ -16,7 +16,7 @@ mod adapter;
 pub mod clips;
 mod config;
 pub mod control;
-pub mod echo;
+pub mod synthetic_view;
 pub mod guard;
 pub(crate) mod sight;
 mod site;
@@ -70,8 +70,8 @@ pub struct Report {
     pub clips: [usize; 2],
     /// Poses that were not learned from, because they miss their keypoints or too few are seen.
     pub passed_over: u64,
-    /// Echoes made.
-    pub echoes: u64,
+    /// Synthetic views made.
+    pub synthetic_views: u64,
     /// Steps since the factory's weights.
     pub steps: u64,
     /// Steps that were owed and let go.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use glam::{Vec2, Vec3};
 
 use super::Sight;
-use super::echo::Site;
+use super::synthetic_view::Site;
 use crate::base::clock::MonoNs;
 use crate::base::limits::{RATE_HZ, TRACKS_MAX};
 use crate::camera::rotate::{in_front, rotate_ray};
@@ -31,7 +31,7 @@ const UP_SPAN: f32 = 3000.0;
 /// Poses before the mean trunk says which way is up.
 const UP_MIN: f32 = 60.0;
 
-/// Share of the offsets that echoes have. What the poses miss is partly the network's bias and partly the
+/// Share of the offsets that synthetic views have. What the poses miss is partly the network's bias and partly the
 /// lifter's own doing; none and all were tried as well (docs/accuracy.md).
 const OFFSET_SHARE: f32 = 0.6;
 

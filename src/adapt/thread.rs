@@ -227,7 +227,7 @@ impl Worker {
         if self.chores.is_new(report.mode) {
             match report.finding {
                 Some(found) => log::info!(
-                    "adaptation: {}, generation {}; error on echoes {:.0} mm, the factory's {:.0} mm",
+                    "adaptation: {}, generation {}; error on synthetic views {:.0} mm, the factory's {:.0} mm",
                     report.mode.name(),
                     report.generation,
                     1e3 * found.candidate_m,

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Only `lift` and `joints` of a [`Head`] learn; what it makes of the image, and its sigmas, stay
-//! the factory's. An echo has no image: it is shown with what the image added for that person on the
+//! the factory's. A synthetic view has no image: it is shown with what the image added for that person on the
 //! mean, so that what the image says beyond that is neither learned nor lost. What is handed out lies half way between the factory's weights and the running mean
 //! of the learned ones: for layers this near each other that is the mean of the two poses, which
 //! held-out streams liked better than either alone.
@@ -52,7 +52,7 @@ pub const WEIGHTS: usize = JOINTS_BIAS + OUTPUTS;
 pub struct Sample {
     /// The backbone's features.
     pub features: [f32; LIFT_FEATURES],
-    /// What the image adds to the hidden layer: of an echo, what it added on the mean.
+    /// What the image adds to the hidden layer: of a synthetic view, what it added on the mean.
     pub image_part: [f32; HIDDEN],
     /// Joints relative to joint 0, rotated frame, metres.
     pub joints_m: [Vec3; JOINTS],

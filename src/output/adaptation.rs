@@ -15,7 +15,7 @@ pub fn adaptation(stamp: &Stamp<'_>, method: Method, report: &Report, untold: u6
     out.key("mode").text(report.mode.name());
     out.key("generation").uint(report.generation.into());
     out.key("steps").uint(report.steps);
-    out.key("echoes").uint(report.echoes);
+    out.key("echoes").uint(report.synthetic_views);
     out.key("clips").map(2);
     for (name, clips) in ["learned_from", "held_back"].into_iter().zip(report.clips) {
         out.key(name).uint(clips as u64);

@@ -66,7 +66,7 @@ pub enum Method {
     Reprojection,
     /// As `latent`, the final layers following keypoints and smoothed poses (after `CycleAdapt`).
     Cycle,
-    /// As `latent`, the final layers learning from echoes ([`crate::adapt`]).
+    /// As `latent`, the final layers learning from synthetic views ([`crate::adapt`]).
     Replay,
     /// All of it: `replay` and `complete`. What the daemon does without further words.
     Semantic,

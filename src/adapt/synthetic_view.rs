@@ -1,4 +1,4 @@
-//! Echoes: what somebody did here, seen again as this camera could have seen it.
+//! Synthetic views: recorded motion of this site, reprojected as this camera could have seen it.
 //!
 //! ```text
 //!  clip ─▶ turned about the vertical, or mirrored ─▶ keypoints ─▶ noise, gaps of the clip ─▶ input ─▶ backbone ─▶ sample
@@ -33,7 +33,7 @@ const TAIL: f32 = 6.0;
 /// Nearest a joint may come to the camera, metres.
 const NEAREST_M: f32 = 0.3;
 
-/// What the site adds to an echo.
+/// What the site adds to a synthetic view.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Site {
     /// Straight up, camera frame.
@@ -44,14 +44,14 @@ pub struct Site {
     pub offsets: [Vec2; KEYPOINTS],
 }
 
-/// Makes echoes. Holds the room that one needs.
+/// Makes synthetic views. Holds the room that one needs.
 #[derive(Debug)]
-pub struct Echoes {
+pub struct SyntheticViews {
     samples: Box<RaySamples>,
     input: Box<[f32; LIFT_INPUT]>,
 }
 
-impl Default for Echoes {
+impl Default for SyntheticViews {
     fn default() -> Self {
         Self {
             samples: Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]),
@@ -60,8 +60,8 @@ impl Default for Echoes {
     }
 }
 
-impl Echoes {
-    /// An echo of `clip`, through `backbone`. `None` where somebody would stand in the camera, too little would be seen,
+impl SyntheticViews {
+    /// A synthetic view of `clip`, through `backbone`. `None` where somebody would stand in the camera, too little would be seen,
     /// or a network fails.
     pub fn make<B: Backbone>(
         &mut self,
@@ -210,13 +210,13 @@ mod tests {
 
     #[test]
     fn an_echo_has_the_clips_body_gaps_and_keypoints_that_belong_to_its_joints() {
-        let mut echoes = Echoes::default();
+        let mut views = SyntheticViews::default();
         let mut rng = fastrand::Rng::with_seed(1);
         let site = site(0.0);
         let clip = clip(3.0);
         let mut depths = Vec::new();
         for _ in 0..20 {
-            let sample = echoes.make(&clip, &site, &mut newest, &mut rng).unwrap();
+            let sample = views.make(&clip, &site, &mut newest, &mut rng).unwrap();
             assert_eq!(sample.joints_m[0], Vec3::ZERO);
             let shank = (sample.joints_m[3] - sample.joints_m[2]).length();
             assert!((shank - 0.42).abs() < 1e-4, "{shank}");
@@ -241,11 +241,11 @@ mod tests {
 
     #[test]
     fn noise_moves_keypoints_and_nothing_else() {
-        let mut echoes = Echoes::default();
+        let mut views = SyntheticViews::default();
         let clip = clip(3.0);
         let mut make = |noise| {
             let mut rng = fastrand::Rng::with_seed(7);
-            echoes
+            views
                 .make(&clip, &site(noise), &mut newest, &mut rng)
                 .unwrap()
         };
@@ -303,7 +303,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let site = site(0.0);
         assert_eq!(
-            Echoes::default().make(&clip(0.3), &site, &mut newest, &mut rng),
+            SyntheticViews::default().make(&clip(0.3), &site, &mut newest, &mut rng),
             None
         );
     }
