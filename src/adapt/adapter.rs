@@ -15,7 +15,7 @@ use super::clips::Clips;
 use super::config::Method;
 use super::synthetic_view::SyntheticViews;
 use super::guard::{self, Verdict};
-use super::sight::{Frame, Sight, is_plausible};
+use super::observation::{Frame, Observation, is_plausible};
 use super::site::Surroundings;
 use super::state::{Frozen, State};
 use super::train::{self, Sample, Trainer};
@@ -185,34 +185,34 @@ impl Adapter {
     }
 
     /// Takes a person of a frame. Cheap; [`Self::work`] does the rest.
-    pub fn take(&mut self, sight: &Sight) {
+    pub fn take(&mut self, observation: &Observation) {
         if self.frozen || !self.method.learns() {
             return;
         }
         let passed = self
             .seen_at
-            .map_or(Duration::ZERO, |last| sight.time.since(last));
-        self.seen_at = Some(sight.time);
+            .map_or(Duration::ZERO, |last| observation.time.since(last));
+        self.seen_at = Some(observation.time);
         if passed <= BRIDGE {
             self.owe(steps_for(passed));
         }
-        if !is_plausible(sight) {
+        if !is_plausible(observation) {
             self.report.passed_over += 1;
             return;
         }
-        self.surroundings.take(sight);
-        self.keep_frame(sight);
+        self.surroundings.take(observation);
+        self.keep_frame(observation);
         if !self.method.uses_synthetic_views() {
             return;
         }
-        let Some(hidden) = self.factory.hidden_of(&sight.features, &sight.image_part) else {
+        let Some(hidden) = self.factory.hidden_of(&observation.features, &observation.image_part) else {
             return;
         };
         let joints_m = self.factory.joints_of(&hidden);
         let bones = (1..JOINTS).map(|joint| (joints_m[joint] - joints_m[PARENTS[joint]]).length());
         let size_m = UNSHRUNK * bones.sum::<f32>();
         let Self { clips, rng, .. } = self;
-        clips.take(sight, size_m, rng);
+        clips.take(observation, size_m, rng);
     }
 
     fn owe(&mut self, steps: f32) {
@@ -231,24 +231,24 @@ impl Adapter {
     }
 
     /// Every tenth of a second a real frame is kept, of everybody in it; every fourth of them only the guard sees.
-    fn keep_frame(&mut self, sight: &Sight) {
-        if self.kept_at != Some(sight.time) {
+    fn keep_frame(&mut self, observation: &Observation) {
+        if self.kept_at != Some(observation.time) {
             // A clock that was set back must not keep frames out until it has caught up.
-            let soon = |last: MonoNs| sight.time >= last && sight.time.since(last) < FRAME_EVERY;
+            let soon = |last: MonoNs| observation.time >= last && observation.time.since(last) < FRAME_EVERY;
             if self.kept_at.is_some_and(soon) {
                 return;
             }
-            self.kept_at = Some(sight.time);
+            self.kept_at = Some(observation.time);
             self.kept += 1;
         }
-        let root = sight.joints_camera_m[0];
+        let root = observation.joints_camera_m[0];
         let frame = Frame {
-            features: sight.features,
-            image_part: sight.image_part,
-            view: sight.view,
-            joints_m: sight
+            features: observation.features,
+            image_part: observation.image_part,
+            view: observation.view,
+            joints_m: observation
                 .joints_camera_m
-                .map(|joint| sight.view.rotation * (joint - root)),
+                .map(|joint| observation.view.rotation * (joint - root)),
         };
         let held = self.kept % 4 == 1;
         let store = if held {

@@ -8,7 +8,7 @@
 
 use glam::Vec3;
 
-use super::Sight;
+use super::Observation;
 use crate::base::clock::MonoNs;
 use crate::base::limits::{LIFT_SAMPLES, RATE_HZ};
 use crate::lift::head::HIDDEN;
@@ -137,17 +137,17 @@ impl Clips {
 
     /// Takes a person of a frame, and the sum of the bones as the factory's head has them. `rng` says which clip
     /// a full store lets go of.
-    pub fn take(&mut self, sight: &Sight, size_m: f32, rng: &mut fastrand::Rng) {
-        let (time, id) = (sight.time, sight.id);
+    pub fn take(&mut self, observation: &Observation, size_m: f32, rng: &mut fastrand::Rng) {
+        let (time, id) = (observation.time, observation.id);
         let shown = Shown {
-            joints_camera_m: sight.joints_camera_m,
-            confidences: sight.rays.map(|keypoint| keypoint.confidence),
+            joints_camera_m: observation.joints_camera_m,
+            confidences: observation.rays.map(|keypoint| keypoint.confidence),
         };
         let Some(place) = self.track(time, id, &shown) else {
             return;
         };
         let track = &mut self.tracks[place];
-        track.follow_body(sight, size_m);
+        track.follow_body(observation, size_m);
         track.fill(time, &shown);
         if track.samples.len() < CLIP_SAMPLES {
             return;
@@ -216,12 +216,12 @@ impl Track {
         self.shown = *shown;
     }
 
-    fn follow_body(&mut self, sight: &Sight, size_m: f32) {
+    fn follow_body(&mut self, observation: &Observation, size_m: f32) {
         self.frames = (self.frames + 1.0).min(BONE_SPAN);
-        for (mean, part) in self.image_part.iter_mut().zip(&sight.image_part) {
+        for (mean, part) in self.image_part.iter_mut().zip(&observation.image_part) {
             *mean += (part - *mean) / self.frames;
         }
-        let joints_m = &sight.joints_camera_m;
+        let joints_m = &observation.joints_camera_m;
         self.size_m += (size_m - self.size_m) / self.frames;
         for (joint, usual) in self.bones_m.iter_mut().enumerate() {
             let length = (joints_m[joint] - joints_m[PARENTS[joint]]).length();
@@ -310,7 +310,7 @@ fn smoothed(samples: &[Shown], at: usize) -> [Vec3; JOINTS] {
 )]
 mod tests {
     use super::*;
-    use crate::adapt::sight::tests::sight;
+    use crate::adapt::observation::tests::observation;
     use std::time::Duration;
 
     fn pose(at_s: f32) -> [Vec3; JOINTS] {
@@ -328,9 +328,9 @@ mod tests {
         for frame in 0..(seconds * rate_hz) as usize {
             let at_s = from_s + frame as f32 / rate_hz;
             let time = MonoNs(1_000_000_000).plus(Duration::from_secs_f32(at_s));
-            let mut sight = sight(time, id);
-            sight.joints_camera_m = pose(at_s);
-            clips.take(&sight, size(&pose(0.0)), &mut rng);
+            let mut observation = observation(time, id);
+            observation.joints_camera_m = pose(at_s);
+            clips.take(&observation, size(&pose(0.0)), &mut rng);
         }
     }
 
@@ -375,9 +375,9 @@ mod tests {
             let scale = 1.0 + 0.1 * rng.f32();
             let time = MonoNs(1_000_000_000).plus(Duration::from_millis(33) * frame);
             let joints = pose(0.0).map(|joint| scale * joint);
-            let mut sight = sight(time, 1);
-            sight.joints_camera_m = joints;
-            clips.take(&sight, size(&pose(0.0)), &mut rng);
+            let mut observation = observation(time, 1);
+            observation.joints_camera_m = joints;
+            clips.take(&observation, size(&pose(0.0)), &mut rng);
         }
         let clip = &clips.held_back()[0].shown;
         let bone = |shown: &Shown| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();

@@ -18,7 +18,7 @@ mod config;
 pub mod control;
 pub mod synthetic_view;
 pub mod guard;
-pub(crate) mod sight;
+pub(crate) mod observation;
 mod site;
 pub mod state;
 pub mod thread;
@@ -26,7 +26,7 @@ pub mod train;
 
 pub use adapter::Adapter;
 pub use config::{AdaptConfig, Method};
-pub use sight::Sight;
+pub use observation::Observation;
 
 use guard::Finding;
 

@@ -174,7 +174,7 @@ fn normals(rng: &mut fastrand::Rng) -> Vec2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapt::sight::tests::sight;
+    use crate::adapt::observation::tests::observation;
     use crate::base::clock::MonoNs;
     use crate::lift::head::HIDDEN;
 
@@ -188,7 +188,7 @@ mod tests {
 
     /// Somebody standing at a depth, the left ankle hidden.
     fn clip(depth_m: f32) -> Box<Clip> {
-        let standing = sight(MonoNs(1), 1).joints_camera_m;
+        let standing = observation(MonoNs(1), 1).joints_camera_m;
         let mut confidences = [0.8; KEYPOINTS];
         confidences[15] = 0.0;
         Box::new(Clip {
@@ -265,7 +265,7 @@ mod tests {
             up: askew * Vec3::NEG_Y,
             ..site(0.0)
         };
-        let mut joints = sight(MonoNs(1), 1).joints_camera_m;
+        let mut joints = observation(MonoNs(1), 1).joints_camera_m;
         let pivot = joints[0];
         joints = joints.map(|joint| pivot + askew * (joint - pivot));
         let mut mirrored = joints;
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn to_the_side_of_a_wide_lens_noise_is_as_large_as_in_the_middle() {
-        let standing = sight(MonoNs(1), 1).joints_camera_m;
+        let standing = observation(MonoNs(1), 1).joints_camera_m;
         let spread = |aside: f32| {
             let turn = Mat3::from_rotation_y(aside);
             let joints = standing.map(|joint| turn * joint);

@@ -1,12 +1,12 @@
-//! The adapter's thread: takes sights, works as long as its share of a core lasts, hands heads over.
+//! The adapter's thread: takes observations, works as long as its share of a core lasts, hands heads over.
 //!
 //! ```text
-//!   estimate ── sights ──▶ Worker ── heads ──▶ estimate
+//!   estimate ── observations ──▶ Worker ── heads ──▶ estimate
 //!                            ▲ │
 //!      Zenoh ── commands ────┘ └── report ──▶ publish
 //! ```
 //!
-//! Nobody waits for it: sights that find no room are left out, a head is taken when the estimate
+//! Nobody waits for it: observations that find no room are left out, a head is taken when the estimate
 //! thread looks, and steps that do not fit into the budget are let go.
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::state::{Frozen, State};
-use super::{AdaptConfig, Adapter, Command, Mode, Report, Sight};
+use super::{AdaptConfig, Adapter, Command, Mode, Report, Observation};
 use crate::base::clock::{Clock, MonoNs};
 use crate::base::mailbox::{Mailbox, Put};
 use crate::base::slots::Receiver;
@@ -24,7 +24,7 @@ use crate::capture::thread::words;
 use crate::lift::head::Head;
 use crate::sys::rt::{stand_back, thread_cpu_ns};
 
-/// Longest sleep of the thread; a sight wakes it earlier.
+/// Longest sleep of the thread; a observation wakes it earlier.
 const WAIT: Duration = Duration::from_millis(20);
 
 /// Most of the budget that is saved up, seconds of processor time: a decision of the guard.
@@ -171,7 +171,7 @@ impl Worker {
     }
 
     /// Learns until `ended` is set, then writes what was learned.
-    pub fn run(mut self, mut sights: Receiver<'_, Sight>, clock: &Clock, ended: &AtomicBool) {
+    pub fn run(mut self, mut observations: Receiver<'_, Observation>, clock: &Clock, ended: &AtomicBool) {
         if let Err(error) = stand_back() {
             log::debug!("learning keeps its priority: {error}");
         }
@@ -179,9 +179,9 @@ impl Worker {
         let mut last = clock.now();
         loop {
             let ending = ended.load(Ordering::Acquire);
-            while let Some(sight) = sights.take() {
-                self.adapter.take(&sight);
-                sights.give_back(sight);
+            while let Some(observation) = observations.take() {
+                self.adapter.take(&observation);
+                observations.give_back(observation);
             }
             let now = clock.now();
             budget_s =
@@ -193,7 +193,7 @@ impl Worker {
                 self.leave(now);
                 return;
             }
-            sights.wait(WAIT);
+            observations.wait(WAIT);
         }
     }
 

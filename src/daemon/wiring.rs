@@ -5,7 +5,7 @@
 //!      ▲                          │  ▲                   │
 //!      └────────── free ◀─────────┘  └────── free ◀──────┘
 //!                                 │ ▲
-//!                          sights │ │ heads
+//!                    observations │ │ heads
 //!                                 ▼ │
 //!                                adapt
 //! ```
@@ -26,10 +26,10 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use super::load::{Load, Work};
-use crate::adapt::Sight;
+use crate::adapt::Observation;
 use crate::adapt::thread::{Link, Worker};
 use crate::base::clock::Clock;
-use crate::base::limits::{FRAME_SLOTS, POSE_SLOTS, SIGHT_SLOTS};
+use crate::base::limits::{FRAME_SLOTS, POSE_SLOTS, OBSERVATION_SLOTS};
 use crate::base::slots::{Newest, Queued, Sender, Taker};
 use crate::camera::Calibration;
 use crate::capture::Camera;
@@ -178,8 +178,8 @@ pub fn run_on(
     let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
     let (filler, taker) = frames.split();
     let (sender, receiver) = poses.split();
-    let mut sights = Queued::<Sight, { SIGHT_SLOTS + 1 }>::new(Sight::nobody);
-    let (tell, told) = sights.split();
+    let mut observations = Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::empty);
+    let (tell, told) = observations.split();
     let link = worker.as_ref().map(Worker::link);
     let learner = link.as_deref().map(|link| Learner { tell, link });
     let (frames_ended, poses_ended) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -291,21 +291,21 @@ struct Context<'a> {
 
 /// The estimate thread's side of the adapter.
 struct Learner<'a> {
-    tell: Sender<'a, Sight>,
+    tell: Sender<'a, Observation>,
     link: &'a Link,
 }
 
 impl Learner<'_> {
     /// Tells what was seen, and puts a head in that has come. Never waits.
     fn tend(&mut self, estimator: &mut Estimator) {
-        let sights = estimator.sights();
-        for (told, sight) in sights.iter().enumerate() {
+        let observations = estimator.observations();
+        for (told, observation) in observations.iter().enumerate() {
             let Some(mut slot) = self.tell.free() else {
-                let left = (sights.len() - told) as u64;
+                let left = (observations.len() - told) as u64;
                 self.link.untold.fetch_add(left, Ordering::Relaxed);
                 break;
             };
-            Sight::clone_from(&mut slot, sight);
+            Observation::clone_from(&mut slot, observation);
             self.tell.put(slot);
         }
         if let Some(head) = self.link.heads.take() {

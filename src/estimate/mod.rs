@@ -17,7 +17,7 @@ use std::time::Duration;
 use glam::Vec3;
 use serde::Deserialize;
 
-use crate::adapt::{AdaptConfig, Adapter, Method, Sight};
+use crate::adapt::{AdaptConfig, Adapter, Method, Observation};
 use crate::base::clock::{Clock, MonoNs};
 use crate::base::limits::PEOPLE_MAX;
 use crate::camera::{Calibration, Mount};
@@ -154,7 +154,7 @@ pub struct Poser {
     semantics: Option<Semantics>,
     tracked: TrackedPeople,
     method: Method,
-    sights: heapless::Vec<Sight, PEOPLE_MAX>,
+    observations: heapless::Vec<Observation, PEOPLE_MAX>,
 }
 
 impl Poser {
@@ -207,7 +207,7 @@ impl Poser {
             semantics,
             tracked: TrackedPeople::new(),
             method,
-            sights: heapless::Vec::new(),
+            observations: heapless::Vec::new(),
         })
     }
 
@@ -226,14 +226,14 @@ impl Poser {
     }
 
     /// What an adapter is to be told of the newest frame.
-    pub fn sights(&self) -> &[Sight] {
-        &self.sights
+    pub fn observations(&self) -> &[Observation] {
+        &self.observations
     }
 
     /// Does what the adapter's thread does between two frames of a device that is fast enough: for recordings.
     pub fn learn(&mut self, adapter: &mut Adapter) {
-        for sight in &self.sights {
-            adapter.take(sight);
+        for observation in &self.observations {
+            adapter.take(observation);
         }
         while adapter.work() {}
         if let Some(head) = adapter.decide() {
@@ -348,7 +348,7 @@ impl Poser {
             let present = self.tracked.iter().map(|person| person.id);
             semantics.begin_frame(time, &present);
         }
-        self.sights.clear();
+        self.observations.clear();
     }
 
     /// Lifts the person at `place` of those who were tracked in the frame of `time`.
@@ -403,8 +403,8 @@ impl Poser {
         if self.method.learns()
             && let Some(estimate) = estimate
         {
-            let sight = Sight::of(time, id, keypoints, estimate, up);
-            let pushed = self.sights.push(sight);
+            let observation = Observation::of(time, id, keypoints, estimate, up);
+            let pushed = self.observations.push(observation);
             debug_assert!(pushed.is_ok(), "no more people than places for them");
         }
     }
@@ -499,9 +499,9 @@ impl Estimator {
         self.poser.adapter(seed)
     }
 
-    /// As [`Poser::sights`].
-    pub fn sights(&self) -> &[Sight] {
-        self.poser.sights()
+    /// As [`Poser::observations`].
+    pub fn observations(&self) -> &[Observation] {
+        self.poser.observations()
     }
 
     /// As [`Poser::replace_head`].
@@ -558,7 +558,7 @@ impl Estimator {
         out.height_px = meta.height_px;
         out.people.clear();
         // Where a network fails, nobody is told of the frame before again.
-        self.poser.sights.clear();
+        self.poser.observations.clear();
 
         let mut watch = Stopwatch::start(timer);
         let (mut find, mut keypoints) = (None, Duration::ZERO);
@@ -652,12 +652,12 @@ impl<'a> Stopwatch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapt::sight::tests::sight;
+    use crate::adapt::observation::tests::observation;
     use crate::camera::{Distortion, Intrinsics, Origin};
     use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
 
     /// What the adapter is told last of somebody who stands, and whose ankles are hidden after a second.
-    fn told(method: Method, semantics: bool) -> Sight {
+    fn told(method: Method, semantics: bool) -> Observation {
         let mut config = EstimateConfig::default();
         config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
         config.adapt.method = method;
@@ -671,7 +671,7 @@ mod tests {
         };
         let camera = (Distortion::None {}, Origin::Assumed);
         let camera = Calibration::new((640, 480), lens, camera.0, camera.1).unwrap();
-        let rays = sight(MonoNs(1), 1).rays;
+        let rays = observation(MonoNs(1), 1).rays;
         let mut last = None;
         for frame in 0..60 {
             let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
@@ -698,7 +698,7 @@ mod tests {
             if !poser.track(time, &people).is_empty() {
                 let mut estimate = poser.lift(time, &camera, 0).ok();
                 poser.name(time, &camera, 0, estimate.as_mut());
-                last = poser.sights().last().cloned().or(last);
+                last = poser.observations().last().cloned().or(last);
             }
         }
         last.unwrap()

@@ -51,4 +51,4 @@ pub use config::{Scenario, SyntheticConfig, SyntheticFormat, View};
 pub use optics::{Intrinsics, Optics};
 pub use scene::Scene;
 pub use studio::Studio;
-pub use truth::{FigurePose, PersonTruth, SceneTruth, Sight};
+pub use truth::{FigurePose, PersonTruth, SceneTruth, Visibility};

@@ -228,7 +228,7 @@ impl Tracker {
         for (detection, place) in detections.iter().zip(assigned) {
             let place = place.unwrap_or_else(|| self.new_place(time, &seen));
             seen[place] = true;
-            if let Some(person) = self.sight(place, time, detection) {
+            if let Some(person) = self.observe(place, time, detection) {
                 let pushed = tracked.push(person);
                 debug_assert!(pushed.is_ok(), "no more than there were detections");
             }
@@ -302,7 +302,7 @@ impl Tracker {
     }
 
     /// Adds a sighting to a track; gives the person back if it has an id.
-    fn sight(&mut self, place: usize, time: MonoNs, seen: &Detection) -> Option<TrackedPerson> {
+    fn observe(&mut self, place: usize, time: MonoNs, seen: &Detection) -> Option<TrackedPerson> {
         let track = self.tracks[place].as_mut()?;
         let mut detection = seen.clone();
         let box_px = detection.bounds.area().sqrt();

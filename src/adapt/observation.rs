@@ -22,7 +22,7 @@ const DEPTH_MIN_M: f32 = 0.1;
 
 /// What the adapter is told of one person in one frame.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sight {
+pub struct Observation {
     /// When.
     pub time: MonoNs,
     /// Who.
@@ -41,9 +41,9 @@ pub struct Sight {
     pub up: Option<Vec3>,
 }
 
-impl Sight {
+impl Observation {
     /// Of nobody: what a slot begins with.
-    pub fn nobody() -> Self {
+    pub fn empty() -> Self {
         Self {
             time: MonoNs(0),
             id: 0,
@@ -124,14 +124,14 @@ impl Frame {
 }
 
 /// Whether enough is seen of the person, and the pose agrees with it.
-pub(super) fn is_plausible(sight: &Sight) -> bool {
+pub(super) fn is_plausible(observation: &Observation) -> bool {
     let (mut seen, mut miss) = (0, 0.0);
     for (joint, keypoint) in SHARED {
-        let at = sight.joints_camera_m[joint];
+        let at = observation.joints_camera_m[joint];
         if !at.is_finite() || at.z < DEPTH_MIN_M {
             return false;
         }
-        if let Some(beside) = sight.beside(keypoint, at) {
+        if let Some(beside) = observation.beside(keypoint, at) {
             seen += 1;
             miss += beside.length();
         }
@@ -147,7 +147,7 @@ pub(crate) mod tests {
     use crate::skeleton::keypoints_of;
 
     /// Somebody standing 3 m before the camera, all keypoints seen.
-    pub(crate) fn sight(time: MonoNs, id: u32) -> Sight {
+    pub(crate) fn observation(time: MonoNs, id: u32) -> Observation {
         let joints = [
             [0.0, 0.0, 0.0],
             [-0.1, 0.0, 0.0],
@@ -173,7 +173,7 @@ pub(crate) mod tests {
             ray: point.truncate() / point.z,
             confidence: 0.8,
         });
-        Sight {
+        Observation {
             time,
             id,
             joints_camera_m,
@@ -193,7 +193,7 @@ pub(crate) mod tests {
     fn what_is_beside_its_place_is_so_in_half_sizes_wherever_the_person_stands() {
         for aside in [0.0, 0.5, 0.9] {
             let turn = Mat3::from_rotation_y(aside);
-            let mut shown = sight(MonoNs(1), 1);
+            let mut shown = observation(MonoNs(1), 1);
             shown.joints_camera_m = shown.joints_camera_m.map(|joint| turn * joint);
             shown.view.rotation = turn.transpose();
             let place = shown.joints_camera_m[3];
@@ -210,7 +210,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_pose_that_misses_its_keypoints_or_of_which_little_is_seen_is_not_learned_from() {
-        let good = sight(MonoNs(1), 1);
+        let good = observation(MonoNs(1), 1);
         assert!(is_plausible(&good));
         let mut missed = good.clone();
         for keypoint in &mut missed.rays[5..9] {
