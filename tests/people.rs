@@ -133,36 +133,36 @@ fn features_come_with_the_person_they_belong_to() {
 }
 
 #[test]
-fn the_finder_looks_first_then_now_and_then_and_when_somebody_is_lost() {
+fn the_detector_runs_first_then_now_and_then_and_when_somebody_is_lost() {
     let mut net = top_down(PeopleSettings {
         finder_every_frames: 5,
         ..PeopleSettings::default()
     });
     let camera = camera();
     let mut people = People::new();
-    let mut look = |places: &[(usize, usize)]| {
+    let mut infer = |places: &[(usize, usize)]| {
         let seen = net.step(&frame(places), &camera, &mut people).unwrap();
         (seen.finder_ran, people.len())
     };
     // Nobody is there: the finder looks at every frame.
-    assert_eq!(look(&[]), (true, 0));
-    assert_eq!(look(&[]), (true, 0));
+    assert_eq!(infer(&[]), (true, 0));
+    assert_eq!(infer(&[]), (true, 0));
     // A person comes, moves and is followed without the finder, until it is due.
-    assert_eq!(look(&[(100, 144)]), (true, 1));
+    assert_eq!(infer(&[(100, 144)]), (true, 1));
     for x in [104, 108, 112, 116] {
-        assert_eq!(look(&[(x, 144)]), (false, 1), "{x}");
+        assert_eq!(infer(&[(x, 144)]), (false, 1), "{x}");
     }
-    assert_eq!(look(&[(120, 144)]), (true, 1));
+    assert_eq!(infer(&[(120, 144)]), (true, 1));
     // A second one is seen when the finder is due again.
     for i in 1..5 {
-        assert_eq!(look(&[(120, 144), (300, 100)]), (false, 1), "{i}");
+        assert_eq!(infer(&[(120, 144), (300, 100)]), (false, 1), "{i}");
     }
-    assert_eq!(look(&[(120, 144), (300, 100)]), (true, 2));
-    assert_eq!(look(&[(120, 144), (300, 100)]), (false, 2));
+    assert_eq!(infer(&[(120, 144), (300, 100)]), (true, 2));
+    assert_eq!(infer(&[(120, 144), (300, 100)]), (false, 2));
     // One leaves: gone in this frame, looked for in the next, then all is calm.
-    assert_eq!(look(&[(300, 100)]), (false, 1));
-    assert_eq!(look(&[(300, 100)]), (true, 1));
-    assert_eq!(look(&[(300, 100)]), (false, 1));
+    assert_eq!(infer(&[(300, 100)]), (false, 1));
+    assert_eq!(infer(&[(300, 100)]), (true, 1));
+    assert_eq!(infer(&[(300, 100)]), (false, 1));
 }
 
 #[test]
@@ -201,26 +201,26 @@ fn a_newcomer_of_whom_the_finder_is_not_sure_has_to_be_well_visible() {
     });
     let camera = camera();
     let mut people = People::new();
-    let mut look = |frame: &Frame| {
+    let mut infer = |frame: &Frame| {
         let seen = net.step(frame, &camera, &mut people).unwrap();
         (seen.regions, people.first().map(|person| person.score))
     };
     // Furniture: found again and again, looked at, and nobody.
     for _ in 0..3 {
-        assert_eq!(look(&half_seen(77, 0)), (1, None));
+        assert_eq!(infer(&half_seen(77, 0)), (1, None));
     }
     // The same box, but a person is well seen in it.
-    let (_, score) = look(&half_seen(77, 255));
+    let (_, score) = infer(&half_seen(77, 255));
     assert!(score > Some(0.9), "{score:?}");
     // Half hidden again: nobody, for nothing but keypoints has spoken for them.
-    assert_eq!(look(&half_seen(77, 0)), (1, None));
+    assert_eq!(infer(&half_seen(77, 0)), (1, None));
     // Now the finder is sure.
-    assert!(look(&half_seen(255, 0)).1.is_some());
+    assert!(infer(&half_seen(255, 0)).1.is_some());
     // Gone for a moment, and back in a box as poor as the furniture's: believed.
     for _ in 0..3 {
-        assert_eq!(look(&frame(&[])).1, None);
+        assert_eq!(infer(&frame(&[])).1, None);
     }
-    let (_, score) = look(&half_seen(77, 0));
+    let (_, score) = infer(&half_seen(77, 0));
     assert!(score < Some(0.7) && score.is_some(), "{score:?}");
 }
 
@@ -249,7 +249,7 @@ fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
     let mut net = top_down(PeopleSettings::default());
     net.spare(Spare {
         finder: true,
-        looks: 2,
+        inferences: 2,
     });
     let mut tracker = Tracker::new(TrackConfig::default());
     let (mut people, mut known) = (People::new(), TrackedPeople::new());
@@ -453,7 +453,7 @@ fn photo(path: &Path) -> Frame {
 }
 
 /// The labelled person of a COCO photo, through the same steps as in the
-/// daemon: the label's box as the place to look, then two looks at the
+/// daemon: the label's box as the place to look, then two inferences at the
 /// keypoints' own box.
 #[test]
 fn movenet_sees_the_labelled_person() {
@@ -498,7 +498,7 @@ fn movenet_sees_the_labelled_person() {
     };
     net.expect_at(&labelled, (frame.meta.width_px, frame.meta.height_px));
     let mut people = People::new();
-    for look in 0..3 {
+    for pass in 0..3 {
         let seen = net.step(&frame, &camera, &mut people).unwrap();
         assert_eq!(
             (seen, people.len()),
@@ -520,7 +520,7 @@ fn movenet_sees_the_labelled_person() {
             );
             good += usize::from(dx.hypot(dy) < 0.2 * torso);
         }
-        println!("look {look}: {good} of 17 keypoints within 0.2 torso ({torso:.0} px)");
-        assert!(good >= 15, "look {look}: {good} of 17 within 0.2 torso");
+        println!("pass {pass}: {good} of 17 keypoints within 0.2 torso ({torso:.0} px)");
+        assert!(good >= 15, "pass {pass}: {good} of 17 within 0.2 torso");
     }
 }

@@ -24,7 +24,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("synthetic/anatomy.rs", "body"),
     ("synthetic/exercise.rs", "on_the_spot"),
     ("synthetic/extremities.rs", "head"),
-    ("synthetic/look.rs", "from_seed"),
+    ("synthetic/appearance.rs", "from_seed"),
     ("synthetic/plan.rs", "new"),
     // Threads and commands that are still to be taken apart.
     ("capture/thread.rs", "run"),

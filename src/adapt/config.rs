@@ -10,9 +10,9 @@ use crate::base::config::{ConfigError, check};
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Not at all, and frames are looked at once and not refined: the networks as they ship.
+    /// Not at all, and one inference a frame, not refined: the networks without adaptation.
     Off,
-    /// Each frame is looked at twice and refined, no weight changes.
+    /// Flip test-time augmentation and refinement of each frame, no weight changes.
     Latent,
     /// Plain reprojection moves the weights. To be measured, not for the field: it makes poses worse
     /// (docs/accuracy.md) and no guard holds it.

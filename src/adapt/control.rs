@@ -154,7 +154,7 @@ impl Control {
         match self.waiting.try_lock() {
             Ok(mut waiting) => waiting.pop_front(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().pop_front(),
-            // A peer is just leaving one: the next look takes it.
+            // A peer is just leaving one: the next poll takes it.
             Err(TryLockError::WouldBlock) => None,
         }
     }

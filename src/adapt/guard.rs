@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | held-back synthetic views | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
 //! | the factory on them | the same | it is already below [`EASY_M`]: nothing to gain here, so rest |
-//! | bones of real frames held back | poses of one look, before refinement | lengths waver more than the factory's by [`BONES_MAX`] |
+//! | bones of real frames held back | poses of one inference, before refinement | lengths waver more than the factory's by [`BONES_MAX`] |
 //! | way from the factory on them | the same | farther than [`FAR_M`]: something is wrong |
 //!
 //! Reprojection is not among them: it falls while poses get worse, when the detector is wrong in the same

@@ -64,7 +64,7 @@ pub struct Options {
     /// Frames a second that the camera delivers.
     #[arg(long, default_value_t = 30)]
     rate: u32,
-    /// Fixes looks, room and order of actions.
+    /// Fixes appearance, room and order of actions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How it adapts: off, latent, replay or semantic.

@@ -20,7 +20,7 @@ use poised::estimate::default_directory;
 
 use super::exit::Unavailable;
 
-/// Time between two looks at how far a build has come.
+/// Time between two checks of how far a build has come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]

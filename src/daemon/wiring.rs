@@ -338,7 +338,7 @@ fn estimate_loop(
             poses.wake();
             return;
         }
-        // Read before the last look, so that the last frame is not left behind.
+        // Read before the last check, so that the last frame is not left behind.
         let ending = context.frames_ended.load(Ordering::Acquire);
         let Some(frame) = frames.take() else {
             if ending {
@@ -362,7 +362,7 @@ fn estimate_loop(
                     Ok(seen) => {
                         let work = Work {
                             took: clock.now().since(begun),
-                            looks: seen.regions - seen.waiting,
+                            inferences: seen.regions - seen.waiting,
                             waiting: seen.waiting,
                         };
                         estimator.spare(load.take(&frame.meta, work));

@@ -1,10 +1,10 @@
-//! A frame to its people: where to look, looking, and whom to believe.
+//! A frame to its people: regions, inference, and which detections to accept.
 //!
-//! Top-down: the finder looks at the whole frame on the first frame, whenever
+//! Top-down: the person detector runs on the whole frame on the first frame, whenever
 //! somebody was lost, whenever nobody is in view, and every
 //! [`PeopleSettings::finder_every_frames`]; in between each person's box comes
 //! from the keypoints of the frame before. Each box is cut out and goes through
-//! the person network. A `YOLO-pose` network looks at whole frames and needs no finder.
+//! the person network. A `YOLO-pose` network reads whole frames and needs no person detector.
 
 use std::path::Path;
 
@@ -30,12 +30,12 @@ use crate::pose::similarity;
 use crate::pose::{BoxPx, Detection, Keypoint, People};
 use crate::skeleton::KEYPOINTS;
 
-/// Frames between two looks of the finder while everybody is followed: a
+/// Frames between two runs of the person detector while everybody is followed: a
 /// newcomer waits at most a third of a second at 30 Hz, and the finder costs a
 /// tenth of its time per frame.
 pub const FINDER_EVERY: u32 = 10;
 
-/// How many times fewer looks the finder takes where it is spared: a newcomer waits a second at 30 Hz.
+/// How many times less often the person detector runs where it is spared: a newcomer waits a second at 30 Hz.
 const SPARED: u32 = 3;
 
 /// Two detections whose keypoints are more alike than this are one person.
@@ -54,20 +54,20 @@ const ASKEW_FROM: f32 = 0.6;
 /// Where the vertical appears shorter than this share of its length, it has no direction in the image.
 const UP_MIN: f32 = 0.3;
 
-/// Frames between two looks of the finder that were asked for because keypoints and box disagree: a person whom
+/// Frames between two runs of the person detector that were asked for because keypoints and box disagree: a person whom
 /// both see differently all the time would make it run in every frame.
 const AGAIN_EVERY: u32 = 3;
 
 /// A box of which less than this is in the frame, in pixels of its shorter side, holds nobody.
 const SIDE_PX_MIN: f32 = 4.0;
 
-/// `[people]`: whom to look for and whom to believe.
+/// `[people]`: people to detect and which detections to accept.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeopleSettings {
     /// Most people in one frame, 1 to 8. Each costs one run of the person network.
     pub people_max: usize,
-    /// Frames between two looks of the finder, 1 to 1000. Default: `FINDER_EVERY`.
+    /// Frames between two runs of the person detector, 1 to 1000. Default: `FINDER_EVERY`.
     pub finder_every_frames: u32,
     /// A person whose keypoints have a lower mean confidence is let go, 0 to 1.
     /// Default 0.15: a person of whom a quarter is well visible stays.
@@ -134,10 +134,10 @@ pub enum Lap {
 /// What is left out of frames on a machine that cannot keep up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spare {
-    /// Whether the finder looks a third as often.
+    /// Whether the person detector runs a third as often.
     pub finder: bool,
-    /// Most people looked at in one frame; the others wait for their turn.
-    pub looks: usize,
+    /// Most runs of the person network in one frame; the others wait for their turn.
+    pub inferences: usize,
 }
 
 /// Nothing is left out.
@@ -145,7 +145,7 @@ impl Default for Spare {
     fn default() -> Self {
         Self {
             finder: false,
-            looks: PEOPLE_MAX,
+            inferences: PEOPLE_MAX,
         }
     }
 }
@@ -153,13 +153,13 @@ impl Default for Spare {
 /// What one frame came to, beside the people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Whether the finder looked at this frame.
+    /// Whether the person detector ran on this frame.
     pub finder_ran: bool,
-    /// Boxes looked at.
+    /// Boxes the person network ran on.
     pub regions: usize,
     /// Boxes let go: nobody there, the same person twice, or outside the lens.
     pub let_go: usize,
-    /// Boxes whose turn comes in a later frame ([`Spare::looks`]).
+    /// Boxes whose turn comes in a later frame ([`Spare::inferences`]).
     pub waiting: usize,
 }
 
@@ -369,7 +369,7 @@ impl PeopleNet {
         self.disagreed &= !finder_ran;
         regions.truncate(self.settings.people_max);
         let mut next = Regions::new();
-        let turn = in_turn(&regions, self.spare.looks);
+        let turn = in_turn(&regions, self.spare.inferences);
         let mut waiting = 0;
         for (region, turn) in regions.iter().zip(turn) {
             if !turn {
@@ -378,7 +378,7 @@ impl PeopleNet {
                 continue;
             }
             let seen = self
-                .look(frame, camera, region, lap)?
+                .infer(frame, camera, region, lap)?
                 .filter(|(person, _)| !region.is_in_question() || person.score >= SURE);
             let Some((person, turned)) = seen else {
                 self.lost.remember(region);
@@ -393,7 +393,7 @@ impl PeopleNet {
             }
             lap(Lap::Decode);
         }
-        // After the finder has looked, those who are there are all there are.
+        // After the person detector has run, the tracked people are all the people.
         self.expected = if finder_ran {
             next.len()
         } else {
@@ -408,7 +408,7 @@ impl PeopleNet {
         })
     }
 
-    /// Lets the finder look where it is time to, and joins what it finds.
+    /// Runs the person detector when it is due, and merges its boxes with the regions.
     fn find(
         &mut self,
         frame: &Frame,
@@ -448,8 +448,8 @@ impl PeopleNet {
         Ok(true)
     }
 
-    /// Looks at one region: the person there and that person's box along the trunk; `None` where no person is.
-    fn look(
+    /// Runs the person network on one region: the person there and that person's box along the trunk; `None` where no person is.
+    fn infer(
         &mut self,
         frame: &Frame,
         camera: &Calibration,

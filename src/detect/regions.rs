@@ -39,7 +39,7 @@ const GROWTH_MAX: f32 = 0.2;
 const UNCONFIRMED_MAX: u8 = 1;
 
 /// Frames for which a place where somebody was lost is remembered: longer than from
-/// one look of a spared finder to the next.
+/// one run of a shed person detector to the next.
 const LOST_FRAMES: u8 = 40;
 
 /// A person who leans by more than this, radians, is turned upright in the crop, and one who was turned stays so
@@ -89,7 +89,7 @@ pub struct Region {
     /// Frames in a row in which this person was not looked at ([`in_turn`]).
     pub waited: u8,
     /// Looks at this person, up to [`FAMILIAR`].
-    pub looks: u8,
+    pub inferences: u8,
     /// Where the person is as seen along the trunk, where the crop is to be turned.
     pub turned: Option<TurnedBox>,
 }
@@ -209,7 +209,7 @@ impl Region {
             unconfirmed: before.unconfirmed,
             belief: before.belief,
             waited: 0,
-            looks: FAMILIAR.min(before.looks + 1),
+            inferences: FAMILIAR.min(before.inferences + 1),
             turned: turned.filter(|turned| turned.lean.abs() > before.turns_from()),
         }
     }
@@ -241,7 +241,7 @@ impl Region {
         self.unconfirmed > UNCONFIRMED_MAX || self.belief == Belief::Doubted
     }
 
-    /// Frames since the last look at this person.
+    /// Frames since the last inference of this person.
     fn frames(&self) -> f32 {
         1.0 + f32::from(self.waited)
     }
@@ -286,7 +286,7 @@ impl Lost {
     /// Somebody is not seen any more. Whom the finder was never sure of leaves nothing
     /// behind: furniture would vouch for itself.
     pub fn remember(&mut self, region: &Region) {
-        if region.looks > 0 && region.belief == Belief::Confirmed {
+        if region.inferences > 0 && region.belief == Belief::Confirmed {
             if self.0.is_full() {
                 self.0.remove(0);
             }
@@ -304,15 +304,15 @@ impl Lost {
     }
 }
 
-/// Whose turn it is, where only `looks` of the regions can be looked at: who is new, then who has waited longest.
-pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
+/// Whose turn it is, where only `inferences` of the regions can be looked at: who is new, then who has waited longest.
+pub fn in_turn(regions: &Regions, inferences: usize) -> [bool; PEOPLE_MAX] {
     let mut order: Vec<usize, PEOPLE_MAX> = (0..regions.len()).collect();
     order.sort_unstable_by_key(|&place| {
         let region = &regions[place];
-        (region.looks == FAMILIAR, u8::MAX - region.waited, place)
+        (region.inferences == FAMILIAR, u8::MAX - region.waited, place)
     });
     let mut turn = [false; PEOPLE_MAX];
-    for &place in order.iter().take(looks) {
+    for &place in order.iter().take(inferences) {
         turn[place] = true;
     }
     turn
@@ -371,7 +371,7 @@ pub fn join(
                     Belief::Doubted
                 },
                 waited: 0,
-                looks: 0,
+                inferences: 0,
                 turned: lean_at(&bounds).map(|lean| TurnedBox::of(&bounds, lean)),
             };
             // Full: the people already followed come first.
@@ -538,7 +538,7 @@ mod tests {
             unconfirmed: 0,
             belief: Belief::Confirmed,
             waited: 0,
-            looks: FAMILIAR,
+            inferences: FAMILIAR,
             turned: None,
         }
     }
@@ -548,7 +548,7 @@ mod tests {
         let mut regions: Regions = (0_u8..7)
             .map(|i| followed(bounds(f32::from(i) * 200.0, 50.0, 80.0, 200.0)))
             .collect();
-        regions[6].looks = 0;
+        regions[6].inferences = 0;
         let mut looked = [0; PEOPLE_MAX];
         for _ in 0..6 {
             let turn = in_turn(&regions, 3);

@@ -74,7 +74,7 @@ pub struct LiftConfig {
     /// Whether the final layers use what the image shows beside the keypoints,
     /// where both networks know how. Default true.
     pub image_features: bool,
-    /// Whether each frame's pose is the mean of two looks, one of them mirrored ([`mirror`]), and is moved to agree
+    /// Whether each frame's pose is the mean of two inferences, one of them mirrored ([`mirror`]), and is moved to agree
     /// with its rays and with the person's bones ([`refine`]). `adapt.method` says so, not the file's `[lift]`.
     #[serde(skip)]
     pub refine: bool,
@@ -186,13 +186,13 @@ pub enum NoPose<E> {
 /// relative to the pelvis, directions of the camera frame, metres.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stages {
-    /// Before refinement: the look with what the mirror adds, half of it or, with a picture, three tenths.
+    /// Before refinement: the pose with the correction of the mirrored inference, half of it or, with a picture, three tenths.
     pub unrefined_m: [Vec3; JOINTS],
     /// Before smoothing.
     pub unsmoothed_m: [Vec3; JOINTS],
     /// From where the head has each joint to where the mirror shows it ([`mirror::Mirrored`]).
     pub apart_m: [Vec3; JOINTS],
-    /// Whether a second look and refinement were asked for ([`LiftConfig::refine`]).
+    /// Whether flip test-time augmentation and refinement were asked for ([`LiftConfig::refine`]).
     pub refined: bool,
     /// Whether the head saw the picture.
     pub picture: bool,
@@ -376,7 +376,7 @@ impl<B: Backbone> Lifter<B> {
             };
             let mirrored = self
                 .mirror
-                .look(&self.input, &features, &mut self.backbone, head)
+                .infer(&self.input, &features, &mut self.backbone, head)
                 .map_err(NoPose::Engine)?;
             let mut beside_m = [Vec3::ZERO; JOINTS];
             if let Some(mirrored) = mirrored {

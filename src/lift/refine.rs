@@ -6,7 +6,7 @@
 //!                    pose = head(f + z) + b
 //! ```
 //!
-//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a look through
+//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a mirrored inference
 //! the mirror adds ([`super::mirror`]), and the own pose is the one at `z = 0`.
 //! The reprojection is that of the pose with the root solved anew at each step, and the
 //! gradient goes through that solution: with the root held constant the pose shrinks or
@@ -100,7 +100,7 @@ pub struct Own {
     pub joints_m: [Vec3; JOINTS],
 }
 
-/// What rays, the head's own pose and its look through the mirror weigh against each other.
+/// What rays, the head's own pose and its mirrored inference weigh against each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pull {
     /// Weight of the reprojection.
@@ -109,7 +109,7 @@ pub struct Pull {
     doubted: f32,
     /// Weight of the way from the head's own pose, a metre.
     near: f32,
-    /// Share of the mirrored look in the head's own pose.
+    /// Share of the mirrored inference in the head's own pose.
     pub mirrored: f32,
 }
 
@@ -124,7 +124,7 @@ impl Pull {
 
     /// Where the head also saw the picture that the keypoints come from, and learned from
     /// such keypoints how they err together: what is left of a residual is rather theirs
-    /// than the pose's, and a mirrored look without a picture knows less than the head does.
+    /// than the pose's, and a mirrored inference without a picture knows less than the head does.
     /// Chosen on a ninth of the drawn motion of the accuracy table.
     pub const WITH_IMAGE: Self = Self {
         reprojection: 0.15,

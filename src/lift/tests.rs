@@ -217,7 +217,7 @@ fn each_person_has_a_window_and_a_new_id_starts_empty() {
         missing.set(shoulders.filter(|confidence| *confidence < 0.1).count());
         Ok::<(), ()>(())
     };
-    // Without refinement there is no second look, in which left is right.
+    // Without refinement there is no second inference, in which left is right.
     let config = LiftConfig {
         refine: false,
         ..LiftConfig::default()
@@ -360,7 +360,7 @@ fn rays_pull_less_where_the_head_saw_the_picture() {
 }
 
 #[test]
-fn with_refinement_the_pose_is_between_two_looks_and_without_it_the_heads() {
+fn with_refinement_the_pose_is_between_two_inferences_and_without_it_the_heads() {
     let camera = Calibration::assumed(640, 480);
     // Only the left arm is stretched out, and of that the head is less sure.
     let mut lopsided = body_at(Vec3::ZERO);

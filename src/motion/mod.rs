@@ -386,7 +386,7 @@ mod tests {
 
     /// How often each of six people is looked at in ten seconds of `rate_hz` frames a second, of which `shown` says
     /// who is there.
-    fn looks(rate_hz: u64, shown: impl Fn(u64) -> std::ops::Range<u32>) -> [u32; 6] {
+    fn windows(rate_hz: u64, shown: impl Fn(u64) -> std::ops::Range<u32>) -> [u32; 6] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/dictionary");
         let (encoders, dictionary) = open(&folder, None).unwrap();
         let completer = open_completer(&folder, &encoders, &dictionary).unwrap();
@@ -417,8 +417,8 @@ mod tests {
 
     #[test]
     fn of_more_people_than_a_slow_camera_has_frames_for_everybody_gets_a_turn() {
-        // A hundred looks among six, less the first half second of each.
-        let looked = looks(10, |_| 0..6);
+        // A hundred windows among six, less the first half second of each.
+        let looked = windows(10, |_| 0..6);
         assert!(
             looked.iter().all(|count| (13..=18).contains(count)),
             "{looked:?}"
@@ -429,7 +429,7 @@ mod tests {
     fn everybody_gets_a_turn_where_people_are_looked_at_in_turns_too() {
         for rate_hz in [10, 15, 30] {
             // Half of them in every other frame.
-            let looked = looks(rate_hz, |frame| if frame % 2 == 0 { 0..3 } else { 3..6 });
+            let looked = windows(rate_hz, |frame| if frame % 2 == 0 { 0..3 } else { 3..6 });
             let (least, most) = (looked.iter().min().unwrap(), looked.iter().max().unwrap());
             assert!(*least >= 10 && most - least <= 4, "{rate_hz}: {looked:?}");
         }

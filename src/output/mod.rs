@@ -349,7 +349,7 @@ impl<'a> Publisher<'a> {
 
     /// Logs networks that fail, and tells of a run of failures and its end.
     fn watch_faults(&mut self, now: MonoNs) {
-        for action in self.faults.look(self.counters, now) {
+        for action in self.faults.poll(self.counters, now) {
             match action {
                 faults::Action::Log { text, count } => {
                     log::warn!("{}: {text}; {count} since the start", self.camera);
@@ -365,7 +365,7 @@ impl<'a> Publisher<'a> {
 
     /// Tells of another daemon under our name, and when it has gone.
     fn watch_names(&mut self, now: MonoNs) {
-        let (came, present) = self.outlet.others().look();
+        let (came, present) = self.outlet.others().poll();
         match self.names.take(came, present, now) {
             Some(names::Action::Taken { session }) => {
                 log::warn!(

@@ -44,7 +44,7 @@ impl Others {
     }
 
     /// The newest that came since the last call, and whether any is there.
-    pub fn look(&self) -> (Option<String>, bool) {
+    pub fn poll(&self) -> (Option<String>, bool) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (known.came.take(), !known.present.is_empty())
     }
@@ -95,12 +95,12 @@ mod tests {
     fn one_that_is_started_again_and_again_is_told_of_once_and_so_is_its_end() {
         let (others, mut watch) = (Others::default(), Watch::default());
         let mut tend = |others: &Others, seconds| {
-            let (came, present) = others.look();
+            let (came, present) = others.poll();
             watch.take(came, present, MonoNs(1).plus(Duration::from_secs(seconds)))
         };
         assert_eq!(tend(&others, 0), None);
         let session = String::from("a1");
-        // It came and left between two looks.
+        // It came and left between two polls.
         others.came("a1");
         others.left("a1");
         assert_eq!(tend(&others, 1), Some(Action::Taken { session }));
@@ -128,10 +128,10 @@ mod tests {
         for number in 0..1000 {
             others.came(&number.to_string());
         }
-        assert_eq!(others.look(), (Some("999".into()), true));
+        assert_eq!(others.poll(), (Some("999".into()), true));
         for number in 0..1000 {
             others.left(&number.to_string());
         }
-        assert_eq!(others.look(), (None, false));
+        assert_eq!(others.poll(), (None, false));
     }
 }

@@ -5,7 +5,7 @@ use glam::Vec3;
 
 use super::config::Scenario;
 use super::finish::Finish;
-use super::look::between;
+use super::appearance::between;
 use super::motion::{Anchor, SEAT_BEHIND_M, SEAT_HEIGHT_M, STEP_AHEAD_M, STEP_HEIGHT_M};
 use super::plan::Places;
 use super::room::Room;

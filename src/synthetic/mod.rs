@@ -33,7 +33,7 @@ mod finish;
 mod follow;
 mod furniture;
 mod gait;
-mod look;
+mod appearance;
 mod motion;
 mod optics;
 mod plan;

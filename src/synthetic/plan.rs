@@ -5,7 +5,7 @@ use glam::Vec3;
 
 use super::body::{LEFT, Lengths, Posture, RIGHT};
 use super::config::Scenario;
-use super::look::between;
+use super::appearance::between;
 use super::motion::{Action, Anchor, ON_THE_SPOT, Stretch, smooth};
 
 /// How long one action flows into the next, seconds.

@@ -7,7 +7,7 @@ use glam::Vec3;
 use super::config::Scenario;
 use super::finish::Finish;
 use super::furniture::Block;
-use super::look::{between, linear};
+use super::appearance::{between, linear};
 use super::motion::Anchor;
 use super::plan::Places;
 use super::wall::Flat;

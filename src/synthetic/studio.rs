@@ -5,7 +5,7 @@ use glam::Vec3;
 
 use super::body::{Proportions, Stance};
 use super::figure::Figure;
-use super::look::{Look, mixed};
+use super::appearance::{Appearance, mixed};
 use super::optics::Optics;
 use super::render::{Actor, Canvas};
 use super::room::Room;
@@ -43,11 +43,11 @@ impl Studio {
         });
         let room = Room::bare(low, high, &mut rng);
         let stature_m = joints_m.take(1).map(stature_of).sum::<f32>();
-        let look = Look::from_seed(seed, stature_m.clamp(STATURE_M[0], STATURE_M[1]));
+        let appearance = Appearance::from_seed(seed, stature_m.clamp(STATURE_M[0], STATURE_M[1]));
         Self {
             size_px,
             canvas: Canvas::new(&room, optics, size_px.0, size_px.1),
-            actors: [Actor::new(Figure::new(look))],
+            actors: [Actor::new(Figure::new(appearance))],
             stances: [Stance::default()],
         }
     }

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use glam::Vec3;
 
 use super::finish::{hash, noise};
-use super::look::{between, from_hsv, linear};
+use super::appearance::{between, from_hsv, linear};
 use super::room::Room;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ const PART: &str = "camera";
 /// Every node, and the camera that is configured.
 pub fn findings(config: &CameraConfig) -> Vec<Finding> {
     let nodes = nodes();
-    let mut findings: Vec<Finding> = nodes.iter().filter_map(|node| look_at(node)).collect();
+    let mut findings: Vec<Finding> = nodes.iter().filter_map(|node| check(node)).collect();
     if nodes.is_empty() {
         findings.push(Finding::lacking(
             PART,
@@ -32,7 +32,7 @@ pub fn findings(config: &CameraConfig) -> Vec<Finding> {
 }
 
 /// One node; `None` for one that gives no pictures, such as that of a camera's metadata.
-fn look_at(node: &Path) -> Option<Finding> {
+fn check(node: &Path) -> Option<Finding> {
     let device = match Device::open(node) {
         Ok(device) => device,
         Err(error) => return Some(shut(node, &error)),

@@ -39,7 +39,7 @@ use crate::sys::rt::spawn;
 
 use clips::Clip;
 use motion::Motion;
-use render::{rendered, unseen_look};
+use render::{rendered, unseen_appearance};
 use scenario::Scenario;
 use score::Past;
 use simulate::{Stream, stream};
@@ -54,7 +54,7 @@ const THREADS: usize = 2;
 pub enum Method {
     /// Lifter and head as they ship; joints that nobody sees are the lifter's guess.
     Factory,
-    /// The same, each frame's pose the mean of two looks, one of them mirrored, and moved to agree with its rays and
+    /// The same, each frame's pose the mean of two inferences, one of them mirrored, and moved to agree with its rays and
     /// with the person's bones.
     Latent,
     /// That, and the camera's mount is known but for an installer's error, so that the floor
@@ -226,7 +226,7 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
             stream = rendered(
                 stream,
                 view,
-                unseen_look(view, person.name, plan.seed),
+                unseen_appearance(view, person.name, plan.seed),
                 &plan.config,
             )?;
         }

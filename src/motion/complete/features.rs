@@ -12,7 +12,7 @@ const SIGMA_SHIFT: f32 = 3.0;
 /// Most that a ray is taken to be missed by, for each axis, metres.
 const MISS_MAX_M: f32 = 0.2;
 
-/// Metres times these are of order one: misses of rays, the mirrored against the first look, what refinement and filter
+/// Metres times these are of order one: misses of rays, the mirrored against the first inference, what refinement and filter
 /// changed.
 const MISS_GAIN: f32 = 5.0;
 const APART_GAIN: f32 = 3.0;

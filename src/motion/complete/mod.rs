@@ -32,7 +32,7 @@ use crate::pose::JointState;
 use crate::skeleton::{JOINTS, KEYPOINTS};
 use crate::sys::simd::{LANES, Lane, add_squares};
 
-use entries::{Gaussian, Look, Search, blocks, lanes, matrix, weight};
+use entries::{Gaussian, WindowLikelihood, Search, blocks, lanes, matrix, weight};
 use features::features;
 use file::{ANSWER, CANDIDATES_MAX, CODE, Constants, FEATURES, INNER, LAG_MAX, LIMBS};
 
@@ -127,7 +127,7 @@ impl Memory {
             gate: 0.0,
             lead: None,
             search: Search {
-                look: Look::new(blocks(rank)),
+                likelihood: WindowLikelihood::new(blocks(rank)),
                 next: None,
                 best: [(f32::NEG_INFINITY, 0); CANDIDATES_MAX],
                 all: 0.0,
@@ -164,9 +164,9 @@ pub struct Completer {
     entries: Vec<Gaussian>,
     /// Which of them is that of an entry of the dictionary.
     places: Vec<Option<usize>>,
-    /// Basis at the numbers that are looked at, a row of lanes for each.
-    looked_basis: Box<[Lane]>,
-    /// Weight of a looked-at number whose joint is seen.
+    /// Basis at the numbers that are observed, a row of lanes for each.
+    observed_basis: Box<[Lane]>,
+    /// Weight of a observed number whose joint is seen.
     seen_weights: Box<[f32]>,
     /// What a window says of which everything is seen.
     seen_precision: Box<[Lane]>,
@@ -189,7 +189,7 @@ struct Scratch {
     /// Rows of the basis that count otherwise than a seen joint's, and by how much.
     other_rows: Box<[Lane]>,
     other_weights: Box<[f32]>,
-    look: Look,
+    likelihood: WindowLikelihood,
     matrix: Box<[Lane]>,
     factors: [Box<[Lane]>; CANDIDATES_MAX],
     points: [Box<[Lane]>; CANDIDATES_MAX],
@@ -222,7 +222,7 @@ impl Completer {
     fn of(net: CompletionNet, prior: Prior, entries: Vec<Gaussian>) -> Self {
         let rank = prior.rank();
         let times = net.constants.times.clone();
-        let looked = times.len() * LIMBS * 3;
+        let observed = times.len() * LIMBS * 3;
         let blocks = blocks(rank);
         let at_pose = |time: usize, joint: usize| -> Vec<Lane> {
             let axes = (0..3).map(|axis| {
@@ -236,7 +236,7 @@ impl Completer {
             (1..JOINTS).map(move |joint| (time, joint))
         };
         let places: Vec<(usize, usize)> = times.iter().flat_map(joints).collect();
-        let looked_basis: Box<[Lane]> = places
+        let observed_basis: Box<[Lane]> = places
             .iter()
             .flat_map(|(time, joint)| at_pose(*time, *joint))
             .collect();
@@ -248,7 +248,7 @@ impl Completer {
             .flat_map(|(_, joint)| [weight(&net.constants, &prior, *joint, None); 3])
             .collect();
         let mut seen_precision = matrix(blocks);
-        add_squares(&mut seen_precision, blocks, &looked_basis, &seen_weights);
+        add_squares(&mut seen_precision, blocks, &observed_basis, &seen_weights);
         let zeros = |count: usize| vec![0.0; count].into_boxed_slice();
         Self {
             all: Gaussian::new(&net.all_mean, &net.all_factor),
@@ -258,12 +258,12 @@ impl Completer {
                 inner: [zeros(INNER), zeros(INNER)],
                 answer: zeros(ANSWER),
                 window: Box::new([[Vec3::ZERO; JOINTS]; MOTION_SAMPLES]),
-                weights: zeros(looked),
-                weighted: zeros(looked),
+                weights: zeros(observed),
+                weighted: zeros(observed),
                 column: lanes([], blocks),
-                other_rows: vec![[0.0; LANES]; looked * blocks].into(),
-                other_weights: zeros(looked),
-                look: Look::new(blocks),
+                other_rows: vec![[0.0; LANES]; observed * blocks].into(),
+                other_weights: zeros(observed),
+                likelihood: WindowLikelihood::new(blocks),
                 matrix: matrix(blocks),
                 factors: std::array::from_fn(|_| matrix(blocks)),
                 points: std::array::from_fn(|_| lanes([], blocks)),
@@ -272,7 +272,7 @@ impl Completer {
             prior,
             places: (0..entries.len()).map(Some).collect(),
             entries,
-            looked_basis,
+            observed_basis,
             seen_weights,
             seen_precision,
             newest_basis,

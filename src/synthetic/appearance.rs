@@ -56,9 +56,9 @@ pub struct Cloth {
     pub pitch_m: f32,
 }
 
-/// A person's look.
+/// A person's appearance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Look {
+pub struct Appearance {
     /// Build.
     pub proportions: Proportions,
     /// Skin, linear light.
@@ -193,7 +193,7 @@ fn skin(rng: &mut Rng) -> Vec3 {
 }
 
 /// A seed's bits well stirred (the finaliser of splitmix64): neighbours in number
-/// must not be alike in looks.
+/// must not be alike.
 pub const fn mixed(seed: u64) -> u64 {
     let a = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let b = (a ^ (a >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -201,8 +201,8 @@ pub const fn mixed(seed: u64) -> u64 {
     c ^ (c >> 31)
 }
 
-impl Look {
-    /// A look by seed, for a person of about this stature.
+impl Appearance {
+    /// An appearance by seed, for a person of about this stature.
     pub fn from_seed(seed: u64, stature_m: f32) -> Self {
         let mut rng = Rng::with_seed(mixed(seed));
         let rng = &mut rng;
@@ -307,9 +307,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_one_look_and_another_seed_another() {
-        assert_eq!(Look::from_seed(7, 1.75), Look::from_seed(7, 1.75));
-        assert_ne!(Look::from_seed(7, 1.75), Look::from_seed(8, 1.75));
+    fn a_seed_gives_one_appearance_and_another_seed_another() {
+        assert_eq!(Appearance::from_seed(7, 1.75), Appearance::from_seed(7, 1.75));
+        assert_ne!(Appearance::from_seed(7, 1.75), Appearance::from_seed(8, 1.75));
     }
 
     #[test]
