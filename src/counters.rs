@@ -181,7 +181,7 @@ impl LiftFault {
     }
 }
 
-/// The parts of the way from frame to message that are timed.
+/// The stages from frame to message that are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Timed {
@@ -367,7 +367,7 @@ impl Counters {
         reasons.map(|reason| self.drops(*reason)).sum()
     }
 
-    /// The times of one part of the way.
+    /// The times of one stage.
     pub fn timed(&self, part: Timed) -> &Histogram {
         &self.timed[part as usize]
     }

@@ -43,7 +43,7 @@ const HELD: usize = 128;
 /// One synthetic view of so many is made of a held-back clip, for the guard.
 const HELD_EVERY: u64 = 8;
 
-/// Real frames kept for the guard and for the ways that learn from them.
+/// Real frames kept for the guard and for the methods that learn from them.
 const FRAMES: usize = 512;
 
 /// Time between real frames that are kept.

@@ -1,4 +1,4 @@
-//! `[adapt]`: which way of learning, how much of a core, where what was learned is kept.
+//! `[adapt]`: which method of learning, how much of a core, where what was learned is kept.
 
 use std::path::PathBuf;
 

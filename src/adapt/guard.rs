@@ -5,7 +5,7 @@
 //! | held-back synthetic views | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
 //! | the factory on them | the same | it is already below [`EASY_M`]: nothing to gain here, so rest |
 //! | bones of real frames held back | poses of one inference, before refinement | lengths waver more than the factory's by [`BONES_MAX`] |
-//! | way from the factory on them | the same | farther than [`FAR_M`]: something is wrong |
+//! | distance from the factory head's poses on them | the same | farther than [`FAR_M`]: something is wrong |
 //!
 //! Reprojection is not among them: it falls while poses get worse, when the detector is wrong in the same
 //! way all the time.
@@ -27,7 +27,7 @@ pub const EASY_M: f32 = 0.036;
 /// poses that synthetic views are made of are too wrong to learn from, more (docs/accuracy.md).
 pub const BONES_MAX: f32 = 1.02;
 
-/// Farthest mean way of a joint from the factory's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
+/// Largest mean distance of a joint from the factory's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
 pub const FAR_M: f32 = 0.018;
 
 /// Synthetic views before there is a decision.
@@ -45,7 +45,7 @@ pub struct Finding {
     pub candidate_m: f32,
     /// How much the candidate's bones waver, against the factory's.
     pub bones: f32,
-    /// Mean way of a joint from the factory's on real frames, metres.
+    /// Mean distance of a joint from the factory's on real frames, metres.
     pub way_m: f32,
     /// What follows.
     pub verdict: Verdict,

@@ -69,7 +69,7 @@ pub(super) struct Surroundings {
     trunks: f32,
     mount_up: Option<Vec3>,
     people: Box<[Person]>,
-    /// Mean way from each keypoint's place by the pose to where it is seen, half sizes of the person.
+    /// Mean offset from each keypoint's place by the pose to where it is seen, half sizes of the person.
     offsets: [Vec2; KEYPOINTS],
     offset_counts: [f32; KEYPOINTS],
 }

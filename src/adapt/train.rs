@@ -27,7 +27,7 @@ const MOMENTS: (f32, f32) = (0.9, 0.99);
 /// Steps after which the moments no longer show where they began.
 const REMEMBERED_MAX: u16 = 10_000;
 
-/// Weight of the squared way from the factory's weights, metres.
+/// Weight of the squared distance from the factory's weights, metres.
 const PULL: f32 = 1e-2;
 
 /// Memory of the running mean of the weights, steps.

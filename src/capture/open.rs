@@ -1,4 +1,4 @@
-//! From the name of a source to an open camera, and what can go wrong on the way.
+//! Opens a source by name; the errors of opening.
 
 use std::ffi::OsStr;
 use std::fs;

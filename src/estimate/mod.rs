@@ -419,7 +419,7 @@ pub struct Estimator {
     beside: Option<Beside>,
 }
 
-/// Another way from the same people to poses, to compare with.
+/// A second method on the same people, to compare with.
 struct Beside {
     poser: Poser,
     counters: Counters,
@@ -469,7 +469,7 @@ impl Estimator {
         }
     }
 
-    /// From now on makes poses another way as well, of the same people, and hands them to `tell`: to compare
+    /// From now on also runs a second method on the same people and hands its poses to `tell`: to compare
     /// with, not for the daemon.
     pub fn compare_with(&mut self, poser: Poser, tell: impl FnMut(&PoseSample) + Send + 'static) {
         self.beside = Some(Beside {

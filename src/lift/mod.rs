@@ -381,7 +381,7 @@ impl<B: Backbone> Lifter<B> {
             let mut beside_m = [Vec3::ZERO; JOINTS];
             if let Some(mirrored) = mirrored {
                 stages.apart_m = mirrored.apart_m;
-                beside_m = mirrored.apart_m.map(|way| pull.mirrored * way);
+                beside_m = mirrored.apart_m.map(|apart| pull.mirrored * apart);
                 for (joint, beside) in output.joints_m.iter_mut().zip(beside_m) {
                     *joint += beside;
                 }

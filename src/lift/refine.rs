@@ -107,7 +107,7 @@ pub struct Pull {
     reprojection: f32,
     /// The same where the detector is wrong in the same way all the time.
     doubted: f32,
-    /// Weight of the way from the head's own pose, a metre.
+    /// Weight of the distance from the head's own pose, a metre.
     near: f32,
     /// Share of the mirrored inference in the head's own pose.
     pub mirrored: f32,
@@ -646,7 +646,7 @@ mod tests {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let (own, truth) = own_and_truth(&head, 9, Vec3::ZERO);
         let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
-        let way = |pull| {
+        let moved = |pull| {
             let (mut memory, mut doubted) = (Memory::default(), Detector::default());
             doubted.residuals.fill(Vec2::new(DOUBT.1, 0.0));
             doubted.counts.fill(1e6);
@@ -660,7 +660,7 @@ mod tests {
             doubted: Pull::RAYS_ALONE.reprojection,
             ..Pull::RAYS_ALONE
         };
-        let (less, all) = (way(Pull::RAYS_ALONE), way(all_the_same));
+        let (less, all) = (moved(Pull::RAYS_ALONE), moved(all_the_same));
         assert!(less < 0.9 * all, "{less} {all}");
     }
 

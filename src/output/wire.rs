@@ -3,7 +3,7 @@
 //! A map with text keys, definite lengths, a fixed order of keys and every
 //! number with a fraction as a 32-bit float, so the same pose always gives the
 //! same bytes. `docs/pose.cddl` is the schema, `docs/messages.md` explains each
-//! field, [`super::read`] is the way back. Writing touches no heap.
+//! field, [`super::read`] is the inverse. Writing touches no heap.
 
 use std::fmt;
 

@@ -26,7 +26,7 @@ pub mod score;
 pub mod simulate;
 pub mod table;
 
-mod way;
+mod method_run;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,12 +44,12 @@ use scenario::Scenario;
 use score::Past;
 use simulate::{Stream, stream};
 use table::Sums;
-use way::{Followed, Way};
+use method_run::{Followed, MethodRun};
 
 /// Threads that share people and scenarios. Two: what the smallest device has.
 const THREADS: usize = 2;
 
-/// A way from keypoints to poses, a row of the table.
+/// A method from keypoints to poses: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Lifter and head as they ship; joints that nobody sees are the lifter's guess.
@@ -150,7 +150,7 @@ impl Method {
 pub struct Plan {
     /// Networks and settings.
     pub config: EstimateConfig,
-    /// The ways.
+    /// The methods.
     pub methods: Vec<Method>,
     /// The views.
     pub scenarios: Vec<Scenario>,
@@ -231,10 +231,10 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
             )?;
         }
         let mut results = Vec::new();
-        for (method, way) in plan.methods.iter().enumerate() {
-            let sums = one(plan, *way, &stream, &person.motions)?;
+        for (at, method) in plan.methods.iter().enumerate() {
+            let sums = one(plan, *method, &stream, &person.motions)?;
             for (place, sums) in person.places.iter().zip(sums) {
-                results.push(([method, *scenario, *place], sums));
+                results.push(([at, *scenario, *place], sums));
             }
         }
         done();
@@ -249,7 +249,7 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
 pub struct ClipsPlan {
     /// Networks and settings.
     pub config: EstimateConfig,
-    /// The ways.
+    /// The methods.
     pub methods: Vec<Method>,
     /// The clips.
     pub clips: Vec<Clip>,
@@ -272,8 +272,8 @@ pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sum
     let results = in_parallel(&jobs, |(place, clip)| {
         let group = groups.iter().position(|name| *name == clip.entry.group);
         let mut results = Vec::new();
-        for (method, way) in plan.methods.iter().enumerate() {
-            let sums = one_clip(plan, *way, clip)?;
+        for (at, method) in plan.methods.iter().enumerate() {
+            let sums = one_clip(plan, *method, clip)?;
             results.push(([method, group.unwrap_or(0), *place], sums));
         }
         done();
@@ -283,7 +283,7 @@ pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sum
     Ok(totals(&plan.methods, groups.len(), &results))
 }
 
-/// One clip, one way. `floor` has nothing to say of a camera that hangs nobody knows how.
+/// One clip, one method. `floor` has nothing to say of a camera that hangs nobody knows how.
 fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, StartError> {
     let Clip { entry, frames } = clip;
     let mut calibration = entry.calibration.clone();
@@ -293,19 +293,19 @@ fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, Start
     if !method.knows_mount() {
         calibration = calibration.without_mount();
     }
-    let mut way = Way::open(&plan.config, method, plan.seed)?;
+    let mut run = MethodRun::open(&plan.config, method, plan.seed)?;
     let mut sums = Sums::of_one();
     let own = (entry.id.as_str(), entry.actions.as_slice());
-    let hint = way.told(method, plan.seed, own, || {
+    let hint = run.told(method, plan.seed, own, || {
         let others = plan.clips.iter();
         others.flat_map(|other| &other.entry.actions)
     });
     let mut past = [Past::default(); PEOPLE_MAX];
     for frame in frames {
         if let Some(label) = hint {
-            way.tell(frame.time, label);
+            run.tell(frame.time, label);
         }
-        let mut followed = way.frame(frame.time, &calibration, &frame.detections());
+        let mut followed = run.frame(frame.time, &calibration, &frame.detections());
         let mut found: [Option<Followed>; PEOPLE_MAX] = std::array::from_fn(|_| None);
         while let Some(person) = followed.pop() {
             if let Some(place) = frame.place_of(&person.bounds) {
@@ -323,11 +323,11 @@ fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, Start
                 continue;
             };
             let mut score = past.score(&estimate, &person.truth);
-            score.named = way.named(id, &entry.actions);
+            score.named = run.named(id, &entry.actions);
             sums.take(&score, minute_of(frames[0].time, frame.time));
         }
     }
-    if let (Some(spent), [begin, .., end]) = (way.learning_s(), &frames[..]) {
+    if let (Some(spent), [begin, .., end]) = (run.learning_s(), &frames[..]) {
         sums.learned(spent, end.time.seconds_after(begin.time));
     }
     Ok(sums)
@@ -370,7 +370,7 @@ fn totals(
     groups: usize,
     results: &BTreeMap<[usize; 3], Sums>,
 ) -> Vec<Vec<Sums>> {
-    let factory = methods.iter().position(|way| *way == Method::Factory);
+    let factory = methods.iter().position(|method| *method == Method::Factory);
     let mut totals = vec![vec![Sums::default(); groups]; methods.len()];
     for ([method, group, place], sums) in results {
         let mut sums = sums.clone();
@@ -382,7 +382,7 @@ fn totals(
     totals
 }
 
-/// One person in one scenario, one way; sums of each motion.
+/// One person in one scenario, one method; sums of each motion.
 fn one(
     plan: &Plan,
     method: Method,
@@ -393,10 +393,10 @@ fn one(
     if method.knows_mount() {
         calibration = calibration.with_mount(stream.measured)?;
     }
-    let mut way = Way::open(&plan.config, method, plan.seed)?;
+    let mut run = MethodRun::open(&plan.config, method, plan.seed)?;
     let told = motions.iter().map(|motion| {
         let own = (motion.id.as_str(), motion.actions.as_slice());
-        way.told(method, plan.seed, own, || {
+        run.told(method, plan.seed, own, || {
             plan.motions.iter().flat_map(|other| &other.actions)
         })
     });
@@ -412,10 +412,10 @@ fn one(
         let sums = &mut sums[motion];
         sums.frames += 1;
         if let Some(label) = hints[motion] {
-            way.tell(moment.time, label);
+            run.tell(moment.time, label);
         }
         let people = moment.seen.iter().cloned().collect();
-        let followed = way.frame(moment.time, &calibration, &people);
+        let followed = run.frame(moment.time, &calibration, &people);
         let Some((estimate, id)) = followed
             .first()
             .and_then(|person| Some((person.estimate.as_ref()?, person.id)))
@@ -424,12 +424,12 @@ fn one(
             continue;
         };
         let mut score = past.score(estimate, &moment.truth());
-        score.named = way.named(id, &motions[motion].actions);
+        score.named = run.named(id, &motions[motion].actions);
         let begin = stream.moments[0].time;
         sums.take(&score, minute_of(begin, moment.time));
     }
     if let (Some(spent), Some(first), [begin, .., end]) =
-        (way.learning_s(), sums.first_mut(), &stream.moments[..])
+        (run.learning_s(), sums.first_mut(), &stream.moments[..])
     {
         first.learned(spent, end.time.seconds_after(begin.time));
     }

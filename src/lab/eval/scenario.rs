@@ -20,7 +20,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-/// One way of being seen. What is left out is as in an easy view.
+/// One viewing condition. What is left out is as in an easy view.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {

@@ -1,4 +1,4 @@
-//! One way from keypoints to poses: the daemon's poser with what a method sets.
+//! One method of the accuracy table: the daemon's poser with the settings of that method.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +46,8 @@ pub(super) struct Followed {
     pub estimate: Option<Estimate>,
 }
 
-/// A poser that has seen nobody, and what learns beside it.
-pub(super) struct Way {
+/// A new poser, and the adapter beside it.
+pub(super) struct MethodRun {
     poser: Poser,
     adapter: Option<Adapter>,
     learning_ns: u64,
@@ -58,8 +58,8 @@ pub(super) struct Way {
     next_hint: MonoNs,
 }
 
-impl Way {
-    /// Opened anew, so that nobody sees what another left behind.
+impl MethodRun {
+    /// Opens a new poser, so that no run sees the state of another.
     pub(super) fn open(
         config: &EstimateConfig,
         method: Method,
@@ -182,7 +182,7 @@ impl Way {
         followed
     }
 
-    /// Processor time of learning so far, seconds; `None` for a way that does not learn.
+    /// Processor time of learning so far, seconds; `None` for a method that does not learn.
     pub(super) fn learning_s(&self) -> Option<f64> {
         let spent = Duration::from_nanos(self.learning_ns).as_secs_f64();
         self.adapter.is_some().then_some(spent)
