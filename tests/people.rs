@@ -14,7 +14,7 @@ use std::path::Path;
 
 use poised::base::clock::MonoNs;
 use poised::camera::{Calibration, Distortion, Origin};
-use poised::detect::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
+use poised::detect::{Lap, PeopleNet, PeopleSettings, Seen, Shed};
 use poised::engine::{Engine, InferError};
 use poised::frame::{Frame, FrameMeta, PixelFormat};
 use poised::pose::{BoxPx, People};
@@ -247,7 +247,7 @@ fn no_more_people_than_asked_for() {
 #[test]
 fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
     let mut net = top_down(PeopleSettings::default());
-    net.spare(Spare {
+    net.shed(Shed {
         finder: true,
         inferences: 2,
     });

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::base::clock::MonoNs;
 use crate::base::limits::PEOPLE_MAX;
 use crate::counters::Level;
-use crate::detect::Spare;
+use crate::detect::Shed;
 use crate::frame::FrameMeta;
 
 /// Share of the time between two frames of the camera that a frame takes, above which something is left out.
@@ -63,7 +63,7 @@ pub struct Load {
 
 impl Load {
     /// Takes a frame that has been worked on; gives what to leave out of the next.
-    pub fn take(&mut self, frame: &FrameMeta, work: Work) -> Spare {
+    pub fn take(&mut self, frame: &FrameMeta, work: Work) -> Shed {
         if let Some((sequence, capture)) = self.last.replace((frame.sequence, frame.capture)) {
             let frames = frame.sequence.wrapping_sub(sequence);
             let between = frame.capture.since(capture);
@@ -87,7 +87,7 @@ impl Load {
         } else {
             Level::Full
         };
-        Spare {
+        Shed {
             finder: self.level != Level::Full,
             inferences: self.inferences,
         }
@@ -138,11 +138,11 @@ mod tests {
     use crate::frame::Frame;
 
     /// A camera of 30 frames a second whose people take `person` each, watched for ten seconds.
-    fn watched(load: &mut Load, people: usize, person: Duration) -> Spare {
-        let mut spare = Spare::default();
+    fn watched(load: &mut Load, people: usize, person: Duration) -> Shed {
+        let mut shed = Shed::default();
         let mut sequence = load.last.map_or(0, |(sequence, _)| sequence);
         for _ in 0..300 {
-            let inferences = people.min(spare.inferences);
+            let inferences = people.min(shed.inferences);
             let took = person * u32::try_from(inferences).unwrap();
             // What comes meanwhile is passed over.
             sequence += 1 + u32::try_from(took.as_millis() / 33).unwrap();
@@ -150,7 +150,7 @@ mod tests {
             meta.sequence = sequence;
             meta.capture = MonoNs(u64::from(sequence) * 33_333_333);
             let waiting = people - inferences;
-            spare = load.take(
+            shed = load.take(
                 &meta,
                 Work {
                     took,
@@ -159,14 +159,14 @@ mod tests {
                 },
             );
         }
-        spare
+        shed
     }
 
     #[test]
     fn a_machine_that_keeps_up_leaves_nothing_out() {
         let mut load = Load::default();
-        let spare = watched(&mut load, 3, Duration::from_millis(8));
-        assert_eq!(spare, Spare::default());
+        let shed = watched(&mut load, 3, Duration::from_millis(8));
+        assert_eq!(shed, Shed::default());
         assert_eq!(load.level(), Level::Full);
         assert!((load.busy() - 0.72).abs() < 0.01, "{}", load.busy());
     }
@@ -174,17 +174,17 @@ mod tests {
     #[test]
     fn one_that_does_not_spares_the_finder_first_and_lets_people_wait_last() {
         let mut load = Load::default();
-        let spare = watched(&mut load, 8, Duration::from_millis(6));
-        assert!(spare.finder && spare.inferences == PEOPLE_MAX, "{spare:?}");
+        let shed = watched(&mut load, 8, Duration::from_millis(6));
+        assert!(shed.finder && shed.inferences == PEOPLE_MAX, "{shed:?}");
         assert_eq!(load.level(), Level::Saving);
-        let spare = watched(&mut load, 8, Duration::from_millis(30));
-        assert!(spare.finder && spare.inferences == 3, "{spare:?}");
+        let shed = watched(&mut load, 8, Duration::from_millis(30));
+        assert!(shed.finder && shed.inferences == 3, "{shed:?}");
         assert_eq!(load.level(), Level::Turns);
         // Somebody is looked at however slow the machine is.
-        let spare = watched(&mut load, 8, Duration::from_millis(900));
-        assert_eq!(spare.inferences, 1);
-        let spare = watched(&mut load, 1, Duration::from_millis(8));
-        assert_eq!((spare, load.level()), (Spare::default(), Level::Full));
+        let shed = watched(&mut load, 8, Duration::from_millis(900));
+        assert_eq!(shed.inferences, 1);
+        let shed = watched(&mut load, 1, Duration::from_millis(8));
+        assert_eq!((shed, load.level()), (Shed::default(), Level::Full));
     }
 
     #[test]

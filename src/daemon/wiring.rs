@@ -365,7 +365,7 @@ fn estimate_loop(
                             inferences: seen.regions - seen.waiting,
                             waiting: seen.waiting,
                         };
-                        estimator.spare(load.take(&frame.meta, work));
+                        estimator.shed(load.take(&frame.meta, work));
                         counters.set_load(load.level(), load.busy());
                         poses.put(sample);
                     }

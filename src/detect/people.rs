@@ -35,8 +35,8 @@ use crate::skeleton::KEYPOINTS;
 /// tenth of its time per frame.
 pub const FINDER_EVERY: u32 = 10;
 
-/// How many times less often the person detector runs where it is spared: a newcomer waits a second at 30 Hz.
-const SPARED: u32 = 3;
+/// How many times less often the person detector runs when its runs are shed: a newcomer waits a second at 30 Hz.
+const SHED_FACTOR: u32 = 3;
 
 /// Two detections whose keypoints are more alike than this are one person.
 const SAME_POSE: f32 = 0.7;
@@ -133,7 +133,7 @@ pub enum Lap {
 
 /// What is left out of frames on a machine that cannot keep up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spare {
+pub struct Shed {
     /// Whether the person detector runs a third as often.
     pub finder: bool,
     /// Most runs of the person network in one frame; the others wait for their turn.
@@ -141,7 +141,7 @@ pub struct Spare {
 }
 
 /// Nothing is left out.
-impl Default for Spare {
+impl Default for Shed {
     fn default() -> Self {
         Self {
             finder: false,
@@ -159,7 +159,7 @@ pub struct Seen {
     pub regions: usize,
     /// Boxes let go: nobody there, the same person twice, or outside the lens.
     pub let_go: usize,
-    /// Boxes whose turn comes in a later frame ([`Spare::inferences`]).
+    /// Boxes whose turn comes in a later frame ([`Shed::inferences`]).
     pub waiting: usize,
 }
 
@@ -170,7 +170,7 @@ pub struct PeopleNet {
     finder: Option<VisionNet>,
     person: VisionNet,
     settings: PeopleSettings,
-    spare: Spare,
+    shed: Shed,
     preprocess: Preprocess,
     grid: LensGrid,
     /// People of the frame before, where the next frame is to be searched for them.
@@ -233,7 +233,7 @@ impl PeopleNet {
             finder,
             person,
             settings,
-            spare: Spare::default(),
+            shed: Shed::default(),
             followed: Regions::new(),
             lost: Lost::default(),
             size_px: (0, 0),
@@ -251,8 +251,8 @@ impl PeopleNet {
     }
 
     /// From now on leaves this out.
-    pub fn spare(&mut self, spare: Spare) {
-        self.spare = spare;
+    pub fn shed(&mut self, shed: Shed) {
+        self.shed = shed;
     }
 
     /// Forgets everybody, as after a camera was opened anew.
@@ -369,7 +369,7 @@ impl PeopleNet {
         self.disagreed &= !finder_ran;
         regions.truncate(self.settings.people_max);
         let mut next = Regions::new();
-        let turn = in_turn(&regions, self.spare.inferences);
+        let turn = in_turn(&regions, self.shed.inferences);
         let mut waiting = 0;
         for (region, turn) in regions.iter().zip(turn) {
             if !turn {
@@ -418,7 +418,7 @@ impl PeopleNet {
     ) -> Result<bool, InferError> {
         let lost = regions.len() < self.expected;
         let astray = self.disagreed && self.frames_since_finder >= AGAIN_EVERY - 1;
-        let factor = if self.spare.finder { SPARED } else { 1 };
+        let factor = if self.shed.finder { SHED_FACTOR } else { 1 };
         let due = self.frames_since_finder >= factor * self.settings.finder_every_frames - 1;
         self.frames_since_finder = self.frames_since_finder.saturating_add(1);
         if !(regions.is_empty() || lost || astray || due) {

@@ -22,7 +22,7 @@ use crate::base::clock::{Clock, MonoNs};
 use crate::base::limits::PEOPLE_MAX;
 use crate::camera::{Calibration, Mount};
 use crate::counters::{Counters, FrameFault, LiftFault, Timed};
-use crate::detect::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
+use crate::detect::{Lap, PeopleNet, PeopleSettings, Seen, Shed};
 use crate::engine::{Engine, InferError, InferenceConfig};
 use crate::error::StartError;
 use crate::frame::Frame;
@@ -521,8 +521,8 @@ impl Estimator {
     }
 
     /// From now on leaves this out of frames.
-    pub fn spare(&mut self, spare: Spare) {
-        self.people.spare(spare);
+    pub fn shed(&mut self, shed: Shed) {
+        self.people.shed(shed);
     }
 
     /// Forgets where people were and who they are, as after the camera was opened again. Ids stay given.

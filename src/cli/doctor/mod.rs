@@ -117,8 +117,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         None => default_directory(),
     });
     let taken = Engine::open(&settings.inference);
-    let spare = Engine::tract();
-    findings.extend(models(taken.as_ref().unwrap_or(&spare), &directory));
+    let fallback = Engine::tract();
+    findings.extend(models(taken.as_ref().unwrap_or(&fallback), &directory));
     findings.push(engine(taken.as_ref()));
     findings.extend(engines(
         &settings.inference,

@@ -274,7 +274,7 @@ pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sum
         let mut results = Vec::new();
         for (at, method) in plan.methods.iter().enumerate() {
             let sums = one_clip(plan, *method, clip)?;
-            results.push(([method, group.unwrap_or(0), *place], sums));
+            results.push(([at, group.unwrap_or(0), *place], sums));
         }
         done();
         Ok(results)
