@@ -330,7 +330,7 @@ fn a_client_without_its_router_waits_no_longer_than_told_and_tries_again() {
     let outlet = Mutex::new(outlet);
     eventually("it is on the air", || {
         let mut outlet = outlet.lock().unwrap();
-        outlet.tend(later);
+        outlet.poll(later);
         outlet.put_pose(&[0xa0]).is_ok() && outlet.peers() == 1
     });
     drop(router);
@@ -371,7 +371,7 @@ fn a_router_that_hangs_never_holds_up_the_publisher_whatever_the_file_says() {
     assert!(took < Duration::from_secs(15), "the start took {took:?}");
     for second in 0..30 {
         let before = clock.now();
-        outlet.tend(begun.plus(Duration::from_secs(20 + second)));
+        outlet.poll(begun.plus(Duration::from_secs(20 + second)));
         let took = clock.now().since(before);
         assert!(took < Duration::from_millis(500), "tending took {took:?}");
     }

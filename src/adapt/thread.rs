@@ -188,7 +188,7 @@ impl Worker {
                 (budget_s + self.core_share * now.since(last).as_secs_f32()).min(SAVED_MAX_S);
             last = now;
             budget_s -= self.work(budget_s);
-            self.tend(now);
+            self.poll(now);
             if ending {
                 self.leave(now);
                 return;
@@ -217,7 +217,7 @@ impl Worker {
     }
 
     /// Commands, what is to be handed over again, what is to be said and written.
-    fn tend(&mut self, now: MonoNs) {
+    fn poll(&mut self, now: MonoNs) {
         if let Some(head) = self.pending.take() {
             self.hand_over(head);
         }
@@ -421,7 +421,7 @@ mod tests {
         ];
         let told = sent.map(|command| order(&control, command));
         for _ in sent {
-            worker.tend(MonoNs(1));
+            worker.poll(MonoNs(1));
         }
         let results = told.map(|told| told.try_recv().expect("it is answered").result);
         assert_eq!(results[0], Ok(None));
@@ -445,7 +445,7 @@ mod tests {
             let control = Arc::<Control>::default();
             worker.obey(Arc::clone(&control));
             let told = order(&control, command);
-            worker.tend(MonoNs(1));
+            worker.poll(MonoNs(1));
             assert_eq!(told.try_recv().unwrap().result, Ok(None));
             // The power goes: nothing is written at the end.
             drop(worker);

@@ -444,7 +444,7 @@ fn supervise(
             );
         }
         let now = clock.now();
-        service.tend(now, counters);
+        service.poll(now, counters);
         if now.since(said) >= LOG_EVERY {
             let seconds = now.seconds_after(said);
             said = now;

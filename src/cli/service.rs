@@ -62,13 +62,13 @@ impl Service {
 
     /// Once a frame has gone through all stages, the daemon is ready; from then on
     /// the watchdog is fed while all threads move.
-    pub fn tend(&mut self, now: MonoNs, counters: &Counters) {
+    pub fn poll(&mut self, now: MonoNs, counters: &Counters) {
         if !self.ready && counters.estimated.get() > 0 {
             self.ready = true;
             tell(&[NotifyState::Ready, NotifyState::Status("frames go through")]);
         }
         if let Some(watchdog) = &mut self.watchdog {
-            watchdog.tend(now, counters);
+            watchdog.poll(now, counters);
         }
     }
 
@@ -86,7 +86,7 @@ impl Service {
 }
 
 impl Watchdog {
-    fn tend(&mut self, now: MonoNs, counters: &Counters) {
+    fn poll(&mut self, now: MonoNs, counters: &Counters) {
         if now.since(self.fed) < self.every {
             return;
         }

@@ -297,7 +297,7 @@ struct Learner<'a> {
 
 impl Learner<'_> {
     /// Tells what was seen, and puts a head in that has come. Never waits.
-    fn tend(&mut self, estimator: &mut Estimator) {
+    fn poll(&mut self, estimator: &mut Estimator) {
         let observations = estimator.observations();
         for (told, observation) in observations.iter().enumerate() {
             let Some(mut slot) = self.tell.free() else {
@@ -376,7 +376,7 @@ fn estimate_loop(
                     }
                 }
                 if let Some(learner) = &mut learner {
-                    learner.tend(&mut estimator);
+                    learner.poll(&mut estimator);
                 }
             }
         }

@@ -193,7 +193,7 @@ impl<'a> Publisher<'a> {
                 self.publish(&mut sample);
                 poses.give_back(sample);
             }
-            self.tend();
+            self.poll();
             if stopping {
                 break;
             }
@@ -226,7 +226,7 @@ impl<'a> Publisher<'a> {
     /// Call it every few milliseconds.
     pub fn idle(&mut self) {
         self.announce();
-        self.tend();
+        self.poll();
     }
 
     /// Says goodbye and closes the session.
@@ -277,7 +277,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// What is due beside poses: events of the camera and of networks, health, the session.
-    fn tend(&mut self) {
+    fn poll(&mut self) {
         let now = self.clock.now();
         if let Some(config) = self.changes.and_then(Mailbox::take) {
             self.config = config;
@@ -286,7 +286,7 @@ impl<'a> Publisher<'a> {
         self.watch_faults(now);
         if now.since(self.earlier.at()) >= HEALTH_EVERY {
             self.set_wall_time();
-            self.outlet.tend(now);
+            self.outlet.poll(now);
             self.watch_names(now);
             self.say_health(now);
             self.say_adaptation(now);

@@ -94,32 +94,32 @@ mod tests {
     #[test]
     fn one_that_is_started_again_and_again_is_told_of_once_and_so_is_its_end() {
         let (others, mut watch) = (Others::default(), Watch::default());
-        let mut tend = |others: &Others, seconds| {
+        let mut poll = |others: &Others, seconds| {
             let (came, present) = others.poll();
             watch.take(came, present, MonoNs(1).plus(Duration::from_secs(seconds)))
         };
-        assert_eq!(tend(&others, 0), None);
+        assert_eq!(poll(&others, 0), None);
         let session = String::from("a1");
         // It came and left between two polls.
         others.came("a1");
         others.left("a1");
-        assert_eq!(tend(&others, 1), Some(Action::Taken { session }));
+        assert_eq!(poll(&others, 1), Some(Action::Taken { session }));
         for second in (2..100).step_by(3) {
             others.came("b2");
-            assert_eq!(tend(&others, second), None);
+            assert_eq!(poll(&others, second), None);
             others.left("b2");
-            assert_eq!(tend(&others, second + 1), None);
+            assert_eq!(poll(&others, second + 1), None);
         }
-        assert_eq!(tend(&others, 150), None);
-        assert_eq!(tend(&others, 170), Some(Action::Free));
-        assert_eq!(tend(&others, 171), None);
+        assert_eq!(poll(&others, 150), None);
+        assert_eq!(poll(&others, 170), Some(Action::Free));
+        assert_eq!(poll(&others, 171), None);
         // One that stays is there all the time, though nothing is heard of it.
         others.came("c3");
-        assert!(tend(&others, 200).is_some());
-        assert_eq!(tend(&others, 900), None);
+        assert!(poll(&others, 200).is_some());
+        assert_eq!(poll(&others, 900), None);
         others.left("c3");
-        assert_eq!(tend(&others, 901), None);
-        assert_eq!(tend(&others, 960), Some(Action::Free));
+        assert_eq!(poll(&others, 901), None);
+        assert_eq!(poll(&others, 960), Some(Action::Free));
     }
 
     #[test]

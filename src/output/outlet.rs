@@ -104,7 +104,7 @@ impl Outlet {
     ///
     /// A peer is open at once; nobody needs to answer. A client whose router does
     /// not answer in `open_timeout_ms` is left without a session for now, which
-    /// is logged once, and [`Outlet::tend`] tries again.
+    /// is logged once, and [`Outlet::poll`] tries again.
     ///
     /// # Errors
     ///
@@ -445,7 +445,7 @@ impl Outlet {
 
     /// Looks after the session: opens it where there is none and it is time, and logs
     /// when others come and go. Call it about once a second; it never waits for a router.
-    pub fn tend(&mut self, now: MonoNs) {
+    pub fn poll(&mut self, now: MonoNs) {
         if self.line.is_none() {
             match self.try_again(now) {
                 Ok(line) => self.line = line,
