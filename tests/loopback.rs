@@ -18,7 +18,7 @@ use poised::base::clock::{Clock, MonoNs};
 use poised::base::limits::POSE_SLOTS;
 use poised::base::slots::Queued;
 use poised::capture::thread::CameraState;
-use poised::counters::{Counters, Drop, Level};
+use poised::counters::{Counters, DropReason, Level};
 use poised::engine::EngineStatus;
 use poised::engine::status::Building;
 use poised::output::subscribe::{Received, Subscription, all_poses};
@@ -655,7 +655,7 @@ fn a_person_with_a_number_that_is_not_finite_is_left_out_and_counted() {
     let counters = with_publisher("unfit", |publisher, _| publisher.publish(&mut sample));
     assert_eq!(counters.published.get(), 1);
     assert_eq!(counters.people(), 1);
-    assert_eq!(counters.drops(Drop::Unfit), 1);
+    assert_eq!(counters.drops(DropReason::Unfit), 1);
 }
 
 #[test]

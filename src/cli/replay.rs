@@ -281,7 +281,7 @@ impl Film {
                 }
                 Err(error) => {
                     log::warn!("picture {} left out: {error}", meta.sequence + 1);
-                    counters.dropped(poised::counters::Drop::Damaged, 1);
+                    counters.dropped(poised::counters::DropReason::Damaged, 1);
                 }
             }
         }
@@ -460,8 +460,8 @@ fn next_unless(
             }
             _ if error.severity() == Severity::Skip => {
                 let reason = match error {
-                    CaptureError::ShortFrame { .. } => poised::counters::Drop::Short,
-                    _ => poised::counters::Drop::Damaged,
+                    CaptureError::ShortFrame { .. } => poised::counters::DropReason::Short,
+                    _ => poised::counters::DropReason::Damaged,
                 };
                 counters.dropped(reason, 1);
                 log::warn!("{}", camera.complaint().unwrap_or(&error.to_string()));

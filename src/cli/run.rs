@@ -20,7 +20,7 @@ use poised::capture::thread::{CameraState, Ended, words};
 use poised::capture::turn::Turned;
 use poised::capture::v4l2::{V4l2Config, V4l2Source};
 use poised::capture::{Camera, GoesOn, OpenError, Source, SourceKind, StreamOptions};
-use poised::counters::{Counters, Drop, Reading};
+use poised::counters::{Counters, DropReason, Reading};
 use poised::daemon::settings::{CameraConfig, LogLevel, Settings};
 use poised::daemon::wiring::{self, Parts};
 use poised::engine::Engine;
@@ -475,7 +475,7 @@ impl Line {
         let dropped = counters.drops_total() - past.dropped;
         let all = counters.latency.read();
         let latency = all.since(&past.latency);
-        let reasons: Vec<String> = Drop::ALL
+        let reasons: Vec<String> = DropReason::ALL
             .iter()
             .filter(|reason| counters.drops(**reason) > 0)
             .map(|reason| format!("{} {}", reason.name(), counters.drops(*reason)))

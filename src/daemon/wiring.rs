@@ -34,7 +34,7 @@ use crate::base::slots::{Newest, Queued, Sender, Taker};
 use crate::camera::Calibration;
 use crate::capture::Camera;
 use crate::capture::thread::{self as capture_thread, Ended, Reopen, Shared};
-use crate::counters::{Counters, Drop};
+use crate::counters::{Counters, DropReason};
 use crate::engine::relay::Builder;
 use crate::error::StartError;
 use crate::estimate::{Estimator, frame_fault};
@@ -355,7 +355,7 @@ fn estimate_loop(
             estimator.reset();
         }
         match kept.take().or_else(|| poses.free()) {
-            None => counters.dropped(Drop::PublisherFull, 1),
+            None => counters.dropped(DropReason::PublisherFull, 1),
             Some(mut sample) => {
                 let begun = clock.now();
                 match estimator.step(&frame, calibration, clock, counters, &mut sample) {
@@ -594,7 +594,7 @@ mod tests {
             );
             assert!(poses.lock().unwrap().len() <= first + POSE_SLOTS);
             assert_eq!(
-                counters.drops(Drop::PublisherFull),
+                counters.drops(DropReason::PublisherFull),
                 0,
                 "and no slot is lost"
             );
@@ -607,7 +607,7 @@ mod tests {
         assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
         let counters = &stage.counters;
         // Every frame that was looked at was published or counted, and none both.
-        let unsent = counters.drops(Drop::NotSent);
+        let unsent = counters.drops(DropReason::NotSent);
         assert_eq!(counters.estimated.get(), counters.published.get() + unsent);
     }
 

@@ -37,7 +37,7 @@ use crate::base::mailbox::Mailbox;
 use crate::base::secret::redacted_text;
 use crate::base::slots::Receiver;
 use crate::capture::thread::CameraState;
-use crate::counters::{Counters, Drop, Timed};
+use crate::counters::{Counters, DropReason, Timed};
 use crate::engine::EngineStatus;
 use crate::pose::PoseSample;
 use crate::sys::rt::resident_bytes;
@@ -248,7 +248,7 @@ impl<'a> Publisher<'a> {
         sample.people.retain(|person| wire::finite(person).is_ok());
         let unfit = people - sample.people.len();
         if unfit > 0 {
-            self.counters.dropped(Drop::Unfit, unfit as u64);
+            self.counters.dropped(DropReason::Unfit, unfit as u64);
         }
         let publish = self.clock.now();
         let stamp = self.stamp(self.poses, publish);
@@ -260,7 +260,7 @@ impl<'a> Publisher<'a> {
             }
         };
         if !sent {
-            self.counters.dropped(Drop::NotSent, 1);
+            self.counters.dropped(DropReason::NotSent, 1);
             return;
         }
         self.poses += 1;
@@ -329,7 +329,7 @@ impl<'a> Publisher<'a> {
 
     /// Says once that frames are bad, however many there are, and how many of which kind so far.
     fn watch_bad_frames(&mut self, now: MonoNs) {
-        let [short, damaged] = [Drop::Short, Drop::Damaged].map(|kind| self.counters.drops(kind));
+        let [short, damaged] = [DropReason::Short, DropReason::Damaged].map(|kind| self.counters.drops(kind));
         let resized = self.counters.capture.resized.load(Ordering::Relaxed);
         let bad = short + damaged + resized;
         if bad == self.bad {
