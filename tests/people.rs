@@ -64,12 +64,12 @@ fn camera() -> Calibration {
     Calibration::assumed(384, 288)
 }
 
-/// The small person network behind the small finder.
+/// The small person network behind the small detector.
 fn top_down(settings: PeopleSettings) -> PeopleNet {
     let models = tempfile::tempdir().unwrap();
     let person = folder(models.path(), &small("person"), PERSON);
-    let finder = folder(models.path(), &small("finder"), FINDER);
-    PeopleNet::open(&Engine::tract(), &person, Some(&finder), settings).unwrap()
+    let detector = folder(models.path(), &small("finder"), FINDER);
+    PeopleNet::open(&Engine::tract(), &person, Some(&detector), settings).unwrap()
 }
 
 /// Middle of a person of the small network: keypoint 2 is on the red square,
@@ -95,7 +95,7 @@ fn a_person_is_found_and_put_back_into_the_frame() {
         for (x, y) in [(192, 144), (60, 80), (330, 210)] {
             net.reset();
             let seen = net.step(&frame(&[(x, y)]), &camera, &mut people).unwrap();
-            assert!(seen.finder_ran);
+            assert!(seen.detector_ran);
             assert_eq!((seen.regions, seen.let_go, people.len()), (1, 0, 1));
             let off = apart(middle(&people, 0), x, y);
             assert!(off < 1.0, "({x}, {y}): {off} px off");
@@ -142,12 +142,12 @@ fn the_detector_runs_first_then_now_and_then_and_when_somebody_is_lost() {
     let mut people = People::new();
     let mut infer = |places: &[(usize, usize)]| {
         let seen = net.step(&frame(places), &camera, &mut people).unwrap();
-        (seen.finder_ran, people.len())
+        (seen.detector_ran, people.len())
     };
     // Nobody is there: the finder looks at every frame.
     assert_eq!(infer(&[]), (true, 0));
     assert_eq!(infer(&[]), (true, 0));
-    // A person comes, moves and is followed without the finder, until it is due.
+    // A person comes, moves and is followed without the detector, until it is due.
     assert_eq!(infer(&[(100, 144)]), (true, 1));
     for x in [104, 108, 112, 116] {
         assert_eq!(infer(&[(x, 144)]), (false, 1), "{x}");
@@ -175,7 +175,7 @@ fn a_person_who_moves_is_followed_by_the_keypoints() {
     for step in 0..25 {
         let (x, y) = (60 + 10 * step, 90 + 4 * step);
         let seen = net.step(&frame(&[(x, y)]), &camera(), &mut people).unwrap();
-        assert_eq!(seen.finder_ran, step == 0);
+        assert_eq!(seen.detector_ran, step == 0);
         assert_eq!(people.len(), 1, "step {step}");
         let off = apart(middle(&people, 0), x, y);
         assert!(off < 1.5, "step {step}: {off} px off");
@@ -248,13 +248,13 @@ fn no_more_people_than_asked_for() {
 fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
     let mut net = top_down(PeopleSettings::default());
     net.shed(Shed {
-        finder: true,
+        detector: true,
         inferences: 2,
     });
     let mut tracker = Tracker::new(TrackConfig::default());
     let (mut people, mut known) = (People::new(), TrackedPeople::new());
     let mut seen_at = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new()];
-    let mut finder_ran = Vec::new();
+    let mut detector_ran = Vec::new();
     for step in 0..60_u16 {
         let x = usize::from(step) / 2;
         let places = [
@@ -266,8 +266,8 @@ fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
         ];
         let seen = net.step(&frame(&places), &camera(), &mut people).unwrap();
         assert_eq!((seen.regions, seen.waiting, seen.let_go), (5, 3, 0));
-        if seen.finder_ran {
-            finder_ran.push(step);
+        if seen.detector_ran {
+            detector_ran.push(step);
         }
         let time = MonoNs(u64::from(step) * 33_333_333);
         tracker.update_partly(time, &people, &mut known);
@@ -277,7 +277,7 @@ fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
             seen_at[id - 1].push(step);
         }
     }
-    assert_eq!(finder_ran, [0, 30], "a third as often");
+    assert_eq!(detector_ran, [0, 30], "a third as often");
     for (id, steps) in (1..).zip(seen_at) {
         let longest = steps.windows(2).map(|pair| pair[1] - pair[0]).max();
         assert!(longest <= Some(3), "{id} waited {longest:?} frames");
@@ -316,7 +316,7 @@ fn a_frame_of_another_size_in_mid_stream_is_looked_at_anew() {
     let other = framed(bytes, 360, 360);
     let camera = Calibration::assumed(360, 360);
     let seen = net.step(&other, &camera, &mut people).unwrap();
-    assert!(seen.finder_ran, "old boxes mean nothing in the new size");
+    assert!(seen.detector_ran, "old boxes mean nothing in the new size");
     assert_eq!(people.len(), 1);
     let off = apart(middle(&people, 0), 250, 200);
     assert!(off < 1.0, "{off} px off");
@@ -401,7 +401,7 @@ fn yolo_people_are_put_back_from_the_letterbox() {
     let mut people = People::new();
     let green = framed([0, 255, 0].repeat(WIDTH * HEIGHT), WIDTH, HEIGHT);
     let seen = net.step(&green, &camera(), &mut people).unwrap();
-    assert!(!seen.finder_ran);
+    assert!(!seen.detector_ran);
     // Three candidates, two of them one person; scores 1.0, 0.9, 0.8 times the
     // mean green, of which a quarter is padding (114 of 255).
     assert_eq!(people.len(), 2);
@@ -432,14 +432,14 @@ fn yolo_people_are_put_back_from_the_letterbox() {
 fn a_network_in_the_wrong_place_is_refused() {
     let models = tempfile::tempdir().unwrap();
     let person = folder(models.path(), &small("person"), PERSON);
-    let finder = folder(models.path(), &small("finder"), FINDER);
+    let detector = folder(models.path(), &small("finder"), FINDER);
     let open = |a: &Path, b: &Path| {
         let settings = PeopleSettings::default();
         PeopleNet::open(&Engine::tract(), a, Some(b), settings)
             .unwrap_err()
             .to_string()
     };
-    assert!(open(&finder, &finder).ends_with("finder: kind is finder, wanted person or keypoints"));
+    assert!(open(&detector, &detector).ends_with("finder: kind is finder, wanted person or keypoints"));
     assert!(open(&person, &person).ends_with("person: kind is person, wanted finder"));
 }
 
@@ -504,7 +504,7 @@ fn movenet_sees_the_labelled_person() {
             (seen, people.len()),
             (
                 Seen {
-                    finder_ran: false,
+                    detector_ran: false,
                     regions: 1,
                     let_go: 0,
                     waiting: 0,

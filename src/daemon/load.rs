@@ -88,7 +88,7 @@ impl Load {
             Level::Full
         };
         Shed {
-            finder: self.level != Level::Full,
+            detector: self.level != Level::Full,
             inferences: self.inferences,
         }
     }
@@ -175,10 +175,10 @@ mod tests {
     fn one_that_does_not_spares_the_finder_first_and_lets_people_wait_last() {
         let mut load = Load::default();
         let shed = watched(&mut load, 8, Duration::from_millis(6));
-        assert!(shed.finder && shed.inferences == PEOPLE_MAX, "{shed:?}");
+        assert!(shed.detector && shed.inferences == PEOPLE_MAX, "{shed:?}");
         assert_eq!(load.level(), Level::Saving);
         let shed = watched(&mut load, 8, Duration::from_millis(30));
-        assert!(shed.finder && shed.inferences == 3, "{shed:?}");
+        assert!(shed.detector && shed.inferences == 3, "{shed:?}");
         assert_eq!(load.level(), Level::Turns);
         // Somebody is looked at however slow the machine is.
         let shed = watched(&mut load, 8, Duration::from_millis(900));

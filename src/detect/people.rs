@@ -33,7 +33,7 @@ use crate::skeleton::KEYPOINTS;
 /// Frames between two runs of the person detector while everybody is followed: a
 /// newcomer waits at most a third of a second at 30 Hz, and the finder costs a
 /// tenth of its time per frame.
-pub const FINDER_EVERY: u32 = 10;
+pub const DETECTOR_EVERY: u32 = 10;
 
 /// How many times less often the person detector runs when its runs are shed: a newcomer waits a second at 30 Hz.
 const SHED_FACTOR: u32 = 3;
@@ -67,7 +67,7 @@ const SIDE_PX_MIN: f32 = 4.0;
 pub struct PeopleSettings {
     /// Most people in one frame, 1 to 8. Each costs one run of the person network.
     pub people_max: usize,
-    /// Frames between two runs of the person detector, 1 to 1000. Default: `FINDER_EVERY`.
+    /// Frames between two runs of the person detector, 1 to 1000. Default: `DETECTOR_EVERY`.
     pub finder_every_frames: u32,
     /// A person whose keypoints have a lower mean confidence is let go, 0 to 1.
     /// Default 0.15: a person of whom a quarter is well visible stays.
@@ -91,7 +91,7 @@ impl Default for PeopleSettings {
     fn default() -> Self {
         Self {
             people_max: PEOPLE_MAX,
-            finder_every_frames: FINDER_EVERY,
+            finder_every_frames: DETECTOR_EVERY,
             confidence_min: 0.15,
             quality: Quality::Normal,
         }
@@ -135,7 +135,7 @@ pub enum Lap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shed {
     /// Whether the person detector runs a third as often.
-    pub finder: bool,
+    pub detector: bool,
     /// Most runs of the person network in one frame; the others wait for their turn.
     pub inferences: usize,
 }
@@ -144,7 +144,7 @@ pub struct Shed {
 impl Default for Shed {
     fn default() -> Self {
         Self {
-            finder: false,
+            detector: false,
             inferences: PEOPLE_MAX,
         }
     }
@@ -154,7 +154,7 @@ impl Default for Shed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Whether the person detector ran on this frame.
-    pub finder_ran: bool,
+    pub detector_ran: bool,
     /// Boxes the person network ran on.
     pub regions: usize,
     /// Boxes let go: nobody there, the same person twice, or outside the lens.
@@ -167,7 +167,7 @@ pub struct Seen {
 /// the frame before; nothing is allocated after construction.
 #[derive(Debug)]
 pub struct PeopleNet {
-    finder: Option<VisionNet>,
+    detector: Option<VisionNet>,
     person: VisionNet,
     settings: PeopleSettings,
     shed: Shed,
@@ -180,7 +180,7 @@ pub struct PeopleNet {
     size_px: (u32, u32),
     /// How many were followed when the finder last looked or a frame was last complete.
     expected: usize,
-    frames_since_finder: u32,
+    frames_since_detector: u32,
     /// Whether the keypoints of a person made another box than was looked at.
     disagreed: bool,
     boxes: Vec<FoundBox, PEOPLE_MAX>,
@@ -200,37 +200,37 @@ impl PeopleNet {
     pub fn open(
         engine: &Engine,
         person: &Path,
-        finder: Option<&Path>,
+        detector: Option<&Path>,
         settings: PeopleSettings,
     ) -> Result<Self, ModelError> {
         // The kinds are checked before the networks are loaded, which takes longer.
         let wrong = |folder: &Path, kind: Kind, want: &str| ModelError::Misfit {
             path: folder.to_owned(),
-            what: format!("kind is {kind:?}, wanted {want}").to_lowercase(),
+            what: format!("kind is {}, wanted {want}", kind.name()),
         };
         let kind = Description::read(person)?.kind;
         if !matches!(kind, Kind::Person | Kind::Keypoints) {
             return Err(wrong(person, kind, "person or keypoints"));
         }
-        if let Some(folder) = finder {
+        if let Some(folder) = detector {
             let kind = Description::read(folder)?.kind;
-            if kind != Kind::Finder {
+            if kind != Kind::PersonDetector {
                 return Err(wrong(folder, kind, "finder"));
             }
         }
         let open = |folder| VisionNet::open(engine, folder);
-        let finder = finder.map(open).transpose()?;
-        Ok(Self::new(open(person)?, finder, settings))
+        let detector = detector.map(open).transpose()?;
+        Ok(Self::new(open(person)?, detector, settings))
     }
 
     /// Puts loaded networks together.
-    pub fn new(person: VisionNet, finder: Option<VisionNet>, settings: PeopleSettings) -> Self {
+    pub fn new(person: VisionNet, detector: Option<VisionNet>, settings: PeopleSettings) -> Self {
         let (width, height) = person.size();
-        let width_max = finder.as_ref().map_or(width, |f| f.size().0.max(width));
+        let width_max = detector.as_ref().map_or(width, |f| f.size().0.max(width));
         Self {
             preprocess: Preprocess::new(width_max),
             grid: LensGrid::new(width, height),
-            finder,
+            detector,
             person,
             settings,
             shed: Shed::default(),
@@ -238,7 +238,7 @@ impl PeopleNet {
             lost: Lost::default(),
             size_px: (0, 0),
             expected: 0,
-            frames_since_finder: u32::MAX,
+            frames_since_detector: u32::MAX,
             disagreed: false,
             boxes: Vec::new(),
             found: Vec::new(),
@@ -260,7 +260,7 @@ impl PeopleNet {
         self.followed.clear();
         self.lost.clear();
         self.expected = 0;
-        self.frames_since_finder = u32::MAX;
+        self.frames_since_detector = u32::MAX;
         self.disagreed = false;
     }
 
@@ -349,7 +349,7 @@ impl PeopleNet {
         }
         lap(Lap::Decode);
         Ok(Seen {
-            finder_ran: false,
+            detector_ran: false,
             regions: self.found.len(),
             let_go: self.found.len() - people.len(),
             waiting: 0,
@@ -365,8 +365,8 @@ impl PeopleNet {
     ) -> Result<Seen, InferError> {
         let mut regions = self.followed.clone();
         self.lost.age();
-        let finder_ran = self.find(frame, camera, &mut regions, lap)?;
-        self.disagreed &= !finder_ran;
+        let detector_ran = self.find(frame, camera, &mut regions, lap)?;
+        self.disagreed &= !detector_ran;
         regions.truncate(self.settings.people_max);
         let mut next = Regions::new();
         let turn = in_turn(&regions, self.shed.inferences);
@@ -394,14 +394,14 @@ impl PeopleNet {
             lap(Lap::Decode);
         }
         // After the person detector has run, the tracked people are all the people.
-        self.expected = if finder_ran {
+        self.expected = if detector_ran {
             next.len()
         } else {
             self.expected.max(next.len())
         };
         self.followed = next;
         Ok(Seen {
-            finder_ran,
+            detector_ran,
             regions: regions.len(),
             let_go: regions.len() - waiting - people.len(),
             waiting,
@@ -417,14 +417,14 @@ impl PeopleNet {
         lap: &mut dyn FnMut(Lap),
     ) -> Result<bool, InferError> {
         let lost = regions.len() < self.expected;
-        let astray = self.disagreed && self.frames_since_finder >= AGAIN_EVERY - 1;
-        let factor = if self.shed.finder { SHED_FACTOR } else { 1 };
-        let due = self.frames_since_finder >= factor * self.settings.finder_every_frames - 1;
-        self.frames_since_finder = self.frames_since_finder.saturating_add(1);
+        let astray = self.disagreed && self.frames_since_detector >= AGAIN_EVERY - 1;
+        let factor = if self.shed.detector { SHED_FACTOR } else { 1 };
+        let due = self.frames_since_detector >= factor * self.settings.finder_every_frames - 1;
+        self.frames_since_detector = self.frames_since_detector.saturating_add(1);
         if !(regions.is_empty() || lost || astray || due) {
             return Ok(false);
         }
-        let Some(finder) = &mut self.finder else {
+        let Some(detector) = &mut self.detector else {
             if regions.is_empty() {
                 let all = std::iter::once((whole(frame), 1.0));
                 join(regions, &self.lost, all, 0.0, |bounds| {
@@ -433,18 +433,18 @@ impl PeopleNet {
             }
             return Ok(false);
         };
-        let fit = run_on_whole(&mut self.preprocess, finder, frame, lap)?;
-        finder.decode_boxes(&mut self.boxes)?;
+        let fit = run_on_whole(&mut self.preprocess, detector, frame, lap)?;
+        detector.decode_boxes(&mut self.boxes)?;
         let found = self.boxes.iter();
         join(
             regions,
             &self.lost,
             found.map(|found| (to_source(&fit, &found.bounds), found.score)),
-            finder.score_sure(),
+            detector.score_sure(),
             |bounds| standing(bounds, camera),
         );
         lap(Lap::Decode);
-        self.frames_since_finder = 0;
+        self.frames_since_detector = 0;
         Ok(true)
     }
 

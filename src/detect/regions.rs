@@ -18,7 +18,7 @@ const MARGIN: f32 = 0.1;
 
 /// The weight of the finder's box against the one from keypoints when both see
 /// the same person: the finder steadies, keypoints are sharper.
-const FINDER_WEIGHT: f32 = 0.5;
+const DETECTOR_WEIGHT: f32 = 0.5;
 
 /// A finder box that overlaps a tracked box more than this is the same person.
 const SAME_PERSON_IOU: f32 = 0.4;
@@ -339,7 +339,7 @@ pub fn join(
         if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, |_| true)
             && iou > SAME_PERSON_IOU
         {
-            region.bounds = between(&region.bounds, &bounds, FINDER_WEIGHT);
+            region.bounds = between(&region.bounds, &bounds, DETECTOR_WEIGHT);
             region.confirm(score >= score_sure);
         } else {
             // Full: the finder gives the best first.

@@ -147,7 +147,7 @@ impl VisionNet {
                 decode::simcc(output(Role::SimccX), output(Role::SimccY), split, out)
             }
             Decoder::Movenet {} => decode::movenet(output(Role::Keypoints), self.size(), out),
-            Decoder::YoloPose { .. } | Decoder::Finder { .. } => Ok(()),
+            Decoder::YoloPose { .. } | Decoder::PersonDetector { .. } => Ok(()),
         }
     }
 
@@ -159,7 +159,7 @@ impl VisionNet {
     /// From which score on a finder is sure of a box; 0 of any other network.
     pub const fn score_sure(&self) -> f32 {
         match self.decoder {
-            Decoder::Finder { score_sure, .. } => score_sure,
+            Decoder::PersonDetector { score_sure, .. } => score_sure,
             _ => 0.0,
         }
     }
@@ -172,12 +172,12 @@ impl VisionNet {
     /// [`InferError::NotFinite`].
     pub fn decode_boxes(&self, out: &mut FixedVec<FoundBox, PEOPLE_MAX>) -> Result<(), InferError> {
         out.clear();
-        if let Decoder::Finder {
+        if let Decoder::PersonDetector {
             score_min, iou_max, ..
         } = self.decoder
             && let (Some(score), Some(edges)) = (self.output(Role::Score), self.output(Role::Box))
         {
-            decode::finder(score, edges, self.geometry, (score_min, iou_max), out)?;
+            decode::person_boxes(score, edges, self.geometry, (score_min, iou_max), out)?;
         }
         Ok(())
     }

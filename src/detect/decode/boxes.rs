@@ -84,7 +84,7 @@ impl Candidates {
 /// # Panics
 ///
 /// Where the slices do not have the sizes of `geometry`.
-pub fn finder(
+pub fn person_boxes(
     score: &[f32],
     edges: &[f32],
     geometry: MapGeometry,
@@ -232,7 +232,7 @@ mod tests {
             edges[k * 576 + cell] = distance;
         }
         let mut out = Vec::new();
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 1);
         let FoundBox { score, bounds, .. } = out[0];
         assert!(near(score, 0.5));
@@ -252,11 +252,11 @@ mod tests {
         score[5 * 24 + 7] = 1.0;
         score[5 * 24 + 9] = 2.0; // two cells on: 16 of 32 pixels overlap, IoU 1/3
         let mut out = Vec::new();
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 2);
         assert!(out[0].score > out[1].score);
         edges.fill(6.0); // 80 of 96 pixels overlap, IoU 80 / 112
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 1);
         assert_eq!(out[0].index, 5 * 24 + 9);
     }
@@ -267,12 +267,12 @@ mod tests {
         score[100] = 1.0;
         score[101] = 1.0;
         let mut out = Vec::new();
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 1);
         for i in 0..10 {
             score[24 * 10 + 2 * i] = 3.0;
         }
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), PEOPLE_MAX);
     }
 
@@ -335,7 +335,7 @@ mod tests {
     fn nan_is_an_error_and_leaves_nobody() {
         let mut out = Vec::new();
         let edges = [0.0; 4 * 576];
-        assert!(finder(&[f32::NAN; 576], &edges, GEOMETRY, (0.3, 0.5), &mut out).is_err());
+        assert!(person_boxes(&[f32::NAN; 576], &edges, GEOMETRY, (0.3, 0.5), &mut out).is_err());
         assert!(out.is_empty());
         let mut people = Vec::new();
         assert!(yolo_pose(&[f32::NAN; 56], (0.3, 0.5), &mut people).is_err());

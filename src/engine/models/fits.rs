@@ -77,8 +77,8 @@ fn check_image_network(description: &Description) -> Result<(), String> {
         ));
     }
     let decoder = description.decoder.ok_or("decoder is missing")?;
-    let is_finder = matches!(decoder, Decoder::Finder { .. });
-    if is_finder != (description.kind == Kind::Finder) {
+    let is_detector = matches!(decoder, Decoder::PersonDetector { .. });
+    if is_detector != (description.kind == Kind::PersonDetector) {
         return Err("decoder.type: \"finder\" and kind = \"finder\" go together".to_owned());
     }
     if description.kind == Kind::Person && matches!(decoder, Decoder::YoloPose { .. }) {
@@ -142,7 +142,7 @@ fn check_decoder(
                 )),
             }
         }
-        Decoder::Finder {
+        Decoder::PersonDetector {
             score_min,
             score_sure,
             iou_max,
