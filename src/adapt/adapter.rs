@@ -15,7 +15,7 @@ use super::clips::Clips;
 use super::config::Method;
 use super::synthetic_view::SyntheticViews;
 use super::guard::{self, Verdict};
-use super::observation::{Frame, Observation, is_plausible};
+use super::observation::{HeldFrame, Observation, is_plausible};
 use super::site::Surroundings;
 use super::state::{Frozen, State};
 use super::train::{self, Sample, Trainer};
@@ -95,8 +95,8 @@ pub struct Adapter {
     surroundings: Surroundings,
     samples: Vec<Sample>,
     held: Vec<Sample>,
-    frames: Vec<Frame>,
-    held_frames: Vec<Frame>,
+    frames: Vec<HeldFrame>,
+    held_frames: Vec<HeldFrame>,
     /// When a frame was kept last, and how many were.
     kept_at: Option<MonoNs>,
     kept: u64,
@@ -145,8 +145,8 @@ impl Adapter {
             surroundings: Surroundings::new(),
             samples: touched(SAMPLES, &Sample::nothing()),
             held: touched(HELD, &Sample::nothing()),
-            frames: touched(FRAMES, &Frame::nothing()),
-            held_frames: touched(FRAMES, &Frame::nothing()),
+            frames: touched(FRAMES, &HeldFrame::nothing()),
+            held_frames: touched(FRAMES, &HeldFrame::nothing()),
             kept_at: None,
             kept: 0,
             seen_at: None,
@@ -242,7 +242,7 @@ impl Adapter {
             self.kept += 1;
         }
         let root = observation.joints_camera_m[0];
-        let frame = Frame {
+        let frame = HeldFrame {
             features: observation.features,
             image_part: observation.image_part,
             view: observation.view,
@@ -630,10 +630,10 @@ mod tests {
             });
         }
         for _ in 0..guard::FRAMES_MIN {
-            adapter.held_frames.push(Frame {
+            adapter.held_frames.push(HeldFrame {
                 features: features(),
                 image_part: [0.0; HIDDEN],
-                ..Frame::nothing()
+                ..HeldFrame::nothing()
             });
         }
         learn(&mut adapter, learned_m);

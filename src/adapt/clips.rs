@@ -38,7 +38,7 @@ const SCALES: (f32, f32) = (0.7, 1.4);
 
 /// A person at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shown {
+pub struct ClipSample {
     /// Joints in the camera frame, metres.
     pub joints_camera_m: [Vec3; JOINTS],
     /// Confidence of each keypoint, 0 where it was not seen.
@@ -49,7 +49,7 @@ pub struct Shown {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
     /// Poses, oldest first.
-    pub shown: [Shown; CLIP_SAMPLES],
+    pub shown: [ClipSample; CLIP_SAMPLES],
     /// What the image added to the hidden layer for this person, on the mean ([`crate::lift::head::Head::image_part`]).
     pub image_part: [f32; HIDDEN],
 }
@@ -59,10 +59,10 @@ pub struct Clip {
 struct Track {
     id: u32,
     last: MonoNs,
-    shown: Shown,
+    shown: ClipSample,
     /// Time of the next sample.
     next: MonoNs,
-    samples: Vec<Shown>,
+    samples: Vec<ClipSample>,
     bones_m: [f32; JOINTS],
     /// Sum of the bones as the factory's head has them.
     size_m: f32,
@@ -83,7 +83,7 @@ pub struct Clips {
 impl Clip {
     /// Numbers that stand for nothing, to fill room with.
     const fn nothing() -> Self {
-        let nobody = Shown {
+        let nobody = ClipSample {
             joints_camera_m: [Vec3::NAN; JOINTS],
             confidences: [f32::NAN; KEYPOINTS],
         };
@@ -94,7 +94,7 @@ impl Clip {
     }
 }
 
-const NOBODY: Shown = Shown {
+const NOBODY: ClipSample = ClipSample {
     joints_camera_m: [Vec3::ZERO; JOINTS],
     confidences: [0.0; KEYPOINTS],
 };
@@ -139,7 +139,7 @@ impl Clips {
     /// a full store lets go of.
     pub fn take(&mut self, observation: &Observation, size_m: f32, rng: &mut fastrand::Rng) {
         let (time, id) = (observation.time, observation.id);
-        let shown = Shown {
+        let shown = ClipSample {
             joints_camera_m: observation.joints_camera_m,
             confidences: observation.rays.map(|keypoint| keypoint.confidence),
         };
@@ -169,7 +169,7 @@ impl Clips {
     }
 
     /// The place of who goes on; `None` where somebody begins, or begins anew after a gap.
-    fn track(&mut self, time: MonoNs, id: u32, shown: &Shown) -> Option<usize> {
+    fn track(&mut self, time: MonoNs, id: u32, shown: &ClipSample) -> Option<usize> {
         let place = self.tracks.iter().position(|track| track.id == id);
         let begun = Track {
             id,
@@ -204,7 +204,7 @@ impl Clips {
 
 impl Track {
     /// Adds samples between the last pose and this one.
-    fn fill(&mut self, time: MonoNs, shown: &Shown) {
+    fn fill(&mut self, time: MonoNs, shown: &ClipSample) {
         let span = time.since(self.last).as_secs_f32();
         let period = std::time::Duration::from_secs(1) / RATE_HZ;
         while self.next <= time && self.samples.len() < CLIP_SAMPLES {
@@ -263,8 +263,8 @@ impl Track {
 }
 
 /// A share of the way between two poses; a keypoint is seen where both see it.
-fn between(a: &Shown, b: &Shown, share: f32) -> Shown {
-    Shown {
+fn between(a: &ClipSample, b: &ClipSample, share: f32) -> ClipSample {
+    ClipSample {
         joints_camera_m: std::array::from_fn(|joint| {
             a.joints_camera_m[joint].lerp(b.joints_camera_m[joint], share)
         }),
@@ -280,7 +280,7 @@ fn between(a: &Shown, b: &Shown, share: f32) -> Shown {
 }
 
 /// Joints at one sample, those around it taken in.
-fn smoothed(samples: &[Shown], at: usize) -> [Vec3; JOINTS] {
+fn smoothed(samples: &[ClipSample], at: usize) -> [Vec3; JOINTS] {
     let mut sum = [Vec3::ZERO; JOINTS];
     let mut weights = 0.0;
     let from = at.saturating_sub(SMOOTH_REACH);
@@ -380,7 +380,7 @@ mod tests {
             clips.take(&observation, size(&pose(0.0)), &mut rng);
         }
         let clip = &clips.held_back()[0].shown;
-        let bone = |shown: &Shown| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();
+        let bone = |shown: &ClipSample| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();
         for shown in clip {
             assert!((bone(shown) - bone(&clip[0])).abs() < 1e-4);
             let joints = &shown.joints_camera_m;

@@ -74,14 +74,14 @@ impl Verdict {
 }
 
 /// Features of a real frame, and what its image adds to the hidden layer.
-pub type Shown<'a> = (&'a [f32; LIFT_FEATURES], &'a [f32; HIDDEN]);
+pub type ShownFeatures<'a> = (&'a [f32; LIFT_FEATURES], &'a [f32; HIDDEN]);
 
 /// Judges `candidate` by synthetic views and by features of real frames, both held back. `None` while there are too few.
 pub fn judge<'a>(
     factory: &Head,
     candidate: &Head,
     views: &[Sample],
-    frames: impl Iterator<Item = Shown<'a>>,
+    frames: impl Iterator<Item = ShownFeatures<'a>>,
 ) -> Option<Finding> {
     if views.len() < VIEWS_MIN {
         return None;
@@ -146,7 +146,7 @@ pub fn judge<'a>(
 }
 
 /// The pose that a head makes of features, where all of it is finite.
-fn pose(head: &Head, (features, image_part): Shown<'_>) -> Option<[Vec3; JOINTS]> {
+fn pose(head: &Head, (features, image_part): ShownFeatures<'_>) -> Option<[Vec3; JOINTS]> {
     let joints_m = head.joints_of(&head.hidden_of(features, image_part)?);
     joints_m
         .iter()
@@ -197,7 +197,7 @@ mod tests {
     }
 
     impl Case {
-        fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+        fn shown(&self) -> impl Iterator<Item = ShownFeatures<'_>> {
             self.frames
                 .iter()
                 .map(|features| (features, &[0.0; HIDDEN]))

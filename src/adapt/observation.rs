@@ -95,7 +95,7 @@ impl Observation {
 
 /// A real frame.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct HeldFrame {
     pub(super) features: [f32; LIFT_FEATURES],
     pub(super) image_part: [f32; HIDDEN],
     pub(super) view: View,
@@ -103,7 +103,7 @@ pub(super) struct Frame {
     pub(super) joints_m: [Vec3; JOINTS],
 }
 
-impl Frame {
+impl HeldFrame {
     /// Numbers that stand for nothing, to fill room with.
     pub(super) const fn nothing() -> Self {
         const NAN_RAYS: RaySample = [RayKeypoint {

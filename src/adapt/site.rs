@@ -49,12 +49,12 @@ const QUANTILE_RANGE: (f32, f32) = (1e-4, 0.1);
 
 /// The last two observations of somebody.
 #[derive(Clone, Debug, Default)]
-struct Person {
+struct SitePerson {
     id: Option<u32>,
     last: [Option<(MonoNs, RaySample)>; 2],
 }
 
-impl Person {
+impl SitePerson {
     fn newest(&self) -> Option<MonoNs> {
         self.last[0].as_ref().map(|(time, _)| *time)
     }
@@ -68,7 +68,7 @@ pub(super) struct Surroundings {
     trunk: Vec3,
     trunks: f32,
     mount_up: Option<Vec3>,
-    people: Box<[Person]>,
+    people: Box<[SitePerson]>,
     /// Mean offset from each keypoint's place by the pose to where it is seen, half sizes of the person.
     offsets: [Vec2; KEYPOINTS],
     offset_counts: [f32; KEYPOINTS],
@@ -81,7 +81,7 @@ impl Surroundings {
             trunk: Vec3::ZERO,
             trunks: 0.0,
             mount_up: None,
-            people: vec![Person::default(); TRACKS_MAX].into(),
+            people: vec![SitePerson::default(); TRACKS_MAX].into(),
             offsets: [Vec2::ZERO; KEYPOINTS],
             offset_counts: [0.0; KEYPOINTS],
         }
@@ -138,7 +138,7 @@ impl Surroundings {
         let (place, fresh) = place_of(known, observation.id);
         let person = &mut people[place];
         if fresh {
-            *person = Person {
+            *person = SitePerson {
                 id: Some(observation.id),
                 last: [None, None],
             };

@@ -11,7 +11,7 @@
 
 use glam::{Mat3, Quat, Vec2, Vec3};
 
-use super::clips::{CLIP_SAMPLES, Clip, Shown};
+use super::clips::{CLIP_SAMPLES, Clip, ClipSample};
 use super::train::Sample;
 use crate::base::limits::{LIFT_FEATURES, LIFT_SAMPLES};
 use crate::camera::rotate::{rotate_ray, rotation_facing};
@@ -80,7 +80,7 @@ impl SyntheticViews {
         let mut truth = [Vec3::ZERO; JOINTS];
         let shown = &clip.shown[newest + 1 - LIFT_SAMPLES..=newest];
         for (out, shown) in self.samples.iter_mut().zip(shown) {
-            let Shown {
+            let ClipSample {
                 mut joints_camera_m,
                 mut confidences,
             } = *shown;
@@ -192,7 +192,7 @@ mod tests {
         let mut confidences = [0.8; KEYPOINTS];
         confidences[15] = 0.0;
         Box::new(Clip {
-            shown: [Shown {
+            shown: [ClipSample {
                 joints_camera_m: standing.map(|joint| joint + Vec3::new(0.2, 0.0, depth_m - 3.0)),
                 confidences,
             }; CLIP_SAMPLES],

@@ -52,7 +52,7 @@ const RATES_HZ: [u32; 3] = [10, 30, 60];
 const SEED: u64 = 1;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct BenchOptions {
     #[command(flatten)]
     networks: Networks,
     /// Seconds of film for each line of the table, 1 to 600; learning takes ten at least.
@@ -104,7 +104,7 @@ struct Row {
 /// # Errors
 ///
 /// Networks do not open, or a number is out of range.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &BenchOptions) -> anyhow::Result<()> {
     let wrong = |error: ConfigError| StartError::from(error);
     check("seconds", options.seconds, 1, 600).map_err(wrong)?;
     let config = options.networks.estimate_config()?;

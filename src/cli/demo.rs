@@ -47,7 +47,7 @@ const LINE_EVERY: Duration = Duration::from_millis(500);
 const SAME_PERSON: f32 = 0.15;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DemoOptions {
     /// End after so many seconds; without it, when interrupted.
     #[arg(long)]
     seconds: Option<f64>,
@@ -86,7 +86,7 @@ pub struct Options {
 /// # Errors
 ///
 /// Networks or session do not open, or no message came back that can be read.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DemoOptions) -> anyhow::Result<()> {
     let config = scene_config(options)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -233,7 +233,7 @@ fn subscribe(
 type FactoryPoses = Arc<Mutex<Vec<PoseSample>>>;
 
 /// What the drawn camera shows.
-fn scene_config(options: &Options) -> Result<SyntheticConfig, StartError> {
+fn scene_config(options: &DemoOptions) -> Result<SyntheticConfig, StartError> {
     Ok(SyntheticConfig {
         scenario: Scenario::from_name(&options.scenario)?,
         width_px: options.width,
@@ -245,7 +245,7 @@ fn scene_config(options: &Options) -> Result<SyntheticConfig, StartError> {
 }
 
 /// What turns its frames into poses.
-fn estimate_config(options: &Options) -> EstimateConfig {
+fn estimate_config(options: &DemoOptions) -> EstimateConfig {
     let mut estimate = EstimateConfig::default();
     estimate.adapt.method = options.adapt;
     if let Some(models) = &options.models {

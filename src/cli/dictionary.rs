@@ -43,7 +43,7 @@ const MOMENTS_MAX: usize = 24 * 3600 * 2;
 const NEIGHBOURS: usize = 3;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DictionaryOptions {
     #[command(subcommand)]
     what: What,
     /// The dictionary, in place of the one that ships. `teach` and `remove` change this file; where it does not exist
@@ -128,7 +128,7 @@ enum What {
 /// # Errors
 ///
 /// A file does not open or does not fit, a clip shows nothing, or the dictionary cannot be written.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DictionaryOptions) -> anyhow::Result<()> {
     match &options.what {
         What::Build {
             motions,
@@ -186,7 +186,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-impl Options {
+impl DictionaryOptions {
     fn config(&self) -> EstimateConfig {
         let mut config = EstimateConfig::default();
         if let Some(models) = &self.models {
@@ -253,7 +253,7 @@ impl Options {
 }
 
 fn run_build(
-    options: &Options,
+    options: &DictionaryOptions,
     indices: &[PathBuf],
     phrases: Option<&Path>,
     leave_out: &[String],
@@ -295,7 +295,7 @@ fn run_build(
 }
 
 fn run_record(
-    options: &Options,
+    options: &DictionaryOptions,
     index: &Path,
     scenarios: Option<&Path>,
     actions: &[String],
@@ -454,7 +454,7 @@ struct Guess<'a> {
     probability: f64,
 }
 
-fn query(options: &Options, clip: &str) -> anyhow::Result<()> {
+fn query(options: &DictionaryOptions, clip: &str) -> anyhow::Result<()> {
     let (encoders, dictionary) = options.open()?;
     let mut space = encoders.rays.workspace();
     let mut probabilities = vec![0.0; dictionary.entries().len()];
@@ -507,7 +507,7 @@ fn query(options: &Options, clip: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_teach(options: &Options, name: &str, clips: &[String]) -> anyhow::Result<()> {
+fn run_teach(options: &DictionaryOptions, name: &str, clips: &[String]) -> anyhow::Result<()> {
     // Known to be good before clips are looked at, which takes a while.
     let (encoders, _) = options.open_own()?;
     let clips = clips
@@ -529,7 +529,7 @@ fn run_teach(options: &Options, name: &str, clips: &[String]) -> anyhow::Result<
 
 /// The windows of the person seen longest in a clip.
 fn windows_of<T>(
-    options: &Options,
+    options: &DictionaryOptions,
     clip: &str,
     mut reader: ClipReader<'_, T>,
 ) -> anyhow::Result<Vec<T>> {

@@ -24,7 +24,7 @@ use super::exit::Unavailable;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct EngineOptions {
     #[command(subcommand)]
     what: What,
     /// Take networks, precision and folders from this configuration.
@@ -57,7 +57,7 @@ enum What {
 /// # Errors
 ///
 /// The machine has no GPU, a network is refused, or the folder cannot be read or written.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &EngineOptions) -> anyhow::Result<()> {
     let settings = match &options.config {
         Some(file) => Settings::read(file).map_err(StartError::from)?,
         None => Settings::default(),

@@ -11,12 +11,12 @@ use poised::error::StartError;
 use poised::estimate::EstimateConfig;
 use poised::lab::eval::scenario::Scenario;
 use poised::lab::eval::table::{Row, Table};
-use poised::lab::eval::{self, ClipsPlan, Method, Plan, clips, motion};
+use poised::lab::eval::{self, ClipsPlan, Method, EvalPlan, clips, motion};
 
 use super::print::StdoutError;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct EvalOptions {
     /// Index of labelled motion; docs/motion-format.md describes it.
     #[arg(long, required_unless_present = "clips", conflicts_with = "clips")]
     motions: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub struct Options {
 /// # Errors
 ///
 /// A method is unknown, or motion, scenarios or lifter do not open.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &EvalOptions) -> anyhow::Result<()> {
     let methods = methods_of(&options.methods).map_err(StartError::from)?;
     let mut config = EstimateConfig::default();
     if let Some(directory) = &options.models {
@@ -74,7 +74,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn of_motions(
-    options: &Options,
+    options: &EvalOptions,
     index: &Path,
     config: EstimateConfig,
     methods: Vec<Method>,
@@ -85,7 +85,7 @@ fn of_motions(
         .into_iter()
         .step_by(options.every as usize)
         .collect();
-    let plan = Plan {
+    let plan = EvalPlan {
         config,
         methods,
         scenarios,
@@ -104,7 +104,7 @@ fn of_motions(
 }
 
 fn of_clips(
-    options: &Options,
+    options: &EvalOptions,
     folder: &Path,
     config: EstimateConfig,
     methods: Vec<Method>,

@@ -40,30 +40,30 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon.
-    Run(run::Options),
+    Run(run::RunOptions),
     /// Show the whole pipeline on the built-in synthetic camera, out over Zenoh and back in.
-    Demo(demo::Options),
+    Demo(demo::DemoOptions),
     /// Read a configuration, open its models and calibration, say what is wrong.
-    Check(check::Options),
+    Check(check::CheckOptions),
     /// Send a video, a folder of images or a stream through the pipeline, as fast as it goes.
-    Replay(replay::Options),
+    Replay(replay::ReplayOptions),
     /// Print the accuracy table from labelled motion.
-    Eval(eval::Options),
+    Eval(eval::EvalOptions),
     /// Build, show, query or teach the dictionary of actions.
-    Dictionary(dictionary::Options),
+    Dictionary(dictionary::DictionaryOptions),
     /// Measure what a frame costs on this machine.
-    Bench(bench::Options),
+    Bench(bench::BenchOptions),
     /// List or verify the installed networks.
-    Models(models::Options),
+    Models(models::ModelsOptions),
     /// Build, list or remove the engines that are kept for a GPU.
-    Engine(engine::Options),
+    Engine(engine::EngineOptions),
     /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
-    Doctor(doctor::Options),
+    Doctor(doctor::DoctorOptions),
     /// Subscribe and show a live table.
-    Watch(watch::Options),
+    Watch(watch::WatchOptions),
     /// Write the manual pages into a folder.
     #[command(hide = true)]
-    Man(man::Options),
+    Man(man::ManOptions),
 }
 
 impl Command {

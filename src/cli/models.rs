@@ -15,7 +15,7 @@ use poised::motion::{open, open_completer};
 use super::exit::NothingFits;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ModelsOptions {
     #[command(subcommand)]
     what: What,
     /// Where the networks are.
@@ -57,7 +57,7 @@ const SERVICE_CONFIGURATION: &str = "/etc/poised/poised.toml";
 /// # Errors
 ///
 /// The folder cannot be read, a network in it does not fit its description, or it cannot be copied.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &ModelsOptions) -> anyhow::Result<()> {
     let models = options.models.clone().unwrap_or_else(default_directory);
     let mut wrong = 0;
     match &options.what {
@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                     Ok(model) => say!(
                         "{:<12} {:<10} {:<22} {}",
                         model.name,
-                        format!("{:?}", model.kind).to_lowercase(),
+                        model.kind.name(),
                         model.licence,
                         model.origin
                     )?,

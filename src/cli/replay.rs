@@ -53,7 +53,7 @@ const SEED: u64 = 1;
 const DAMAGED_MAX: u32 = 100;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ReplayOptions {
     /// A video file, an image or a folder of images, the address of a network camera (rtsp://, http://), or a
     /// recording (.poses).
     source: OsString,
@@ -98,7 +98,7 @@ pub struct Options {
     force: Force,
 }
 
-impl Options {
+impl ReplayOptions {
     /// Refuses outputs that would overwrite what is read, or what exists.
     fn check_outputs(&self) -> Result<(), OutputError> {
         let mut outputs = output::Outputs::new(self.force);
@@ -132,7 +132,7 @@ fn is_numbered_picture(name: &OsStr) -> bool {
 ///
 /// Networks or source do not open, the recording breaks off, the command is interrupted, or an output cannot be
 /// written.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     options.check_outputs()?;
     let mut config = estimate_config(options)?;
     if is_recording(&options.source) {
@@ -229,7 +229,7 @@ struct Film {
 }
 
 impl Film {
-    fn open(source: &Source, options: &Options) -> Result<Self, StartError> {
+    fn open(source: &Source, options: &ReplayOptions) -> Result<Self, StartError> {
         let turn = Turn::clockwise(options.rotate).unwrap_or(Turn::NONE);
         let turn = if options.flip { turn.mirrored() } else { turn };
         let mut camera: Box<dyn Camera> = match source {
@@ -366,7 +366,7 @@ pub fn open(
 }
 
 /// Plays a recording of poses: its keypoints once more through everything behind the 2D networks.
-fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<()> {
+fn run_recording(options: &ReplayOptions, config: &EstimateConfig) -> anyhow::Result<()> {
     if options.overlay.is_some() {
         return Err(UsageError("--overlay: a recording of poses holds no pictures").into());
     }
@@ -397,7 +397,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
     Report::of(tally, &counters, "none", elapsed).print(options.json)
 }
 
-fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
+fn estimate_config(options: &ReplayOptions) -> anyhow::Result<EstimateConfig> {
     let mut config = options.networks.estimate_config()?;
     if let Some(person) = &options.person {
         config.models.person.clone_from(person);
@@ -486,7 +486,7 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn open(options: &Options, calibration: &Calibration) -> anyhow::Result<Self> {
+    fn open(options: &ReplayOptions, calibration: &Calibration) -> anyhow::Result<Self> {
         let (width_px, height_px) = calibration.size_px();
         let overlay = match &options.overlay {
             Some(folder) => {

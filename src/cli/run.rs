@@ -45,7 +45,7 @@ const IDLE_EVERY: Duration = Duration::from_millis(20);
 const HAND_OVER_TRIES: u32 = 100;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct RunOptions {
     /// The configuration file.
     #[arg(short, long)]
     config: PathBuf,
@@ -68,7 +68,7 @@ struct Running {
 /// # Errors
 ///
 /// What keeps the daemon from starting, or a camera that failed for good.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     let (settings, text) = Settings::read_with_text(&options.config).map_err(StartError::from)?;
     let running = Running {
         stop: Arc::default(),

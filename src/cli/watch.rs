@@ -38,7 +38,7 @@ const WAITING_MAX: usize = 1024;
 const CAMERAS_MAX: usize = 64;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct WatchOptions {
     /// Which poses: a key expression.
     #[arg(default_value_t = all_poses())]
     keys: String,
@@ -121,7 +121,7 @@ impl Recording {
 /// # Errors
 ///
 /// The key expression is none, the session does not open, or the recording cannot be made.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &WatchOptions) -> anyhow::Result<()> {
     let mut outputs = Outputs::new(options.force);
     if let Some(config) = &options.config {
         outputs.reads(config);
@@ -243,7 +243,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Prints messages as they come.
-fn print_json(config: &ZenohConfig, options: &Options) -> anyhow::Result<()> {
+fn print_json(config: &ZenohConfig, options: &WatchOptions) -> anyhow::Result<()> {
     let (send, receive) = mpsc::sync_channel::<String>(WAITING_MAX);
     let lost = Arc::<AtomicU64>::default();
     let counted = Arc::clone(&lost);

@@ -315,7 +315,7 @@ impl Engine {
 
     fn load_cpu(&self, folder: &Folder) -> Result<Box<dyn Network>, ModelError> {
         let tract = || -> Result<Box<dyn Network>, ModelError> {
-            Ok(Box::new(tract::Plan::open(folder)?.state()?))
+            Ok(Box::new(tract::TractPlan::open(folder)?.state()?))
         };
         match &self.cpu {
             Cpu::Tract => tract(),

@@ -71,7 +71,7 @@ const FOLLOW_S: f32 = 0.15;
 
 /// What is kept of one person's feet.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct FloorMemory {
     samples: [f32; SAMPLES],
     count: usize,
     sampled: Option<MonoNs>,
@@ -80,7 +80,7 @@ pub struct Memory {
     factor: f32,
 }
 
-impl Default for Memory {
+impl Default for FloorMemory {
     fn default() -> Self {
         Self {
             samples: [1.0; SAMPLES],
@@ -93,7 +93,7 @@ impl Default for Memory {
     }
 }
 
-impl Memory {
+impl FloorMemory {
     /// Forgets the person.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -197,7 +197,7 @@ mod tests {
         joints
     }
 
-    fn after(memory: &mut Memory, joints: &[Vec3; JOINTS], seconds: u64) -> Size {
+    fn after(memory: &mut FloorMemory, joints: &[Vec3; JOINTS], seconds: u64) -> Size {
         let begin = memory.stepped.map_or(1_000_000_000, |last| last.0);
         let mut size = Size::default();
         for frame in 1..=30 * seconds {
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn whoever_stands_on_the_floor_keeps_their_size() {
-        let size = after(&mut Memory::default(), &standing(ANKLE_M), 3);
+        let size = after(&mut FloorMemory::default(), &standing(ANKLE_M), 3);
         assert!((size.factor - 1.0).abs() < 1e-3, "{size:?}");
         assert_eq!(size.source, SizeSource::Floor);
         assert!(size.sigma < 0.08, "{size:?}");
@@ -219,13 +219,13 @@ mod tests {
     fn a_child_that_was_taken_for_an_adult_is_made_smaller() {
         // The lifter put the feet a quarter too far below the camera.
         let joints = standing(ANKLE_M).map(|joint| 1.25 * joint);
-        let size = after(&mut Memory::default(), &joints, 3);
+        let size = after(&mut FloorMemory::default(), &joints, 3);
         assert!((0.79..0.86).contains(&size.factor), "{size:?}");
     }
 
     #[test]
     fn jumps_do_not_make_taller() {
-        let mut memory = Memory::default();
+        let mut memory = FloorMemory::default();
         for _ in 0..4 {
             after(&mut memory, &standing(ANKLE_M), 2);
             after(&mut memory, &standing(ANKLE_M + 0.4), 1);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn without_feet_or_with_feet_at_the_cameras_height_the_guess_stands() {
-        let mut memory = Memory::default();
+        let mut memory = FloorMemory::default();
         let joints = standing(ANKLE_M).map(|joint| 1.25 * joint);
         for frame in 0..60 {
             let time = MonoNs(1_000_000_000 + frame * 33_333_333);

@@ -260,11 +260,11 @@ impl Estimate {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Person {
+struct LiftedPerson {
     id: Option<u32>,
     window: Window,
-    refine: refine::Memory,
-    floor: floor::Memory,
+    refine: refine::RefineMemory,
+    floor: floor::FloorMemory,
     distance: OneEuro<1>,
     joints: [OneEuro<3>; JOINTS],
 }
@@ -276,7 +276,7 @@ pub struct Lifter<B> {
     backbone: B,
     head: Arc<Head>,
     /// `TRACKS_MAX` people, each for one id.
-    people: Box<[Person]>,
+    people: Box<[LiftedPerson]>,
     samples: Box<RaySamples>,
     input: Box<[f32; LIFT_INPUT]>,
     mirror: Mirror,
@@ -290,7 +290,7 @@ impl<B: Backbone> Lifter<B> {
             config,
             backbone,
             head,
-            people: (0..TRACKS_MAX).map(|_| Person::default()).collect(),
+            people: (0..TRACKS_MAX).map(|_| LiftedPerson::default()).collect(),
             samples: Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]),
             input: Box::new([0.0; LIFT_INPUT]),
             mirror: Mirror::default(),
@@ -431,7 +431,7 @@ impl<B: Backbone> Lifter<B> {
     }
 }
 
-impl Person {
+impl LiftedPerson {
     fn smooth(&mut self, config: &LiftConfig, time: MonoNs, estimate: &mut Estimate) {
         // The direction comes from the image and is steady; how far away the
         // person is hangs on the guessed size of the body, and is not.
@@ -504,7 +504,7 @@ pub(crate) fn place_of(
 }
 
 /// The state kept for an id.
-fn state_of(people: &mut [Person], id: u32) -> &mut Person {
+fn state_of(people: &mut [LiftedPerson], id: u32) -> &mut LiftedPerson {
     let known = people
         .iter()
         .map(|person| (person.id, person.window.newest()));

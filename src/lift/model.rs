@@ -20,7 +20,7 @@ pub enum LiftModelError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A network for something else.
-    #[error("{path}: kind is {kind:?}, wanted is a lifter")]
+    #[error("{path}: kind = \"{}\", but a lifter is required (kind = \"lifter\")", kind.name())]
     Kind {
         /// The folder.
         path: PathBuf,

@@ -136,14 +136,14 @@ impl Pull {
 
 /// What is kept of one person between frames.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct RefineMemory {
     offset: [f32; LIFT_FEATURES],
     bones_m: [f32; JOINTS],
     /// Frames in them.
     frames: f32,
 }
 
-impl Default for Memory {
+impl Default for RefineMemory {
     fn default() -> Self {
         Self {
             offset: [0.0; LIFT_FEATURES],
@@ -153,7 +153,7 @@ impl Default for Memory {
     }
 }
 
-impl Memory {
+impl RefineMemory {
     /// Forgets the person.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -252,7 +252,7 @@ pub fn refine(
     head: &Head,
     own: &Own,
     view: &View,
-    memory: &mut Memory,
+    memory: &mut RefineMemory,
     detector: &mut Detector,
     pull: Pull,
 ) -> Option<[Vec3; JOINTS]> {
@@ -584,7 +584,7 @@ mod tests {
         let (own, truth) = own_and_truth(&head, 5, Vec3::new(-0.004, 0.0, 0.0));
         let factory = own.joints_m;
         let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
-        let mut memory = Memory::default();
+        let mut memory = RefineMemory::default();
         let mut detector = Detector::default();
         let targets = targets_of(&factory, &view, &mut detector.clone()).unwrap();
         let pull = Pull::RAYS_ALONE;
@@ -647,7 +647,7 @@ mod tests {
         let (own, truth) = own_and_truth(&head, 9, Vec3::ZERO);
         let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
         let moved = |pull| {
-            let (mut memory, mut doubted) = (Memory::default(), Detector::default());
+            let (mut memory, mut doubted) = (RefineMemory::default(), Detector::default());
             doubted.residuals.fill(Vec2::new(DOUBT.1, 0.0));
             doubted.counts.fill(1e6);
             assert!(doubted.doubt() > 0.99);
@@ -675,7 +675,7 @@ mod tests {
             joints_m: joints,
         };
         let mut view = view_of(&joints, Vec3::new(0.0, 0.0, 3.0));
-        let mut memory = Memory::default();
+        let mut memory = RefineMemory::default();
         let mut broken = view;
         broken.newest = [RayKeypoint::default(); KEYPOINTS];
         let detector = &mut Detector::default();
@@ -705,7 +705,7 @@ mod tests {
         for ray in &mut view.newest {
             ray.ray.x += 0.1;
         }
-        let (mut memory, mut detector) = (Memory::default(), Detector::default());
+        let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
         // The rectifier makes zero of it, so the joints are finite all the same.
         memory.offset[3] = f32::NAN;
         let pull = Pull::RAYS_ALONE;

@@ -91,7 +91,7 @@ struct Timelines {
 
 /// What was seen of a person.
 #[derive(Debug)]
-struct Person<T> {
+struct PersonTimeline<T> {
     first: MonoNs,
     last: MonoNs,
     /// End of the newest window.
@@ -109,9 +109,9 @@ struct Person<T> {
 /// person at most so many windows.
 pub struct ClipReader<'a, T = ClipWindow> {
     /// Those in view, by id.
-    people: BTreeMap<u32, Person<T>>,
+    people: BTreeMap<u32, PersonTimeline<T>>,
     /// Of those who left, the one seen longest.
-    longest: Option<Person<T>>,
+    longest: Option<PersonTimeline<T>>,
     /// What is kept of a window.
     keep: Box<dyn FnMut(ClipWindow) -> Option<T> + 'a>,
     /// Windows kept of a person.
@@ -177,7 +177,7 @@ impl<'a, T> ClipReader<'a, T> {
         if !self.people.contains_key(&id) {
             self.let_go(time);
         }
-        let person = self.people.entry(id).or_insert_with(|| Person::of(time));
+        let person = self.people.entry(id).or_insert_with(|| PersonTimeline::of(time));
         let Some(window) = person.add(time, &keypoints, joints) else {
             return;
         };
@@ -194,7 +194,7 @@ impl<'a, T> ClipReader<'a, T> {
             .people
             .extract_if(.., |_, person| time.since(person.last) > GONE_AFTER);
         let gone = gone.map(|(_, person)| person);
-        self.longest = gone.chain(self.longest.take()).max_by_key(Person::length);
+        self.longest = gone.chain(self.longest.take()).max_by_key(PersonTimeline::length);
     }
 
     /// The windows of the person who has most of them, in order.
@@ -207,7 +207,7 @@ impl<'a, T> ClipReader<'a, T> {
             .people
             .into_values()
             .chain(self.longest)
-            .max_by_key(Person::length)
+            .max_by_key(PersonTimeline::length)
             .ok_or(ClipError::Nobody)?;
         if longest.overflowed {
             let most = u32::try_from(self.most).unwrap_or(u32::MAX);
@@ -231,7 +231,7 @@ fn window_span() -> Duration {
     Duration::from_secs(1) * steps / RATE_HZ
 }
 
-impl<T> Person<T> {
+impl<T> PersonTimeline<T> {
     fn of(first: MonoNs) -> Self {
         Self {
             first,

@@ -33,7 +33,7 @@ use crate::lift::window::{Observed, Pushed, RaySample, Timeline};
 use crate::lift::{Estimate, place_of};
 use crate::pose::{Action, ActionSource};
 
-use complete::{Completer, CompletionError, CompletionNet, Memory};
+use complete::{Completer, CompletionError, CompletionNet, CompletionMemory};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
 use everyday::{Kin, kin_of};
@@ -172,7 +172,7 @@ pub fn open_completer(
 }
 
 #[derive(Debug)]
-struct Person {
+struct NamedPerson {
     id: Option<u32>,
     keypoints: Timeline<RaySample, MOTION_FRAMES>,
     labeller: Labeller,
@@ -180,10 +180,10 @@ struct Person {
     looked: Option<MonoNs>,
     /// When it was the person's turn to be.
     turn: Option<MonoNs>,
-    memory: Memory,
+    memory: CompletionMemory,
 }
 
-impl Person {
+impl NamedPerson {
     fn is_due(&self, time: MonoNs) -> bool {
         self.looked
             .is_none_or(|looked| time.since(looked) >= LABEL_EVERY)
@@ -196,7 +196,7 @@ pub struct Semantics {
     encoders: Encoders,
     dictionary: Dictionary,
     /// `TRACKS_MAX` people, each for one id.
-    people: Box<[Person]>,
+    people: Box<[NamedPerson]>,
     samples: Box<KeypointSamples>,
     space: Workspace,
     probabilities: Vec<f32>,
@@ -222,7 +222,7 @@ impl Semantics {
         let entries = dictionary.entries().len();
         Self {
             people: (0..TRACKS_MAX)
-                .map(|_| Person {
+                .map(|_| NamedPerson {
                     id: None,
                     keypoints: Timeline::default(),
                     labeller: Labeller::new(entries),

@@ -23,7 +23,7 @@ const ACTIONS_MAX: usize = KINDS + 1;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum FaultAction {
     /// Log this, with how often it has happened since the start.
     Log {
         /// What happened.
@@ -76,7 +76,7 @@ pub struct Watch {
 
 impl Watch {
     /// What follows from the counters at `now`.
-    pub fn poll(&mut self, counters: &Counters, now: MonoNs) -> heapless::Vec<Action, ACTIONS_MAX> {
+    pub fn poll(&mut self, counters: &Counters, now: MonoNs) -> heapless::Vec<FaultAction, ACTIONS_MAX> {
         self.take(&Reading::of(counters), now)
     }
 
@@ -85,7 +85,7 @@ impl Watch {
         self.failing.is_some()
     }
 
-    fn take(&mut self, reading: &Reading, now: MonoNs) -> heapless::Vec<Action, ACTIONS_MAX> {
+    fn take(&mut self, reading: &Reading, now: MonoNs) -> heapless::Vec<FaultAction, ACTIONS_MAX> {
         let mut actions = heapless::Vec::new();
         let mut act = |action| {
             let pushed = actions.push(action);
@@ -99,18 +99,18 @@ impl Watch {
             self.last = text;
             if self.logged[kind].is_none_or(|last| now.since(last) >= LOG_EVERY) {
                 self.logged[kind] = Some(now);
-                act(Action::Log { text, count });
+                act(FaultAction::Log { text, count });
             }
         }
         let run = reading.in_a_row.into_iter().max().unwrap_or(0);
         match self.failing {
             None if run >= RUN_MIN => {
                 self.failing = Some(run);
-                act(Action::Failed { text: self.last });
+                act(FaultAction::Failed { text: self.last });
             }
             Some(failed) if run == 0 => {
                 self.failing = None;
-                act(Action::Back { failed });
+                act(FaultAction::Back { failed });
             }
             Some(_) => self.failing = Some(run),
             None => {}
@@ -135,9 +135,9 @@ mod tests {
         MonoNs(1).plus(Duration::from_secs(seconds))
     }
 
-    fn logged(count: u64) -> Action {
+    fn logged(count: u64) -> FaultAction {
         let text = FrameFault::Engine.text();
-        Action::Log { text, count }
+        FaultAction::Log { text, count }
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(*watch.poll(&counters, after(0)), [logged(2)]);
         counters.frame_failed(FrameFault::Engine);
         let text = FrameFault::Engine.text();
-        assert_eq!(*watch.poll(&counters, after(1)), [Action::Failed { text }]);
+        assert_eq!(*watch.poll(&counters, after(1)), [FaultAction::Failed { text }]);
         for second in 2..50 {
             counters.frame_failed(FrameFault::Engine);
             assert!(watch.poll(&counters, after(second)).is_empty());
@@ -181,7 +181,7 @@ mod tests {
         counters.frame_estimated();
         assert_eq!(
             *watch.poll(&counters, after(50)),
-            [Action::Back { failed: 51 }]
+            [FaultAction::Back { failed: 51 }]
         );
         assert!(!watch.is_failing());
     }
@@ -203,12 +203,12 @@ mod tests {
         assert!(
             watch
                 .poll(&counters, after(1))
-                .contains(&Action::Failed { text })
+                .contains(&FaultAction::Failed { text })
         );
         counters.lifted(&[], 1);
         assert_eq!(
             *watch.poll(&counters, after(2)),
-            [Action::Back { failed: RUN_MIN }]
+            [FaultAction::Back { failed: RUN_MIN }]
         );
     }
 }

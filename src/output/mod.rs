@@ -351,11 +351,11 @@ impl<'a> Publisher<'a> {
     fn watch_faults(&mut self, now: MonoNs) {
         for action in self.faults.poll(self.counters, now) {
             match action {
-                faults::Action::Log { text, count } => {
+                faults::FaultAction::Log { text, count } => {
                     log::warn!("{}: {text}; {count} since the start", self.camera);
                 }
-                faults::Action::Failed { text } => self.event(Event::EstimateFailed, Some(text)),
-                faults::Action::Back { failed } => {
+                faults::FaultAction::Failed { text } => self.event(Event::EstimateFailed, Some(text)),
+                faults::FaultAction::Back { failed } => {
                     let detail = format!("after {failed} frames without poses");
                     self.event(Event::EstimateBack, Some(&detail));
                 }
@@ -367,7 +367,7 @@ impl<'a> Publisher<'a> {
     fn watch_names(&mut self, now: MonoNs) {
         let (came, present) = self.outlet.others().poll();
         match self.names.take(came, present, now) {
-            Some(names::Action::Taken { session }) => {
+            Some(names::NameAction::Taken { session }) => {
                 log::warn!(
                     "{}: another daemon (Zenoh session {session}) has the same site, device and camera name",
                     self.camera
@@ -375,7 +375,7 @@ impl<'a> Publisher<'a> {
                 let detail = format!("by the Zenoh session {session}");
                 self.event(Event::NameTaken, Some(&detail));
             }
-            Some(names::Action::Free) => self.event(Event::NameFree, None),
+            Some(names::NameAction::Free) => self.event(Event::NameFree, None),
             None => {}
         }
     }

@@ -52,7 +52,7 @@ impl Others {
 
 /// What is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum NameAction {
     /// Another daemon has our name.
     Taken {
         /// Its session.
@@ -71,17 +71,17 @@ pub struct Watch {
 
 impl Watch {
     /// Takes which session came, and whether any is there at `now`.
-    pub fn take(&mut self, came: Option<String>, present: bool, now: MonoNs) -> Option<Action> {
+    pub fn take(&mut self, came: Option<String>, present: bool, now: MonoNs) -> Option<NameAction> {
         let Some(last) = self.told else {
             let session = came?;
             self.told = Some(now);
-            return Some(Action::Taken { session });
+            return Some(NameAction::Taken { session });
         };
         if present || came.is_some() {
             self.told = Some(now);
         } else if now.since(last) >= QUIET {
             self.told = None;
-            return Some(Action::Free);
+            return Some(NameAction::Free);
         }
         None
     }
@@ -103,7 +103,7 @@ mod tests {
         // It came and left between two polls.
         others.came("a1");
         others.left("a1");
-        assert_eq!(poll(&others, 1), Some(Action::Taken { session }));
+        assert_eq!(poll(&others, 1), Some(NameAction::Taken { session }));
         for second in (2..100).step_by(3) {
             others.came("b2");
             assert_eq!(poll(&others, second), None);
@@ -111,7 +111,7 @@ mod tests {
             assert_eq!(poll(&others, second + 1), None);
         }
         assert_eq!(poll(&others, 150), None);
-        assert_eq!(poll(&others, 170), Some(Action::Free));
+        assert_eq!(poll(&others, 170), Some(NameAction::Free));
         assert_eq!(poll(&others, 171), None);
         // One that stays is there all the time, though nothing is heard of it.
         others.came("c3");
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(poll(&others, 900), None);
         others.left("c3");
         assert_eq!(poll(&others, 901), None);
-        assert_eq!(poll(&others, 960), Some(Action::Free));
+        assert_eq!(poll(&others, 960), Some(NameAction::Free));
     }
 
     #[test]

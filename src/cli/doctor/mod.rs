@@ -22,7 +22,7 @@ use super::exit::Unavailable;
 use super::networks::MOVENET;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DoctorOptions {
     /// The configuration to look at; by default that of the service, where there is one.
     #[arg(short, long)]
     config: Option<PathBuf>,
@@ -106,7 +106,7 @@ impl fmt::Display for Finding {
 /// # Errors
 ///
 /// Something without which the daemon cannot run.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     let root = Path::new("/");
     let (settings, config) = configuration(options.config.as_deref());
     let mut findings: Vec<Finding> = config.into_iter().collect();

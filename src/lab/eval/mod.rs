@@ -147,7 +147,7 @@ impl Method {
 
 /// What to evaluate.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct EvalPlan {
     /// Networks and settings.
     pub config: EstimateConfig,
     /// The methods.
@@ -162,7 +162,7 @@ pub struct Plan {
     pub render: bool,
 }
 
-impl Plan {
+impl EvalPlan {
     /// People times scenarios: how often `done` is called.
     pub fn streams(&self) -> usize {
         people_of(&self.motions).len() * self.scenarios.len()
@@ -170,21 +170,21 @@ impl Plan {
 }
 
 /// One person's motions, and where they stand in the plan.
-struct Person<'a> {
+struct EvalPerson<'a> {
     name: &'a str,
     motions: Vec<&'a Motion>,
     places: Vec<usize>,
 }
 
 /// Everybody who moves, in the order of the plan.
-fn people_of(motions: &[Motion]) -> Vec<Person<'_>> {
-    let mut people: Vec<Person<'_>> = Vec::new();
+fn people_of(motions: &[Motion]) -> Vec<EvalPerson<'_>> {
+    let mut people: Vec<EvalPerson<'_>> = Vec::new();
     for (place, motion) in motions.iter().enumerate() {
         let at = people
             .iter()
             .position(|person| person.name == motion.subject);
         let at = at.unwrap_or_else(|| {
-            people.push(Person {
+            people.push(EvalPerson {
                 name: &motion.subject,
                 motions: Vec::new(),
                 places: Vec::new(),
@@ -208,14 +208,14 @@ fn people_of(motions: &[Motion]) -> Vec<Person<'_>> {
 /// # Panics
 ///
 /// A thread panicked.
-pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartError> {
+pub fn run(plan: &EvalPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartError> {
     let people = people_of(&plan.motions);
-    let mut jobs: Vec<(&Person<'_>, usize)> = people
+    let mut jobs: Vec<(&EvalPerson<'_>, usize)> = people
         .iter()
         .flat_map(|person| (0..plan.scenarios.len()).map(move |scenario| (person, scenario)))
         .collect();
     // The longest first, so that no thread is left with one at the end.
-    let frames = |person: &Person<'_>| -> usize {
+    let frames = |person: &EvalPerson<'_>| -> usize {
         person.motions.iter().map(|m| m.joints_world_m.len()).sum()
     };
     jobs.sort_by_key(|(person, _)| std::cmp::Reverse(frames(person)));
@@ -384,7 +384,7 @@ fn totals(
 
 /// One person in one scenario, one method; sums of each motion.
 fn one(
-    plan: &Plan,
+    plan: &EvalPlan,
     method: Method,
     stream: &Stream,
     motions: &[&Motion],

@@ -7,7 +7,7 @@ use glam::Vec3;
 use nalgebra::DMatrix;
 
 use super::file::{CANDIDATES_MAX, Constants};
-use super::{Completer, Memory, Opinion, Scratch, Step, ring};
+use super::{Completer, CompletionMemory, Opinion, Scratch, Step, ring};
 use crate::base::limits::{MOTION_SAMPLES, RATE_HZ};
 use crate::motion::dictionary::triangle;
 use crate::motion::encoder::BodyFrame;
@@ -135,7 +135,7 @@ impl Completer {
     /// What the candidates say of the joints of the newest pose that are not seen, given the window.
     pub(super) fn ask_gaussians(
         &mut self,
-        memory: &Memory,
+        memory: &CompletionMemory,
         seen: &[bool; JOINTS],
     ) -> Option<Opinion> {
         if memory.gate <= 0.0 || memory.found == 0 {
@@ -156,7 +156,7 @@ impl Completer {
     }
 
     /// The likelihood of the window, into `likelihood`.
-    pub(super) fn likelihood(&mut self, memory: &Memory, likelihood: &mut WindowLikelihood) -> BodyFrame {
+    pub(super) fn likelihood(&mut self, memory: &CompletionMemory, likelihood: &mut WindowLikelihood) -> BodyFrame {
         let constants = &self.net.constants;
         let scratch = &mut self.scratch;
         let known = memory.steps.min(MOTION_SAMPLES as u64);
@@ -301,7 +301,7 @@ impl Completer {
     }
 
     /// Goes on with the search for candidates, or begins a new one.
-    pub(super) fn search(&mut self, memory: &mut Memory) {
+    pub(super) fn search(&mut self, memory: &mut CompletionMemory) {
         let Some(next) = memory.search.next else {
             // The shortest window that says something.
             if memory.steps >= u64::from(RATE_HZ) && !self.entries.is_empty() {

@@ -79,7 +79,7 @@ impl Frame {
 
 /// What is remembered of one person.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct CompletionMemory {
     begun: Option<MonoNs>,
     /// Steps taken since then.
     steps: u64,
@@ -102,7 +102,7 @@ pub struct Memory {
     search: Search,
 }
 
-impl Memory {
+impl CompletionMemory {
     fn new(rank: usize) -> Self {
         let nothing = Step {
             joints: [Vec3::ZERO; JOINTS],
@@ -154,7 +154,7 @@ impl Memory {
     }
 }
 
-/// Completes joints. Shared by all people; what is theirs is in their [`Memory`].
+/// Completes joints. Shared by all people; what is theirs is in their [`CompletionMemory`].
 #[derive(Clone, Debug)]
 pub struct Completer {
     net: CompletionNet,
@@ -280,14 +280,14 @@ impl Completer {
     }
 
     /// Room for one person.
-    pub fn memory(&self) -> Memory {
-        Memory::new(self.prior.rank())
+    pub fn memory(&self) -> CompletionMemory {
+        CompletionMemory::new(self.prior.rank())
     }
 
     /// Says which entry of the dictionary somebody outside names, `None` while nobody does: that
     /// entry is taken for likelier by `HINT_NATS`, and what is seen still has the last word. An
     /// entry without motion has nothing to say of joints.
-    pub fn lead(&self, memory: &mut Memory, entry: Option<usize>) {
+    pub fn lead(&self, memory: &mut CompletionMemory, entry: Option<usize>) {
         memory.lead = entry.and_then(|entry| self.places.get(entry).copied().flatten());
     }
 
@@ -295,7 +295,7 @@ impl Completer {
     /// place, sigma and state. A joint unseen for longer than `within_s` stays absent, with 0 all of them.
     pub fn step(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut CompletionMemory,
         time: MonoNs,
         rays: &RaySample,
         estimate: &mut Estimate,
@@ -357,7 +357,7 @@ impl Completer {
 
     /// Brings a memory up to `time` in steps of the network's rate: a camera that is slower
     /// repeats what it saw, one that is quicker leaves frames out.
-    fn take(&mut self, memory: &mut Memory, time: MonoNs, now: &Frame) {
+    fn take(&mut self, memory: &mut CompletionMemory, time: MonoNs, now: &Frame) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -389,7 +389,7 @@ impl Completer {
     }
 
     /// One step of the network's memory and of the window.
-    fn remember(&mut self, memory: &mut Memory, frame: &Frame) {
+    fn remember(&mut self, memory: &mut CompletionMemory, frame: &Frame) {
         features(
             &self.net.constants,
             memory,
@@ -407,7 +407,7 @@ impl Completer {
     }
 
     /// The network's opinion of all joints.
-    fn ask_net(&mut self, memory: &Memory, now: &Step) -> Opinion {
+    fn ask_net(&mut self, memory: &CompletionMemory, now: &Step) -> Opinion {
         let constants = &self.net.constants;
         let scratch = &mut self.scratch;
         for (lag, out) in constants
@@ -447,7 +447,7 @@ impl Completer {
 
 /// Share of each joint's completion, from how long it has been unseen: of a joint that was there a
 /// moment ago the lifter knows more than anybody.
-fn ramps(constants: &Constants, memory: &Memory) -> [f32; JOINTS] {
+fn ramps(constants: &Constants, memory: &CompletionMemory) -> [f32; JOINTS] {
     #[expect(clippy::cast_precision_loss, reason = "steps of four seconds at most")]
     memory
         .away

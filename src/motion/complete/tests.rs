@@ -252,14 +252,14 @@ fn hidden_joints_are_completed_seen_ones_are_moved_by_the_network_and_long_unsee
     hidden.step.seen[3] = false;
     hidden.step.seen[6] = false;
     let mut time = 0;
-    let mut step = |completer: &mut Completer, memory: &mut Memory, frame: &Frame| {
+    let mut step = |completer: &mut Completer, memory: &mut CompletionMemory, frame: &Frame| {
         let mut estimate = estimate_of(frame);
         completer.step(memory, at_step(time), &frame.step.rays, &mut estimate, 2.0);
         time += 1;
         estimate
     };
     let moved_by_the_network =
-        |completer: &mut Completer, memory: &Memory, frame: &Frame, now: &Estimate| {
+        |completer: &mut Completer, memory: &CompletionMemory, frame: &Frame, now: &Estimate| {
             let net = completer.ask_net(memory, &frame.step);
             let share = completer.net.constants.share(&frame.stages);
             for joint in (0..JOINTS).filter(|joint| frame.step.seen[*joint]) {
