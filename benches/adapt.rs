@@ -1,4 +1,4 @@
-//! Milliseconds of adapting, processor time of one core: a frame refined, an echo made, a step of 32 samples, a decision
+//! Milliseconds of adapting, processor time of one core: a frame refined, a synthetic view made, a step of 32 samples, a decision
 //! of the guard.
 //!
 //! `./dev bench --bench adapt`; `benches/adapt_torch.py` takes the same step in `PyTorch`.
@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use glam::{Vec2, Vec3};
-use poised::adapt::clips::{CLIP_SAMPLES, Clip, Shown};
-use poised::adapt::echo::{Echoes, Site};
+use poised::adapt::clips::{CLIP_SAMPLES, Clip, ClipSample};
 use poised::adapt::guard;
+use poised::adapt::synthetic_view::{Site, SyntheticViews};
 use poised::adapt::train::{Sample, Trainer};
 use poised::engine::Engine;
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};
-use poised::lift::refine::{Detector, Memory, Own, Pull, refine};
+use poised::lift::refine::{Detector, Own, Pull, RefineMemory, refine};
 use poised::lift::window::RayKeypoint;
 use poised::pose::HeadTag;
 use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
@@ -31,7 +31,7 @@ use standing::STANDING;
 const BATCH: usize = 32;
 
 fn clip() -> Clip {
-    let shown = Shown {
+    let shown = ClipSample {
         joints_camera_m: STANDING.map(|joint| Vec3::from_array(joint) + Vec3::new(0.1, 0.0, 3.0)),
         confidences: [0.9; KEYPOINTS],
     };
@@ -57,18 +57,22 @@ fn processor_time(count: u64, mut work: impl FnMut()) -> Duration {
 
 fn adapt(bench: &mut Criterion) {
     let (mut backbone, head) = lifter();
-    let (clip, mut echoes, mut rng) = (clip(), Echoes::default(), fastrand::Rng::with_seed(1));
+    let (clip, mut views, mut rng) = (
+        clip(),
+        SyntheticViews::default(),
+        fastrand::Rng::with_seed(1),
+    );
     let site = Site {
         up: Vec3::NEG_Y,
         noise: 0.006,
         offsets: [Vec2::ZERO; KEYPOINTS],
     };
     let mut make = || {
-        let made = echoes.make(&clip, &site, &mut backbone, &mut rng);
-        made.expect("somebody 3 m away is seen from all around")
+        let made = views.make(&clip, &site, &mut backbone, &mut rng);
+        made.expect("a person 3 m away is seen from all around")
     };
-    let samples: Vec<Sample> = (0..2 * guard::ECHOES_MIN).map(|_| make()).collect();
-    bench.bench_function("make an echo", |b| {
+    let samples: Vec<Sample> = (0..2 * guard::VIEWS_MIN).map(|_| make()).collect();
+    bench.bench_function("make a synthetic view", |b| {
         b.iter_custom(|count| {
             processor_time(count, || {
                 black_box(make());
@@ -122,7 +126,7 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
             confidence: 0.9,
         }),
     };
-    let (mut memory, mut detector) = (Memory::default(), Detector::default());
+    let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
     bench.bench_function("refine a frame", |b| {
         b.iter_custom(|count| {
             processor_time(count, || {

@@ -1,7 +1,7 @@
 //! Milliseconds of a whole frame, from pixels to a message, and of all of it but
 //! the networks' own runs.
 //!
-//! `cargo bench --bench end_to_end`. People of the drawn camera walk through a
+//! `cargo bench --bench end_to_end`. People of the synthetic camera walk through a
 //! second of film, there and back. Processor time of the one thread that does it
 //! all, which a busy machine bends least.
 
@@ -28,7 +28,7 @@ use poised::track::{TrackConfig, TrackedPeople, Tracker};
 /// Frames of the film: a second.
 const FRAMES: usize = 30;
 
-/// Frames before the clock counts: the finder has looked, tracks are confirmed.
+/// Frames before the clock counts: the person detector has looked, tracks are confirmed.
 const WARM_UP: usize = 45;
 
 /// What is measured: width, height, people.
@@ -209,7 +209,7 @@ fn without_networks(bench: &mut Criterion) {
 #[expect(clippy::cast_precision_loss, reason = "a few")]
 fn say_seen(case: (u32, u32, u8), seen: &[usize]) {
     let mean = seen.iter().sum::<usize>() as f64 / seen.len() as f64;
-    assert!(mean > 0.5, "{}: nobody is seen", name(case));
+    assert!(mean > 0.5, "{}: no person is seen", name(case));
     eprintln!("{}: {mean:.1} published a frame", name(case));
 }
 

@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
 use glam::{Mat3, Vec3};
 use poised::base::clock::Clock;
 use poised::skeleton::KEYPOINTS;
-use poised::synthetic::{PersonTruth, Scenario, Scene, Sight, SyntheticConfig};
+use poised::synthetic::{PersonTruth, Scenario, Scene, SyntheticConfig, Visibility};
 
 /// Columns and rows of a crop.
 const CROP: (usize, usize) = (144, 192);
@@ -306,9 +306,9 @@ fn sample(
 ) -> Option<Sample> {
     let (width, height) = scene.size_px();
     let seen = truth
-        .keypoint_sight
+        .keypoint_visibility
         .iter()
-        .filter(|sight| **sight == Sight::Seen)
+        .filter(|visibility| **visibility == Visibility::Seen)
         .count();
     if seen < 3 {
         return None;
@@ -355,7 +355,7 @@ fn sample(
     for (index, point) in truth.pose.keypoints_camera_m.iter().enumerate() {
         let (x, y) = pixel(turn * *point);
         let inside = x >= -0.5 && y >= -0.5 && x < cw - 0.5 && y < ch - 0.5;
-        let visible = inside && truth.keypoint_sight[index] == Sight::Seen;
+        let visible = inside && truth.keypoint_visibility[index] == Visibility::Seen;
         keypoints.extend([x, y, f32::from(visible), f32::from(inside)]);
     }
     let mut mask = Vec::with_capacity(48 * 36);
@@ -406,7 +406,7 @@ fn sample(
     })
 }
 
-/// The person's box as a finder or the last frame's keypoints would give it.
+/// The person's box as a person detector or the last frame's keypoints would give it.
 fn person_box(
     truth: &PersonTruth,
     width: f32,
@@ -551,8 +551,8 @@ fn sheet(file: &Path, configs: &[SyntheticConfig], times: &[f64], marks: bool) -
 fn mark(scene: &mut Scene, time_s: f64, rgb: &mut [u8]) {
     let (width, height) = scene.size_px();
     for person in scene.truth_at(time_s).people {
-        for (place, sight) in person.keypoints_px.iter().zip(person.keypoint_sight) {
-            let colour = if sight.is_hidden() {
+        for (place, visibility) in person.keypoints_px.iter().zip(person.keypoint_visibility) {
+            let colour = if visibility.is_hidden() {
                 [255, 0, 0]
             } else {
                 [0, 255, 0]

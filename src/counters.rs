@@ -2,7 +2,7 @@
 //! and the figures of `--json`.
 //!
 //! Only atomics, so any thread may count without waiting and any may read.
-//! Counts only grow; whoever wants a rate subtracts two readings.
+//! Counts only grow; a rate is the difference of two readings.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Count {
 /// Why a frame or a pose went no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Drop {
+pub enum DropReason {
     /// The camera's numbering has a gap.
     LostByCamera,
     /// Fewer bytes than the format needs.
@@ -52,7 +52,7 @@ pub enum Drop {
     NotSent,
 }
 
-impl Drop {
+impl DropReason {
     /// All reasons, in the order of their numbers.
     pub const ALL: [Self; 10] = [
         Self::LostByCamera,
@@ -181,7 +181,7 @@ impl LiftFault {
     }
 }
 
-/// The parts of the way from frame to message that are timed.
+/// The stages from frame to message that are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Timed {
@@ -230,7 +230,7 @@ pub enum Level {
     /// Nothing.
     #[default]
     Full,
-    /// The finder looks less often.
+    /// The person detector looks less often.
     Saving,
     /// And people are looked at in turn.
     Turns,
@@ -267,7 +267,7 @@ pub struct Counters {
     pub publish_beats: Count,
     /// From capture to the message being handed to Zenoh.
     pub latency: Histogram,
-    drops: [Count; Drop::ALL.len()],
+    drops: [Count; DropReason::ALL.len()],
     frame_faults: [Count; FrameFault::ALL.len()],
     lift_faults: [Count; LiftFault::ALL.len()],
     frames_failed_in_a_row: AtomicU64,
@@ -281,22 +281,22 @@ pub struct Counters {
 
 impl Counters {
     /// Counts what went no further.
-    pub fn dropped(&self, reason: Drop, how_many: u64) {
+    pub fn dropped(&self, reason: DropReason, how_many: u64) {
         self.drops[reason as usize].add(how_many);
     }
 
     /// How many went no further for this reason.
-    pub fn drops(&self, reason: Drop) -> u64 {
+    pub fn drops(&self, reason: DropReason) -> u64 {
         let capture = |counters: &[&AtomicU64]| {
             let counts = counters.iter().map(|count| count.load(Ordering::Relaxed));
             counts.sum::<u64>()
         };
         let of_camera = match reason {
-            Drop::LostByCamera => capture(&[&self.capture.lost]),
-            Drop::Short => capture(&[&self.capture.short]),
-            Drop::Damaged => capture(&[&self.capture.damaged]),
-            Drop::PassedOver => capture(&[&self.capture.replaced]),
-            Drop::Stale => capture(&[&self.capture.stale, &self.capture.stepped_back]),
+            DropReason::LostByCamera => capture(&[&self.capture.lost]),
+            DropReason::Short => capture(&[&self.capture.short]),
+            DropReason::Damaged => capture(&[&self.capture.damaged]),
+            DropReason::PassedOver => capture(&[&self.capture.replaced]),
+            DropReason::Stale => capture(&[&self.capture.stale, &self.capture.stepped_back]),
             _ => 0,
         };
         self.drops[reason as usize].get() + of_camera
@@ -304,7 +304,7 @@ impl Counters {
 
     /// Counts a frame of which no people came.
     pub fn frame_failed(&self, fault: FrameFault) {
-        self.dropped(Drop::EstimateFailed, 1);
+        self.dropped(DropReason::EstimateFailed, 1);
         self.frame_faults[fault as usize].add(1);
         self.frames_failed_in_a_row.fetch_add(1, Ordering::Relaxed);
     }
@@ -318,7 +318,7 @@ impl Counters {
     /// Counts what became of lifting the people of one frame: who has no pose and why, and how many have one.
     pub fn lifted(&self, faults: &[LiftFault], poses: usize) {
         for fault in faults {
-            self.dropped(Drop::NoPose, 1);
+            self.dropped(DropReason::NoPose, 1);
             self.lift_faults[*fault as usize].add(1);
         }
         if poses > 0 {
@@ -360,14 +360,15 @@ impl Counters {
     }
 
     /// How many frames and poses went no further for any reason but
-    /// [`Drop::Unfit`] and [`Drop::NoPose`], which count people.
+    /// [`DropReason::Unfit`] and [`DropReason::NoPose`], which count people.
     pub fn drops_total(&self) -> u64 {
-        let of_people = |reason: &Drop| matches!(reason, Drop::Unfit | Drop::NoPose);
-        let reasons = Drop::ALL.iter().filter(|reason| !of_people(reason));
+        let of_people =
+            |reason: &DropReason| matches!(reason, DropReason::Unfit | DropReason::NoPose);
+        let reasons = DropReason::ALL.iter().filter(|reason| !of_people(reason));
         reasons.map(|reason| self.drops(*reason)).sum()
     }
 
-    /// The times of one part of the way.
+    /// The times of one stage.
     pub fn timed(&self, part: Timed) -> &Histogram {
         &self.timed[part as usize]
     }
@@ -545,8 +546,11 @@ const _: () = {
         i += 1;
     }
     i = 0;
-    while i < Drop::ALL.len() {
-        assert!(Drop::ALL[i] as usize == i, "in the order of their numbers");
+    while i < DropReason::ALL.len() {
+        assert!(
+            DropReason::ALL[i] as usize == i,
+            "in the order of their numbers"
+        );
         i += 1;
     }
     i = 0;
@@ -634,7 +638,7 @@ mod tests {
         counters.frame_failed(FrameFault::Engine);
         counters.frame_failed(FrameFault::NotFinite);
         counters.frame_failed(FrameFault::NotFinite);
-        assert_eq!(counters.drops(Drop::EstimateFailed), 3);
+        assert_eq!(counters.drops(DropReason::EstimateFailed), 3);
         let faults = FrameFault::ALL.map(|fault| counters.frame_faults(fault));
         assert_eq!((faults, counters.failed_in_a_row()), ([1, 2, 0, 0], [3, 0]));
         counters.frame_estimated();
@@ -652,7 +656,10 @@ mod tests {
         counters.lifted(&[], 0);
         assert_eq!(counters.failed_in_a_row(), [0, 2]);
         let faults = LiftFault::ALL.map(|fault| counters.lift_faults(fault));
-        assert_eq!((faults, counters.drops(Drop::NoPose)), ([2, 0, 0, 1, 1], 4));
+        assert_eq!(
+            (faults, counters.drops(DropReason::NoPose)),
+            ([2, 0, 0, 1, 1], 4)
+        );
         counters.lifted(&[LiftFault::Engine], 1);
         assert_eq!(counters.failed_in_a_row(), [0, 0]);
     }
@@ -660,10 +667,10 @@ mod tests {
     #[test]
     fn people_left_out_are_no_dropped_frames() {
         let counters = Counters::default();
-        counters.dropped(Drop::Unfit, 3);
-        counters.dropped(Drop::Stale, 2);
-        counters.dropped(Drop::Short, 1);
+        counters.dropped(DropReason::Unfit, 3);
+        counters.dropped(DropReason::Stale, 2);
+        counters.dropped(DropReason::Short, 1);
         assert_eq!(counters.drops_total(), 3);
-        assert_eq!(counters.drops(Drop::Unfit), 3);
+        assert_eq!(counters.drops(DropReason::Unfit), 3);
     }
 }

@@ -77,7 +77,7 @@ const LEARNS: &str =
     "[adapt]\nstate = \"$FOLDER/front.adapted\"\ncontrol = true\ncore_share = 0.5\n";
 
 #[test]
-fn it_learns_says_so_obeys_and_goes_on_after_a_restart() {
+fn it_learns_reports_obeys_and_goes_on_after_a_restart() {
     let schema = Schema::read(CDDL);
     schema.check("control", &command("freeze")).unwrap();
     let daemon = Daemon::start("learns", LEARNS);
@@ -144,7 +144,7 @@ fn it_learns_says_so_obeys_and_goes_on_after_a_restart() {
 }
 
 #[test]
-fn a_broken_state_means_the_factorys_head_and_nothing_worse() {
+fn a_broken_state_means_the_factory_head_and_nothing_worse() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("front.adapted"), b"broken").unwrap();
     let daemon = Daemon::start_in(folder, "broken", LEARNS);
@@ -184,7 +184,7 @@ fn a_writer_for_the_test_of_power_cuts() {
 }
 
 #[test]
-fn whoever_pulls_the_plug_finds_a_whole_generation() {
+fn a_killed_process_leaves_a_complete_generation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("front.adapted");
     state(1).write(&path, "networks").unwrap();

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const FRAMES: usize = 60;
 const RATE_HZ: f64 = 30.0;
 
-/// People before a drawn camera: joints of each frame in the camera frame.
+/// People before a synthetic camera: joints of each frame in the camera frame.
 fn walkers(people: usize) -> Vec<Vec<[Vec3; JOINTS]>> {
     drawn(people, Scenario::Exercise, FRAMES)
 }
@@ -104,7 +104,7 @@ fn folder(
     std::fs::write(folder.path().join("a.safetensors"), bytes).unwrap();
     let k = camera().intrinsics();
     let index = json!([{
-        "id": "a", "group": "drawn", "subject": "nobody", "file": "a.safetensors", "fps": RATE_HZ,
+        "id": "a", "group": "drawn", "subject": "none", "file": "a.safetensors", "fps": RATE_HZ,
         "keypoints": "projected", "convention": "ours", "camera": {
             "width_px": 640, "height_px": 480, "distortion": {"model": "none"},
             "intrinsics": {"fx_px": k.fx_px, "fy_px": k.fy_px, "cx_px": k.cx_px, "cy_px": k.cy_px},
@@ -147,7 +147,7 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
     config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
     config.adapt.method = poised::adapt::Method::Latent;
     config.semantics.enabled = false;
-    let mut way = Poser::open(&config).unwrap();
+    let mut poser = Poser::open(&config).unwrap();
     poses
         .iter()
         .zip(0_u32..)
@@ -169,10 +169,10 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
             )]
             let time = 1_000_000_000 + (f64::from(frame) / RATE_HZ * 1e9) as u64;
             let time = poised::base::clock::MonoNs(time);
-            if way.track(time, &people).is_empty() {
+            if poser.track(time, &people).is_empty() {
                 return None;
             }
-            let estimate = way.lift(time, &camera(), 0).ok()?;
+            let estimate = poser.lift(time, &camera(), 0).ok()?;
             Some(estimate.relative_camera_m)
         })
         .collect()
@@ -244,7 +244,7 @@ fn two_people_are_each_compared_with_themselves_and_who_is_not_found_is_counted(
     assert_eq!(table["frames"], 2 * FRAMES);
     assert!(
         row_of("floor")["mpjpe_mm"].is_null(),
-        "nobody knows how the camera hangs"
+        "the mount is unknown"
     );
     assert!(row_of("semantic")["harmed"].is_u64());
 

@@ -100,5 +100,5 @@ fn what_is_wrong_with_a_lifter_folder_is_named() {
 
     let person = models::folder(parent.path(), &models::small("person"), models::PERSON);
     let text = words(&person);
-    assert!(text.contains("wanted is a lifter"), "{text}");
+    assert!(text.contains("a lifter is required"), "{text}");
 }

@@ -18,7 +18,7 @@ use poised::base::clock::{Clock, MonoNs};
 use poised::base::limits::POSE_SLOTS;
 use poised::base::slots::Queued;
 use poised::capture::thread::CameraState;
-use poised::counters::{Counters, Drop, Level};
+use poised::counters::{Counters, DropReason, Level};
 use poised::engine::EngineStatus;
 use poised::engine::status::Building;
 use poised::output::subscribe::{Received, Subscription, all_poses};
@@ -156,7 +156,7 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
         assert!(wall_ns < 60_000_000_000, "{wall_ns} ns from now");
     }
 
-    eventually("the farewell is there", || {
+    eventually("the stop event is there", || {
         texts(&events, "event") == ["started", "stopping"]
     });
     eventually("two healths are there", || {
@@ -330,7 +330,7 @@ fn a_client_without_its_router_waits_no_longer_than_told_and_tries_again() {
     let outlet = Mutex::new(outlet);
     eventually("it is on the air", || {
         let mut outlet = outlet.lock().unwrap();
-        outlet.tend(later);
+        outlet.poll(later);
         outlet.put_pose(&[0xa0]).is_ok() && outlet.peers() == 1
     });
     drop(router);
@@ -371,7 +371,7 @@ fn a_router_that_hangs_never_holds_up_the_publisher_whatever_the_file_says() {
     assert!(took < Duration::from_secs(15), "the start took {took:?}");
     for second in 0..30 {
         let before = clock.now();
-        outlet.tend(begun.plus(Duration::from_secs(20 + second)));
+        outlet.poll(begun.plus(Duration::from_secs(20 + second)));
         let took = clock.now().since(before);
         assert!(took < Duration::from_millis(500), "tending took {took:?}");
     }
@@ -655,7 +655,7 @@ fn a_person_with_a_number_that_is_not_finite_is_left_out_and_counted() {
     let counters = with_publisher("unfit", |publisher, _| publisher.publish(&mut sample));
     assert_eq!(counters.published.get(), 1);
     assert_eq!(counters.people(), 1);
-    assert_eq!(counters.drops(Drop::Unfit), 1);
+    assert_eq!(counters.drops(DropReason::Unfit), 1);
 }
 
 #[test]
@@ -675,7 +675,7 @@ fn a_late_pose_is_published_and_counted() {
 }
 
 #[test]
-fn putting_never_waits_for_anybody() {
+fn putting_never_waits() {
     let clock = Clock::live();
     let before = clock.now();
     let mut sample = two_people();

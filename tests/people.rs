@@ -14,7 +14,7 @@ use std::path::Path;
 
 use poised::base::clock::MonoNs;
 use poised::camera::{Calibration, Distortion, Origin};
-use poised::detect::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
+use poised::detect::{Lap, PeopleNet, PeopleSettings, Seen, Shed};
 use poised::engine::{Engine, InferError};
 use poised::frame::{Frame, FrameMeta, PixelFormat};
 use poised::pose::{BoxPx, People};
@@ -64,12 +64,12 @@ fn camera() -> Calibration {
     Calibration::assumed(384, 288)
 }
 
-/// The small person network behind the small finder.
+/// The small person network behind the small detector.
 fn top_down(settings: PeopleSettings) -> PeopleNet {
     let models = tempfile::tempdir().unwrap();
     let person = folder(models.path(), &small("person"), PERSON);
-    let finder = folder(models.path(), &small("finder"), FINDER);
-    PeopleNet::open(&Engine::tract(), &person, Some(&finder), settings).unwrap()
+    let detector = folder(models.path(), &small("finder"), FINDER);
+    PeopleNet::open(&Engine::tract(), &person, Some(&detector), settings).unwrap()
 }
 
 /// Middle of a person of the small network: keypoint 2 is on the red square,
@@ -95,8 +95,8 @@ fn a_person_is_found_and_put_back_into_the_frame() {
         for (x, y) in [(192, 144), (60, 80), (330, 210)] {
             net.reset();
             let seen = net.step(&frame(&[(x, y)]), &camera, &mut people).unwrap();
-            assert!(seen.finder_ran);
-            assert_eq!((seen.regions, seen.let_go, people.len()), (1, 0, 1));
+            assert!(seen.detector_ran);
+            assert_eq!((seen.regions, seen.dropped, people.len()), (1, 0, 1));
             let off = apart(middle(&people, 0), x, y);
             assert!(off < 1.0, "({x}, {y}): {off} px off");
             assert!(people[0].score > 0.99, "{}", people[0].score);
@@ -133,36 +133,36 @@ fn features_come_with_the_person_they_belong_to() {
 }
 
 #[test]
-fn the_finder_looks_first_then_now_and_then_and_when_somebody_is_lost() {
+fn the_detector_runs_first_then_periodically_and_when_a_person_is_lost() {
     let mut net = top_down(PeopleSettings {
         finder_every_frames: 5,
         ..PeopleSettings::default()
     });
     let camera = camera();
     let mut people = People::new();
-    let mut look = |places: &[(usize, usize)]| {
+    let mut infer = |places: &[(usize, usize)]| {
         let seen = net.step(&frame(places), &camera, &mut people).unwrap();
-        (seen.finder_ran, people.len())
+        (seen.detector_ran, people.len())
     };
-    // Nobody is there: the finder looks at every frame.
-    assert_eq!(look(&[]), (true, 0));
-    assert_eq!(look(&[]), (true, 0));
-    // A person comes, moves and is followed without the finder, until it is due.
-    assert_eq!(look(&[(100, 144)]), (true, 1));
+    // No person is there: the person detector looks at every frame.
+    assert_eq!(infer(&[]), (true, 0));
+    assert_eq!(infer(&[]), (true, 0));
+    // A person comes, moves and is followed without the detector, until it is due.
+    assert_eq!(infer(&[(100, 144)]), (true, 1));
     for x in [104, 108, 112, 116] {
-        assert_eq!(look(&[(x, 144)]), (false, 1), "{x}");
+        assert_eq!(infer(&[(x, 144)]), (false, 1), "{x}");
     }
-    assert_eq!(look(&[(120, 144)]), (true, 1));
-    // A second one is seen when the finder is due again.
+    assert_eq!(infer(&[(120, 144)]), (true, 1));
+    // A second one is seen when the person detector is due again.
     for i in 1..5 {
-        assert_eq!(look(&[(120, 144), (300, 100)]), (false, 1), "{i}");
+        assert_eq!(infer(&[(120, 144), (300, 100)]), (false, 1), "{i}");
     }
-    assert_eq!(look(&[(120, 144), (300, 100)]), (true, 2));
-    assert_eq!(look(&[(120, 144), (300, 100)]), (false, 2));
+    assert_eq!(infer(&[(120, 144), (300, 100)]), (true, 2));
+    assert_eq!(infer(&[(120, 144), (300, 100)]), (false, 2));
     // One leaves: gone in this frame, looked for in the next, then all is calm.
-    assert_eq!(look(&[(300, 100)]), (false, 1));
-    assert_eq!(look(&[(300, 100)]), (true, 1));
-    assert_eq!(look(&[(300, 100)]), (false, 1));
+    assert_eq!(infer(&[(300, 100)]), (false, 1));
+    assert_eq!(infer(&[(300, 100)]), (true, 1));
+    assert_eq!(infer(&[(300, 100)]), (false, 1));
 }
 
 #[test]
@@ -175,14 +175,14 @@ fn a_person_who_moves_is_followed_by_the_keypoints() {
     for step in 0..25 {
         let (x, y) = (60 + 10 * step, 90 + 4 * step);
         let seen = net.step(&frame(&[(x, y)]), &camera(), &mut people).unwrap();
-        assert_eq!(seen.finder_ran, step == 0);
+        assert_eq!(seen.detector_ran, step == 0);
         assert_eq!(people.len(), 1, "step {step}");
         let off = apart(middle(&people, 0), x, y);
         assert!(off < 1.5, "step {step}: {off} px off");
     }
 }
 
-/// Somebody in the middle. How bright the green square is makes the finder's score (77: between 0.3 and 0.5, 255: 1), and
+/// A person in the middle. How bright the green square is makes the person detector's score (77: between 0.3 and 0.5, 255: 1), and
 /// with a dark blue one fewer keypoints are visible.
 fn half_seen(green: u8, blue: u8) -> Frame {
     let mut seen = frame(&[(200, 152)]);
@@ -194,33 +194,33 @@ fn half_seen(green: u8, blue: u8) -> Frame {
 }
 
 #[test]
-fn a_newcomer_of_whom_the_finder_is_not_sure_has_to_be_well_visible() {
+fn an_uncertain_new_detection_has_to_be_well_visible() {
     let mut net = top_down(PeopleSettings {
         finder_every_frames: 5,
         ..PeopleSettings::default()
     });
     let camera = camera();
     let mut people = People::new();
-    let mut look = |frame: &Frame| {
+    let mut infer = |frame: &Frame| {
         let seen = net.step(frame, &camera, &mut people).unwrap();
         (seen.regions, people.first().map(|person| person.score))
     };
-    // Furniture: found again and again, looked at, and nobody.
+    // Furniture: found again and again, inferred, and no person.
     for _ in 0..3 {
-        assert_eq!(look(&half_seen(77, 0)), (1, None));
+        assert_eq!(infer(&half_seen(77, 0)), (1, None));
     }
     // The same box, but a person is well seen in it.
-    let (_, score) = look(&half_seen(77, 255));
+    let (_, score) = infer(&half_seen(77, 255));
     assert!(score > Some(0.9), "{score:?}");
-    // Half hidden again: nobody, for nothing but keypoints has spoken for them.
-    assert_eq!(look(&half_seen(77, 0)), (1, None));
-    // Now the finder is sure.
-    assert!(look(&half_seen(255, 0)).1.is_some());
+    // Half hidden again: no person, for nothing but keypoints has spoken for them.
+    assert_eq!(infer(&half_seen(77, 0)), (1, None));
+    // Now the person detector is sure.
+    assert!(infer(&half_seen(255, 0)).1.is_some());
     // Gone for a moment, and back in a box as poor as the furniture's: believed.
     for _ in 0..3 {
-        assert_eq!(look(&frame(&[])).1, None);
+        assert_eq!(infer(&frame(&[])).1, None);
     }
-    let (_, score) = look(&half_seen(77, 0));
+    let (_, score) = infer(&half_seen(77, 0));
     assert!(score < Some(0.7) && score.is_some(), "{score:?}");
 }
 
@@ -247,14 +247,14 @@ fn no_more_people_than_asked_for() {
 #[test]
 fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
     let mut net = top_down(PeopleSettings::default());
-    net.spare(Spare {
-        finder: true,
-        looks: 2,
+    net.shed(Shed {
+        detector: true,
+        inferences: 2,
     });
     let mut tracker = Tracker::new(TrackConfig::default());
     let (mut people, mut known) = (People::new(), TrackedPeople::new());
     let mut seen_at = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new()];
-    let mut finder_ran = Vec::new();
+    let mut detector_ran = Vec::new();
     for step in 0..60_u16 {
         let x = usize::from(step) / 2;
         let places = [
@@ -265,19 +265,19 @@ fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
             (300, 214),
         ];
         let seen = net.step(&frame(&places), &camera(), &mut people).unwrap();
-        assert_eq!((seen.regions, seen.waiting, seen.let_go), (5, 3, 0));
-        if seen.finder_ran {
-            finder_ran.push(step);
+        assert_eq!((seen.regions, seen.waiting, seen.dropped), (5, 3, 0));
+        if seen.detector_ran {
+            detector_ran.push(step);
         }
         let time = MonoNs(u64::from(step) * 33_333_333);
         tracker.update_partly(time, &people, &mut known);
         for person in &known {
             let id = usize::try_from(person.id).unwrap();
-            assert!(id <= 5, "step {step}: nobody new has come");
+            assert!(id <= 5, "step {step}: no new person has come");
             seen_at[id - 1].push(step);
         }
     }
-    assert_eq!(finder_ran, [0, 30], "a third as often");
+    assert_eq!(detector_ran, [0, 30], "a third as often");
     for (id, steps) in (1..).zip(seen_at) {
         let longest = steps.windows(2).map(|pair| pair[1] - pair[0]).max();
         assert!(longest <= Some(3), "{id} waited {longest:?} frames");
@@ -304,7 +304,7 @@ fn each_part_is_told_to_the_caller_who_keeps_the_time() {
 }
 
 #[test]
-fn a_frame_of_another_size_in_mid_stream_is_looked_at_anew() {
+fn a_frame_of_another_size_in_mid_stream_starts_detection_again() {
     let mut net = top_down(PeopleSettings::default());
     let mut people = People::new();
     net.step(&frame(&[(100, 144)]), &camera(), &mut people)
@@ -316,14 +316,14 @@ fn a_frame_of_another_size_in_mid_stream_is_looked_at_anew() {
     let other = framed(bytes, 360, 360);
     let camera = Calibration::assumed(360, 360);
     let seen = net.step(&other, &camera, &mut people).unwrap();
-    assert!(seen.finder_ran, "old boxes mean nothing in the new size");
+    assert!(seen.detector_ran, "old boxes mean nothing in the new size");
     assert_eq!(people.len(), 1);
     let off = apart(middle(&people, 0), 250, 200);
     assert!(off < 1.0, "{off} px off");
 }
 
 #[test]
-fn a_short_frame_is_an_error_and_leaves_nobody() {
+fn a_short_frame_is_an_error_and_leaves_no_person() {
     let mut net = top_down(PeopleSettings::default());
     let mut people = People::new();
     let mut short = frame(&[(100, 144)]);
@@ -342,7 +342,7 @@ fn alone(name: &str, description: &str) -> PeopleNet {
     PeopleNet::open(&Engine::tract(), &path, None, PeopleSettings::default()).unwrap()
 }
 
-/// Without a finder the crop is the whole frame: 384 x 288, times 1.25, into
+/// Without a person detector the crop is the whole frame: 384 x 288, times 1.25, into
 /// 32 x 32 pixels: 15 frame pixels per crop pixel, the centres on each other.
 #[test]
 fn movenet_output_is_put_back_from_the_padded_square() {
@@ -401,7 +401,7 @@ fn yolo_people_are_put_back_from_the_letterbox() {
     let mut people = People::new();
     let green = framed([0, 255, 0].repeat(WIDTH * HEIGHT), WIDTH, HEIGHT);
     let seen = net.step(&green, &camera(), &mut people).unwrap();
-    assert!(!seen.finder_ran);
+    assert!(!seen.detector_ran);
     // Three candidates, two of them one person; scores 1.0, 0.9, 0.8 times the
     // mean green, of which a quarter is padding (114 of 255).
     assert_eq!(people.len(), 2);
@@ -432,14 +432,16 @@ fn yolo_people_are_put_back_from_the_letterbox() {
 fn a_network_in_the_wrong_place_is_refused() {
     let models = tempfile::tempdir().unwrap();
     let person = folder(models.path(), &small("person"), PERSON);
-    let finder = folder(models.path(), &small("finder"), FINDER);
+    let detector = folder(models.path(), &small("finder"), FINDER);
     let open = |a: &Path, b: &Path| {
         let settings = PeopleSettings::default();
         PeopleNet::open(&Engine::tract(), a, Some(b), settings)
             .unwrap_err()
             .to_string()
     };
-    assert!(open(&finder, &finder).ends_with("finder: kind is finder, wanted person or keypoints"));
+    assert!(
+        open(&detector, &detector).ends_with("finder: kind is finder, wanted person or keypoints")
+    );
     assert!(open(&person, &person).ends_with("person: kind is person, wanted finder"));
 }
 
@@ -453,7 +455,7 @@ fn photo(path: &Path) -> Frame {
 }
 
 /// The labelled person of a COCO photo, through the same steps as in the
-/// daemon: the label's box as the place to look, then two looks at the
+/// daemon: the label's box as the place to look, then two inferences at the
 /// keypoints' own box.
 #[test]
 fn movenet_sees_the_labelled_person() {
@@ -498,15 +500,15 @@ fn movenet_sees_the_labelled_person() {
     };
     net.expect_at(&labelled, (frame.meta.width_px, frame.meta.height_px));
     let mut people = People::new();
-    for look in 0..3 {
+    for pass in 0..3 {
         let seen = net.step(&frame, &camera, &mut people).unwrap();
         assert_eq!(
             (seen, people.len()),
             (
                 Seen {
-                    finder_ran: false,
+                    detector_ran: false,
                     regions: 1,
-                    let_go: 0,
+                    dropped: 0,
                     waiting: 0,
                 },
                 1
@@ -520,7 +522,7 @@ fn movenet_sees_the_labelled_person() {
             );
             good += usize::from(dx.hypot(dy) < 0.2 * torso);
         }
-        println!("look {look}: {good} of 17 keypoints within 0.2 torso ({torso:.0} px)");
-        assert!(good >= 15, "look {look}: {good} of 17 within 0.2 torso");
+        println!("pass {pass}: {good} of 17 keypoints within 0.2 torso ({torso:.0} px)");
+        assert!(good >= 15, "pass {pass}: {good} of 17 within 0.2 torso");
     }
 }

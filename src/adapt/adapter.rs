@@ -13,11 +13,11 @@ use glam::Vec3;
 
 use super::clips::Clips;
 use super::config::Method;
-use super::echo::Echoes;
 use super::guard::{self, Verdict};
-use super::sight::{Frame, Sight, is_plausible};
+use super::observation::{HeldFrame, Observation, is_plausible};
 use super::site::Surroundings;
 use super::state::{Frozen, State};
+use super::synthetic_view::SyntheticViews;
 use super::train::{self, Sample, Trainer};
 use super::{Command, Mode, Report, touched};
 use crate::base::clock::MonoNs;
@@ -37,33 +37,33 @@ const SAMPLES: usize = 1536;
 /// Samples before learning begins.
 const SAMPLES_MIN: usize = 192;
 
-/// Echoes kept for the guard.
+/// Synthetic views kept for the guard.
 const HELD: usize = 128;
 
-/// One echo of so many is made of a held-back clip, for the guard.
+/// One synthetic view of so many is made of a held-back clip, for the guard.
 const HELD_EVERY: u64 = 8;
 
-/// Real frames kept for the guard and for the ways that learn from them.
+/// Real frames kept for the guard and for the methods that learn from them.
 const FRAMES: usize = 512;
 
 /// Time between real frames that are kept.
 const FRAME_EVERY: Duration = Duration::from_millis(100);
 
-/// Echoes made for one step.
-const ECHOES_A_STEP: u32 = 1;
+/// Synthetic views made for one step.
+const VIEWS_PER_STEP: u32 = 1;
 
 /// Samples in a step.
 const BATCH: usize = 32;
 
-/// Most steps for a second in which somebody is seen. With the echoes they take 3.3 % of a core of
-/// the machine in docs/performance.md.
+/// Most steps for a second in which a person is seen. With the synthetic views they take 3.3 % of a core of
+/// the machine in docs/lab/performance.md.
 const STEPS_PER_S: f32 = 48.0;
 
-/// Most steps for a frame in which somebody is seen: a slow camera shows less that is new, and learning
+/// Most steps for a frame in which a person is seen: a slow camera shows less that is new, and learning
 /// must not cost more than looking.
 const STEPS_PER_FRAME: f32 = 1.6;
 
-/// Most seconds of work that may be owed: what is older is let go.
+/// Most seconds of work that may be owed: what is older is dropped.
 const OWED_MAX_S: f32 = 1.0;
 
 /// Steps between two decisions of the guard.
@@ -72,7 +72,7 @@ const DECIDE_EVERY: u64 = 240;
 /// Refusals in a row after which half of what was learned is given up.
 const REFUSALS_MAX: u32 = 3;
 
-/// The mean of what a pose may be has shorter bones than any of them. What the factory's head gives is
+/// The mean of what a pose may be has shorter bones than any of them. What the factory head gives is
 /// such a mean; this much larger are the people it looks at.
 const UNSHRUNK: f32 = 1.02;
 
@@ -91,18 +91,18 @@ pub struct Adapter {
     factory: Arc<Head>,
     trainer: Trainer,
     clips: Clips,
-    echoes: Echoes,
+    views: SyntheticViews,
     surroundings: Surroundings,
     samples: Vec<Sample>,
     held: Vec<Sample>,
-    frames: Vec<Frame>,
-    held_frames: Vec<Frame>,
+    frames: Vec<HeldFrame>,
+    held_frames: Vec<HeldFrame>,
     /// When a frame was kept last, and how many were.
     kept_at: Option<MonoNs>,
     kept: u64,
     seen_at: Option<MonoNs>,
     owed: f32,
-    echoes_owed: u32,
+    views_owed: u32,
     judged: u64,
     refusals: u32,
     in_use: Used,
@@ -118,7 +118,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// One that has seen nobody. `backbone` is its own use of the network that the lifter runs.
+    /// A new adapter. `backbone` is its own use of the network that the lifter runs.
     ///
     /// All memory it will ever need is asked for and touched here, so that the process does not grow for
     /// minutes.
@@ -141,17 +141,17 @@ impl Adapter {
             trainer,
             factory,
             clips: Clips::new(),
-            echoes: Echoes::default(),
+            views: SyntheticViews::default(),
             surroundings: Surroundings::new(),
             samples: touched(SAMPLES, &Sample::nothing()),
             held: touched(HELD, &Sample::nothing()),
-            frames: touched(FRAMES, &Frame::nothing()),
-            held_frames: touched(FRAMES, &Frame::nothing()),
+            frames: touched(FRAMES, &HeldFrame::nothing()),
+            held_frames: touched(FRAMES, &HeldFrame::nothing()),
             kept_at: None,
             kept: 0,
             seen_at: None,
             owed: 0.0,
-            echoes_owed: 0,
+            views_owed: 0,
             judged: 0,
             refusals: 0,
             earlier: None,
@@ -185,34 +185,37 @@ impl Adapter {
     }
 
     /// Takes a person of a frame. Cheap; [`Self::work`] does the rest.
-    pub fn take(&mut self, sight: &Sight) {
+    pub fn take(&mut self, observation: &Observation) {
         if self.frozen || !self.method.learns() {
             return;
         }
         let passed = self
             .seen_at
-            .map_or(Duration::ZERO, |last| sight.time.since(last));
-        self.seen_at = Some(sight.time);
+            .map_or(Duration::ZERO, |last| observation.time.since(last));
+        self.seen_at = Some(observation.time);
         if passed <= BRIDGE {
             self.owe(steps_for(passed));
         }
-        if !is_plausible(sight) {
+        if !is_plausible(observation) {
             self.report.passed_over += 1;
             return;
         }
-        self.surroundings.take(sight);
-        self.keep_frame(sight);
-        if !self.method.echoes() {
+        self.surroundings.take(observation);
+        self.keep_frame(observation);
+        if !self.method.uses_synthetic_views() {
             return;
         }
-        let Some(hidden) = self.factory.hidden_of(&sight.features, &sight.image_part) else {
+        let Some(hidden) = self
+            .factory
+            .hidden_of(&observation.features, &observation.image_part)
+        else {
             return;
         };
         let joints_m = self.factory.joints_of(&hidden);
         let bones = (1..JOINTS).map(|joint| (joints_m[joint] - joints_m[PARENTS[joint]]).length());
         let size_m = UNSHRUNK * bones.sum::<f32>();
         let Self { clips, rng, .. } = self;
-        clips.take(sight, size_m, rng);
+        clips.take(observation, size_m, rng);
     }
 
     fn owe(&mut self, steps: f32) {
@@ -225,30 +228,32 @@ impl Adapter {
                 reason = "a few steps"
             )]
             let over = (self.owed - most).ceil() as u64;
-            self.report.let_go += over;
+            self.report.dropped += over;
             self.owed = most;
         }
     }
 
     /// Every tenth of a second a real frame is kept, of everybody in it; every fourth of them only the guard sees.
-    fn keep_frame(&mut self, sight: &Sight) {
-        if self.kept_at != Some(sight.time) {
+    fn keep_frame(&mut self, observation: &Observation) {
+        if self.kept_at != Some(observation.time) {
             // A clock that was set back must not keep frames out until it has caught up.
-            let soon = |last: MonoNs| sight.time >= last && sight.time.since(last) < FRAME_EVERY;
+            let soon = |last: MonoNs| {
+                observation.time >= last && observation.time.since(last) < FRAME_EVERY
+            };
             if self.kept_at.is_some_and(soon) {
                 return;
             }
-            self.kept_at = Some(sight.time);
+            self.kept_at = Some(observation.time);
             self.kept += 1;
         }
-        let root = sight.joints_camera_m[0];
-        let frame = Frame {
-            features: sight.features,
-            image_part: sight.image_part,
-            view: sight.view,
-            joints_m: sight
+        let root = observation.joints_camera_m[0];
+        let frame = HeldFrame {
+            features: observation.features,
+            image_part: observation.image_part,
+            view: observation.view,
+            joints_m: observation
                 .joints_camera_m
-                .map(|joint| sight.view.rotation * (joint - root)),
+                .map(|joint| observation.view.rotation * (joint - root)),
         };
         let held = self.kept % 4 == 1;
         let store = if held {
@@ -259,24 +264,24 @@ impl Adapter {
         put(store, frame, &mut self.rng);
     }
 
-    /// Does the next piece of what is owed, an echo or a step, at most a millisecond or two. False where
+    /// Does the next piece of what is owed, a synthetic view or a step, at most a millisecond or two. False where
     /// nothing is left to do.
     pub fn work(&mut self) -> bool {
         if self.frozen || self.owed < 1.0 {
             return false;
         }
-        if self.method.echoes() {
+        if self.method.uses_synthetic_views() {
             if self.clips.to_learn().is_empty() || self.clips.held_back().is_empty() {
                 self.owed = 0.0;
                 return false;
             }
-            if self.samples.len() < SAMPLES_MIN || self.echoes_owed > 0 {
-                self.make_echo();
+            if self.samples.len() < SAMPLES_MIN || self.views_owed > 0 {
+                self.make_synthetic_view();
                 if self.samples.len() < SAMPLES_MIN {
-                    // Filling up costs what the echoes of steps would.
+                    // Filling up costs what the synthetic views of steps would.
                     self.owed -= 1.0 / 3.0;
                 }
-                self.echoes_owed = self.echoes_owed.saturating_sub(1);
+                self.views_owed = self.views_owed.saturating_sub(1);
                 return true;
             }
         } else if self.frames.len() < BATCH {
@@ -288,14 +293,14 @@ impl Adapter {
             self.report.mode = Mode::Learning;
         }
         self.owed -= 1.0;
-        self.echoes_owed = ECHOES_A_STEP;
+        self.views_owed = VIEWS_PER_STEP;
         true
     }
 
-    fn make_echo(&mut self) {
-        self.report.echoes += 1;
-        let held = self.report.echoes.is_multiple_of(HELD_EVERY)
-            || self.held.len() < guard::ECHOES_MIN && self.report.echoes.is_multiple_of(3);
+    fn make_synthetic_view(&mut self) {
+        self.report.synthetic_views += 1;
+        let held = self.report.synthetic_views.is_multiple_of(HELD_EVERY)
+            || self.held.len() < guard::VIEWS_MIN && self.report.synthetic_views.is_multiple_of(3);
         let clips = if held {
             self.clips.held_back()
         } else {
@@ -304,7 +309,7 @@ impl Adapter {
         let clip = &clips[self.rng.usize(..clips.len())];
         let site = self.surroundings.site();
         let Some(sample) = self
-            .echoes
+            .views
             .make(clip, &site, &mut self.backbone, &mut self.rng)
         else {
             return;
@@ -360,7 +365,7 @@ impl Adapter {
         }
         let tag = self.next_tag(true);
         let candidate = self.trainer.candidate(&self.factory, tag);
-        if !self.method.echoes() {
+        if !self.method.uses_synthetic_views() {
             return Some(self.hand_out_learned(candidate));
         }
         let frames = || {
@@ -410,7 +415,7 @@ impl Adapter {
         None
     }
 
-    /// Puts the factory's head in, where it is not.
+    /// Puts the factory head in, where it is not.
     fn use_factory(&mut self, mode: Mode) -> Option<Arc<Head>> {
         self.report.mode = mode;
         if !self.in_use.head.tag.adapted {
@@ -607,7 +612,7 @@ mod tests {
         }
     }
 
-    /// An adapter whose evidence is such that the factory's head is off by `error_m`, along x, and what was learned goes
+    /// An adapter whose evidence is such that the factory head is off by `error_m`, along x, and what was learned goes
     /// `learned_m` that way.
     fn adapter(error_m: f32, learned_m: f32) -> Adapter {
         let mut config = EstimateConfig::default();
@@ -616,7 +621,7 @@ mod tests {
         let mut adapter = Poser::open(&config).unwrap().adapter(1).unwrap().unwrap();
         let mut rng = fastrand::Rng::with_seed(2);
         let mut features = || std::array::from_fn(|_| 0.2 * (rng.f32() - 0.5));
-        for _ in 0..guard::ECHOES_MIN {
+        for _ in 0..guard::VIEWS_MIN {
             let (features, image_part) = (features(), [0.0; HIDDEN]);
             let hidden = adapter.factory.hidden_of(&features, &image_part).unwrap();
             let mut joints_m = adapter.factory.joints_of(&hidden);
@@ -630,10 +635,10 @@ mod tests {
             });
         }
         for _ in 0..guard::FRAMES_MIN {
-            adapter.held_frames.push(Frame {
+            adapter.held_frames.push(HeldFrame {
                 features: features(),
                 image_part: [0.0; HIDDEN],
-                ..Frame::nothing()
+                ..HeldFrame::nothing()
             });
         }
         learn(&mut adapter, learned_m);
@@ -653,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn what_helps_on_held_back_echoes_is_used_and_what_is_refused_is_taken_back_for_good() {
+    fn a_head_that_helps_on_held_back_views_is_used_and_a_refused_one_is_taken_back_for_good() {
         let mut adapter = adapter(0.06, 0.012);
         let head = adapter.decide().unwrap();
         assert_eq!((head.tag.generation, head.tag.adapted), (1, true));
@@ -663,8 +668,8 @@ mod tests {
             "not before there were more steps"
         );
         // The evidence turns: that way is now the wrong one.
-        for echo in &mut adapter.held {
-            for joint in &mut echo.joints_m[1..] {
+        for view in &mut adapter.held {
+            for joint in &mut view.joints_m[1..] {
                 joint.x -= 0.12;
             }
         }
@@ -687,7 +692,7 @@ mod tests {
             learn(&mut adapter, 0.012);
             assert!(
                 adapter.decide().is_none(),
-                "the factory's head is in use already"
+                "the factory head is in use already"
             );
         }
         assert_eq!(adapter.report().softened, 1);
@@ -762,7 +767,7 @@ mod tests {
     }
 
     #[test]
-    fn frozen_before_anything_was_learned_stays_frozen_over_a_restart_with_the_factorys_head() {
+    fn frozen_before_anything_was_learned_stays_frozen_over_a_restart_with_the_factory_head() {
         let mut adapter = adapter(0.06, 0.012);
         adapter.obey(Command::Freeze).unwrap();
         let kept = adapter.state().unwrap();

@@ -2,13 +2,13 @@
 //!
 //! Poses come as the lifter gives them and are resampled to [`RATE_HZ`]. A full clip is smoothed
 //! with what came before and after, which the hot path cannot do, and its bones are given one
-//! length: that of the person so far, as large as the factory's head takes them for. How large somebody
-//! is cannot be learned from rays; without that anchor sizes would wander. Clips are kept in memory only; a full store lets go of one at random, so that the last hour
+//! length: that of the person so far, as large as the factory head takes them for. How large a person
+//! is cannot be learned from rays; without that anchor sizes would wander. Clips are kept in memory only; a full store drops one at random, so that the last hour
 //! is there as well as the last minute.
 
 use glam::Vec3;
 
-use super::Sight;
+use super::Observation;
 use crate::base::clock::MonoNs;
 use crate::base::limits::{LIFT_SAMPLES, RATE_HZ};
 use crate::lift::head::HIDDEN;
@@ -38,7 +38,7 @@ const SCALES: (f32, f32) = (0.7, 1.4);
 
 /// A person at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shown {
+pub struct ClipSample {
     /// Joints in the camera frame, metres.
     pub joints_camera_m: [Vec3; JOINTS],
     /// Confidence of each keypoint, 0 where it was not seen.
@@ -49,22 +49,22 @@ pub struct Shown {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
     /// Poses, oldest first.
-    pub shown: [Shown; CLIP_SAMPLES],
+    pub shown: [ClipSample; CLIP_SAMPLES],
     /// What the image added to the hidden layer for this person, on the mean ([`crate::lift::head::Head::image_part`]).
     pub image_part: [f32; HIDDEN],
 }
 
-/// Somebody whose clip is being filled.
+/// A person whose clip is being filled.
 #[derive(Debug)]
 struct Track {
     id: u32,
     last: MonoNs,
-    shown: Shown,
+    shown: ClipSample,
     /// Time of the next sample.
     next: MonoNs,
-    samples: Vec<Shown>,
+    samples: Vec<ClipSample>,
     bones_m: [f32; JOINTS],
-    /// Sum of the bones as the factory's head has them.
+    /// Sum of the bones as the factory head has them.
     size_m: f32,
     /// What the image adds, on the mean.
     image_part: [f32; HIDDEN],
@@ -83,18 +83,18 @@ pub struct Clips {
 impl Clip {
     /// Numbers that stand for nothing, to fill room with.
     const fn nothing() -> Self {
-        let nobody = Shown {
+        let unseen = ClipSample {
             joints_camera_m: [Vec3::NAN; JOINTS],
             confidences: [f32::NAN; KEYPOINTS],
         };
         Self {
-            shown: [nobody; CLIP_SAMPLES],
+            shown: [unseen; CLIP_SAMPLES],
             image_part: [f32::NAN; HIDDEN],
         }
     }
 }
 
-const NOBODY: Shown = Shown {
+const UNSEEN: ClipSample = ClipSample {
     joints_camera_m: [Vec3::ZERO; JOINTS],
     confidences: [0.0; KEYPOINTS],
 };
@@ -135,19 +135,19 @@ impl Clips {
         self.taken = 0;
     }
 
-    /// Takes a person of a frame, and the sum of the bones as the factory's head has them. `rng` says which clip
-    /// a full store lets go of.
-    pub fn take(&mut self, sight: &Sight, size_m: f32, rng: &mut fastrand::Rng) {
-        let (time, id) = (sight.time, sight.id);
-        let shown = Shown {
-            joints_camera_m: sight.joints_camera_m,
-            confidences: sight.rays.map(|keypoint| keypoint.confidence),
+    /// Takes a person of a frame, and the sum of the bones as the factory head has them. `rng` says which clip
+    /// a full store drops.
+    pub fn take(&mut self, observation: &Observation, size_m: f32, rng: &mut fastrand::Rng) {
+        let (time, id) = (observation.time, observation.id);
+        let shown = ClipSample {
+            joints_camera_m: observation.joints_camera_m,
+            confidences: observation.rays.map(|keypoint| keypoint.confidence),
         };
         let Some(place) = self.track(time, id, &shown) else {
             return;
         };
         let track = &mut self.tracks[place];
-        track.follow_body(sight, size_m);
+        track.follow_body(observation, size_m);
         track.fill(time, &shown);
         if track.samples.len() < CLIP_SAMPLES {
             return;
@@ -168,8 +168,8 @@ impl Clips {
         }
     }
 
-    /// The place of who goes on; `None` where somebody begins, or begins anew after a gap.
-    fn track(&mut self, time: MonoNs, id: u32, shown: &Shown) -> Option<usize> {
+    /// The slot of a person already tracked; `None` for a new person, or after a gap.
+    fn track(&mut self, time: MonoNs, id: u32, shown: &ClipSample) -> Option<usize> {
         let place = self.tracks.iter().position(|track| track.id == id);
         let begun = Track {
             id,
@@ -204,7 +204,7 @@ impl Clips {
 
 impl Track {
     /// Adds samples between the last pose and this one.
-    fn fill(&mut self, time: MonoNs, shown: &Shown) {
+    fn fill(&mut self, time: MonoNs, shown: &ClipSample) {
         let span = time.since(self.last).as_secs_f32();
         let period = std::time::Duration::from_secs(1) / RATE_HZ;
         while self.next <= time && self.samples.len() < CLIP_SAMPLES {
@@ -216,12 +216,12 @@ impl Track {
         self.shown = *shown;
     }
 
-    fn follow_body(&mut self, sight: &Sight, size_m: f32) {
+    fn follow_body(&mut self, observation: &Observation, size_m: f32) {
         self.frames = (self.frames + 1.0).min(BONE_SPAN);
-        for (mean, part) in self.image_part.iter_mut().zip(&sight.image_part) {
+        for (mean, part) in self.image_part.iter_mut().zip(&observation.image_part) {
             *mean += (part - *mean) / self.frames;
         }
-        let joints_m = &sight.joints_camera_m;
+        let joints_m = &observation.joints_camera_m;
         self.size_m += (size_m - self.size_m) / self.frames;
         for (joint, usual) in self.bones_m.iter_mut().enumerate() {
             let length = (joints_m[joint] - joints_m[PARENTS[joint]]).length();
@@ -229,7 +229,7 @@ impl Track {
         }
     }
 
-    /// What makes the person as large as the factory's head has them.
+    /// What makes the person as large as the factory head has them.
     fn scale(&self) -> f32 {
         let sum: f32 = self.bones_m.iter().sum();
         (self.size_m / sum.max(0.1)).clamp(SCALES.0, SCALES.1)
@@ -238,7 +238,7 @@ impl Track {
     /// The full clip, smooth and with bones of one length; the next one begins after it.
     fn finish(&mut self) -> Clip {
         let mut clip = Clip {
-            shown: [NOBODY; CLIP_SAMPLES],
+            shown: [UNSEEN; CLIP_SAMPLES],
             image_part: self.image_part,
         };
         let scale = self.scale();
@@ -263,8 +263,8 @@ impl Track {
 }
 
 /// A share of the way between two poses; a keypoint is seen where both see it.
-fn between(a: &Shown, b: &Shown, share: f32) -> Shown {
-    Shown {
+fn between(a: &ClipSample, b: &ClipSample, share: f32) -> ClipSample {
+    ClipSample {
         joints_camera_m: std::array::from_fn(|joint| {
             a.joints_camera_m[joint].lerp(b.joints_camera_m[joint], share)
         }),
@@ -280,7 +280,7 @@ fn between(a: &Shown, b: &Shown, share: f32) -> Shown {
 }
 
 /// Joints at one sample, those around it taken in.
-fn smoothed(samples: &[Shown], at: usize) -> [Vec3; JOINTS] {
+fn smoothed(samples: &[ClipSample], at: usize) -> [Vec3; JOINTS] {
     let mut sum = [Vec3::ZERO; JOINTS];
     let mut weights = 0.0;
     let from = at.saturating_sub(SMOOTH_REACH);
@@ -310,7 +310,7 @@ fn smoothed(samples: &[Shown], at: usize) -> [Vec3; JOINTS] {
 )]
 mod tests {
     use super::*;
-    use crate::adapt::sight::tests::sight;
+    use crate::adapt::observation::tests::observation;
     use std::time::Duration;
 
     fn pose(at_s: f32) -> [Vec3; JOINTS] {
@@ -328,9 +328,9 @@ mod tests {
         for frame in 0..(seconds * rate_hz) as usize {
             let at_s = from_s + frame as f32 / rate_hz;
             let time = MonoNs(1_000_000_000).plus(Duration::from_secs_f32(at_s));
-            let mut sight = sight(time, id);
-            sight.joints_camera_m = pose(at_s);
-            clips.take(&sight, size(&pose(0.0)), &mut rng);
+            let mut observation = observation(time, id);
+            observation.joints_camera_m = pose(at_s);
+            clips.take(&observation, size(&pose(0.0)), &mut rng);
         }
     }
 
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_or_a_clock_that_steps_back_begins_a_clip_anew() {
+    fn a_gap_or_a_clock_that_steps_back_starts_a_new_clip() {
         let mut clips = Clips::new();
         for round in 0..6 {
             walk(&mut clips, 1, 2.0 * round as f32, 1.0, 30.0);
@@ -375,12 +375,13 @@ mod tests {
             let scale = 1.0 + 0.1 * rng.f32();
             let time = MonoNs(1_000_000_000).plus(Duration::from_millis(33) * frame);
             let joints = pose(0.0).map(|joint| scale * joint);
-            let mut sight = sight(time, 1);
-            sight.joints_camera_m = joints;
-            clips.take(&sight, size(&pose(0.0)), &mut rng);
+            let mut observation = observation(time, 1);
+            observation.joints_camera_m = joints;
+            clips.take(&observation, size(&pose(0.0)), &mut rng);
         }
         let clip = &clips.held_back()[0].shown;
-        let bone = |shown: &Shown| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();
+        let bone =
+            |shown: &ClipSample| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();
         for shown in clip {
             assert!((bone(shown) - bone(&clip[0])).abs() < 1e-4);
             let joints = &shown.joints_camera_m;

@@ -1,4 +1,4 @@
-//! `[adapt]`: which way of learning, how much of a core, where what was learned is kept.
+//! `[adapt]`: which method of learning, how much of a core, where what was learned is kept.
 
 use std::path::PathBuf;
 
@@ -10,20 +10,20 @@ use crate::base::config::{ConfigError, check};
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Not at all, and frames are looked at once and not refined: the networks as they ship.
+    /// Not at all, and one inference a frame, not refined: the networks without adaptation.
     Off,
-    /// Each frame is looked at twice and refined, no weight changes.
+    /// Flip test-time augmentation and refinement of each frame, no weight changes.
     Latent,
     /// Plain reprojection moves the weights. To be measured, not for the field: it makes poses worse
-    /// (docs/accuracy.md) and no guard holds it.
+    /// (docs/lab/accuracy.md) and no guard holds it.
     #[serde(rename = "2d")]
     Reprojection,
     /// Weights follow the smoothed poses and the keypoints of real frames (after `CycleAdapt`). To be measured, not for
     /// the field.
     Cycle,
-    /// Weights learn from echoes.
+    /// Weights learn from synthetic views.
     Replay,
-    /// The same, hidden joints of the echoes completed with the dictionary.
+    /// The same, hidden joints of the synthetic views completed with the dictionary.
     #[default]
     Semantic,
 }
@@ -69,11 +69,11 @@ impl Method {
 
     /// Whether the daemon may use it: no weights change but under the guard.
     pub const fn is_for_the_field(self) -> bool {
-        !self.learns() || self.echoes()
+        !self.learns() || self.uses_synthetic_views()
     }
 
-    /// Whether steps are shown echoes, and the guard decides.
-    pub(super) const fn echoes(self) -> bool {
+    /// Whether steps are shown synthetic views, and the guard decides.
+    pub(super) const fn uses_synthetic_views(self) -> bool {
         matches!(self, Self::Replay | Self::Semantic)
     }
 }
@@ -126,7 +126,7 @@ impl AdaptConfig {
             return Err(ConfigError::Value {
                 key: "adapt.method",
                 value: self.method.name().into(),
-                want: "off, latent, replay or semantic; 2d and cycle make poses worse and are there for `poised eval` to measure",
+                want: "off, latent, replay or semantic; 2d and cycle harm poses and are for `poised eval` only",
             });
         }
         check("adapt.core_share", self.core_share, 0.005, 0.5)?;

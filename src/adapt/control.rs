@@ -144,7 +144,7 @@ impl Control {
         }
         if let Err(order) = waiting.push_back(Order { command, answer }) {
             drop(waiting);
-            let why = format!("{WAITING_MAX} commands wait already: send it again later");
+            let why = format!("{WAITING_MAX} commands are waiting already: send it again later");
             self.refuse(Some(command), order.answer, why);
         }
     }
@@ -154,7 +154,7 @@ impl Control {
         match self.waiting.try_lock() {
             Ok(mut waiting) => waiting.pop_front(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().pop_front(),
-            // A peer is just leaving one: the next look takes it.
+            // A peer is just leaving one: the next poll takes it.
             Err(TryLockError::WouldBlock) => None,
         }
     }

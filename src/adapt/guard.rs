@@ -2,10 +2,10 @@
 //!
 //! | evidence | where from | says no when |
 //! | --- | --- | --- |
-//! | echoes held back | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
+//! | held-back synthetic views | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
 //! | the factory on them | the same | it is already below [`EASY_M`]: nothing to gain here, so rest |
-//! | bones of real frames held back | poses of one look, before refinement | lengths waver more than the factory's by [`BONES_MAX`] |
-//! | way from the factory on them | the same | farther than [`FAR_M`]: something is wrong |
+//! | bones of real frames held back | poses of one inference, before refinement | lengths waver more than the factory head's by [`BONES_MAX`] |
+//! | distance from the factory head's poses on them | the same | farther than [`FAR_M`]: something is wrong |
 //!
 //! Reprojection is not among them: it falls while poses get worse, when the detector is wrong in the same
 //! way all the time.
@@ -17,21 +17,21 @@ use crate::base::limits::LIFT_FEATURES;
 use crate::lift::head::{HIDDEN, Head};
 use crate::skeleton::{JOINTS, PARENTS};
 
-/// Share of the factory's error on held-back echoes that must be gone.
+/// Share of the factory error on held-back synthetic views that must be gone.
 pub const GAIN_MIN: f32 = 0.05;
 
-/// Where the factory's error on echoes is below, metres, there is nothing to gain.
+/// Where the factory error on synthetic views is below, metres, there is nothing to gain.
 pub const EASY_M: f32 = 0.036;
 
-/// Most that bones may waver, against the factory's. Where learning helps they waver less, by an eighth; where the
-/// poses that echoes are made of are too wrong to learn from, more (docs/accuracy.md).
+/// Most that bones may waver, against the factory head's. Where learning helps they waver less, by an eighth; where the
+/// poses that synthetic views are made of are too wrong to learn from, more (docs/lab/accuracy.md).
 pub const BONES_MAX: f32 = 1.02;
 
-/// Farthest mean way of a joint from the factory's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
+/// Largest mean distance of a joint from the factory head's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
 pub const FAR_M: f32 = 0.018;
 
-/// Echoes before there is a decision.
-pub const ECHOES_MIN: usize = 48;
+/// Synthetic views before there is a decision.
+pub const VIEWS_MIN: usize = 48;
 
 /// Real frames before there is a decision.
 pub const FRAMES_MIN: usize = 24;
@@ -39,13 +39,13 @@ pub const FRAMES_MIN: usize = 24;
 /// What the guard found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finding {
-    /// Mean error of the factory's head on held-back echoes, metres.
+    /// Mean error of the factory head on held-back synthetic views, metres.
     pub factory_m: f32,
     /// The same of the candidate.
     pub candidate_m: f32,
-    /// How much the candidate's bones waver, against the factory's.
+    /// How much the candidate's bones waver, against the factory head's.
     pub bones: f32,
-    /// Mean way of a joint from the factory's on real frames, metres.
+    /// Mean distance of a joint from the factory head's on real frames, metres.
     pub way_m: f32,
     /// What follows.
     pub verdict: Verdict,
@@ -56,7 +56,7 @@ pub struct Finding {
 pub enum Verdict {
     /// The candidate is used.
     Keep,
-    /// The factory's head is used, because it is good enough here.
+    /// The factory head is used, because it is good enough here.
     Rest,
     /// The candidate is not used.
     Refuse,
@@ -74,27 +74,27 @@ impl Verdict {
 }
 
 /// Features of a real frame, and what its image adds to the hidden layer.
-pub type Shown<'a> = (&'a [f32; LIFT_FEATURES], &'a [f32; HIDDEN]);
+pub type ShownFeatures<'a> = (&'a [f32; LIFT_FEATURES], &'a [f32; HIDDEN]);
 
-/// Judges `candidate` by echoes and by features of real frames, both held back. `None` while there are too few.
+/// Judges `candidate` by synthetic views and by features of real frames, both held back. `None` while there are too few.
 pub fn judge<'a>(
     factory: &Head,
     candidate: &Head,
-    echoes: &[Sample],
-    frames: impl Iterator<Item = Shown<'a>>,
+    views: &[Sample],
+    frames: impl Iterator<Item = ShownFeatures<'a>>,
 ) -> Option<Finding> {
-    if echoes.len() < ECHOES_MIN {
+    if views.len() < VIEWS_MIN {
         return None;
     }
-    // Features that the factory's head makes no finite pose of say nothing about the candidate, so they are left out.
-    // A candidate that makes none where the factory's does is refused.
+    // Features that the factory head makes no finite pose of say nothing about the candidate, so they are left out.
+    // A candidate that makes none where the factory head's does is refused.
     let (mut factory_m, mut candidate_m, mut count) = (0.0, 0.0, 0.0);
-    for echo in echoes {
-        let shown = (&echo.features, &echo.image_part);
+    for view in views {
+        let shown = (&view.features, &view.image_part);
         let Some(before) = pose(factory, shown) else {
             continue;
         };
-        let error = |joints_m| distance(&joints_m, &echo.joints_m).0;
+        let error = |joints_m| distance(&joints_m, &view.joints_m).0;
         factory_m += error(before);
         candidate_m += pose(candidate, shown).map_or(f32::INFINITY, error);
         count += 1.0;
@@ -115,7 +115,7 @@ pub fn judge<'a>(
         way_m += distance(&after, &before).0;
     }
     #[expect(clippy::cast_precision_loss, reason = "small")]
-    let enough = count >= ECHOES_MIN as f32 && frames_count >= FRAMES_MIN as f32;
+    let enough = count >= VIEWS_MIN as f32 && frames_count >= FRAMES_MIN as f32;
     if !enough {
         return None;
     }
@@ -146,7 +146,7 @@ pub fn judge<'a>(
 }
 
 /// The pose that a head makes of features, where all of it is finite.
-fn pose(head: &Head, (features, image_part): Shown<'_>) -> Option<[Vec3; JOINTS]> {
+fn pose(head: &Head, (features, image_part): ShownFeatures<'_>) -> Option<[Vec3; JOINTS]> {
     let joints_m = head.joints_of(&head.hidden_of(features, image_part)?);
     joints_m
         .iter()
@@ -192,19 +192,19 @@ mod tests {
 
     struct Case {
         factory: Head,
-        echoes: Vec<Sample>,
+        views: Vec<Sample>,
         frames: Vec<[f32; LIFT_FEATURES]>,
     }
 
     impl Case {
-        fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+        fn shown(&self) -> impl Iterator<Item = ShownFeatures<'_>> {
             self.frames
                 .iter()
                 .map(|features| (features, &[0.0; HIDDEN]))
         }
     }
 
-    /// Echoes that the factory gets wrong by `error_m` along x.
+    /// Synthetic views that the factory gets wrong by `error_m` along x.
     fn case(error_m: f32) -> Case {
         let mut rng = fastrand::Rng::with_seed(5);
         let mut factory = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
@@ -216,7 +216,7 @@ mod tests {
             std::array::from_fn(|_| rng.f32() - 0.5)
         };
         let frames = (0..FRAMES_MIN).map(|_| features(&mut rng)).collect();
-        let echoes = (0..ECHOES_MIN)
+        let views = (0..VIEWS_MIN)
             .map(|_| {
                 let features = features(&mut rng);
                 let mut joints_m = factory.apply(Some(&features), None).unwrap().joints_m;
@@ -232,12 +232,12 @@ mod tests {
             .collect();
         Case {
             factory,
-            echoes,
+            views,
             frames,
         }
     }
 
-    /// The factory's head, all joints but the pelvis moved along x.
+    /// The factory head, all joints but the pelvis moved along x.
     fn moved(factory: &Head, by_m: f32) -> Head {
         let mut head = factory.clone();
         for joint in 1..JOINTS {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn verdict(case: &Case, candidate: &Head) -> Verdict {
-        judge(&case.factory, candidate, &case.echoes, case.shown())
+        judge(&case.factory, candidate, &case.views, case.shown())
             .unwrap()
             .verdict
     }
@@ -283,7 +283,7 @@ mod tests {
         for weight in &mut candidate.joints.weight[3 * HIDDEN..] {
             *weight += 0.08 * (rng.f32() - 0.5);
         }
-        let found = judge(&case.factory, &candidate, &case.echoes, case.shown()).unwrap();
+        let found = judge(&case.factory, &candidate, &case.views, case.shown()).unwrap();
         assert!(found.bones > BONES_MAX, "{found:?}");
         assert_eq!(found.verdict, Verdict::Refuse);
     }
@@ -308,13 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_frame_or_echo_does_not_stop_the_judgement() {
+    fn one_bad_frame_or_synthetic_view_does_not_stop_the_judgement() {
         let mut case = case(0.05);
         let candidate = moved(&case.factory, 0.015);
-        let (mut echo, mut frame) = (case.echoes[0].clone(), case.frames[0]);
-        echo.features[0] = f32::NAN;
+        let (mut view, mut frame) = (case.views[0].clone(), case.frames[0]);
+        view.features[0] = f32::NAN;
         frame[0] = f32::INFINITY;
-        case.echoes.insert(5, echo);
+        case.views.insert(5, view);
         case.frames.insert(5, frame);
         assert_eq!(verdict(&case, &candidate), Verdict::Keep);
     }
@@ -322,14 +322,9 @@ mod tests {
     #[test]
     fn without_evidence_there_is_no_verdict() {
         let case = case(0.05);
-        let none = judge(
-            &case.factory,
-            &case.factory,
-            &case.echoes[1..],
-            case.shown(),
-        );
+        let none = judge(&case.factory, &case.factory, &case.views[1..], case.shown());
         assert_eq!(none, None);
         let few = case.shown().skip(1);
-        assert_eq!(judge(&case.factory, &case.factory, &case.echoes, few), None);
+        assert_eq!(judge(&case.factory, &case.factory, &case.views, few), None);
     }
 }

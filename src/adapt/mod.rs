@@ -1,8 +1,8 @@
 //! Adaptation of the final layers to the site, on the device, while it runs.
 //!
 //! ```text
-//!  poses, keypoints ─▶ clips ─▶ echoes ─▶ frozen backbone ─▶ samples ─▶ trainer ─▶ guard ─▶ head in use
-//!  (estimate thread)   (what people did)  (seen again, from all around)    (held-back echoes and frames)
+//!  poses, keypoints ─▶ clips ─▶ synthetic views ─▶ frozen backbone ─▶ samples ─▶ trainer ─▶ guard ─▶ head in use
+//!  (estimate thread)   (what people did)  (seen again, from all around)    (held-back synthetic views and frames)
 //! ```
 //!
 //! Replay, and supervised: what people did here is shown to the network again, from other sides,
@@ -16,31 +16,31 @@ mod adapter;
 pub mod clips;
 mod config;
 pub mod control;
-pub mod echo;
 pub mod guard;
-pub(crate) mod sight;
+pub(crate) mod observation;
 mod site;
 pub mod state;
+pub mod synthetic_view;
 pub mod thread;
 pub mod train;
 
 pub use adapter::Adapter;
 pub use config::{AdaptConfig, Method};
-pub use sight::Sight;
+pub use observation::Observation;
 
 use guard::Finding;
 
 /// What adaptation is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Nobody has been seen for long enough.
+    /// No person has been observed for long enough.
     #[default]
     Waiting,
-    /// Learning; the factory's head is in use.
+    /// Learning; the factory head is in use.
     Learning,
     /// Learning; what was learned is in use.
     Adapted,
-    /// The factory's head is good enough here.
+    /// The factory head is good enough here.
     Resting,
     /// Nothing changes until `thaw`.
     Frozen,
@@ -70,12 +70,12 @@ pub struct Report {
     pub clips: [usize; 2],
     /// Poses that were not learned from, because they miss their keypoints or too few are seen.
     pub passed_over: u64,
-    /// Echoes made.
-    pub echoes: u64,
-    /// Steps since the factory's weights.
+    /// Synthetic views made.
+    pub synthetic_views: u64,
+    /// Steps since the factory weights.
     pub steps: u64,
-    /// Steps that were owed and let go.
-    pub let_go: u64,
+    /// Steps that were owed and dropped.
+    pub dropped: u64,
     /// Decisions of the guard: kept, rested, refused.
     pub decisions: [u64; 3],
     /// Times that half of what was learned was given up.

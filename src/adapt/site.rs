@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use glam::{Vec2, Vec3};
 
-use super::Sight;
-use super::echo::Site;
+use super::Observation;
+use super::synthetic_view::Site;
 use crate::base::clock::MonoNs;
 use crate::base::limits::{RATE_HZ, TRACKS_MAX};
 use crate::camera::rotate::{in_front, rotate_ray};
@@ -31,8 +31,8 @@ const UP_SPAN: f32 = 3000.0;
 /// Poses before the mean trunk says which way is up.
 const UP_MIN: f32 = 60.0;
 
-/// Share of the offsets that echoes have. What the poses miss is partly the network's bias and partly the
-/// lifter's own doing; none and all were tried as well (docs/accuracy.md).
+/// Share of the offsets that synthetic views have. What the poses miss is partly the network's bias and partly the
+/// lifter's own doing; none and all were tried as well (docs/lab/accuracy.md).
 const OFFSET_SHARE: f32 = 0.6;
 
 /// Observations over which offsets are averaged at most: half a minute.
@@ -47,14 +47,14 @@ const QUANTILE_RATE: f32 = 0.01;
 /// Bounds of the quantile: it must find back from anything.
 const QUANTILE_RANGE: (f32, f32) = (1e-4, 0.1);
 
-/// The last two sights of somebody.
+/// The two most recent observations of a person.
 #[derive(Clone, Debug, Default)]
-struct Person {
+struct SitePerson {
     id: Option<u32>,
     last: [Option<(MonoNs, RaySample)>; 2],
 }
 
-impl Person {
+impl SitePerson {
     fn newest(&self) -> Option<MonoNs> {
         self.last[0].as_ref().map(|(time, _)| *time)
     }
@@ -68,8 +68,8 @@ pub(super) struct Surroundings {
     trunk: Vec3,
     trunks: f32,
     mount_up: Option<Vec3>,
-    people: Box<[Person]>,
-    /// Mean way from each keypoint's place by the pose to where it is seen, half sizes of the person.
+    people: Box<[SitePerson]>,
+    /// Mean offset from each keypoint's place by the pose to where it is seen, half sizes of the person.
     offsets: [Vec2; KEYPOINTS],
     offset_counts: [f32; KEYPOINTS],
 }
@@ -81,16 +81,16 @@ impl Surroundings {
             trunk: Vec3::ZERO,
             trunks: 0.0,
             mount_up: None,
-            people: vec![Person::default(); TRACKS_MAX].into(),
+            people: vec![SitePerson::default(); TRACKS_MAX].into(),
             offsets: [Vec2::ZERO; KEYPOINTS],
             offset_counts: [0.0; KEYPOINTS],
         }
     }
 
-    fn follow_offsets(&mut self, sight: &Sight) {
-        let (points, _) = keypoints_of(&sight.joints_camera_m);
+    fn follow_offsets(&mut self, observation: &Observation) {
+        let (points, _) = keypoints_of(&observation.joints_camera_m);
         for (keypoint, at) in points.into_iter().enumerate() {
-            let Some(offset) = sight.beside(keypoint, at) else {
+            let Some(offset) = observation.beside(keypoint, at) else {
                 continue;
             };
             let most = Vec2::splat(OFFSET_MAX);
@@ -125,44 +125,49 @@ impl Surroundings {
         self.quantile = noise.clamp(NOISE_RANGE.0, NOISE_RANGE.1) * NOISE_AT_QUANTILE;
     }
 
-    pub(super) fn take(&mut self, sight: &Sight) {
-        self.mount_up = sight.up;
-        let trunk = (sight.joints_camera_m[8] - sight.joints_camera_m[0]).normalize_or_zero();
+    pub(super) fn take(&mut self, observation: &Observation) {
+        self.mount_up = observation.up;
+        let trunk =
+            (observation.joints_camera_m[8] - observation.joints_camera_m[0]).normalize_or_zero();
         self.trunks = (self.trunks + 1.0).min(UP_SPAN);
         self.trunk += (trunk - self.trunk) / self.trunks;
-        self.follow_offsets(sight);
+        self.follow_offsets(observation);
         let Self {
             people, quantile, ..
         } = self;
         let known = people.iter().map(|person| (person.id, person.newest()));
-        let (place, fresh) = place_of(known, sight.id);
+        let (place, fresh) = place_of(known, observation.id);
         let person = &mut people[place];
         if fresh {
-            *person = Person {
-                id: Some(sight.id),
+            *person = SitePerson {
+                id: Some(observation.id),
                 last: [None, None],
             };
         }
         if let [Some((t1, newer)), Some((t2, older))] = &person.last {
-            let (step, step_before) = (sight.time.since(*t1), t1.since(*t2));
+            let (step, step_before) = (observation.time.since(*t1), t1.since(*t2));
             let period = Duration::from_secs(1) / RATE_HZ;
             // Slower cameras see motion, faster ones see each other's noise.
             let even = step.abs_diff(step_before) < period / 8 && step < 2 * period;
             if even {
                 for keypoint in 0..KEYPOINTS {
-                    let rays = [&sight.rays, newer, older].map(|rays| &rays[keypoint]);
-                    let rotation = &sight.view.rotation;
+                    let rays = [&observation.rays, newer, older].map(|rays| &rays[keypoint]);
+                    let rotation = &observation.view.rotation;
                     let shown =
                         |ray: &&RayKeypoint| ray.is_present() && in_front(rotation, ray.ray);
                     if rays.iter().all(shown) {
                         let [now, before, earlier] = rays.map(|ray| rotate_ray(rotation, ray.ray));
-                        let difference = (now - 2.0 * before + earlier) / (2.0 * sight.view.scale);
+                        let difference =
+                            (now - 2.0 * before + earlier) / (2.0 * observation.view.scale);
                         follow(quantile, difference);
                     }
                 }
             }
         }
-        person.last = [Some((sight.time, sight.rays)), person.last[0].take()];
+        person.last = [
+            Some((observation.time, observation.rays)),
+            person.last[0].take(),
+        ];
     }
 }
 
@@ -180,21 +185,22 @@ fn follow(quantile: &mut f32, difference: Vec2) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapt::sight::tests::sight;
+    use crate::adapt::observation::tests::observation;
 
-    /// Somebody who stands before a camera that looks down by `down`, seen with noise.
+    /// A person who stands before a camera that looks down by `down`, seen with noise.
     fn watch(surroundings: &mut Surroundings, noise: f32, frames: u64, down: f32) {
         let mut rng = fastrand::Rng::with_seed(4);
         for frame in 0..frames {
             let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
-            let mut sight = sight(time, 1);
+            let mut observation = observation(time, 1);
             let turn = glam::Mat3::from_rotation_x(-down);
-            sight.joints_camera_m = sight.joints_camera_m.map(|joint| turn * joint);
-            for keypoint in &mut sight.rays {
+            observation.joints_camera_m = observation.joints_camera_m.map(|joint| turn * joint);
+            for keypoint in &mut observation.rays {
                 let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
-                keypoint.ray += 2.0 * sight.view.scale * noise * Vec2::new(normal(), normal());
+                keypoint.ray +=
+                    2.0 * observation.view.scale * noise * Vec2::new(normal(), normal());
             }
-            surroundings.take(&sight);
+            surroundings.take(&observation);
         }
     }
 
@@ -214,12 +220,13 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(4);
         for frame in 0..600 {
             for id in [1, 2] {
-                let mut sight = sight(MonoNs(1_000_000_000 + 33_333_333 * frame), id);
-                for keypoint in &mut sight.rays {
+                let mut observation = observation(MonoNs(1_000_000_000 + 33_333_333 * frame), id);
+                for keypoint in &mut observation.rays {
                     let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
-                    keypoint.ray += 2.0 * sight.view.scale * 0.015 * Vec2::new(normal(), normal());
+                    keypoint.ray +=
+                        2.0 * observation.view.scale * 0.015 * Vec2::new(normal(), normal());
                 }
-                surroundings.take(&sight);
+                surroundings.take(&observation);
             }
         }
         let found = surroundings.noise();
@@ -230,9 +237,9 @@ mod tests {
     fn keypoints_that_are_always_beside_their_joints_are_found() {
         let mut surroundings = Surroundings::new();
         for frame in 0..50 {
-            let mut sight = sight(MonoNs(1_000_000_000 + 33_333_333 * frame), 1);
-            sight.rays[11].ray.x += 0.05 * sight.view.scale;
-            surroundings.take(&sight);
+            let mut observation = observation(MonoNs(1_000_000_000 + 33_333_333 * frame), 1);
+            observation.rays[11].ray.x += 0.05 * observation.view.scale;
+            surroundings.take(&observation);
         }
         let offsets = surroundings.site().offsets;
         assert!(
@@ -252,7 +259,7 @@ mod tests {
             (up.z.abs() - 0.6_f32.sin()).abs() < 0.02 && up.y < 0.0,
             "{up}"
         );
-        let mut told = sight(MonoNs(100_000_000_000), 1);
+        let mut told = observation(MonoNs(100_000_000_000), 1);
         told.up = Some(Vec3::NEG_Y);
         surroundings.take(&told);
         assert_eq!(surroundings.up(), Some(Vec3::NEG_Y));

@@ -1,13 +1,13 @@
-//! The adapter's thread: takes sights, works as long as its share of a core lasts, hands heads over.
+//! The adapter's thread: takes observations, works as long as its share of a core lasts, hands heads over.
 //!
 //! ```text
-//!   estimate ── sights ──▶ Worker ── heads ──▶ estimate
+//!   estimate ── observations ──▶ Worker ── heads ──▶ estimate
 //!                            ▲ │
 //!      Zenoh ── commands ────┘ └── report ──▶ publish
 //! ```
 //!
-//! Nobody waits for it: sights that find no room are left out, a head is taken when the estimate
-//! thread looks, and steps that do not fit into the budget are let go.
+//! No thread waits for it: observations that find no room are left out, a head is taken when the estimate
+//! thread looks, and steps that do not fit into the budget are dropped.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::state::{Frozen, State};
-use super::{AdaptConfig, Adapter, Command, Mode, Report, Sight};
+use super::{AdaptConfig, Adapter, Command, Mode, Observation, Report};
 use crate::base::clock::{Clock, MonoNs};
 use crate::base::mailbox::{Mailbox, Put};
 use crate::base::slots::Receiver;
@@ -24,7 +24,7 @@ use crate::capture::thread::words;
 use crate::lift::head::Head;
 use crate::sys::rt::{stand_back, thread_cpu_ns};
 
-/// Longest sleep of the thread; a sight wakes it earlier.
+/// Longest sleep of the thread; a observation wakes it earlier.
 const WAIT: Duration = Duration::from_millis(20);
 
 /// Most of the budget that is saved up, seconds of processor time: a decision of the guard.
@@ -129,7 +129,7 @@ impl Chores {
 
 impl Worker {
     /// Takes up what was kept at `config.state`. A file that is broken or belongs to other networks is
-    /// named in the log and left where it is until something has been learned; learning then begins anew.
+    /// named in the log and left where it is until something has been learned; learning then starts again.
     pub fn new(config: &AdaptConfig, mut adapter: Adapter, now: MonoNs) -> Self {
         let link = Arc::<Link>::default();
         if let Some(path) = &config.state {
@@ -137,7 +137,7 @@ impl Worker {
                 log::warn!("{}: {error}; going on without it", path.display());
             };
             if let Some(state) = State::read(path, adapter.networks(), wrong) {
-                log::info!("{}: going on from {} steps", path.display(), state.steps);
+                log::info!("{}: continuing after {} steps", path.display(), state.steps);
                 if let Some(head) = adapter.resume(&state) {
                     let generation = head.tag.generation;
                     log::info!("adaptation: frozen with generation {generation}, until thaw");
@@ -171,7 +171,12 @@ impl Worker {
     }
 
     /// Learns until `ended` is set, then writes what was learned.
-    pub fn run(mut self, mut sights: Receiver<'_, Sight>, clock: &Clock, ended: &AtomicBool) {
+    pub fn run(
+        mut self,
+        mut observations: Receiver<'_, Observation>,
+        clock: &Clock,
+        ended: &AtomicBool,
+    ) {
         if let Err(error) = stand_back() {
             log::debug!("learning keeps its priority: {error}");
         }
@@ -179,21 +184,21 @@ impl Worker {
         let mut last = clock.now();
         loop {
             let ending = ended.load(Ordering::Acquire);
-            while let Some(sight) = sights.take() {
-                self.adapter.take(&sight);
-                sights.give_back(sight);
+            while let Some(observation) = observations.take() {
+                self.adapter.take(&observation);
+                observations.give_back(observation);
             }
             let now = clock.now();
             budget_s =
                 (budget_s + self.core_share * now.since(last).as_secs_f32()).min(SAVED_MAX_S);
             last = now;
             budget_s -= self.work(budget_s);
-            self.tend(now);
+            self.poll(now);
             if ending {
                 self.leave(now);
                 return;
             }
-            sights.wait(WAIT);
+            observations.wait(WAIT);
         }
     }
 
@@ -217,7 +222,7 @@ impl Worker {
     }
 
     /// Commands, what is to be handed over again, what is to be said and written.
-    fn tend(&mut self, now: MonoNs) {
+    fn poll(&mut self, now: MonoNs) {
         if let Some(head) = self.pending.take() {
             self.hand_over(head);
         }
@@ -227,7 +232,7 @@ impl Worker {
         if self.chores.is_new(report.mode) {
             match report.finding {
                 Some(found) => log::info!(
-                    "adaptation: {}, generation {}; error on echoes {:.0} mm, the factory's {:.0} mm",
+                    "adaptation: {}, generation {}; error on synthetic views {:.0} mm, the factory head's {:.0} mm",
                     report.mode.name(),
                     report.generation,
                     1e3 * found.candidate_m,
@@ -299,7 +304,7 @@ impl Worker {
             now,
         );
         super::state::remove(path)
-            .map_err(|error| format!("{}: what was learned may come back", words(&error)))
+            .map_err(|error| format!("{}: the learned weights may come back", words(&error)))
     }
 
     /// As [`Self::write`], for a time when no peer waits for an answer.
@@ -324,7 +329,7 @@ impl Worker {
             .write(path, self.adapter.networks())
             .map_err(|error| {
                 self.chores.wrote(mark, false, now);
-                format!("{}: what was learned is not kept", words(&error))
+                format!("{}: the learned weights are not saved", words(&error))
             })?;
         Ok(None)
     }
@@ -370,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_stays_until_something_was_learned_or_somebody_says_reset() {
+    fn an_unreadable_file_stays_until_something_was_learned_or_a_reset() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("front.adapted");
         std::fs::write(&path, "of another program").unwrap();
@@ -421,7 +426,7 @@ mod tests {
         ];
         let told = sent.map(|command| order(&control, command));
         for _ in sent {
-            worker.tend(MonoNs(1));
+            worker.poll(MonoNs(1));
         }
         let results = told.map(|told| told.try_recv().expect("it is answered").result);
         assert_eq!(results[0], Ok(None));
@@ -445,7 +450,7 @@ mod tests {
             let control = Arc::<Control>::default();
             worker.obey(Arc::clone(&control));
             let told = order(&control, command);
-            worker.tend(MonoNs(1));
+            worker.poll(MonoNs(1));
             assert_eq!(told.try_recv().unwrap().result, Ok(None));
             // The power goes: nothing is written at the end.
             drop(worker);

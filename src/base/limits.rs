@@ -7,7 +7,7 @@ pub const FRAME_SLOTS: usize = 1 + 2 + 1;
 /// Largest image accepted, in pixels.
 pub const IMAGE_PX_MAX: usize = 1920 * 1088;
 
-/// Smallest image side accepted, in pixels: below this nobody can be found.
+/// Smallest image side accepted, in pixels: below this no person can be detected.
 pub const IMAGE_SIDE_PX_MIN: u32 = 64;
 
 /// Largest image side accepted, in pixels.
@@ -69,7 +69,7 @@ pub const IMAGE_FEATURES: usize = 128;
 pub const POSE_SLOTS: usize = 8;
 
 /// People told to the adapter and not yet taken: two frames of everybody.
-pub const SIGHT_SLOTS: usize = 2 * PEOPLE_MAX;
+pub const OBSERVATION_SLOTS: usize = 2 * PEOPLE_MAX;
 
 /// Largest pose message, in bytes: [`PEOPLE_MAX`] people of about 1.1 kB and a header.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;

@@ -36,7 +36,7 @@ pub struct ImageFolder {
     each_in_its_size: bool,
     compressed: Vec<u8>,
     scratch: Scratch,
-    spare: Vec<u8>,
+    decoded: Vec<u8>,
     complaint: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl ImageFolder {
             each_in_its_size: false,
             compressed,
             scratch: Scratch::default(),
-            spare: Vec::new(),
+            decoded: Vec::new(),
             complaint: None,
         })
     }
@@ -112,7 +112,7 @@ impl ImageFolder {
         let into = if self.each_in_its_size {
             &mut *out
         } else {
-            &mut self.spare
+            &mut self.decoded
         };
         picture::decode_into(&self.compressed, &shape, &mut self.scratch, into)
             .map_err(|_| OpenError::Image { path: path.clone() })?;
@@ -122,9 +122,9 @@ impl ImageFolder {
             return Ok(shape.size_px);
         }
         if shape.size_px == agreed {
-            std::mem::swap(&mut self.spare, out);
+            std::mem::swap(&mut self.decoded, out);
         } else {
-            put_into(&mut self.spare, shape.size_px, agreed, out);
+            put_into(&mut self.decoded, shape.size_px, agreed, out);
         }
         Ok(agreed)
     }
@@ -225,11 +225,11 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, OpenError> {
         }
     }
     if hidden > 0 {
-        log::warn!("{}: {hidden} hidden files left out", path.display());
+        log::warn!("{}: {hidden} hidden files skipped", path.display());
     }
     if of_other_kinds > 0 {
         log::warn!(
-            "{}: {of_other_kinds} images left out that are neither PNG nor JPEG",
+            "{}: {of_other_kinds} images skipped that are neither PNG nor JPEG",
             path.display()
         );
     }

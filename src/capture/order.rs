@@ -208,7 +208,7 @@ mod tests {
         let own = |at: i64| MonoNs(u64::try_from(7_000_000_000 + at * 1_000_000).unwrap());
         let mut last = MonoNs(0);
         for frame in 0..100 {
-            // The way takes from 5 to 25 ms.
+            // The delay is from 5 to 25 ms.
             let now = ms(33 * frame + 5 + frame * 7 % 20);
             let Verdict::Take(capture) = order.judge(own(33 * frame), now) else {
                 panic!("frame {frame}");

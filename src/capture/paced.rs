@@ -21,20 +21,20 @@ pub struct Paced<C> {
     /// The next frame, whose time has not come.
     ahead: Option<Box<Frame>>,
     /// The room that frame came in, for the next one.
-    spare: Option<Box<Frame>>,
+    scratch: Option<Box<Frame>>,
 }
 
 impl<C: Camera> Paced<C> {
     /// Plays `inner` from the first call on.
     pub fn new(inner: C) -> Self {
         let mode = inner.mode();
-        let spare = Box::new(Frame::with_room(mode.width_px, mode.height_px));
+        let scratch = Box::new(Frame::with_room(mode.width_px, mode.height_px));
         Self {
             inner,
             clock: Clock::live(),
             start: None,
             ahead: None,
-            spare: Some(spare),
+            scratch: Some(scratch),
         }
     }
 }
@@ -59,12 +59,12 @@ impl<C: Camera> Camera for Paced<C> {
         } else {
             let mode = self.inner.mode();
             let mut room = self
-                .spare
+                .scratch
                 .take()
                 .unwrap_or_else(|| Box::new(Frame::with_room(mode.width_px, mode.height_px)));
             let next = self.inner.next_into(&mut room, timeout);
             if next != Ok(Next::Frame) {
-                self.spare = Some(room);
+                self.scratch = Some(room);
                 return next;
             }
             room
@@ -90,7 +90,7 @@ impl<C: Camera> Camera for Paced<C> {
         }
         std::mem::swap(frame, &mut ahead);
         frame.meta.capture = due;
-        self.spare = Some(ahead);
+        self.scratch = Some(ahead);
         Ok(Next::Frame)
     }
 

@@ -2,7 +2,7 @@
 //! the camera again when it fails, and counts all of it.
 //!
 //! It waits at one place, the camera, and never longer than [`WAIT`] (or
-//! [`RETRY_LOOK`] while the camera is closed), so that it sees the stop flag in time.
+//! [`RETRY_CHECK`] while the camera is closed), so that it sees the stop flag in time.
 //!
 //! What it decides is decided elsewhere, without I/O: [`super::order`] says when a frame was taken and whether it may
 //! go on, [`super::reopen`] when the camera is closed and opened again.
@@ -22,7 +22,7 @@ use crate::frame::Frame;
 pub const WAIT: Duration = Duration::from_millis(100);
 
 /// How often the stop flag is looked at while the camera is closed.
-pub const RETRY_LOOK: Duration = Duration::from_millis(50);
+pub const RETRY_CHECK: Duration = Duration::from_millis(50);
 
 /// Times a handed-over frame is tried again where the other side is just taking.
 const PUT_TRIES: u32 = 64;
@@ -183,7 +183,7 @@ pub fn run(
                 if let Some(camera) = open.take() {
                     let mode = camera.mode();
                     let trouble = format!(
-                        "{}: came back as {}x{}, not as {}x{} as at the start",
+                        "{}: came back with {}x{} pixels, but started with {}x{}",
                         mode.name, mode.width_px, mode.height_px, size_px.0, size_px.1
                     );
                     add(&shared.counters.reopen_failed, 1);
@@ -258,9 +258,9 @@ fn wait_until(until: MonoNs, shared: Shared<'_>) -> bool {
         if left.is_zero() {
             return true;
         }
-        let look = left.min(RETRY_LOOK);
-        std::thread::park_timeout(look);
-        left -= look;
+        let pause = left.min(RETRY_CHECK);
+        std::thread::park_timeout(pause);
+        left -= pause;
     }
     false
 }

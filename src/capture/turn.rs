@@ -117,7 +117,7 @@ pub struct Turned<C> {
     inner: C,
     mode: CameraMode,
     turn: Turn,
-    spare: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 impl<C: Camera> Turned<C> {
@@ -130,7 +130,7 @@ impl<C: Camera> Turned<C> {
             inner,
             mode,
             turn,
-            spare: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 }
@@ -153,9 +153,15 @@ impl<C: Camera> Camera for Turned<C> {
         if next == Next::Frame {
             let meta = &mut frame.meta;
             let size = (meta.width_px, meta.height_px);
-            meta.format = turn_image(meta.format, size, self.turn, &frame.bytes, &mut self.spare);
+            meta.format = turn_image(
+                meta.format,
+                size,
+                self.turn,
+                &frame.bytes,
+                &mut self.scratch,
+            );
             (meta.width_px, meta.height_px) = self.turn.size(size);
-            std::mem::swap(&mut frame.bytes, &mut self.spare);
+            std::mem::swap(&mut frame.bytes, &mut self.scratch);
         }
         Ok(next)
     }

@@ -1,6 +1,6 @@
 //! `poised bench`: what a frame costs on this machine, from pixels to poses.
 //!
-//! The drawn camera's people, by how many there are and how wide the image is. Processor time of the one thread
+//! The synthetic camera's people, by how many there are and how wide the image is. Processor time of the one thread
 //! that does it all is counted, which other programs do not bend much; drawing is left out.
 
 use std::fmt::Write as _;
@@ -39,7 +39,7 @@ const CROWDS: [u8; 3] = [2, 4, 8];
 /// Shortest film for learning, seconds: two decisions of the guard.
 const LEARNING_S: u32 = 10;
 
-/// Frames a second of the drawn camera.
+/// Frames a second of the synthetic camera.
 const RATE_HZ: u32 = 30;
 
 /// Frames before counting begins: everybody has been found and all memory has been touched.
@@ -52,10 +52,10 @@ const RATES_HZ: [u32; 3] = [10, 30, 60];
 const SEED: u64 = 1;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct BenchOptions {
     #[command(flatten)]
     networks: Networks,
-    /// Seconds of film for each line of the table, 1 to 600; learning takes ten at least.
+    /// Seconds of video for each line of the table, 1 to 600; learning takes at least ten.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
     /// Print the figures as JSON.
@@ -72,7 +72,7 @@ struct Bench {
     cores: usize,
     engine: &'static str,
     rows: Vec<Row>,
-    /// Processor milliseconds of learning for a second in which somebody is seen, whatever the number of people;
+    /// Processor milliseconds of learning for a second in which a person is seen, whatever the number of people;
     /// the budget (`adapt.core_share`) is not counted in.
     learning_ms_per_s: Option<f64>,
     /// Resident memory at the end, megabytes (10^6).
@@ -104,7 +104,7 @@ struct Row {
 /// # Errors
 ///
 /// Networks do not open, or a number is out of range.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &BenchOptions) -> anyhow::Result<()> {
     let wrong = |error: ConfigError| StartError::from(error);
     check("seconds", options.seconds, 1, 600).map_err(wrong)?;
     let config = options.networks.estimate_config()?;

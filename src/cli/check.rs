@@ -14,7 +14,7 @@ use poised::estimate::{Estimator, ModelsConfig};
 use super::networks::MOVENET;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct CheckOptions {
     /// The configuration file.
     file: PathBuf,
 }
@@ -35,7 +35,7 @@ fn check_source(camera: &CameraConfig) -> Result<(), StartError> {
 /// # Errors
 ///
 /// The first thing that is wrong, with its file, key, value and range.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
     let settings = Settings::read(&options.file).map_err(StartError::from)?;
     if let Some(path) = &settings.calibration.file {
         let calibration = Calibration::read(path).map_err(StartError::from)?;

@@ -1,4 +1,4 @@
-//! `poised demo`: the whole pipeline on the drawn camera, out over Zenoh and back in.
+//! `poised demo`: the whole pipeline on the synthetic camera, out over Zenoh and back in.
 //!
 //! The threads are those of `run`. A subscriber of our own, in a session of its
 //! own, receives the messages; since the camera knows where the joints are, each
@@ -33,7 +33,7 @@ use poised::synthetic::{Scenario, Scene, SceneTruth, SyntheticCamera, SyntheticC
 use super::print;
 use super::report::{Report, Tally, round};
 
-/// Name of the drawn camera in keys.
+/// Name of the synthetic camera in keys.
 const CAMERA: &str = "demo";
 
 /// Longest wait for the subscriber to find the publisher, and for its last messages.
@@ -47,33 +47,33 @@ const LINE_EVERY: Duration = Duration::from_millis(500);
 const SAME_PERSON: f32 = 0.15;
 
 #[derive(Debug, Args)]
-pub struct Options {
-    /// End after so many seconds; without it, when interrupted.
+pub struct DemoOptions {
+    /// Stop after this many seconds; by default, run until interrupted.
     #[arg(long)]
     seconds: Option<f64>,
-    /// What is to be seen: default, occluded, crowd, high-camera, small, walk,
+    /// Scenario: default, occluded, crowd, high-camera, small, walk,
     /// squat, sit, climb, exercise or varied.
     #[arg(long, default_value = "default")]
     scenario: String,
-    /// Columns.
+    /// Image width, pixels.
     #[arg(long, default_value_t = 640)]
     width: u32,
-    /// Rows.
+    /// Image height, pixels.
     #[arg(long, default_value_t = 480)]
     height: u32,
-    /// Frames a second that the camera delivers.
+    /// Frame rate of the camera, Hz.
     #[arg(long, default_value_t = 30)]
     rate: u32,
-    /// Fixes looks, room and order of actions.
+    /// Random seed of appearance, room and order of actions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How it adapts: off, latent, replay or semantic.
+    /// Adaptation method: off, latent, replay or semantic.
     #[arg(long, default_value = "semantic")]
     adapt: Method,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long)]
     models: Option<std::path::PathBuf>,
-    /// What runs them: auto, tract, onnxruntime or tensorrt.
+    /// Inference engine: auto, tract, onnxruntime or tensorrt.
     #[arg(long)]
     engine: Option<Choice>,
     /// Print the figures as JSON.
@@ -86,7 +86,7 @@ pub struct Options {
 /// # Errors
 ///
 /// Networks or session do not open, or no message came back that can be read.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DemoOptions) -> anyhow::Result<()> {
     let config = scene_config(options)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -201,7 +201,7 @@ fn judge_way(published: u64, received: u64, unreadable: u64) -> anyhow::Result<(
     );
     if received < published {
         log::warn!(
-            "{} of {published} messages were dropped on the way: this machine is too busy for its own subscriber",
+            "{} of {published} messages were dropped in transport: this machine is too busy for its own subscriber",
             published - received
         );
     }
@@ -229,11 +229,11 @@ fn subscribe(
     Ok((subscription, receive))
 }
 
-/// Poses of the networks as they ship, not yet compared, oldest first.
+/// Poses of the networks without adaptation, not yet compared, oldest first.
 type FactoryPoses = Arc<Mutex<Vec<PoseSample>>>;
 
-/// What the drawn camera shows.
-fn scene_config(options: &Options) -> Result<SyntheticConfig, StartError> {
+/// What the synthetic camera shows.
+fn scene_config(options: &DemoOptions) -> Result<SyntheticConfig, StartError> {
     Ok(SyntheticConfig {
         scenario: Scenario::from_name(&options.scenario)?,
         width_px: options.width,
@@ -245,7 +245,7 @@ fn scene_config(options: &Options) -> Result<SyntheticConfig, StartError> {
 }
 
 /// What turns its frames into poses.
-fn estimate_config(options: &Options) -> EstimateConfig {
+fn estimate_config(options: &DemoOptions) -> EstimateConfig {
     let mut estimate = EstimateConfig::default();
     estimate.adapt.method = options.adapt;
     if let Some(models) = &options.models {
@@ -257,7 +257,7 @@ fn estimate_config(options: &Options) -> EstimateConfig {
     estimate
 }
 
-/// Makes poses beside with the networks as they ship: nothing refined, nothing learned.
+/// Makes poses beside with the networks without adaptation: nothing refined, nothing learned.
 fn compare_with_shipped(
     engine: &Engine,
     estimator: &mut Estimator,
@@ -268,13 +268,13 @@ fn compare_with_shipped(
     let poses = FactoryPoses::default();
     let into = Arc::clone(&poses);
     estimator.compare_with(Poser::open_with(engine, &shipped)?, move |sample| {
-        let mut poses = into.lock().expect("nobody panics with it");
+        let mut poses = into.lock().expect("no thread panics while it holds it");
         poses.push(sample.clone());
     });
     Ok(poses)
 }
 
-/// The drawn camera's lens, which is known.
+/// The synthetic camera's lens, which is known.
 pub fn calibration_of(config: &SyntheticConfig) -> Result<Calibration, StartError> {
     let scene = Scene::new(config)?;
     let lens = scene.intrinsics();
@@ -311,7 +311,7 @@ struct Judge {
     unreadable: u64,
     mpjpe: Mean,
     pa_mpjpe: Mean,
-    /// Of the networks as they ship, on the same frames and joints.
+    /// Of the networks without adaptation, on the same frames and joints.
     factory_pa_mpjpe: Mean,
     /// Their poses, not yet compared.
     factory_poses: FactoryPoses,
@@ -422,9 +422,12 @@ impl Judge {
         }
     }
 
-    /// The pose of the networks as they ship of a frame; older ones are let go.
+    /// The pose of the networks without adaptation of a frame; older ones are dropped.
     fn factory_of(&self, frame_sequence: u32) -> Option<PoseSample> {
-        let mut poses = self.factory_poses.lock().expect("nobody panics with it");
+        let mut poses = self
+            .factory_poses
+            .lock()
+            .expect("no thread panics while it holds it");
         let at = poses
             .iter()
             .position(|sample| sample.frame_sequence == frame_sequence)?;

@@ -7,8 +7,8 @@ use clap::{Args, CommandFactory};
 use super::output::{self, Force, Outputs};
 
 #[derive(Debug, Args)]
-pub struct Options {
-    /// Folder to write poised.1 and a page for each command into.
+pub struct ManOptions {
+    /// Output folder for poised.1 and a page for each command.
     folder: PathBuf,
     #[command(flatten)]
     force: Force,
@@ -19,7 +19,7 @@ pub struct Options {
 /// # Errors
 ///
 /// The folder cannot be written.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &ManOptions) -> anyhow::Result<()> {
     let folder = options.folder.as_path();
     Outputs::new(options.force).writes_into("FOLDER", folder, |name| {
         let name = name.to_str().and_then(|name| name.strip_suffix(".1"));

@@ -26,11 +26,11 @@ mod watch;
 use clap::{Parser, Subcommand};
 use poised::sys::pipe;
 
-/// Where a person's joints are: camera frames in, metric 3D poses out over Zenoh.
+/// Real-time 3D human pose estimation: camera frames in, metric 3D poses out over Zenoh.
 #[derive(Debug, Parser)]
 #[command(name = "poised", version, about, long_about = None, after_long_help = exit::manual())]
 pub struct Arguments {
-    /// Say more (twice: much more); `RUST_LOG` is heard as well.
+    /// Log more (-vv: much more); `RUST_LOG` is honoured as well.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]
@@ -40,35 +40,35 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon.
-    Run(run::Options),
-    /// Show the whole pipeline on the built-in synthetic camera, out over Zenoh and back in.
-    Demo(demo::Options),
-    /// Read a configuration, open its models and calibration, say what is wrong.
-    Check(check::Options),
-    /// Send a video, a folder of images or a stream through the pipeline, as fast as it goes.
-    Replay(replay::Options),
+    Run(run::RunOptions),
+    /// Run the whole pipeline on the built-in synthetic camera, out over Zenoh and back in.
+    Demo(demo::DemoOptions),
+    /// Check a configuration: open its models, calibration and recording, and report errors.
+    Check(check::CheckOptions),
+    /// Run a video, a folder of images or a stream through the pipeline as fast as possible.
+    Replay(replay::ReplayOptions),
     /// Print the accuracy table from labelled motion.
-    Eval(eval::Options),
+    Eval(eval::EvalOptions),
     /// Build, show, query or teach the dictionary of actions.
-    Dictionary(dictionary::Options),
-    /// Measure what a frame costs on this machine.
-    Bench(bench::Options),
+    Dictionary(dictionary::DictionaryOptions),
+    /// Measure processor time and latency of a frame on this machine.
+    Bench(bench::BenchOptions),
     /// List or verify the installed networks.
-    Models(models::Options),
-    /// Build, list or remove the engines that are kept for a GPU.
-    Engine(engine::Options),
-    /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
-    Doctor(doctor::Options),
-    /// Subscribe and show a live table.
-    Watch(watch::Options),
+    Models(models::ModelsOptions),
+    /// Build, list or remove cached engines for a GPU.
+    Engine(engine::EngineOptions),
+    /// Check the setup and suggest fixes: cameras, engine, permissions, clock, Zenoh, disk.
+    Doctor(doctor::DoctorOptions),
+    /// Subscribe to poses and show a live table.
+    Watch(watch::WatchOptions),
     /// Write the manual pages into a folder.
     #[command(hide = true)]
-    Man(man::Options),
+    Man(man::ManOptions),
 }
 
 impl Command {
-    /// Whether it only prints, so that it may end with whoever reads it. The others hold sessions, films and
-    /// files that want a farewell.
+    /// Whether it only prints, so that it may end with its reader. The others hold sessions, films and
+    /// files that must be closed in order.
     const fn only_prints(&self) -> bool {
         matches!(
             self,

@@ -53,7 +53,7 @@ const SEED: u64 = 1;
 const DAMAGED_MAX: u32 = 100;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ReplayOptions {
     /// A video file, an image or a folder of images, the address of a network camera (rtsp://, http://), or a
     /// recording (.poses).
     source: OsString,
@@ -62,33 +62,33 @@ pub struct Options {
     /// Calibration of the camera (.toml, or .yaml of ROS, `OpenCV` or Kalibr).
     #[arg(long)]
     calibration: Option<PathBuf>,
-    /// Turn pictures clockwise by so many degrees: 0, 90, 180 or 270. The calibration is turned along.
+    /// Rotate frames clockwise by 0, 90, 180 or 270 degrees. The calibration is rotated with them.
     #[arg(long, default_value_t = 0, value_parser = clap::builder::PossibleValuesParser::new(["0", "90", "180", "270"])
         .map(|degrees| degrees.parse::<u32>().unwrap_or_default()))]
     rotate: u32,
-    /// Exchange left and right after that.
+    /// Mirror frames left to right, after the rotation.
     #[arg(long)]
     flip: bool,
-    /// Network for keypoints: a name under the networks, or the path of its folder.
+    /// Keypoint network: its name in the folder of networks, or the path of its own folder.
     #[arg(long)]
     person: Option<String>,
-    /// Stop after so many frames.
+    /// Stop after this many frames.
     #[arg(long)]
     frames: Option<u64>,
-    /// Draw each frame with what was seen in it into this folder, as PNG.
+    /// Write each frame with the detected poses drawn into it to this folder, as PNG.
     #[arg(long)]
     overlay: Option<PathBuf>,
-    /// Write one JSON object a frame with all poses into this file.
+    /// Write one JSON object per frame with all poses to this file.
     #[arg(long)]
     poses: Option<PathBuf>,
-    /// Record what would be published, without pictures, into this file (.poses).
+    /// Record the pose messages, without images, to this file (.poses).
     #[arg(long)]
     record: Option<PathBuf>,
-    /// How the final layers adapt while it plays: off, latent, 2d, cycle, replay or semantic, in place of what
-    /// the configuration says.
+    /// Adaptation method: off, latent, 2d, cycle, replay or semantic. Overrides the
+    /// configuration.
     #[arg(long)]
     adapt: Option<Method>,
-    /// Name actions with this dictionary in place of the one that ships.
+    /// Dictionary of actions to use instead of the default one.
     #[arg(long)]
     dictionary: Option<PathBuf>,
     /// Print the figures as JSON.
@@ -98,7 +98,7 @@ pub struct Options {
     force: Force,
 }
 
-impl Options {
+impl ReplayOptions {
     /// Refuses outputs that would overwrite what is read, or what exists.
     fn check_outputs(&self) -> Result<(), OutputError> {
         let mut outputs = output::Outputs::new(self.force);
@@ -132,7 +132,7 @@ fn is_numbered_picture(name: &OsStr) -> bool {
 ///
 /// Networks or source do not open, the recording breaks off, the command is interrupted, or an output cannot be
 /// written.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     options.check_outputs()?;
     let mut config = estimate_config(options)?;
     if is_recording(&options.source) {
@@ -229,7 +229,7 @@ struct Film {
 }
 
 impl Film {
-    fn open(source: &Source, options: &Options) -> Result<Self, StartError> {
+    fn open(source: &Source, options: &ReplayOptions) -> Result<Self, StartError> {
         let turn = Turn::clockwise(options.rotate).unwrap_or(Turn::NONE);
         let turn = if options.flip { turn.mirrored() } else { turn };
         let mut camera: Box<dyn Camera> = match source {
@@ -280,8 +280,8 @@ impl Film {
                     return Ok(done);
                 }
                 Err(error) => {
-                    log::warn!("picture {} left out: {error}", meta.sequence + 1);
-                    counters.dropped(poised::counters::Drop::Damaged, 1);
+                    log::warn!("image {} skipped: {error}", meta.sequence + 1);
+                    counters.dropped(poised::counters::DropReason::Damaged, 1);
                 }
             }
         }
@@ -366,7 +366,7 @@ pub fn open(
 }
 
 /// Plays a recording of poses: its keypoints once more through everything behind the 2D networks.
-fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<()> {
+fn run_recording(options: &ReplayOptions, config: &EstimateConfig) -> anyhow::Result<()> {
     if options.overlay.is_some() {
         return Err(UsageError("--overlay: a recording of poses holds no pictures").into());
     }
@@ -397,7 +397,7 @@ fn run_recording(options: &Options, config: &EstimateConfig) -> anyhow::Result<(
     Report::of(tally, &counters, "none", elapsed).print(options.json)
 }
 
-fn estimate_config(options: &Options) -> anyhow::Result<EstimateConfig> {
+fn estimate_config(options: &ReplayOptions) -> anyhow::Result<EstimateConfig> {
     let mut config = options.networks.estimate_config()?;
     if let Some(person) = &options.person {
         config.models.person.clone_from(person);
@@ -460,8 +460,8 @@ fn next_unless(
             }
             _ if error.severity() == Severity::Skip => {
                 let reason = match error {
-                    CaptureError::ShortFrame { .. } => poised::counters::Drop::Short,
-                    _ => poised::counters::Drop::Damaged,
+                    CaptureError::ShortFrame { .. } => poised::counters::DropReason::Short,
+                    _ => poised::counters::DropReason::Damaged,
                 };
                 counters.dropped(reason, 1);
                 log::warn!("{}", camera.complaint().unwrap_or(&error.to_string()));
@@ -473,7 +473,10 @@ fn next_unless(
             }
         }
     }
-    Err(Unavailable(format!("{DAMAGED_MAX} damaged frames in a row: giving up")).into())
+    Err(Unavailable(format!(
+        "giving up after {DAMAGED_MAX} damaged frames in a row"
+    ))
+    .into())
 }
 
 /// What is written beside the figures.
@@ -486,7 +489,7 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn open(options: &Options, calibration: &Calibration) -> anyhow::Result<Self> {
+    fn open(options: &ReplayOptions, calibration: &Calibration) -> anyhow::Result<Self> {
         let (width_px, height_px) = calibration.size_px();
         let overlay = match &options.overlay {
             Some(folder) => {
@@ -528,13 +531,13 @@ impl Outputs {
                 let left_out = record.add(sample)?;
                 if left_out > 0 {
                     log::warn!(
-                        "frame {}: {left_out} people with numbers that are not finite are not recorded",
+                        "frame {}: {left_out} people not recorded: NaN or infinity",
                         sample.frame_sequence
                     );
                 }
             } else {
                 log::warn!(
-                    "picture {}: another size than the first, not recorded",
+                    "image {}: not the size of the first, not recorded",
                     sample.frame_sequence + 1
                 );
             }

@@ -20,7 +20,7 @@ use poised::capture::thread::{CameraState, Ended, words};
 use poised::capture::turn::Turned;
 use poised::capture::v4l2::{V4l2Config, V4l2Source};
 use poised::capture::{Camera, GoesOn, OpenError, Source, SourceKind, StreamOptions};
-use poised::counters::{Counters, Drop, Reading};
+use poised::counters::{Counters, DropReason, Reading};
 use poised::daemon::settings::{CameraConfig, LogLevel, Settings};
 use poised::daemon::wiring::{self, Parts};
 use poised::engine::Engine;
@@ -45,7 +45,7 @@ const IDLE_EVERY: Duration = Duration::from_millis(20);
 const HAND_OVER_TRIES: u32 = 100;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct RunOptions {
     /// The configuration file.
     #[arg(short, long)]
     config: PathBuf,
@@ -62,13 +62,13 @@ struct Running {
 
 /// Runs until SIGTERM or SIGINT, or until a recording is over.
 ///
-/// A camera that is not there yet is waited for; the daemon is on the air meanwhile and says so.
+/// The daemon waits for a camera that is not present yet; it is on Zenoh meanwhile and reports that it waits.
 /// SIGHUP reads the configuration again.
 ///
 /// # Errors
 ///
 /// What keeps the daemon from starting, or a camera that failed for good.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     let (settings, text) = Settings::read_with_text(&options.config).map_err(StartError::from)?;
     let running = Running {
         stop: Arc::default(),
@@ -221,7 +221,7 @@ fn listen(
         outlet.hear_control(Arc::clone(&control))?;
         worker.obey(control);
         let key = settings.zenoh.key(name, "control");
-        info!("commands are taken on {key}");
+        info!("accepting commands on {key}");
     }
     Ok(Some(worker))
 }
@@ -296,7 +296,7 @@ impl<'a> CameraSource<'a> {
         let asked_hz = self.asked_hz;
         let (name, gives_hz) = (&camera.mode().name, camera.mode().rate_hz);
         if gives_hz > 0.0 && gives_hz < 0.95 * asked_hz {
-            warn!("{name}: {asked_hz} Hz asked for, {gives_hz:.1} Hz is what it gives");
+            warn!("{name}: {asked_hz} Hz configured, but the camera delivers {gives_hz:.1} Hz");
         }
         Ok(Box::new(camera))
     }
@@ -343,7 +343,7 @@ fn first_camera(
             warn!("camera: {why}; waiting for it");
             if said.is_empty() && is_fenced_in(source.kind()) {
                 warn!(
-                    "a service reaches only the addresses that its unit allows: see \"Network cameras\" in field.md"
+                    "a service reaches only the addresses that its unit allows: see \"Network cameras\" in service.md"
                 );
             }
             let _ = running.counters.capture.lost_because.put(why.clone());
@@ -379,14 +379,17 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
     let new = match Settings::read(path) {
         Ok(new) => new,
         Err(error) => {
-            log::error!("not read again, going on as before: {}", words(&error));
+            log::error!(
+                "configuration not reloaded, the previous one stays in use: {}",
+                words(&error)
+            );
             return;
         }
     };
     let restart = current.needs_restart(&new);
     if !restart.is_empty() {
         warn!(
-            "[{}] changed in {}: needs a restart, going on as before",
+            "[{}] changed in {}: restart the daemon to apply it",
             restart.join("], ["),
             path.display()
         );
@@ -394,9 +397,9 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
     if new.publish != current.publish {
         if hand_over(&running.publish, &new.publish) {
             current.publish = new.publish;
-            info!("[publish] taken over: {:?}", current.publish);
+            info!("[publish] applied: {:?}", current.publish);
         } else {
-            warn!("[publish] not taken over, the publisher is busy: reload again");
+            warn!("[publish] not applied, the publisher is busy: reload again");
         }
     }
     if new.log != current.log {
@@ -444,7 +447,7 @@ fn supervise(
             );
         }
         let now = clock.now();
-        service.tend(now, counters);
+        service.poll(now, counters);
         if now.since(said) >= LOG_EVERY {
             let seconds = now.seconds_after(said);
             said = now;
@@ -475,7 +478,7 @@ impl Line {
         let dropped = counters.drops_total() - past.dropped;
         let all = counters.latency.read();
         let latency = all.since(&past.latency);
-        let reasons: Vec<String> = Drop::ALL
+        let reasons: Vec<String> = DropReason::ALL
             .iter()
             .filter(|reason| counters.drops(**reason) > 0)
             .map(|reason| format!("{} {}", reason.name(), counters.drops(*reason)))

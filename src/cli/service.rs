@@ -1,6 +1,6 @@
 //! What a service manager is told: ready, what is going on, and that the daemon is not stuck.
 //!
-//! Without `NOTIFY_SOCKET` in the environment nobody is told anything. A message that is
+//! Without `NOTIFY_SOCKET` in the environment no message is sent. A message that is
 //! not taken is no reason to stop working.
 
 use std::time::Duration;
@@ -62,13 +62,13 @@ impl Service {
 
     /// Once a frame has gone through all stages, the daemon is ready; from then on
     /// the watchdog is fed while all threads move.
-    pub fn tend(&mut self, now: MonoNs, counters: &Counters) {
+    pub fn poll(&mut self, now: MonoNs, counters: &Counters) {
         if !self.ready && counters.estimated.get() > 0 {
             self.ready = true;
             tell(&[NotifyState::Ready, NotifyState::Status("frames go through")]);
         }
         if let Some(watchdog) = &mut self.watchdog {
-            watchdog.tend(now, counters);
+            watchdog.poll(now, counters);
         }
     }
 
@@ -86,7 +86,7 @@ impl Service {
 }
 
 impl Watchdog {
-    fn tend(&mut self, now: MonoNs, counters: &Counters) {
+    fn poll(&mut self, now: MonoNs, counters: &Counters) {
         if now.since(self.fed) < self.every {
             return;
         }
@@ -98,7 +98,7 @@ impl Watchdog {
         };
         if !std::mem::replace(&mut self.said, true) {
             log::error!(
-                "the {stuck} thread has not moved for {} ms: the watchdog is not fed",
+                "the {stuck} thread has not made progress for {} ms: the watchdog is not notified",
                 now.since(self.fed).as_millis()
             );
         }

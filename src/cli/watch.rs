@@ -27,7 +27,7 @@ use super::exit::Unavailable;
 use super::output::{Force, Outputs};
 use super::print;
 
-/// How often the table is drawn anew.
+/// How often the table is redrawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// Messages that wait to be shown: of eight cameras at 30 frames a second what comes while the lens is asked for. What
@@ -38,24 +38,24 @@ const WAITING_MAX: usize = 1024;
 const CAMERAS_MAX: usize = 64;
 
 #[derive(Debug, Args)]
-pub struct Options {
-    /// Which poses: a key expression.
+pub struct WatchOptions {
+    /// Key expression of the poses to show.
     #[arg(default_value_t = all_poses())]
     keys: String,
-    /// Where to connect; by default to a daemon on this machine.
+    /// Endpoint to connect to; by default a daemon on this machine.
     #[arg(long)]
     connect: Vec<String>,
-    /// Stop after so many messages.
+    /// Stop after this many messages.
     #[arg(long)]
     messages: Option<u64>,
-    /// Connect as the [zenoh] section of this configuration says: endpoints, certificates.
+    /// Connect with the [zenoh] section of this configuration file: endpoints, certificates.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Print each message, of any kind, as one JSON object a line with its key.
+    /// Print each message, of any kind, with its key as one JSON object per line.
     #[arg(long, conflicts_with = "record")]
     json: bool,
-    /// Record what comes (.poses), for `replay` and `dictionary teach`. Of several cameras the first
-    /// that is heard is recorded.
+    /// Record the messages (.poses), for `replay` and `dictionary teach`. Of several cameras, records
+    /// the first one received.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     #[command(flatten)]
@@ -84,7 +84,7 @@ impl Recording {
                 .map_err(StartError::from)?
                 .ok_or_else(|| {
                     Unavailable(format!(
-                        "{asked}: no answer, and a recording needs the lens"
+                        "{asked}: no reply, but a recording needs the calibration"
                     ))
                 })?;
             let text = String::from_utf8(bytes)
@@ -106,7 +106,7 @@ impl Recording {
     fn finish(self) -> anyhow::Result<()> {
         let Some((key, recorder)) = self.of else {
             let path = self.path.display();
-            return Err(Unavailable(format!("nothing came, so {path} was not written")).into());
+            return Err(Unavailable(format!("no message received, {path} was not written")).into());
         };
         let frames = recorder.frames();
         recorder.finish()?;
@@ -121,7 +121,7 @@ impl Recording {
 /// # Errors
 ///
 /// The key expression is none, the session does not open, or the recording cannot be made.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &WatchOptions) -> anyhow::Result<()> {
     let mut outputs = Outputs::new(options.force);
     if let Some(config) = &options.config {
         outputs.reads(config);
@@ -207,7 +207,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn say_lost(lost: &AtomicU64) {
     let lost = lost.load(Ordering::Relaxed);
     if lost > 0 {
-        log::warn!("{lost} messages came faster than they could be taken, and are missing");
+        log::warn!("{lost} messages were lost: they arrived faster than they could be read");
     }
 }
 
@@ -243,7 +243,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Prints messages as they come.
-fn print_json(config: &ZenohConfig, options: &Options) -> anyhow::Result<()> {
+fn print_json(config: &ZenohConfig, options: &WatchOptions) -> anyhow::Result<()> {
     let (send, receive) = mpsc::sync_channel::<String>(WAITING_MAX);
     let lost = Arc::<AtomicU64>::default();
     let counted = Arc::clone(&lost);

@@ -3,10 +3,10 @@
 //! In this order, and no further than it has to:
 //!
 //! 1. **Learning.** Its thread has the lowest priority and gets what the others leave ([`rt::stand_back`]).
-//! 2. **Looks of the finder**, where frames take nearly all the time there is: a third as many ([`Level::Saving`]).
+//! 2. **Runs of the person detector**, where frames take nearly all the time there is: a third as many ([`Level::Saving`]).
 //! 3. **Frames.** The newest wins; what comes while one is worked on is passed over ([`slots`]).
 //! 4. **People**, where a frame of all of them would take so long that poses are old when they come: they are
-//!    looked at in turn, so many a frame as fit ([`Level::Turns`]). Somebody new is looked at first.
+//!    looked at in turn, so many a frame as fit ([`Level::Turns`]). New people come first.
 //!
 //! Nothing queues up, so nothing grows. How it stands is in `/health`. Recordings take the time they need and
 //! leave nothing out.
@@ -19,18 +19,18 @@ use std::time::Duration;
 use crate::base::clock::MonoNs;
 use crate::base::limits::PEOPLE_MAX;
 use crate::counters::Level;
-use crate::detect::Spare;
+use crate::detect::Shed;
 use crate::frame::FrameMeta;
 
 /// Share of the time between two frames of the camera that a frame takes, above which something is left out.
 const BUSY: f32 = 0.9;
 
-/// Share below which it is taken up again. Fewer looks of the finder lower the share by a few hundredths.
+/// Share below which it is taken up again. Fewer runs of the person detector lower the share by a few hundredths.
 const IDLE: f32 = 0.75;
 
-/// Longest that all looks of one frame may take together. With the wait for the frame before it, poses are then about
+/// Longest that all inferences of one frame may take together. With the wait for the frame before it, poses are then about
 /// a fifth of a second old.
-const LOOKS_MAX: Duration = Duration::from_millis(100);
+const INFERENCE_MAX: Duration = Duration::from_millis(100);
 
 /// Share of the newest frame in the running means: a second at ten frames a second.
 const NEWEST: f32 = 0.1;
@@ -41,7 +41,7 @@ pub struct Work {
     /// Time it took.
     pub took: Duration,
     /// People looked at.
-    pub looks: usize,
+    pub inferences: usize,
     /// People who have to wait for their turn.
     pub waiting: usize,
 }
@@ -58,16 +58,16 @@ pub struct Load {
     took_s: Option<f32>,
     /// Mean time that a person takes, with a share of all else, seconds.
     person_s: Option<f32>,
-    looks: usize,
+    inferences: usize,
 }
 
 impl Load {
     /// Takes a frame that has been worked on; gives what to leave out of the next.
-    pub fn take(&mut self, frame: &FrameMeta, work: Work) -> Spare {
+    pub fn take(&mut self, frame: &FrameMeta, work: Work) -> Shed {
         if let Some((sequence, capture)) = self.last.replace((frame.sequence, frame.capture)) {
             let frames = frame.sequence.wrapping_sub(sequence);
             let between = frame.capture.since(capture);
-            // A camera that was opened anew counts anew.
+            // After the camera is reopened, counting starts again.
             if (1..=SKIPPED_MAX).contains(&frames) && !between.is_zero() {
                 mix(&mut self.interval_s, (between / frames).as_secs_f32());
             }
@@ -75,10 +75,10 @@ impl Load {
         let took_s = work.took.as_secs_f32();
         mix(&mut self.took_s, took_s);
         #[expect(clippy::cast_precision_loss, reason = "at most eight")]
-        if work.looks > 0 {
-            mix(&mut self.person_s, took_s / work.looks as f32);
+        if work.inferences > 0 {
+            mix(&mut self.person_s, took_s / work.inferences as f32);
         }
-        self.looks = self.fitting();
+        self.inferences = self.fitting();
         // What was left out, not what may be: a network for whole frames knows no turns.
         self.level = if work.waiting > 0 {
             Level::Turns
@@ -87,9 +87,9 @@ impl Load {
         } else {
             Level::Full
         };
-        Spare {
-            finder: self.level != Level::Full,
-            looks: self.looks,
+        Shed {
+            detector: self.level != Level::Full,
+            inferences: self.inferences,
         }
     }
 
@@ -106,11 +106,11 @@ impl Load {
         }
     }
 
-    /// People whose looks fit into [`LOOKS_MAX`], at least one.
+    /// People whose inferences fit into [`INFERENCE_MAX`], at least one.
     fn fitting(&self) -> usize {
         let fit = self
             .person_s
-            .map_or(f32::INFINITY, |person| LOOKS_MAX.as_secs_f32() / person);
+            .map_or(f32::INFINITY, |person| INFERENCE_MAX.as_secs_f32() / person);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -138,53 +138,53 @@ mod tests {
     use crate::frame::Frame;
 
     /// A camera of 30 frames a second whose people take `person` each, watched for ten seconds.
-    fn watched(load: &mut Load, people: usize, person: Duration) -> Spare {
-        let mut spare = Spare::default();
+    fn watched(load: &mut Load, people: usize, person: Duration) -> Shed {
+        let mut shed = Shed::default();
         let mut sequence = load.last.map_or(0, |(sequence, _)| sequence);
         for _ in 0..300 {
-            let looks = people.min(spare.looks);
-            let took = person * u32::try_from(looks).unwrap();
+            let inferences = people.min(shed.inferences);
+            let took = person * u32::try_from(inferences).unwrap();
             // What comes meanwhile is passed over.
             sequence += 1 + u32::try_from(took.as_millis() / 33).unwrap();
             let mut meta = Frame::with_room(64, 64).meta;
             meta.sequence = sequence;
             meta.capture = MonoNs(u64::from(sequence) * 33_333_333);
-            let waiting = people - looks;
-            spare = load.take(
+            let waiting = people - inferences;
+            shed = load.take(
                 &meta,
                 Work {
                     took,
-                    looks,
+                    inferences,
                     waiting,
                 },
             );
         }
-        spare
+        shed
     }
 
     #[test]
     fn a_machine_that_keeps_up_leaves_nothing_out() {
         let mut load = Load::default();
-        let spare = watched(&mut load, 3, Duration::from_millis(8));
-        assert_eq!(spare, Spare::default());
+        let shed = watched(&mut load, 3, Duration::from_millis(8));
+        assert_eq!(shed, Shed::default());
         assert_eq!(load.level(), Level::Full);
         assert!((load.busy() - 0.72).abs() < 0.01, "{}", load.busy());
     }
 
     #[test]
-    fn one_that_does_not_spares_the_finder_first_and_lets_people_wait_last() {
+    fn one_that_does_not_sheds_detector_runs_first_and_people_last() {
         let mut load = Load::default();
-        let spare = watched(&mut load, 8, Duration::from_millis(6));
-        assert!(spare.finder && spare.looks == PEOPLE_MAX, "{spare:?}");
+        let shed = watched(&mut load, 8, Duration::from_millis(6));
+        assert!(shed.detector && shed.inferences == PEOPLE_MAX, "{shed:?}");
         assert_eq!(load.level(), Level::Saving);
-        let spare = watched(&mut load, 8, Duration::from_millis(30));
-        assert!(spare.finder && spare.looks == 3, "{spare:?}");
+        let shed = watched(&mut load, 8, Duration::from_millis(30));
+        assert!(shed.detector && shed.inferences == 3, "{shed:?}");
         assert_eq!(load.level(), Level::Turns);
-        // Somebody is looked at however slow the machine is.
-        let spare = watched(&mut load, 8, Duration::from_millis(900));
-        assert_eq!(spare.looks, 1);
-        let spare = watched(&mut load, 1, Duration::from_millis(8));
-        assert_eq!((spare, load.level()), (Spare::default(), Level::Full));
+        // The person network runs for one person however slow the machine is.
+        let shed = watched(&mut load, 8, Duration::from_millis(900));
+        assert_eq!(shed.inferences, 1);
+        let shed = watched(&mut load, 1, Duration::from_millis(8));
+        assert_eq!((shed, load.level()), (Shed::default(), Level::Full));
     }
 
     #[test]

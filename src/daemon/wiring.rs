@@ -5,19 +5,19 @@
 //!      ▲                          │  ▲                   │
 //!      └────────── free ◀─────────┘  └────── free ◀──────┘
 //!                                 │ ▲
-//!                          sights │ │ heads
+//!                    observations │ │ heads
 //!                                 ▼ │
 //!                                adapt
 //! ```
 //!
-//! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to whoever runs the
+//! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to the thread that runs the
 //! network (`infer::relay`).
 //!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
 //! A thread that does not start, or that panics, takes the others with it: [`run`] gives the error once they have left.
 //! Stop is one flag. Capture leaves first, then estimate, then publish and adapt, so that
-//! what was estimated is published; a frame that nobody has begun with is let go,
-//! because on a slow machine it would hold up the farewell.
+//! what was estimated is published; a frame that no thread has started on is dropped,
+//! because it would delay shutdown on a slow machine.
 
 use std::io;
 use std::sync::OnceLock;
@@ -26,15 +26,15 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use super::load::{Load, Work};
-use crate::adapt::Sight;
+use crate::adapt::Observation;
 use crate::adapt::thread::{Link, Worker};
 use crate::base::clock::Clock;
-use crate::base::limits::{FRAME_SLOTS, POSE_SLOTS, SIGHT_SLOTS};
+use crate::base::limits::{FRAME_SLOTS, OBSERVATION_SLOTS, POSE_SLOTS};
 use crate::base::slots::{Newest, Queued, Sender, Taker};
 use crate::camera::Calibration;
 use crate::capture::Camera;
 use crate::capture::thread::{self as capture_thread, Ended, Reopen, Shared};
-use crate::counters::{Counters, Drop};
+use crate::counters::{Counters, DropReason};
 use crate::engine::relay::Builder;
 use crate::error::StartError;
 use crate::estimate::{Estimator, frame_fault};
@@ -178,8 +178,9 @@ pub fn run_on(
     let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
     let (filler, taker) = frames.split();
     let (sender, receiver) = poses.split();
-    let mut sights = Queued::<Sight, { SIGHT_SLOTS + 1 }>::new(Sight::nobody);
-    let (tell, told) = sights.split();
+    let mut observations =
+        Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::empty);
+    let (tell, told) = observations.split();
     let link = worker.as_ref().map(Worker::link);
     let learner = link.as_deref().map(|link| Learner { tell, link });
     let (frames_ended, poses_ended) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -291,21 +292,21 @@ struct Context<'a> {
 
 /// The estimate thread's side of the adapter.
 struct Learner<'a> {
-    tell: Sender<'a, Sight>,
+    tell: Sender<'a, Observation>,
     link: &'a Link,
 }
 
 impl Learner<'_> {
     /// Tells what was seen, and puts a head in that has come. Never waits.
-    fn tend(&mut self, estimator: &mut Estimator) {
-        let sights = estimator.sights();
-        for (told, sight) in sights.iter().enumerate() {
+    fn poll(&mut self, estimator: &mut Estimator) {
+        let observations = estimator.observations();
+        for (told, observation) in observations.iter().enumerate() {
             let Some(mut slot) = self.tell.free() else {
-                let left = (sights.len() - told) as u64;
+                let left = (observations.len() - told) as u64;
                 self.link.untold.fetch_add(left, Ordering::Relaxed);
                 break;
             };
-            Sight::clone_from(&mut slot, sight);
+            Observation::clone_from(&mut slot, observation);
             self.tell.put(slot);
         }
         if let Some(head) = self.link.heads.take() {
@@ -338,7 +339,7 @@ fn estimate_loop(
             poses.wake();
             return;
         }
-        // Read before the last look, so that the last frame is not left behind.
+        // Read before the last check, so that the last frame is not left behind.
         let ending = context.frames_ended.load(Ordering::Acquire);
         let Some(frame) = frames.take() else {
             if ending {
@@ -355,17 +356,17 @@ fn estimate_loop(
             estimator.reset();
         }
         match kept.take().or_else(|| poses.free()) {
-            None => counters.dropped(Drop::PublisherFull, 1),
+            None => counters.dropped(DropReason::PublisherFull, 1),
             Some(mut sample) => {
                 let begun = clock.now();
                 match estimator.step(&frame, calibration, clock, counters, &mut sample) {
                     Ok(seen) => {
                         let work = Work {
                             took: clock.now().since(begun),
-                            looks: seen.regions - seen.waiting,
+                            inferences: seen.regions - seen.waiting,
                             waiting: seen.waiting,
                         };
-                        estimator.spare(load.take(&frame.meta, work));
+                        estimator.shed(load.take(&frame.meta, work));
                         counters.set_load(load.level(), load.busy());
                         poses.put(sample);
                     }
@@ -376,7 +377,7 @@ fn estimate_loop(
                     }
                 }
                 if let Some(learner) = &mut learner {
-                    learner.tend(&mut estimator);
+                    learner.poll(&mut estimator);
                 }
             }
         }
@@ -457,7 +458,7 @@ mod tests {
         }
     }
 
-    /// What runs in a test: the real threads on a drawn scene, with a person network that can be made to fail.
+    /// What runs in a test: the real threads on a synthetic scene, with a person network that can be made to fail.
     #[derive(Default)]
     struct Stage {
         failing: Arc<AtomicBool>,
@@ -485,7 +486,7 @@ mod tests {
                 panicking: Arc::clone(&self.panicking),
             };
             let person = VisionNet::with_network(&folder, Box::new(network)).unwrap();
-            // Without a finder the person network looks at each frame.
+            // Without a person detector the person network looks at each frame.
             let people = PeopleNet::new(person, None, config.people);
             let estimator = Estimator::new(people, Poser::open_with(&engine, &config).unwrap());
 
@@ -594,7 +595,7 @@ mod tests {
             );
             assert!(poses.lock().unwrap().len() <= first + POSE_SLOTS);
             assert_eq!(
-                counters.drops(Drop::PublisherFull),
+                counters.drops(DropReason::PublisherFull),
                 0,
                 "and no slot is lost"
             );
@@ -607,7 +608,7 @@ mod tests {
         assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
         let counters = &stage.counters;
         // Every frame that was looked at was published or counted, and none both.
-        let unsent = counters.drops(Drop::NotSent);
+        let unsent = counters.drops(DropReason::NotSent);
         assert_eq!(counters.estimated.get(), counters.published.get() + unsent);
     }
 

@@ -1,7 +1,7 @@
 //! Frames in, people with COCO keypoints out. Runs on the estimate thread.
 //!
 //! ```text
-//!  frame ─▶ finder (now and then) ─▶ regions ─▶ crop ─▶ person network ─▶ decode ─▶ people
+//!  frame ─▶ person detector (now and then) ─▶ regions ─▶ crop ─▶ person network ─▶ decode ─▶ people
 //!                                      ▲                                              │
 //!                                      └────────── boxes of the previous frame ◀──────┘
 //! ```
@@ -16,5 +16,5 @@ pub mod preprocess;
 mod regions;
 mod vision;
 
-pub use people::{Lap, PeopleNet, PeopleSettings, Quality, Seen, Spare};
+pub use people::{Lap, PeopleNet, PeopleSettings, Quality, Seen, Shed};
 pub use vision::{Verified, VerifyRow, VisionNet, verify};

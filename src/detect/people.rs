@@ -1,10 +1,10 @@
-//! A frame to its people: where to look, looking, and whom to believe.
+//! A frame to its people: regions, inference, and which detections to accept.
 //!
-//! Top-down: the finder looks at the whole frame on the first frame, whenever
-//! somebody was lost, whenever nobody is in view, and every
+//! Top-down: the person detector runs on the whole frame on the first frame, whenever
+//! a person was lost, whenever no person is in view, and every
 //! [`PeopleSettings::finder_every_frames`]; in between each person's box comes
 //! from the keypoints of the frame before. Each box is cut out and goes through
-//! the person network. A `YOLO-pose` network looks at whole frames and needs no finder.
+//! the person network. A `YOLO-pose` network reads whole frames and needs no person detector.
 
 use std::path::Path;
 
@@ -32,18 +32,18 @@ use crate::pose::similarity;
 use crate::pose::{BoxPx, Detection, Keypoint, People};
 use crate::skeleton::KEYPOINTS;
 
-/// Frames between two looks of the finder while everybody is followed: a
-/// newcomer waits at most a third of a second at 30 Hz, and the finder costs a
+/// Frames between two runs of the person detector while everybody is followed: a
+/// newcomer waits at most a third of a second at 30 Hz, and the person detector costs a
 /// tenth of its time per frame.
-pub const FINDER_EVERY: u32 = 10;
+pub const DETECTOR_EVERY: u32 = 10;
 
-/// How many times fewer looks the finder takes where it is spared: a newcomer waits a second at 30 Hz.
-const SPARED: u32 = 3;
+/// How many times less often the person detector runs when its runs are shed: a newcomer waits a second at 30 Hz.
+const SHED_FACTOR: u32 = 3;
 
 /// Two detections whose keypoints are more alike than this are one person.
 const SAME_POSE: f32 = 0.7;
 
-/// Somebody whom the finder passes over again and again, and a newcomer of whom it is
+/// A person whom the person detector misses repeatedly, and a newcomer of whom it is
 /// not sure, has to be this well visible ([`Detection::score`]) to be followed on.
 const SURE: f32 = 0.7;
 
@@ -56,22 +56,22 @@ const ASKEW_FROM: f32 = 0.6;
 /// Where the vertical appears shorter than this share of its length, it has no direction in the image.
 const UP_MIN: f32 = 0.3;
 
-/// Frames between two looks of the finder that were asked for because keypoints and box disagree: a person whom
+/// Frames between two runs of the person detector that were asked for because keypoints and box disagree: a person whom
 /// both see differently all the time would make it run in every frame.
 const AGAIN_EVERY: u32 = 3;
 
-/// A box of which less than this is in the frame, in pixels of its shorter side, holds nobody.
+/// A box of which less than this is in the frame, in pixels of its shorter side, holds no person.
 const SIDE_PX_MIN: f32 = 4.0;
 
-/// `[people]`: whom to look for and whom to believe.
+/// `[people]`: people to detect and which detections to accept.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeopleSettings {
     /// Most people in one frame, 1 to 8. Each costs one run of the person network.
     pub people_max: usize,
-    /// Frames between two looks of the finder, 1 to 1000. Default: `FINDER_EVERY`.
+    /// Frames between two runs of the person detector, 1 to 1000. Default: `DETECTOR_EVERY`.
     pub finder_every_frames: u32,
-    /// A person whose keypoints have a lower mean confidence is let go, 0 to 1.
+    /// A person whose keypoints have a lower mean confidence is dropped, 0 to 1.
     /// Default 0.15: a person of whom a quarter is well visible stays.
     pub confidence_min: f32,
     /// Whether the person network also sees each crop in a mirror. Default: `normal`.
@@ -93,7 +93,7 @@ impl Default for PeopleSettings {
     fn default() -> Self {
         Self {
             people_max: PEOPLE_MAX,
-            finder_every_frames: FINDER_EVERY,
+            finder_every_frames: DETECTOR_EVERY,
             confidence_min: 0.15,
             quality: Quality::Normal,
         }
@@ -123,7 +123,7 @@ impl PeopleSettings {
 pub enum Lap {
     /// The whole frame was scaled into a network's input.
     FramePreprocess,
-    /// The finder (or `YOLO-pose`) ran.
+    /// The person detector (or `YOLO-pose`) ran.
     FrameNetwork,
     /// A person was cut out.
     PersonPreprocess,
@@ -135,19 +135,19 @@ pub enum Lap {
 
 /// What is left out of frames on a machine that cannot keep up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spare {
-    /// Whether the finder looks a third as often.
-    pub finder: bool,
-    /// Most people looked at in one frame; the others wait for their turn.
-    pub looks: usize,
+pub struct Shed {
+    /// Whether the person detector runs a third as often.
+    pub detector: bool,
+    /// Most runs of the person network in one frame; the others wait for their turn.
+    pub inferences: usize,
 }
 
 /// Nothing is left out.
-impl Default for Spare {
+impl Default for Shed {
     fn default() -> Self {
         Self {
-            finder: false,
-            looks: PEOPLE_MAX,
+            detector: false,
+            inferences: PEOPLE_MAX,
         }
     }
 }
@@ -155,13 +155,13 @@ impl Default for Spare {
 /// What one frame came to, beside the people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Whether the finder looked at this frame.
-    pub finder_ran: bool,
-    /// Boxes looked at.
+    /// Whether the person detector ran on this frame.
+    pub detector_ran: bool,
+    /// Boxes the person network ran on.
     pub regions: usize,
-    /// Boxes let go: nobody there, the same person twice, or outside the lens.
-    pub let_go: usize,
-    /// Boxes whose turn comes in a later frame ([`Spare::looks`]).
+    /// Boxes dropped: no person in it, the same person twice, or outside the lens.
+    pub dropped: usize,
+    /// Boxes whose turn comes in a later frame ([`Shed::inferences`]).
     pub waiting: usize,
 }
 
@@ -169,10 +169,10 @@ pub struct Seen {
 /// the frame before; nothing is allocated after construction.
 #[derive(Debug)]
 pub struct PeopleNet {
-    finder: Option<VisionNet>,
+    detector: Option<VisionNet>,
     person: VisionNet,
     settings: PeopleSettings,
-    spare: Spare,
+    shed: Shed,
     preprocess: Preprocess,
     grid: LensGrid,
     /// People of the frame before, where the next frame is to be searched for them.
@@ -180,9 +180,9 @@ pub struct PeopleNet {
     lost: Lost,
     /// Size of the frame before.
     size_px: (u32, u32),
-    /// How many were followed when the finder last looked or a frame was last complete.
+    /// How many were followed when the person detector last looked or a frame was last complete.
     expected: usize,
-    frames_since_finder: u32,
+    frames_since_detector: u32,
     /// Whether the keypoints of a person made another box than was looked at.
     disagreed: bool,
     boxes: Vec<FoundBox, PEOPLE_MAX>,
@@ -190,11 +190,11 @@ pub struct PeopleNet {
 }
 
 impl PeopleNet {
-    /// Opens model folders: the network for keypoints, and the finder it needs
+    /// Opens model folders: the network for keypoints, and the person detector it needs
     /// unless it looks at whole frames itself.
     ///
-    /// Without a finder a top-down network looks at the whole frame until it
-    /// sees somebody, and follows only that person.
+    /// Without a person detector a top-down network looks at the whole frame until it
+    /// sees a person, and follows only that person.
     ///
     /// # Errors
     ///
@@ -202,45 +202,45 @@ impl PeopleNet {
     pub fn open(
         engine: &Engine,
         person: &Path,
-        finder: Option<&Path>,
+        detector: Option<&Path>,
         settings: PeopleSettings,
     ) -> Result<Self, ModelError> {
         // The kinds are checked before the networks are loaded, which takes longer.
         let wrong = |folder: &Path, kind: Kind, want: &str| ModelError::Misfit {
             path: folder.to_owned(),
-            what: format!("kind is {kind:?}, wanted {want}").to_lowercase(),
+            what: format!("kind is {}, wanted {want}", kind.name()),
         };
         let kind = Description::read(person)?.kind;
         if !matches!(kind, Kind::Person | Kind::Keypoints) {
             return Err(wrong(person, kind, "person or keypoints"));
         }
-        if let Some(folder) = finder {
+        if let Some(folder) = detector {
             let kind = Description::read(folder)?.kind;
-            if kind != Kind::Finder {
+            if kind != Kind::PersonDetector {
                 return Err(wrong(folder, kind, "finder"));
             }
         }
         let open = |folder| VisionNet::open(engine, folder);
-        let finder = finder.map(open).transpose()?;
-        Ok(Self::new(open(person)?, finder, settings))
+        let detector = detector.map(open).transpose()?;
+        Ok(Self::new(open(person)?, detector, settings))
     }
 
     /// Puts loaded networks together.
-    pub fn new(person: VisionNet, finder: Option<VisionNet>, settings: PeopleSettings) -> Self {
+    pub fn new(person: VisionNet, detector: Option<VisionNet>, settings: PeopleSettings) -> Self {
         let (width, height) = person.size();
-        let width_max = finder.as_ref().map_or(width, |f| f.size().0.max(width));
+        let width_max = detector.as_ref().map_or(width, |f| f.size().0.max(width));
         Self {
             preprocess: Preprocess::new(width_max),
             grid: LensGrid::new(width, height),
-            finder,
+            detector,
             person,
             settings,
-            spare: Spare::default(),
+            shed: Shed::default(),
             followed: Regions::new(),
             lost: Lost::default(),
             size_px: (0, 0),
             expected: 0,
-            frames_since_finder: u32::MAX,
+            frames_since_detector: u32::MAX,
             disagreed: false,
             boxes: Vec::new(),
             found: Vec::new(),
@@ -253,16 +253,16 @@ impl PeopleNet {
     }
 
     /// From now on leaves this out.
-    pub fn spare(&mut self, spare: Spare) {
-        self.spare = spare;
+    pub fn shed(&mut self, shed: Shed) {
+        self.shed = shed;
     }
 
-    /// Forgets everybody, as after a camera was opened anew.
+    /// Forgets all people, as after a camera was reopened.
     pub fn reset(&mut self) {
         self.followed.clear();
         self.lost.clear();
         self.expected = 0;
-        self.frames_since_finder = u32::MAX;
+        self.frames_since_detector = u32::MAX;
         self.disagreed = false;
     }
 
@@ -351,9 +351,9 @@ impl PeopleNet {
         }
         lap(Lap::Decode);
         Ok(Seen {
-            finder_ran: false,
+            detector_ran: false,
             regions: self.found.len(),
-            let_go: self.found.len() - people.len(),
+            dropped: self.found.len() - people.len(),
             waiting: 0,
         })
     }
@@ -367,11 +367,11 @@ impl PeopleNet {
     ) -> Result<Seen, InferError> {
         let mut regions = self.followed.clone();
         self.lost.age();
-        let finder_ran = self.find(frame, camera, &mut regions, lap)?;
-        self.disagreed &= !finder_ran;
+        let detector_ran = self.find(frame, camera, &mut regions, lap)?;
+        self.disagreed &= !detector_ran;
         regions.truncate(self.settings.people_max);
         let mut next = Regions::new();
-        let turn = in_turn(&regions, self.spare.looks);
+        let turn = in_turn(&regions, self.shed.inferences);
         let mut waiting = 0;
         for (region, turn) in regions.iter().zip(turn) {
             if !turn {
@@ -379,7 +379,7 @@ impl PeopleNet {
                 let _ = next.push(region.left_waiting());
                 continue;
             }
-            let Some((person, turned)) = self.look(frame, camera, region, lap)? else {
+            let Some((person, turned)) = self.infer(frame, camera, region, lap)? else {
                 self.lost.remember(region);
                 lap(Lap::Decode);
                 continue;
@@ -396,22 +396,22 @@ impl PeopleNet {
             }
             lap(Lap::Decode);
         }
-        // After the finder has looked, those who are there are all there are.
-        self.expected = if finder_ran {
+        // After the person detector has run, the tracked people are all the people.
+        self.expected = if detector_ran {
             next.len()
         } else {
             self.expected.max(next.len())
         };
         self.followed = next;
         Ok(Seen {
-            finder_ran,
+            detector_ran,
             regions: regions.len(),
-            let_go: regions.len() - waiting - people.len(),
+            dropped: regions.len() - waiting - people.len(),
             waiting,
         })
     }
 
-    /// Lets the finder look where it is time to, and joins what it finds.
+    /// Runs the person detector when it is due, and merges its boxes with the regions.
     fn find(
         &mut self,
         frame: &Frame,
@@ -420,14 +420,14 @@ impl PeopleNet {
         lap: &mut dyn FnMut(Lap),
     ) -> Result<bool, InferError> {
         let lost = regions.len() < self.expected;
-        let astray = self.disagreed && self.frames_since_finder >= AGAIN_EVERY - 1;
-        let factor = if self.spare.finder { SPARED } else { 1 };
-        let due = self.frames_since_finder >= factor * self.settings.finder_every_frames - 1;
-        self.frames_since_finder = self.frames_since_finder.saturating_add(1);
+        let astray = self.disagreed && self.frames_since_detector >= AGAIN_EVERY - 1;
+        let factor = if self.shed.detector { SHED_FACTOR } else { 1 };
+        let due = self.frames_since_detector >= factor * self.settings.finder_every_frames - 1;
+        self.frames_since_detector = self.frames_since_detector.saturating_add(1);
         if !(regions.is_empty() || lost || astray || due) {
             return Ok(false);
         }
-        let Some(finder) = &mut self.finder else {
+        let Some(detector) = &mut self.detector else {
             if regions.is_empty() {
                 let all = std::iter::once((whole(frame), 1.0));
                 join(regions, &self.lost, all, 0.0, |bounds| {
@@ -436,23 +436,23 @@ impl PeopleNet {
             }
             return Ok(false);
         };
-        let fit = run_on_whole(&mut self.preprocess, finder, frame, lap)?;
-        finder.decode_boxes(&mut self.boxes)?;
+        let fit = run_on_whole(&mut self.preprocess, detector, frame, lap)?;
+        detector.decode_boxes(&mut self.boxes)?;
         let found = self.boxes.iter();
         join(
             regions,
             &self.lost,
             found.map(|found| (to_source(&fit, &found.bounds), found.score)),
-            finder.score_sure(),
+            detector.score_sure(),
             |bounds| standing(bounds, camera),
         );
         lap(Lap::Decode);
-        self.frames_since_finder = 0;
+        self.frames_since_detector = 0;
         Ok(true)
     }
 
-    /// Looks at one region: the person there and that person's box along the trunk; `None` where no person is.
-    fn look(
+    /// Runs the person network on one region: the person there and that person's box along the trunk; `None` where no person is.
+    fn infer(
         &mut self,
         frame: &Frame,
         camera: &Calibration,

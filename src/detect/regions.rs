@@ -1,4 +1,4 @@
-//! Where people are expected: boxes from the finder and from the last frame's keypoints.
+//! Where people are expected: boxes from the person detector and from the last frame's keypoints.
 
 use glam::Vec2;
 use heapless::Vec;
@@ -16,17 +16,17 @@ const PLACE_GATE: f32 = 0.3;
 /// this share of the keypoints' longer side, on each side.
 const MARGIN: f32 = 0.1;
 
-/// The weight of the finder's box against the one from keypoints when both see
-/// the same person: the finder steadies, keypoints are sharper.
-const FINDER_WEIGHT: f32 = 0.5;
+/// The weight of the person detector's box against the one from keypoints when both see
+/// the same person: the person detector steadies, keypoints are sharper.
+const DETECTOR_WEIGHT: f32 = 0.5;
 
-/// A finder box that overlaps a tracked box more than this is the same person.
+/// A person detector box that overlaps a tracked box more than this is the same person.
 const SAME_PERSON_IOU: f32 = 0.4;
 
-/// A finder box that overlaps a tracked box more than this, but less than
+/// A person detector box that overlaps a tracked box more than this, but less than
 /// [`SAME_PERSON_IOU`], tells where the person really is: keypoints that ran away
 /// make a box that lies half beside the person. It is also near enough to where
-/// somebody was lost.
+/// a person was lost.
 const ASTRAY_IOU: f32 = 0.1;
 
 /// How much each side of a person's box may move outward from one frame to the
@@ -34,12 +34,12 @@ const ASTRAY_IOU: f32 = 0.1;
 /// while keypoints that run away would double the box in two.
 const GROWTH_MAX: f32 = 0.2;
 
-/// Looks of the finder that may pass over somebody before they have to be well
+/// Missed detections tolerated before a person has to be well
 /// visible to be followed on. It misses people who lie or are half hidden.
 const UNCONFIRMED_MAX: u8 = 1;
 
-/// Frames for which a place where somebody was lost is remembered: longer than from
-/// one look of a spared finder to the next.
+/// Frames for which a place where a person was lost is remembered: longer than from
+/// one run of a shed person detector to the next.
 const LOST_FRAMES: u8 = 40;
 
 /// A person who leans by more than this, radians, is turned upright in the crop, and one who was turned stays so
@@ -55,21 +55,21 @@ const UPRIGHT_AGAIN: f32 = 0.4;
 const TRUNK_MIN: f32 = 0.12;
 
 /// A person whose box from keypoints overlaps the box that was looked at by less than this is looked for again by
-/// the finder.
+/// the person detector.
 const AGREE_IOU: f32 = 0.4;
 
-/// Looks after which somebody waits for a turn as all others do: until then the tracker may not have
+/// Inferences after which a person waits for a turn as all others do: until then the tracker may not have
 /// given an id.
 const FAMILIAR: u8 = 3;
 
-/// How sure it is that somebody is in a region.
+/// How sure it is that a person is in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belief {
-    /// A newcomer in a box that the finder is not sure of.
+    /// A newcomer in a box that the person detector is not sure of.
     Doubted,
-    /// A newcomer in such a box where somebody was lost a moment ago.
+    /// A newcomer in such a box where a person was lost a moment ago.
     Believed,
-    /// The finder was sure.
+    /// The person detector was sure.
     Confirmed,
 }
 
@@ -78,18 +78,18 @@ pub enum Belief {
 pub struct Region {
     /// The person's box.
     pub bounds: BoxPx,
-    /// The finder's score, 1 for a person who is followed.
+    /// The person detector's score, 1 for a person who is followed.
     pub score: f32,
     /// Movement of the box's centre from one frame to the next, pixels.
     pub velocity: (f32, f32),
-    /// Looks of the finder in a row that passed over this person.
+    /// Looks of the person detector in a row that passed over this person.
     pub unconfirmed: u8,
     /// How sure it is that there is a person.
     pub belief: Belief,
     /// Frames in a row in which this person was not looked at ([`in_turn`]).
     pub waited: u8,
     /// Looks at this person, up to [`FAMILIAR`].
-    pub looks: u8,
+    pub inferences: u8,
     /// Where the person is as seen along the trunk, where the crop is to be turned.
     pub turned: Option<TurnedBox>,
 }
@@ -209,7 +209,7 @@ impl Region {
             unconfirmed: before.unconfirmed,
             belief: before.belief,
             waited: 0,
-            looks: FAMILIAR.min(before.looks + 1),
+            inferences: FAMILIAR.min(before.inferences + 1),
             turned: turned.filter(|turned| turned.lean.abs() > before.turns_from()),
         }
     }
@@ -228,7 +228,7 @@ impl Region {
         self.expected().iou(bounds) >= AGREE_IOU
     }
 
-    /// The finder sees a person here, and is `sure` of it or not.
+    /// The person detector sees a person here, and is `sure` of it or not.
     fn confirm(&mut self, sure: bool) {
         self.unconfirmed = 0;
         if sure {
@@ -243,15 +243,15 @@ impl Region {
 
     /// Whether no person was ever seen in it, and none was lost there a moment ago.
     pub fn is_new(&self) -> bool {
-        self.looks == 0 && self.belief != Belief::Believed
+        self.inferences == 0 && self.belief != Belief::Believed
     }
 
-    /// Frames since the last look at this person.
+    /// Frames since the last inference of this person.
     fn frames(&self) -> f32 {
         1.0 + f32::from(self.waited)
     }
 
-    /// The region of somebody who has to wait for another frame.
+    /// The region of a person who has to wait for another frame.
     pub fn left_waiting(&self) -> Self {
         Self {
             waited: self.waited.saturating_add(1),
@@ -288,10 +288,10 @@ impl Lost {
         self.0.retain(|(_, frames)| *frames < LOST_FRAMES);
     }
 
-    /// Somebody is not seen any more. Whom the finder was never sure of leaves nothing
+    /// A person is lost. A person of whom the person detector was never sure leaves nothing
     /// behind: furniture would vouch for itself.
     pub fn remember(&mut self, region: &Region) {
-        if region.looks > 0 && region.belief == Belief::Confirmed {
+        if region.inferences > 0 && region.belief == Belief::Confirmed {
             if self.0.is_full() {
                 self.0.remove(0);
             }
@@ -309,24 +309,28 @@ impl Lost {
     }
 }
 
-/// Whose turn it is, where only `looks` of the regions can be looked at: who is new, then who has waited longest.
-pub fn in_turn(regions: &Regions, looks: usize) -> [bool; PEOPLE_MAX] {
+/// Whose turn it is, where only `inferences` of the regions can be looked at: who is new, then who has waited longest.
+pub fn in_turn(regions: &Regions, inferences: usize) -> [bool; PEOPLE_MAX] {
     let mut order: Vec<usize, PEOPLE_MAX> = (0..regions.len()).collect();
     order.sort_unstable_by_key(|&place| {
         let region = &regions[place];
-        (region.looks == FAMILIAR, u8::MAX - region.waited, place)
+        (
+            region.inferences == FAMILIAR,
+            u8::MAX - region.waited,
+            place,
+        )
     });
     let mut turn = [false; PEOPLE_MAX];
-    for &place in order.iter().take(looks) {
+    for &place in order.iter().take(inferences) {
         turn[place] = true;
     }
     turn
 }
 
-/// Joins what the finder found to the people followed: a box on a followed
+/// Joins what the person detector found to the people followed: a box on a followed
 /// person steadies that person's region; a box half beside a person whom no box
-/// lies on sets that region right, if the finder is sure of it (`score_sure`); any other
-/// becomes a region of its own, doubted where the finder is not sure and nobody was
+/// lies on sets that region right, if the person detector is sure of it (`score_sure`); any other
+/// becomes a region of its own, doubted where the person detector is not sure and no person was
 /// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image, where the crop is to be turned.
 pub fn join(
     regions: &mut Regions,
@@ -344,10 +348,10 @@ pub fn join(
         if let Some((iou, region)) = nearest(&mut regions[..followed], &bounds, |_| true)
             && iou > SAME_PERSON_IOU
         {
-            region.bounds = between(&region.bounds, &bounds, FINDER_WEIGHT);
+            region.bounds = between(&region.bounds, &bounds, DETECTOR_WEIGHT);
             region.confirm(score >= score_sure);
         } else {
-            // Full: the finder gives the best first.
+            // Full: the person detector gives the best first.
             let _ = left.push((bounds, score));
         }
     }
@@ -376,7 +380,7 @@ pub fn join(
                     Belief::Doubted
                 },
                 waited: 0,
-                looks: 0,
+                inferences: 0,
                 turned: lean_at(&bounds).map(|lean| TurnedBox::of(&bounds, lean)),
             };
             // Full: the people already followed come first.
@@ -458,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn the_finder_steadies_whom_we_follow_and_adds_whom_we_do_not() {
+    fn the_detector_steadies_tracked_people_and_adds_new_ones() {
         let mut regions = Regions::new();
         regions
             .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
@@ -479,22 +483,22 @@ mod tests {
     }
 
     #[test]
-    fn furniture_is_in_question_until_the_finder_is_sure_and_who_was_seen_stays_believed() {
+    fn furniture_is_in_question_until_the_detector_is_sure_and_a_seen_person_stays_confirmed() {
         let table = bounds(100.0, 100.0, 100.0, 200.0);
-        let nobody = Lost::default();
+        let no_one = Lost::default();
         let mut regions = Regions::new();
         for _ in 0..3 {
-            join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
+            join_upright(&mut regions, &no_one, std::iter::once((table, 0.41)));
             assert!(regions[0].is_in_question());
         }
-        join_upright(&mut regions, &nobody, std::iter::once((table, 0.8)));
+        join_upright(&mut regions, &no_one, std::iter::once((table, 0.8)));
         assert!(!regions[0].is_in_question());
         // Passed over for longer than a byte counts, then found again by half.
         for _ in 0..300 {
-            join_upright(&mut regions, &nobody, std::iter::empty());
+            join_upright(&mut regions, &no_one, std::iter::empty());
         }
         assert!(regions[0].is_in_question());
-        join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
+        join_upright(&mut regions, &no_one, std::iter::once((table, 0.41)));
         assert_eq!(regions.len(), 1);
         assert!(!regions[0].is_in_question());
     }
@@ -521,7 +525,7 @@ mod tests {
             lost.age();
         }
         assert_eq!(found(&lost, place), Belief::Doubted);
-        // Whom the finder was never sure of does not vouch for the next; nor is ten too many.
+        // Whom the person detector was never sure of does not vouch for the next; nor is ten too many.
         for belief in [Belief::Believed, Belief::Confirmed] {
             for _ in 0..10 {
                 lost.remember(&Region { belief, ..person });
@@ -543,17 +547,17 @@ mod tests {
             unconfirmed: 0,
             belief: Belief::Confirmed,
             waited: 0,
-            looks: FAMILIAR,
+            inferences: FAMILIAR,
             turned: None,
         }
     }
 
     #[test]
-    fn everybody_has_a_turn_and_who_is_new_comes_first() {
+    fn each_person_has_a_turn_and_new_people_come_first() {
         let mut regions: Regions = (0_u8..7)
             .map(|i| followed(bounds(f32::from(i) * 200.0, 50.0, 80.0, 200.0)))
             .collect();
-        regions[6].looks = 0;
+        regions[6].inferences = 0;
         let mut looked = [0; PEOPLE_MAX];
         for _ in 0..6 {
             let turn = in_turn(&regions, 3);
@@ -570,12 +574,12 @@ mod tests {
             assert!(regions.iter().all(|region| region.waited <= 2));
         }
         assert_eq!(looked[..7], [3, 3, 2, 2, 2, 2, 4]);
-        // With room for all nobody waits.
+        // With room for all no one waits.
         assert_eq!(in_turn(&regions, PEOPLE_MAX)[..7], [true; 7]);
     }
 
     #[test]
-    fn whoever_waits_is_looked_for_where_the_movement_leads() {
+    fn a_waiting_person_is_expected_where_the_movement_leads() {
         let still = Region {
             velocity: (0.0, 0.0),
             ..followed(bounds(100.0, 50.0, 40.0, 100.0))
@@ -590,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_half_beside_somebody_nobody_else_claims_sets_the_region_right() {
+    fn a_box_half_beside_an_unclaimed_person_corrects_the_region() {
         let mut regions = Regions::new();
         // Keypoints ran away to the right and below.
         regions
@@ -634,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_the_finder_passes_over_is_counted() {
+    fn a_missed_person_is_counted() {
         let mut regions = Regions::new();
         regions
             .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))

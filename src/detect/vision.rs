@@ -22,7 +22,7 @@ pub struct VisionNet {
     network: Box<dyn Network>,
     roles: Vec<Role>,
     outputs: Vec<Vec<f32>>,
-    /// Cells of the heatmaps or of the finder's score.
+    /// Cells of the heatmaps or of the person detector's score.
     geometry: MapGeometry,
 }
 
@@ -149,7 +149,7 @@ impl VisionNet {
                 decode::simcc(output(Role::SimccX), output(Role::SimccY), split, out)
             }
             Decoder::Movenet {} => decode::movenet(output(Role::Keypoints), self.size(), out),
-            Decoder::YoloPose { .. } | Decoder::Finder { .. } => Ok(()),
+            Decoder::YoloPose { .. } | Decoder::PersonDetector { .. } => Ok(()),
         }
     }
 
@@ -170,7 +170,7 @@ impl VisionNet {
         }
     }
 
-    /// Whether it tells newcomers from things ([`VisionNet::presence`]).
+    /// Whether it tells people from things ([`VisionNet::presence`]).
     pub const fn tells_presence(&self) -> bool {
         matches!(
             self.decoder,
@@ -181,28 +181,28 @@ impl VisionNet {
         )
     }
 
-    /// From which score on a finder is sure of a box; 0 of any other network.
+    /// From which score on a person detector is sure of a box; 0 of any other network.
     pub const fn score_sure(&self) -> f32 {
         match self.decoder {
-            Decoder::Finder { score_sure, .. } => score_sure,
+            Decoder::PersonDetector { score_sure, .. } => score_sure,
             _ => 0.0,
         }
     }
 
     /// Boxes of people in a letterboxed frame, in the input's pixels; none
-    /// unless the network is a finder.
+    /// unless the network is a person detector.
     ///
     /// # Errors
     ///
     /// [`InferError::NotFinite`].
     pub fn decode_boxes(&self, out: &mut FixedVec<FoundBox, PEOPLE_MAX>) -> Result<(), InferError> {
         out.clear();
-        if let Decoder::Finder {
+        if let Decoder::PersonDetector {
             score_min, iou_max, ..
         } = self.decoder
             && let (Some(score), Some(edges)) = (self.output(Role::Score), self.output(Role::Box))
         {
-            decode::finder(score, edges, self.geometry, (score_min, iou_max), out)?;
+            decode::person_boxes(score, edges, self.geometry, (score_min, iou_max), out)?;
         }
         Ok(())
     }

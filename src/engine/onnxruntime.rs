@@ -1,7 +1,7 @@
 //! CPU engine: ONNX Runtime, where its library is installed.
 //!
-//! The library is opened at run time, so the same program starts where there is none. A `Plan` is a checked
-//! network; a `State` is one thread's, with a session and tensors of its own that are bound once: a session of
+//! The library is opened at run time, so the same program starts where there is none. An `OrtPlan` is a checked
+//! network; an `OrtState` is one thread's, with a session and tensors of its own that are bound once: a session of
 //! the crate's cannot be shared between threads. One thread runs a network, as with the other engines.
 
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Runtime {
         }
         Err(Lack {
             why: lack.unwrap_or_default(),
-            mend: format!(
+            fix: format!(
                 "install ONNX Runtime 1.{MINOR_MIN} or later and name its library in inference.onnxruntime or \
                  ORT_DYLIB_PATH"
             ),
@@ -73,7 +73,7 @@ impl Runtime {
             && minor < MINOR_MIN
         {
             return Err(format!(
-                "{} is version 1.{minor}, 1.{MINOR_MIN} or later is wanted",
+                "{} is version 1.{minor}, 1.{MINOR_MIN} or later is required",
                 path.display()
             ));
         }
@@ -110,7 +110,7 @@ impl Runtime {
     pub fn load(&self, folder: &Folder) -> Result<Box<dyn Network>, ModelError> {
         let description = &folder.description;
         let outputs = description.outputs.iter().map(TensorSpec::from).collect();
-        let plan = Plan {
+        let plan = OrtPlan {
             runtime: self.clone(),
             path: folder.network_path(),
             onnx: folder.network.clone(),
@@ -132,7 +132,7 @@ fn words(error: &ort::LoadDynamicError) -> String {
 }
 
 /// A network, read-only.
-struct Plan {
+struct OrtPlan {
     runtime: Runtime,
     path: PathBuf,
     onnx: Vec<u8>,
@@ -154,17 +154,17 @@ enum Found {
 }
 
 /// One thread's use of a network: a session with its tensors bound.
-struct State {
-    plan: Arc<Plan>,
+struct OrtState {
+    plan: Arc<OrtPlan>,
     session: Session,
     binding: IoBinding,
     inputs: Vec<Slot>,
     outputs: Vec<Found>,
 }
 
-impl Plan {
+impl OrtPlan {
     /// A state for one thread, run once on zeros to see the shapes the network really gives.
-    fn state(self: Arc<Self>) -> Result<State, ModelError> {
+    fn state(self: Arc<Self>) -> Result<OrtState, ModelError> {
         let session = self.session().map_err(|error| self.failed(&error))?;
         self.check(&session)?;
         let mut state = self.bind(session)?;
@@ -246,7 +246,7 @@ impl Plan {
     }
 
     /// Makes tensors and binds them: from then on a run reads and writes these.
-    fn bind(self: Arc<Self>, session: Session) -> Result<State, ModelError> {
+    fn bind(self: Arc<Self>, session: Session) -> Result<OrtState, ModelError> {
         let is_half = |outlets: &[Outlet], name: &str| {
             let found = outlets.iter().find(|outlet| outlet.name() == name);
             found.is_some_and(|outlet| {
@@ -300,7 +300,7 @@ impl Plan {
             Ok((binding, inputs, outputs))
         };
         let (binding, inputs, outputs) = made().map_err(|error| self.failed(&error))?;
-        Ok(State {
+        Ok(OrtState {
             plan: self,
             session,
             binding,
@@ -310,7 +310,7 @@ impl Plan {
     }
 }
 
-impl Network for State {
+impl Network for OrtState {
     fn inputs(&self) -> &[TensorSpec] {
         &self.plan.inputs
     }

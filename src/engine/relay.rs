@@ -23,7 +23,7 @@ use crate::engine::models::ModelError;
 /// Time between two lines in the log while something is being built.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Time between two looks at whether a network was taken or the daemon is to leave.
+/// Time between two checks whether a network was taken or the daemon is to leave.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How far a build has come: the builder's word for what it does, and how much of that is done, 0 to 1.
@@ -39,7 +39,7 @@ pub struct Progress<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Somebody asked to stop.
+    /// A stop was requested.
     #[error("stopped before it was built")]
     Cancelled,
     /// The engine refuses the network, or cannot build it.

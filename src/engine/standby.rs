@@ -41,7 +41,7 @@ pub fn with_tract(
 ) -> Box<dyn Network> {
     let reserve: Reserve = Arc::new(move || {
         let folder = Folder::open(&folder)?;
-        Ok(Box::new(tract::Plan::open(&folder)?.state()?))
+        Ok(Box::new(tract::TractPlan::open(&folder)?.state()?))
     });
     Box::new(Standby {
         current: network,

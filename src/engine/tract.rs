@@ -1,7 +1,7 @@
 //! CPU engine: tract, with static shapes.
 //!
-//! A [`Plan`] is a loaded network, read-only and shared between threads; a
-//! [`State`] is one thread's. tract makes its intermediate tensors anew on each
+//! A [`TractPlan`] is a loaded network, read-only and shared between threads; a
+//! [`TractState`] is one thread's. tract allocates its intermediate tensors on each
 //! run, so a run touches the heap; our side of it does not.
 
 use std::path::Path;
@@ -23,23 +23,23 @@ pub const ENGINE: &str = "tract";
 
 /// A loaded network: optimised graph and weights. Shared, read-only.
 #[derive(Debug)]
-pub struct Plan {
+pub struct TractPlan {
     graph: Arc<TypedSimplePlan>,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
 }
 
-/// One thread's use of a [`Plan`].
+/// One thread's use of a [`TractPlan`].
 #[derive(Debug)]
-pub struct State {
-    shared: Arc<Plan>,
+pub struct TractState {
+    shared: Arc<TractPlan>,
     session: TypedSimpleState,
     /// The input tensors, filled in place as long as the engine keeps no
     /// reference to them between runs.
     inputs: Vec<Arc<Tensor>>,
 }
 
-impl Plan {
+impl TractPlan {
     /// Loads the network of a checked model folder.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// As [`Plan::open`].
+    /// As [`TractPlan::open`].
     pub fn load(
         path: &Path,
         onnx: &[u8],
@@ -112,7 +112,7 @@ impl Plan {
     /// # Errors
     ///
     /// [`ModelError::Engine`] where the engine has no state to give.
-    pub fn state(self: &Arc<Self>) -> Result<State, ModelError> {
+    pub fn state(self: &Arc<Self>) -> Result<TractState, ModelError> {
         let failed = |error: tract_onnx::prelude::TractError| ModelError::Engine {
             path: "network".into(),
             engine: ENGINE,
@@ -125,7 +125,7 @@ impl Plan {
             .map(|spec| Tensor::zero_dt(datum_type(spec.element), &spec.shape).map(Arc::new))
             .collect::<TractResult<Vec<_>>>()
             .map_err(failed)?;
-        Ok(State {
+        Ok(TractState {
             shared: Arc::clone(self),
             session: state,
             inputs,
@@ -227,7 +227,7 @@ fn check_input(path: &Path, model: &InferenceModel, want: &TensorSpec) -> Result
     }
 }
 
-/// The type that the network's input has: 16 bits where it says so, else as described.
+/// The type that the network's input has: 16 bits where the network has them, else as described.
 fn input_type(model: &InferenceModel, want: &TensorSpec) -> DatumType {
     let found = model.inputs.first().and_then(|outlet| {
         let fact = &model.nodes[outlet.node].outputs[outlet.slot].fact;
@@ -273,7 +273,7 @@ fn select_outputs(
     Ok(())
 }
 
-impl State {
+impl TractState {
     fn run(&mut self, outputs: &mut [Vec<f32>]) -> TractResult<()> {
         let mut values = tvec![];
         for input in &self.inputs {
@@ -298,7 +298,7 @@ fn fill<T: Datum + Copy>(tensor: &mut Arc<Tensor>, values: &[T]) -> TractResult<
     Ok(())
 }
 
-impl Network for State {
+impl Network for TractState {
     fn inputs(&self) -> &[TensorSpec] {
         &self.shared.inputs
     }

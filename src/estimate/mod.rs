@@ -17,12 +17,12 @@ use std::time::Duration;
 use glam::Vec3;
 use serde::Deserialize;
 
-use crate::adapt::{AdaptConfig, Adapter, Method, Sight};
+use crate::adapt::{AdaptConfig, Adapter, Method, Observation};
 use crate::base::clock::{Clock, MonoNs};
 use crate::base::limits::PEOPLE_MAX;
 use crate::camera::{Calibration, Mount};
 use crate::counters::{Counters, FrameFault, LiftFault, Timed};
-use crate::detect::{Lap, PeopleNet, PeopleSettings, Seen, Spare};
+use crate::detect::{Lap, PeopleNet, PeopleSettings, Seen, Shed};
 use crate::engine::{Engine, InferError, InferenceConfig};
 use crate::error::StartError;
 use crate::frame::Frame;
@@ -84,7 +84,7 @@ impl Default for ModelsConfig {
 /// Where the package puts networks, and where the service looks for them.
 pub const SERVICE_DIRECTORY: &str = "/usr/share/poised/models";
 
-/// Where networks are looked for when nobody says where.
+/// Where networks are searched for by default.
 pub fn default_directory() -> PathBuf {
     if let Some(directory) = std::env::var_os("POISED_MODELS") {
         return directory.into();
@@ -154,7 +154,7 @@ pub struct Poser {
     semantics: Option<Semantics>,
     tracked: TrackedPeople,
     method: Method,
-    sights: heapless::Vec<Sight, PEOPLE_MAX>,
+    observations: heapless::Vec<Observation, PEOPLE_MAX>,
 }
 
 impl Poser {
@@ -207,7 +207,7 @@ impl Poser {
             semantics,
             tracked: TrackedPeople::new(),
             method,
-            sights: heapless::Vec::new(),
+            observations: heapless::Vec::new(),
         })
     }
 
@@ -226,14 +226,14 @@ impl Poser {
     }
 
     /// What an adapter is to be told of the newest frame.
-    pub fn sights(&self) -> &[Sight] {
-        &self.sights
+    pub fn observations(&self) -> &[Observation] {
+        &self.observations
     }
 
     /// Does what the adapter's thread does between two frames of a device that is fast enough: for recordings.
     pub fn learn(&mut self, adapter: &mut Adapter) {
-        for sight in &self.sights {
-            adapter.take(sight);
+        for observation in &self.observations {
+            adapter.take(observation);
         }
         while adapter.work() {}
         if let Some(head) = adapter.decide() {
@@ -348,7 +348,7 @@ impl Poser {
             let present = self.tracked.iter().map(|person| person.id);
             semantics.begin_frame(time, &present);
         }
-        self.sights.clear();
+        self.observations.clear();
     }
 
     /// Lifts the person at `place` of those who were tracked in the frame of `time`.
@@ -365,7 +365,7 @@ impl Poser {
         self.lifter.lift(time, camera, &self.tracked[place])
     }
 
-    /// Says what the person at `place` does, and fills in joints that nobody sees. The adapter is told of the person
+    /// Names what the person at `place` does, and completes hidden joints. The adapter is told of the person
     /// here: for `semantic` of the pose that comes out, else of the one that goes in.
     pub fn name(
         &mut self,
@@ -403,8 +403,8 @@ impl Poser {
         if self.method.learns()
             && let Some(estimate) = estimate
         {
-            let sight = Sight::of(time, id, keypoints, estimate, up);
-            let pushed = self.sights.push(sight);
+            let observation = Observation::of(time, id, keypoints, estimate, up);
+            let pushed = self.observations.push(observation);
             debug_assert!(pushed.is_ok(), "no more people than places for them");
         }
     }
@@ -419,7 +419,7 @@ pub struct Estimator {
     beside: Option<Beside>,
 }
 
-/// Another way from the same people to poses, to compare with.
+/// A second method on the same people, to compare with.
 struct Beside {
     poser: Poser,
     counters: Counters,
@@ -469,7 +469,7 @@ impl Estimator {
         }
     }
 
-    /// From now on makes poses another way as well, of the same people, and hands them to `tell`: to compare
+    /// From now on also runs a second method on the same people and hands its poses to `tell`: to compare
     /// with, not for the daemon.
     pub fn compare_with(&mut self, poser: Poser, tell: impl FnMut(&PoseSample) + Send + 'static) {
         self.beside = Some(Beside {
@@ -499,9 +499,9 @@ impl Estimator {
         self.poser.adapter(seed)
     }
 
-    /// As [`Poser::sights`].
-    pub fn sights(&self) -> &[Sight] {
-        self.poser.sights()
+    /// As [`Poser::observations`].
+    pub fn observations(&self) -> &[Observation] {
+        self.poser.observations()
     }
 
     /// As [`Poser::replace_head`].
@@ -521,8 +521,8 @@ impl Estimator {
     }
 
     /// From now on leaves this out of frames.
-    pub fn spare(&mut self, spare: Spare) {
-        self.people.spare(spare);
+    pub fn shed(&mut self, shed: Shed) {
+        self.people.shed(shed);
     }
 
     /// Forgets where people were and who they are, as after the camera was opened again. Ids stay given.
@@ -557,8 +557,8 @@ impl Estimator {
         out.width_px = meta.width_px;
         out.height_px = meta.height_px;
         out.people.clear();
-        // Where a network fails, nobody is told of the frame before again.
-        self.poser.sights.clear();
+        // If a network fails, observations of the previous frame are not handed out again.
+        self.poser.observations.clear();
 
         let mut watch = Stopwatch::start(timer);
         let (mut find, mut keypoints) = (None, Duration::ZERO);
@@ -652,12 +652,12 @@ impl<'a> Stopwatch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapt::sight::tests::sight;
+    use crate::adapt::observation::tests::observation;
     use crate::camera::{Distortion, Intrinsics, Origin};
     use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
 
-    /// What the adapter is told last of somebody who stands, and whose ankles are hidden after a second.
-    fn told(method: Method, semantics: bool) -> Sight {
+    /// What the adapter is told last of a person who stands, and whose ankles are hidden after a second.
+    fn told(method: Method, semantics: bool) -> Observation {
         let mut config = EstimateConfig::default();
         config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
         config.adapt.method = method;
@@ -671,7 +671,7 @@ mod tests {
         };
         let camera = (Distortion::None {}, Origin::Assumed);
         let camera = Calibration::new((640, 480), lens, camera.0, camera.1).unwrap();
-        let rays = sight(MonoNs(1), 1).rays;
+        let rays = observation(MonoNs(1), 1).rays;
         let mut last = None;
         for frame in 0..60 {
             let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
@@ -698,7 +698,7 @@ mod tests {
             if !poser.track(time, &people).is_empty() {
                 let mut estimate = poser.lift(time, &camera, 0).ok();
                 poser.name(time, &camera, 0, estimate.as_mut());
-                last = poser.sights().last().cloned().or(last);
+                last = poser.observations().last().cloned().or(last);
             }
         }
         last.unwrap()

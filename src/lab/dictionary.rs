@@ -54,13 +54,13 @@ pub enum BuildError {
         source: TensorError,
     },
     /// A motion does not hold still for the camera.
-    #[error("{motion}: no window of it can be embedded")]
+    #[error("{motion}: too short or too incomplete to embed a window")]
     Motion {
         /// Its name.
         motion: String,
     },
     /// No motion carries a phrase that is listed.
-    #[error("none of {motions} motions carries one of the {phrases} phrases")]
+    #[error("none of the {motions} motions is labelled with one of the {phrases} phrases")]
     Nothing {
         /// How many there are.
         motions: usize,
@@ -279,7 +279,7 @@ fn seen(motion: &Motion) -> Result<Vec<Vec<ClipWindow>>, BuildError> {
         motion: motion.id.clone(),
     };
     let mut motion = motion.clone();
-    // Somebody who has just come into view stands still before that, as in training.
+    // A person who has just come into view stands still before that, as in training.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! How large somebody is, from the floor under their feet.
+//! A person's size, from the floor under their feet.
 //!
 //! A single camera sees a child at two metres as it sees an adult at three. Where it is
 //! known how the camera hangs ([`Mount`]), the feet tell: with the pose and the root scaled
@@ -9,7 +9,7 @@
 //! height - s d = s a        so        s = height / (d + a)
 //! ```
 //!
-//! with `d` how far the ankle lies below the camera and `a` how high an ankle is. Whoever
+//! with `d` how far the ankle lies below the camera and `a` how high an ankle is. A person who
 //! jumps or steps on something has a foot above the floor and looks larger, so the size is
 //! the lower fifth of what the last seconds said, drawn towards the lifter's own guess by as
 //! much as mount and feet are uncertain.
@@ -71,7 +71,7 @@ const FOLLOW_S: f32 = 0.15;
 
 /// What is kept of one person's feet.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct FloorMemory {
     samples: [f32; SAMPLES],
     count: usize,
     sampled: Option<MonoNs>,
@@ -80,7 +80,7 @@ pub struct Memory {
     factor: f32,
 }
 
-impl Default for Memory {
+impl Default for FloorMemory {
     fn default() -> Self {
         Self {
             samples: [1.0; SAMPLES],
@@ -93,7 +93,7 @@ impl Default for Memory {
     }
 }
 
-impl Memory {
+impl FloorMemory {
     /// Forgets the person.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// Somebody whose lower ankle is at `height_m` above the floor, 3 m away.
+    /// A person whose lower ankle is at `height_m` above the floor, 3 m away.
     fn standing(height_m: f32) -> [Vec3; JOINTS] {
         let up = mount().up();
         let forward = (Vec3::Z - Vec3::Z.dot(up) * up).normalize();
@@ -197,7 +197,7 @@ mod tests {
         joints
     }
 
-    fn after(memory: &mut Memory, joints: &[Vec3; JOINTS], seconds: u64) -> Size {
+    fn after(memory: &mut FloorMemory, joints: &[Vec3; JOINTS], seconds: u64) -> Size {
         let begin = memory.stepped.map_or(1_000_000_000, |last| last.0);
         let mut size = Size::default();
         for frame in 1..=30 * seconds {
@@ -208,8 +208,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stands_on_the_floor_keeps_their_size() {
-        let size = after(&mut Memory::default(), &standing(ANKLE_M), 3);
+    fn a_person_standing_on_the_floor_keeps_their_size() {
+        let size = after(&mut FloorMemory::default(), &standing(ANKLE_M), 3);
         assert!((size.factor - 1.0).abs() < 1e-3, "{size:?}");
         assert_eq!(size.source, SizeSource::Floor);
         assert!(size.sigma < 0.08, "{size:?}");
@@ -219,13 +219,13 @@ mod tests {
     fn a_child_that_was_taken_for_an_adult_is_made_smaller() {
         // The lifter put the feet a quarter too far below the camera.
         let joints = standing(ANKLE_M).map(|joint| 1.25 * joint);
-        let size = after(&mut Memory::default(), &joints, 3);
+        let size = after(&mut FloorMemory::default(), &joints, 3);
         assert!((0.79..0.86).contains(&size.factor), "{size:?}");
     }
 
     #[test]
     fn jumps_do_not_make_taller() {
-        let mut memory = Memory::default();
+        let mut memory = FloorMemory::default();
         for _ in 0..4 {
             after(&mut memory, &standing(ANKLE_M), 2);
             after(&mut memory, &standing(ANKLE_M + 0.4), 1);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn without_feet_or_with_feet_at_the_cameras_height_the_guess_stands() {
-        let mut memory = Memory::default();
+        let mut memory = FloorMemory::default();
         let joints = standing(ANKLE_M).map(|joint| 1.25 * joint);
         for frame in 0..60 {
             let time = MonoNs(1_000_000_000 + frame * 33_333_333);

@@ -30,8 +30,8 @@ pub enum HeadError {
     /// The file, or a tensor of it.
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    /// A tensor nobody knows.
-    #[error("the head has a tensor {name}, which is not part of a head")]
+    /// An unknown tensor.
+    #[error("unknown tensor {name} in the head")]
     Unknown {
         /// Its name.
         name: String,

@@ -1,4 +1,4 @@
-//! A second look at a person, through a mirror.
+//! Flip test-time augmentation: a second inference on the mirrored input.
 //!
 //! ```text
 //!  input ─▶ mirrored ─▶ backbone ─▶ head ─▶ mirrored back ─┐
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What the networks get wrong has a side, people have none: of two poses made of the same keypoints, one of
-//! them left for right, the mean is better than either (test-time flipping, as in `VideoPose3D`, Pavllo et al. 2019).
+//! them left for right, the mean is better than either (as in `VideoPose3D`, Pavllo et al. 2019).
 //! It costs one more run of the backbone.
 
 use glam::Vec3;
@@ -17,7 +17,7 @@ use super::input::{CHANNELS, LIFT_INPUT};
 use crate::base::limits::LIFT_FEATURES;
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINT_MIRROR, KEYPOINTS};
 
-/// Looks through the mirror. Holds the room that one look needs.
+/// Runs the second inference. Holds the buffer that it needs.
 #[derive(Debug)]
 pub struct Mirror {
     input: Box<[f32; LIFT_INPUT]>,
@@ -31,24 +31,24 @@ impl Default for Mirror {
     }
 }
 
-/// What a mirrored look shows.
+/// The result of a mirrored inference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mirrored {
     /// From where the head has each joint to where the mirror shows it, rotated frame, metres.
     pub apart_m: [Vec3; JOINTS],
-    /// Standard deviation of each joint per axis, by the mirrored look alone, metres.
+    /// Standard deviation of each joint per axis, by the mirrored inference alone, metres.
     pub sigmas_m: [f32; JOINTS],
 }
 
 impl Mirror {
-    /// Looks at `input`, of which the backbone made `features`, once more. There is no picture of the other side, so
-    /// `head` is asked for both looks without one. `None` where a number is not finite.
+    /// Runs the mirrored `input`; the backbone made `features` of the input itself. Image features cannot be mirrored, so
+    /// `head` is applied without them in both inferences. `None` where a number is not finite.
     ///
     /// # Errors
     ///
-    /// The engine's own. The first look is lost with it: an engine that fails is counted and left for another as
+    /// The engine's own. The first inference is lost with it: a failing engine is counted and replaced by another as
     /// soon as possible, not worked around.
-    pub fn look<B: Backbone>(
+    pub fn infer<B: Backbone>(
         &mut self,
         input: &[f32; LIFT_INPUT],
         features: &[f32; LIFT_FEATURES],
@@ -58,10 +58,10 @@ impl Mirror {
         mirror(input, &mut self.input);
         let mut other = [0.0; LIFT_FEATURES];
         backbone.run_into(&self.input, &mut other)?;
-        let looks = head
+        let inferences = head
             .apply(Some(&other), None)
             .zip(head.apply(Some(features), None));
-        Ok(looks.map(|(other, own)| Mirrored {
+        Ok(inferences.map(|(other, own)| Mirrored {
             apart_m: std::array::from_fn(|joint| {
                 let Vec3 { x, y, z } = other.joints_m[JOINT_MIRROR[joint]];
                 Vec3::new(-x, y, z) - own.joints_m[joint]
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mirrored_look_is_that_at_the_mirrored_person_turned_back() {
+    fn the_mirrored_inference_is_that_at_the_mirrored_person_turned_back() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let input = input(&mut fastrand::Rng::with_seed(4));
         let mut other = Box::new([0.0; LIFT_INPUT]);
@@ -135,7 +135,7 @@ mod tests {
             (features, head.apply(Some(&features), None).unwrap())
         });
         let mut glass = Mirror::default();
-        let seen = glass.look(&input, &own.0, &mut newest, &head);
+        let seen = glass.infer(&input, &own.0, &mut newest, &head);
         let seen = seen.unwrap().unwrap();
         for (joint, opposite) in JOINT_MIRROR.into_iter().enumerate() {
             let at = own.1.joints_m[joint] + seen.apart_m[joint];
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_not_finite_are_no_look_and_errors_are_the_engines() {
+    fn numbers_that_are_not_finite_are_no_inference_and_errors_are_the_engines() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let (input, own) = (Box::new([0.0; LIFT_INPUT]), [0.0; LIFT_FEATURES]);
         let mut glass = Mirror::default();
@@ -155,8 +155,8 @@ mod tests {
             features.fill(f32::NAN);
             Ok::<(), u8>(())
         };
-        assert_eq!(glass.look(&input, &own, &mut nan, &head), Ok(None));
+        assert_eq!(glass.infer(&input, &own, &mut nan, &head), Ok(None));
         let mut broken = |_: &[f32; LIFT_INPUT], _: &mut [f32; LIFT_FEATURES]| Err(7_u8);
-        assert_eq!(glass.look(&input, &own, &mut broken, &head), Err(7));
+        assert_eq!(glass.infer(&input, &own, &mut broken, &head), Err(7));
     }
 }

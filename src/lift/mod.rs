@@ -74,8 +74,8 @@ pub struct LiftConfig {
     /// Whether the final layers use what the image shows beside the keypoints,
     /// where both networks know how. Default true.
     pub image_features: bool,
-    /// Whether each frame's pose is the mean of two looks, one of them mirrored ([`mirror`]), and is moved to agree
-    /// with its rays and with the person's bones ([`refine`]). `adapt.method` says so, not the file's `[lift]`.
+    /// Whether each frame's pose is the mean of two inferences, one of them mirrored ([`mirror`]), and is moved to agree
+    /// with its rays and with the person's bones ([`refine`]). Set by `adapt.method`, not by `[lift]` of the file.
     #[serde(skip)]
     pub refine: bool,
     /// Whether the output is smoothed at all. Default true: on captured motion
@@ -186,13 +186,13 @@ pub enum NoPose<E> {
 /// relative to the pelvis, directions of the camera frame, metres.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stages {
-    /// Before refinement: the look with what the mirror adds, half of it or, with a picture, three tenths.
+    /// Before refinement: the pose with the correction of the mirrored inference, half of it or, with a picture, three tenths.
     pub unrefined_m: [Vec3; JOINTS],
     /// Before smoothing.
     pub unsmoothed_m: [Vec3; JOINTS],
     /// From where the head has each joint to where the mirror shows it ([`mirror::Mirrored`]).
     pub apart_m: [Vec3; JOINTS],
-    /// Whether a second look and refinement were asked for ([`LiftConfig::refine`]).
+    /// Whether flip test-time augmentation and refinement were asked for ([`LiftConfig::refine`]).
     pub refined: bool,
     /// Whether the head saw the picture.
     pub picture: bool,
@@ -226,7 +226,7 @@ pub struct Estimate {
     /// Standard deviation of each joint relative to the root, per axis, metres.
     pub sigmas_m: [f32; JOINTS],
     /// How each joint is known: measured where the camera sees it now, else absent,
-    /// until somebody completes it. Positions and sigmas are there all the same.
+    /// until it is completed. Positions and sigmas are there all the same.
     pub states: [JointState; JOINTS],
     /// How large the person is; joints and root are of that size.
     pub size: Size,
@@ -260,11 +260,11 @@ impl Estimate {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Person {
+struct LiftedPerson {
     id: Option<u32>,
     window: Window,
-    refine: refine::Memory,
-    floor: floor::Memory,
+    refine: refine::RefineMemory,
+    floor: floor::FloorMemory,
     distance: OneEuro<1>,
     joints: [OneEuro<3>; JOINTS],
 }
@@ -276,7 +276,7 @@ pub struct Lifter<B> {
     backbone: B,
     head: Arc<Head>,
     /// `TRACKS_MAX` people, each for one id.
-    people: Box<[Person]>,
+    people: Box<[LiftedPerson]>,
     samples: Box<RaySamples>,
     input: Box<[f32; LIFT_INPUT]>,
     mirror: Mirror,
@@ -284,13 +284,13 @@ pub struct Lifter<B> {
 }
 
 impl<B: Backbone> Lifter<B> {
-    /// A lifter that has seen nobody. Takes a validated configuration.
+    /// A new lifter. Takes a validated configuration.
     pub fn new(config: LiftConfig, backbone: B, head: Arc<Head>) -> Self {
         Self {
             config,
             backbone,
             head,
-            people: (0..TRACKS_MAX).map(|_| Person::default()).collect(),
+            people: (0..TRACKS_MAX).map(|_| LiftedPerson::default()).collect(),
             samples: Box::new([[RayKeypoint::default(); KEYPOINTS]; LIFT_SAMPLES]),
             input: Box::new([0.0; LIFT_INPUT]),
             mirror: Mirror::default(),
@@ -376,12 +376,12 @@ impl<B: Backbone> Lifter<B> {
             };
             let mirrored = self
                 .mirror
-                .look(&self.input, &features, &mut self.backbone, head)
+                .infer(&self.input, &features, &mut self.backbone, head)
                 .map_err(NoPose::Engine)?;
             let mut beside_m = [Vec3::ZERO; JOINTS];
             if let Some(mirrored) = mirrored {
                 stages.apart_m = mirrored.apart_m;
-                beside_m = mirrored.apart_m.map(|way| pull.mirrored * way);
+                beside_m = mirrored.apart_m.map(|apart| pull.mirrored * apart);
                 for (joint, beside) in output.joints_m.iter_mut().zip(beside_m) {
                     *joint += beside;
                 }
@@ -431,7 +431,7 @@ impl<B: Backbone> Lifter<B> {
     }
 }
 
-impl Person {
+impl LiftedPerson {
     fn smooth(&mut self, config: &LiftConfig, time: MonoNs, estimate: &mut Estimate) {
         // The direction comes from the image and is steady; how far away the
         // person is hangs on the guessed size of the body, and is not.
@@ -487,7 +487,7 @@ fn norm_of(features: &[f32; IMAGE_FEATURES]) -> f32 {
 }
 
 /// The place of what is kept for an id, and whether it has to be cleared first: its
-/// own, else a free one, else that of whom nobody has seen for longest. `known` says
+/// own, else a free one, else that of the person unseen for longest. `known` says
 /// of each place whose it is and when that person was last seen. There are more
 /// places than people in a frame.
 pub(crate) fn place_of(
@@ -504,7 +504,7 @@ pub(crate) fn place_of(
 }
 
 /// The state kept for an id.
-fn state_of(people: &mut [Person], id: u32) -> &mut Person {
+fn state_of(people: &mut [LiftedPerson], id: u32) -> &mut LiftedPerson {
     let known = people
         .iter()
         .map(|person| (person.id, person.window.newest()));

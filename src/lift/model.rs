@@ -20,7 +20,7 @@ pub enum LiftModelError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A network for something else.
-    #[error("{path}: kind is {kind:?}, wanted is a lifter")]
+    #[error("{path}: kind = \"{}\", but a lifter is required (kind = \"lifter\")", kind.name())]
     Kind {
         /// The folder.
         path: PathBuf,
@@ -62,7 +62,7 @@ impl NetworkBackbone {
         })
     }
 
-    /// SHA-256 of network and head as they ship: what is learned belongs to these and no others.
+    /// SHA-256 of network and factory head: what is learned belongs to these and no others.
     pub fn id(&self) -> &str {
         &self.id
     }

@@ -6,9 +6,9 @@
 //!                    pose = head(f + z) + b
 //! ```
 //!
-//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a look through
+//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a mirrored inference
 //! the mirror adds ([`super::mirror`]), and the own pose is the one at `z = 0`.
-//! The reprojection is that of the pose with the root solved anew at each step, and the
+//! The reprojection is that of the pose with the root solved again at each step, and the
 //! gradient goes through that solution: with the root held constant the pose shrinks or
 //! grows without end. Six steps of Adam from 0.8 of the last frame's `z`.
 //!
@@ -35,7 +35,7 @@ const STEPS: usize = 6;
 /// Length of Adam's step in a feature.
 const RATE: f32 = 0.003;
 
-/// Adam's memory of the gradient and of its square: moments begin anew in each frame.
+/// Adam's memory of the gradient and of its square: moments start at zero in each frame.
 const MOMENTS: (f32, f32) = (0.5, 0.9);
 
 /// Share of the last frame's offset a frame begins with. Shares nearer 1 drift.
@@ -77,13 +77,13 @@ const BONE_SPAN: f32 = 50.0;
 const BONE_MOVE_MAX_M: f32 = 0.05;
 
 /// Frames that usual bone lengths must be built of before half of their weight counts: the
-/// first frames of somebody are the lifter's worst.
+/// first frames of a person are the lifter's worst.
 const BONE_HALF: f32 = 10.0;
 
 /// Nearest depth divided by, metres.
 const DEPTH_MIN_M: f32 = 0.2;
 
-/// Smallest spread of rays, as a sum of squares, that says how far away somebody is.
+/// Smallest spread of rays, as a sum of squares, that says how far away a person is.
 const SPREAD_MIN: f32 = 1e-6;
 
 /// Keypoints that pull.
@@ -100,16 +100,16 @@ pub struct Own {
     pub joints_m: [Vec3; JOINTS],
 }
 
-/// What rays, the head's own pose and its look through the mirror weigh against each other.
+/// What rays, the head's own pose and its mirrored inference weigh against each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pull {
     /// Weight of the reprojection.
     reprojection: f32,
     /// The same where the detector is wrong in the same way all the time.
     doubted: f32,
-    /// Weight of the way from the head's own pose, a metre.
+    /// Weight of the distance from the head's own pose, a metre.
     near: f32,
-    /// Share of the mirrored look in the head's own pose.
+    /// Share of the mirrored inference in the head's own pose.
     pub mirrored: f32,
 }
 
@@ -124,7 +124,7 @@ impl Pull {
 
     /// Where the head also saw the picture that the keypoints come from, and learned from
     /// such keypoints how they err together: what is left of a residual is rather theirs
-    /// than the pose's, and a mirrored look without a picture knows less than the head does.
+    /// than the pose's, and a mirrored inference without a picture knows less than the head does.
     /// Chosen on a ninth of the drawn motion of the accuracy table.
     pub const WITH_IMAGE: Self = Self {
         reprojection: 0.15,
@@ -136,14 +136,14 @@ impl Pull {
 
 /// What is kept of one person between frames.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct RefineMemory {
     offset: [f32; LIFT_FEATURES],
     bones_m: [f32; JOINTS],
     /// Frames in them.
     frames: f32,
 }
 
-impl Default for Memory {
+impl Default for RefineMemory {
     fn default() -> Self {
         Self {
             offset: [0.0; LIFT_FEATURES],
@@ -153,7 +153,7 @@ impl Default for Memory {
     }
 }
 
-impl Memory {
+impl RefineMemory {
     /// Forgets the person.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -184,7 +184,7 @@ impl Memory {
     }
 }
 
-/// What the detector gets wrong in the same way all the time, whoever it looks at.
+/// The systematic error of the detector, the same for all people.
 #[derive(Clone, Debug)]
 pub struct Detector {
     /// Mean residual of each keypoint, half sizes of the person.
@@ -252,7 +252,7 @@ pub fn refine(
     head: &Head,
     own: &Own,
     view: &View,
-    memory: &mut Memory,
+    memory: &mut RefineMemory,
     detector: &mut Detector,
     pull: Pull,
 ) -> Option<[Vec3; JOINTS]> {
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_that_of_the_loss_with_the_root_solved_anew() {
+    fn the_gradient_is_that_of_the_loss_with_the_root_solved_again() {
         let mut rng = fastrand::Rng::with_seed(3);
         let truth = random_joints(&mut rng);
         let mut joints = truth;
@@ -584,7 +584,7 @@ mod tests {
         let (own, truth) = own_and_truth(&head, 5, Vec3::new(-0.004, 0.0, 0.0));
         let factory = own.joints_m;
         let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
-        let mut memory = Memory::default();
+        let mut memory = RefineMemory::default();
         let mut detector = Detector::default();
         let targets = targets_of(&factory, &view, &mut detector.clone()).unwrap();
         let pull = Pull::RAYS_ALONE;
@@ -646,8 +646,8 @@ mod tests {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let (own, truth) = own_and_truth(&head, 9, Vec3::ZERO);
         let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
-        let way = |pull| {
-            let (mut memory, mut doubted) = (Memory::default(), Detector::default());
+        let moved = |pull| {
+            let (mut memory, mut doubted) = (RefineMemory::default(), Detector::default());
             doubted.residuals.fill(Vec2::new(DOUBT.1, 0.0));
             doubted.counts.fill(1e6);
             assert!(doubted.doubt() > 0.99);
@@ -660,12 +660,12 @@ mod tests {
             doubted: Pull::RAYS_ALONE.reprojection,
             ..Pull::RAYS_ALONE
         };
-        let (less, all) = (way(Pull::RAYS_ALONE), way(all_the_same));
+        let (less, all) = (moved(Pull::RAYS_ALONE), moved(all_the_same));
         assert!(less < 0.9 * all, "{less} {all}");
     }
 
     #[test]
-    fn nobody_in_view_and_numbers_that_are_not_finite_leave_the_pose_alone() {
+    fn no_person_in_view_and_numbers_that_are_not_finite_leave_the_pose_alone() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let mut rng = fastrand::Rng::with_seed(7);
         let joints = random_joints(&mut rng);
@@ -675,7 +675,7 @@ mod tests {
             joints_m: joints,
         };
         let mut view = view_of(&joints, Vec3::new(0.0, 0.0, 3.0));
-        let mut memory = Memory::default();
+        let mut memory = RefineMemory::default();
         let mut broken = view;
         broken.newest = [RayKeypoint::default(); KEYPOINTS];
         let detector = &mut Detector::default();
@@ -705,7 +705,7 @@ mod tests {
         for ray in &mut view.newest {
             ray.ray.x += 0.1;
         }
-        let (mut memory, mut detector) = (Memory::default(), Detector::default());
+        let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
         // The rectifier makes zero of it, so the joints are finite all the same.
         memory.offset[3] = f32::NAN;
         let pull = Pull::RAYS_ALONE;

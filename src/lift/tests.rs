@@ -217,7 +217,7 @@ fn each_person_has_a_window_and_a_new_id_starts_empty() {
         missing.set(shoulders.filter(|confidence| *confidence < 0.1).count());
         Ok::<(), ()>(())
     };
-    // Without refinement there is no second look, in which left is right.
+    // Without refinement there is no second inference, in which left is right.
     let config = LiftConfig {
         refine: false,
         ..LiftConfig::default()
@@ -332,7 +332,7 @@ fn rays_pull_less_where_the_head_saw_the_picture() {
     let mut elsewhere = standing;
     elsewhere[13] += Vec3::new(0.15, -0.1, 0.0);
     // How far the pose goes with it.
-    let way = |image_features: bool, picture: bool| {
+    let moved = |image_features: bool, picture: bool| {
         let [stays, goes] = [&standing, &elsewhere].map(|joints_m| {
             let config = LiftConfig {
                 image_features,
@@ -349,18 +349,18 @@ fn rays_pull_less_where_the_head_saw_the_picture() {
         });
         (goes - stays).length()
     };
-    let (alone, with_picture) = (way(true, false), way(true, true));
+    let (alone, with_picture) = (moved(true, false), moved(true, true));
     assert!(alone > 5e-3, "{alone} m");
     assert!(
         with_picture < 0.7 * alone,
         "{with_picture} m, {alone} m alone"
     );
     // Features that the configuration leaves out are no picture.
-    assert!((way(false, true) - alone).abs() < 1e-6);
+    assert!((moved(false, true) - alone).abs() < 1e-6);
 }
 
 #[test]
-fn with_refinement_the_pose_is_between_two_looks_and_without_it_the_heads() {
+fn with_refinement_the_pose_is_between_two_inferences_and_without_it_the_heads() {
     let camera = Calibration::assumed(640, 480);
     // Only the left arm is stretched out, and of that the head is less sure.
     let mut lopsided = body_at(Vec3::ZERO);

@@ -57,9 +57,9 @@ pub struct ClipWindow {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClipError {
-    /// Nobody is in it.
+    /// No person is in it.
     #[error("no person is seen")]
-    Nobody,
+    NoPerson,
     /// Too short.
     #[error("a person is seen for {seen_s:.1} s, must be at least {want_s:.1}")]
     Short {
@@ -76,7 +76,7 @@ pub enum ClipError {
     },
     /// Too little is seen.
     #[error(
-        "no two seconds show at least {JOINTS_MIN} joints in {share:.0} % of their samples",
+        "no window of two seconds shows at least {JOINTS_MIN} joints in {share:.0} % of its samples",
         share = 100.0 * SEEN_SHARE
     )]
     Hidden,
@@ -91,7 +91,7 @@ struct Timelines {
 
 /// What was seen of a person.
 #[derive(Debug)]
-struct Person<T> {
+struct PersonTimeline<T> {
     first: MonoNs,
     last: MonoNs,
     /// End of the newest window.
@@ -109,9 +109,9 @@ struct Person<T> {
 /// person at most so many windows.
 pub struct ClipReader<'a, T = ClipWindow> {
     /// Those in view, by id.
-    people: BTreeMap<u32, Person<T>>,
+    people: BTreeMap<u32, PersonTimeline<T>>,
     /// Of those who left, the one seen longest.
-    longest: Option<Person<T>>,
+    longest: Option<PersonTimeline<T>>,
     /// What is kept of a window.
     keep: Box<dyn FnMut(ClipWindow) -> Option<T> + 'a>,
     /// Windows kept of a person.
@@ -175,9 +175,12 @@ impl<'a, T> ClipReader<'a, T> {
     ) {
         let keypoints = keypoints.unwrap_or(RaySample::MISSING);
         if !self.people.contains_key(&id) {
-            self.let_go(time);
+            self.end_unseen(time);
         }
-        let person = self.people.entry(id).or_insert_with(|| Person::of(time));
+        let person = self
+            .people
+            .entry(id)
+            .or_insert_with(|| PersonTimeline::of(time));
         let Some(window) = person.add(time, &keypoints, joints) else {
             return;
         };
@@ -189,12 +192,14 @@ impl<'a, T> ClipReader<'a, T> {
     }
 
     /// Takes leave of those who have not been seen for a while.
-    fn let_go(&mut self, time: MonoNs) {
+    fn end_unseen(&mut self, time: MonoNs) {
         let gone = self
             .people
             .extract_if(.., |_, person| time.since(person.last) > GONE_AFTER);
         let gone = gone.map(|(_, person)| person);
-        self.longest = gone.chain(self.longest.take()).max_by_key(Person::length);
+        self.longest = gone
+            .chain(self.longest.take())
+            .max_by_key(PersonTimeline::length);
     }
 
     /// The windows of the person who has most of them, in order.
@@ -207,8 +212,8 @@ impl<'a, T> ClipReader<'a, T> {
             .people
             .into_values()
             .chain(self.longest)
-            .max_by_key(Person::length)
-            .ok_or(ClipError::Nobody)?;
+            .max_by_key(PersonTimeline::length)
+            .ok_or(ClipError::NoPerson)?;
         if longest.overflowed {
             let most = u32::try_from(self.most).unwrap_or(u32::MAX);
             let most_s = (STRIDE * most).as_secs();
@@ -231,7 +236,7 @@ fn window_span() -> Duration {
     Duration::from_secs(1) * steps / RATE_HZ
 }
 
-impl<T> Person<T> {
+impl<T> PersonTimeline<T> {
     fn of(first: MonoNs) -> Self {
         Self {
             first,

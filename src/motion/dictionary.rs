@@ -1,6 +1,6 @@
 //! The motion-text dictionary: action phrases, what they mean and what they look like.
 //!
-//! A file is a safetensors file (`docs/dictionary-format.md`), so that any language
+//! A file is a safetensors file (`docs/reference/dictionary-format.md`), so that any language
 //! reads it; its one metadata key says format, version, encoder and checksum:
 //!
 //! | tensor | shape | meaning |
@@ -64,16 +64,16 @@ pub enum DictionaryError {
     #[error("not a dictionary: {0}")]
     Format(String),
     /// Another version of the format.
-    #[error("version {got} of the format, this program knows {VERSION}")]
+    #[error("format version {got} is not supported, expected {VERSION}")]
     Version {
         /// What it says.
         got: u32,
     },
     /// The bytes are not those that were written.
-    #[error("the checksum does not fit the contents: the file is damaged")]
+    #[error("checksum mismatch: the file is damaged")]
     Checksum,
     /// Made with another encoder, so its vectors mean something else.
-    #[error("made with encoder {got}, this one is {want}")]
+    #[error("made with encoder {got}, but {want} is in use; build the dictionary again")]
     Encoder {
         /// Hash of the encoder it was made with, its beginning.
         got: String,
@@ -94,10 +94,10 @@ pub enum DictionaryError {
         what: String,
     },
     /// There is no such entry.
-    #[error("no entry is called {0:?}")]
+    #[error("no entry is named {0:?}; `poised dictionary show` lists them")]
     Unknown(String),
     /// There is no room for another entry.
-    #[error("{DICTIONARY_ENTRIES_MAX} entries, there is no room for another")]
+    #[error("the dictionary is full: {DICTIONARY_ENTRIES_MAX} entries; remove one first")]
     Full,
 }
 
@@ -506,7 +506,7 @@ impl Dictionary {
     /// nearer the embedding is to the mean of its clips than to that of any other entry, on
     /// the scale where windows of an action usually have `typical`. A cosine with its clips alone would say
     /// little: encoders that never learned an action place it near others. Entries without motion
-    /// score negative infinity: nobody has seen what they look like, so they are never named. Those
+    /// score negative infinity: they have no recorded motion, so they are never named. Those
     /// that were learned from one person only are held back, where others were learned from more.
     ///
     /// # Panics
@@ -862,7 +862,7 @@ mod tests {
         let seen = dictionary.text(0).to_vec();
         let mut scores = vec![0.0; 2];
         dictionary.scores(&seen, 0.5, &mut scores);
-        assert!((scores[0] - 1.0).abs() < 1e-5, "nobody to compare with");
+        assert!((scores[0] - 1.0).abs() < 1e-5, "nothing to compare with");
         let mut of_many = named("run", 40);
         of_many.entry.people = 3;
         dictionary.add(of_many).unwrap();

@@ -335,7 +335,7 @@ impl BodyFrame {
         self.rotation * relative_m / self.torso_m
     }
 
-    /// The way back.
+    /// The inverse.
     pub fn leave(&self, place: Vec3) -> Vec3 {
         self.rotation.transpose() * place * self.torso_m
     }

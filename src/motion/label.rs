@@ -7,7 +7,7 @@ use super::dictionary::Dictionary;
 use super::everyday::Kin;
 use crate::pose::ActionSource;
 
-/// Share of the newest probabilities in the running mean: with a look every
+/// Share of the newest probabilities in the running mean: with an update every
 /// [`super::LABEL_EVERY`] it forgets within about a second.
 const NEWEST: f32 = 0.4;
 
@@ -94,11 +94,11 @@ impl LabelConstants {
 /// What one person is taken to be doing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labeller {
-    /// Running mean of the probabilities, one for each entry; empty until the first look.
+    /// Running mean of the probabilities, one for each entry; empty before the first update.
     means: Vec<f32>,
     /// At each everyday entry, the sum of the means of what is a kind of it.
     sums: Vec<f32>,
-    looks: u32,
+    updates: u32,
     label: Option<usize>,
 }
 
@@ -119,7 +119,7 @@ impl Labeller {
         Self {
             means: vec![0.0; entries],
             sums: vec![0.0; entries],
-            looks: 0,
+            updates: 0,
             label: None,
         }
     }
@@ -127,11 +127,11 @@ impl Labeller {
     /// Forgets what it has seen. The room stays.
     pub fn clear(&mut self) {
         self.means.fill(0.0);
-        self.looks = 0;
+        self.updates = 0;
         self.label = None;
     }
 
-    /// Takes the probabilities of a new look; `kin` says what each entry is a kind of.
+    /// Takes the probabilities of a new window; `kin` says what each entry is a kind of.
     ///
     /// # Panics
     ///
@@ -139,10 +139,10 @@ impl Labeller {
     pub fn take(&mut self, probabilities: &[f32], kin: &[Kin]) {
         assert_eq!(probabilities.len(), self.means.len(), "one for each entry");
         assert_eq!(kin.len(), self.means.len(), "one for each entry");
-        self.looks = self.looks.saturating_add(1);
-        // The first looks weigh alike.
+        self.updates = self.updates.saturating_add(1);
+        // The first updates weigh alike.
         #[expect(clippy::cast_precision_loss, reason = "only small counts matter")]
-        let newest = NEWEST.max(1.0 / self.looks as f32);
+        let newest = NEWEST.max(1.0 / self.updates as f32);
         for (mean, new) in self.means.iter_mut().zip(probabilities) {
             *mean += newest * (new - *mean);
         }

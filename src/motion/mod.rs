@@ -1,4 +1,4 @@
-//! What a person is doing, and where the joints are that nobody sees, or that are seen wrongly.
+//! What a person is doing, and where hidden or wrongly detected joints are.
 //!
 //! ```text
 //!  keypoints of two seconds ─▶ ray encoder ─▶ dictionary ─▶ label with hysteresis
@@ -33,7 +33,7 @@ use crate::lift::window::{Observed, Pushed, RaySample, Timeline};
 use crate::lift::{Estimate, place_of};
 use crate::pose::{Action, ActionSource};
 
-use complete::{Completer, CompletionError, CompletionNet, Memory};
+use complete::{Completer, CompletionError, CompletionMemory, CompletionNet};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
 use everyday::{Kin, kin_of};
@@ -104,7 +104,7 @@ pub struct SemanticsConfig {
     pub dictionary: Option<PathBuf>,
     /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
     /// that is not seen is absent at once; those that are seen are moved all the same, if poses are refined. Default 4: what was measured
-    /// (docs/accuracy.md).
+    /// (docs/lab/accuracy.md).
     pub complete_for_s: f32,
     /// Whether `/hint` is listened to. Default: false.
     pub hints: bool,
@@ -172,7 +172,7 @@ pub fn open_completer(
 }
 
 #[derive(Debug)]
-struct Person {
+struct NamedPerson {
     id: Option<u32>,
     keypoints: Timeline<RaySample, MOTION_FRAMES>,
     labeller: Labeller,
@@ -180,10 +180,10 @@ struct Person {
     looked: Option<MonoNs>,
     /// When it was the person's turn to be.
     turn: Option<MonoNs>,
-    memory: Memory,
+    memory: CompletionMemory,
 }
 
-impl Person {
+impl NamedPerson {
     fn is_due(&self, time: MonoNs) -> bool {
         self.looked
             .is_none_or(|looked| time.since(looked) >= LABEL_EVERY)
@@ -196,7 +196,7 @@ pub struct Semantics {
     encoders: Encoders,
     dictionary: Dictionary,
     /// `TRACKS_MAX` people, each for one id.
-    people: Box<[Person]>,
+    people: Box<[NamedPerson]>,
     samples: Box<KeypointSamples>,
     space: Workspace,
     probabilities: Vec<f32>,
@@ -212,7 +212,7 @@ pub struct Semantics {
 }
 
 impl Semantics {
-    /// One that has seen nobody. Takes a validated configuration.
+    /// A new one. Takes a validated configuration.
     pub fn new(
         config: &SemanticsConfig,
         encoders: Encoders,
@@ -222,7 +222,7 @@ impl Semantics {
         let entries = dictionary.entries().len();
         Self {
             people: (0..TRACKS_MAX)
-                .map(|_| Person {
+                .map(|_| NamedPerson {
                     id: None,
                     keypoints: Timeline::default(),
                     labeller: Labeller::new(entries),
@@ -348,7 +348,7 @@ impl Semantics {
     }
 
     /// The newest probabilities of all entries for a person, running means; `None`
-    /// for somebody who has not been looked at.
+    /// for a person who has not been observed.
     pub fn probabilities(&self, id: u32) -> Option<&[f32]> {
         let person = self.people.iter().find(|person| person.id == Some(id))?;
         person.looked?;
@@ -366,8 +366,8 @@ impl Semantics {
     }
 }
 
-/// Samples from before somebody came into view take what was seen first: the person
-/// stands still there, as in training. Says how many samples show somebody.
+/// Samples from before the person came into view repeat the first visible sample: the person
+/// stands still there, as in training. Returns how many samples show the person.
 fn fill_beginning(samples: &mut KeypointSamples) -> usize {
     let shows = |sample: &RaySample| sample.iter().filter(|k| k.is_present()).count() >= 2;
     let count = samples.iter().filter(|sample| shows(sample)).count();
@@ -386,7 +386,7 @@ mod tests {
 
     /// How often each of six people is looked at in ten seconds of `rate_hz` frames a second, of which `shown` says
     /// who is there.
-    fn looks(rate_hz: u64, shown: impl Fn(u64) -> std::ops::Range<u32>) -> [u32; 6] {
+    fn windows(rate_hz: u64, shown: impl Fn(u64) -> std::ops::Range<u32>) -> [u32; 6] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/dictionary");
         let (encoders, dictionary) = open(&folder, None).unwrap();
         let completer = open_completer(&folder, &encoders, &dictionary).unwrap();
@@ -416,9 +416,9 @@ mod tests {
     }
 
     #[test]
-    fn of_more_people_than_a_slow_camera_has_frames_for_everybody_gets_a_turn() {
-        // A hundred looks among six, less the first half second of each.
-        let looked = looks(10, |_| 0..6);
+    fn of_more_people_than_a_slow_camera_has_frames_for_each_gets_a_turn() {
+        // A hundred windows among six, less the first half second of each.
+        let looked = windows(10, |_| 0..6);
         assert!(
             looked.iter().all(|count| (13..=18).contains(count)),
             "{looked:?}"
@@ -426,17 +426,17 @@ mod tests {
     }
 
     #[test]
-    fn everybody_gets_a_turn_where_people_are_looked_at_in_turns_too() {
+    fn each_person_gets_a_turn_where_inference_is_shed_too() {
         for rate_hz in [10, 15, 30] {
             // Half of them in every other frame.
-            let looked = looks(rate_hz, |frame| if frame % 2 == 0 { 0..3 } else { 3..6 });
+            let looked = windows(rate_hz, |frame| if frame % 2 == 0 { 0..3 } else { 3..6 });
             let (least, most) = (looked.iter().min().unwrap(), looked.iter().max().unwrap());
             assert!(*least >= 10 && most - least <= 4, "{rate_hz}: {looked:?}");
         }
     }
 
     #[test]
-    fn before_somebody_came_they_stand_still() {
+    fn before_a_person_came_they_stand_still() {
         let mut samples = [RaySample::MISSING; MOTION_SAMPLES];
         let seen = |u: f32| -> RaySample {
             [RayKeypoint {
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(fill_beginning(&mut samples), 2);
         assert_eq!(samples[0], seen(0.2));
         assert_eq!(samples[21], RaySample::MISSING);
-        let mut nobody = [RaySample::MISSING; MOTION_SAMPLES];
-        assert_eq!(fill_beginning(&mut nobody), 0);
+        let mut empty = [RaySample::MISSING; MOTION_SAMPLES];
+        assert_eq!(fill_beginning(&mut empty), 0);
     }
 }

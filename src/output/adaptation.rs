@@ -15,15 +15,16 @@ pub fn adaptation(stamp: &Stamp<'_>, method: Method, report: &Report, untold: u6
     out.key("mode").text(report.mode.name());
     out.key("generation").uint(report.generation.into());
     out.key("steps").uint(report.steps);
-    out.key("echoes").uint(report.echoes);
+    out.key("echoes").uint(report.synthetic_views);
     out.key("clips").map(2);
     for (name, clips) in ["learned_from", "held_back"].into_iter().zip(report.clips) {
         out.key(name).uint(clips as u64);
     }
     out.key("passed_over").uint(report.passed_over);
     // The sum is what version 1 began with; the two are different things.
-    out.key("let_go").uint(report.let_go.saturating_add(untold));
-    out.key("steps_dropped").uint(report.let_go);
+    out.key("let_go")
+        .uint(report.dropped.saturating_add(untold));
+    out.key("steps_dropped").uint(report.dropped);
     out.key("people_dropped").uint(untold);
     out.key("noise").float(f64::from(report.noise));
     out.key("decisions").map(3);

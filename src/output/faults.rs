@@ -18,12 +18,12 @@ const LOG_EVERY: Duration = Duration::from_mins(1);
 /// Kinds of faults, those of frames first.
 const KINDS: usize = FrameFault::ALL.len() + LiftFault::ALL.len();
 
-/// Most that one look leads to: a line for each kind, one event.
+/// Most actions of one poll: a line for each kind, one event.
 const ACTIONS_MAX: usize = KINDS + 1;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum FaultAction {
     /// Log this, with how often it has happened since the start.
     Log {
         /// What happened.
@@ -76,7 +76,11 @@ pub struct Watch {
 
 impl Watch {
     /// What follows from the counters at `now`.
-    pub fn look(&mut self, counters: &Counters, now: MonoNs) -> heapless::Vec<Action, ACTIONS_MAX> {
+    pub fn poll(
+        &mut self,
+        counters: &Counters,
+        now: MonoNs,
+    ) -> heapless::Vec<FaultAction, ACTIONS_MAX> {
         self.take(&Reading::of(counters), now)
     }
 
@@ -85,7 +89,7 @@ impl Watch {
         self.failing.is_some()
     }
 
-    fn take(&mut self, reading: &Reading, now: MonoNs) -> heapless::Vec<Action, ACTIONS_MAX> {
+    fn take(&mut self, reading: &Reading, now: MonoNs) -> heapless::Vec<FaultAction, ACTIONS_MAX> {
         let mut actions = heapless::Vec::new();
         let mut act = |action| {
             let pushed = actions.push(action);
@@ -99,18 +103,18 @@ impl Watch {
             self.last = text;
             if self.logged[kind].is_none_or(|last| now.since(last) >= LOG_EVERY) {
                 self.logged[kind] = Some(now);
-                act(Action::Log { text, count });
+                act(FaultAction::Log { text, count });
             }
         }
         let run = reading.in_a_row.into_iter().max().unwrap_or(0);
         match self.failing {
             None if run >= RUN_MIN => {
                 self.failing = Some(run);
-                act(Action::Failed { text: self.last });
+                act(FaultAction::Failed { text: self.last });
             }
             Some(failed) if run == 0 => {
                 self.failing = None;
-                act(Action::Back { failed });
+                act(FaultAction::Back { failed });
             }
             Some(_) => self.failing = Some(run),
             None => {}
@@ -135,30 +139,30 @@ mod tests {
         MonoNs(1).plus(Duration::from_secs(seconds))
     }
 
-    fn logged(count: u64) -> Action {
+    fn logged(count: u64) -> FaultAction {
         let text = FrameFault::Engine.text();
-        Action::Log { text, count }
+        FaultAction::Log { text, count }
     }
 
     #[test]
     fn a_fault_is_logged_once_a_minute_for_each_kind_and_with_its_count() {
         let counters = Counters::default();
         let mut watch = Watch::default();
-        assert!(watch.look(&counters, after(0)).is_empty());
+        assert!(watch.poll(&counters, after(0)).is_empty());
         let fail = || {
             counters.frame_failed(FrameFault::Engine);
             counters.frame_estimated();
         };
         fail();
-        assert_eq!(*watch.look(&counters, after(1)), [logged(1)]);
+        assert_eq!(*watch.poll(&counters, after(1)), [logged(1)]);
         fail();
-        assert!(watch.look(&counters, after(59)).is_empty());
+        assert!(watch.poll(&counters, after(59)).is_empty());
         // Another kind has its own minute.
         counters.lifted(&[LiftFault::NotFinite], 0);
-        assert_eq!(watch.look(&counters, after(60)).len(), 1);
+        assert_eq!(watch.poll(&counters, after(60)).len(), 1);
         fail();
-        assert_eq!(*watch.look(&counters, after(61)), [logged(3)]);
-        assert!(watch.look(&counters, after(200)).is_empty());
+        assert_eq!(*watch.poll(&counters, after(61)), [logged(3)]);
+        assert!(watch.poll(&counters, after(200)).is_empty());
         assert!(!watch.is_failing(), "no three in a row");
     }
 
@@ -169,19 +173,22 @@ mod tests {
         for _ in 1..RUN_MIN {
             counters.frame_failed(FrameFault::Engine);
         }
-        assert_eq!(*watch.look(&counters, after(0)), [logged(2)]);
+        assert_eq!(*watch.poll(&counters, after(0)), [logged(2)]);
         counters.frame_failed(FrameFault::Engine);
         let text = FrameFault::Engine.text();
-        assert_eq!(*watch.look(&counters, after(1)), [Action::Failed { text }]);
+        assert_eq!(
+            *watch.poll(&counters, after(1)),
+            [FaultAction::Failed { text }]
+        );
         for second in 2..50 {
             counters.frame_failed(FrameFault::Engine);
-            assert!(watch.look(&counters, after(second)).is_empty());
+            assert!(watch.poll(&counters, after(second)).is_empty());
             assert!(watch.is_failing());
         }
         counters.frame_estimated();
         assert_eq!(
-            *watch.look(&counters, after(50)),
-            [Action::Back { failed: 51 }]
+            *watch.poll(&counters, after(50)),
+            [FaultAction::Back { failed: 51 }]
         );
         assert!(!watch.is_failing());
     }
@@ -194,7 +201,7 @@ mod tests {
             counters.frame_estimated();
             counters.lifted(&[LiftFault::TooFewSeen; 3], 0);
         }
-        assert!(watch.look(&counters, after(0)).is_empty());
+        assert!(watch.poll(&counters, after(0)).is_empty());
         for _ in 0..RUN_MIN {
             counters.frame_estimated();
             counters.lifted(&[LiftFault::Engine], 0);
@@ -202,13 +209,13 @@ mod tests {
         let text = LiftFault::Engine.text().unwrap();
         assert!(
             watch
-                .look(&counters, after(1))
-                .contains(&Action::Failed { text })
+                .poll(&counters, after(1))
+                .contains(&FaultAction::Failed { text })
         );
         counters.lifted(&[], 1);
         assert_eq!(
-            *watch.look(&counters, after(2)),
-            [Action::Back { failed: RUN_MIN }]
+            *watch.poll(&counters, after(2)),
+            [FaultAction::Back { failed: RUN_MIN }]
         );
     }
 }

@@ -1,14 +1,14 @@
 //! `health/v1` and `event/v1`: how the daemon is, and what happened to it.
 //!
 //! Made once a second and rarely, so plain vectors will do. The schema is in
-//! `docs/pose.cddl`.
+//! `docs/reference/pose.cddl`.
 
 use minicbor::Encoder;
 
 use super::wire::Stamp;
 use crate::base::clock::MonoNs;
 use crate::capture::thread::CameraState;
-use crate::counters::{Counters, Drop, FrameFault, LiftFault, Reading};
+use crate::counters::{Counters, DropReason, FrameFault, LiftFault, Reading};
 use crate::engine::EngineStatus;
 use crate::skeleton::{JOINT_NAMES, KEYPOINT_NAMES, PARENTS};
 
@@ -223,8 +223,8 @@ pub fn health(
     for (stage, frames) in stages.into_iter().zip(now.frames) {
         out.key(stage).uint(frames);
     }
-    out.key("drops").map(Drop::ALL.len() as u64);
-    for reason in Drop::ALL {
+    out.key("drops").map(DropReason::ALL.len() as u64);
+    for reason in DropReason::ALL {
         out.key(reason.name()).uint(counters.drops(reason));
     }
     match (latency.quantile_ms(0.5), latency.quantile_ms(0.99)) {

@@ -37,7 +37,7 @@ use crate::base::mailbox::Mailbox;
 use crate::base::secret::redacted_text;
 use crate::base::slots::Receiver;
 use crate::capture::thread::CameraState;
-use crate::counters::{Counters, Drop, Timed};
+use crate::counters::{Counters, DropReason, Timed};
 use crate::engine::EngineStatus;
 use crate::pose::PoseSample;
 use crate::sys::rt::resident_bytes;
@@ -53,7 +53,7 @@ const WAIT: Duration = Duration::from_millis(5);
 /// Time between two health messages.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
-/// Wall time is set anew when it has moved by more against the monotonic clock.
+/// Wall time is set again when it has moved by more against the monotonic clock.
 const WALL_STEP_NS: u64 = 1_000_000;
 
 /// Bad frames are said again only after so long without any.
@@ -193,7 +193,7 @@ impl<'a> Publisher<'a> {
                 self.publish(&mut sample);
                 poses.give_back(sample);
             }
-            self.tend();
+            self.poll();
             if stopping {
                 break;
             }
@@ -226,7 +226,7 @@ impl<'a> Publisher<'a> {
     /// Call it every few milliseconds.
     pub fn idle(&mut self) {
         self.announce();
-        self.tend();
+        self.poll();
     }
 
     /// Says goodbye and closes the session.
@@ -248,7 +248,7 @@ impl<'a> Publisher<'a> {
         sample.people.retain(|person| wire::finite(person).is_ok());
         let unfit = people - sample.people.len();
         if unfit > 0 {
-            self.counters.dropped(Drop::Unfit, unfit as u64);
+            self.counters.dropped(DropReason::Unfit, unfit as u64);
         }
         let publish = self.clock.now();
         let stamp = self.stamp(self.poses, publish);
@@ -260,7 +260,7 @@ impl<'a> Publisher<'a> {
             }
         };
         if !sent {
-            self.counters.dropped(Drop::NotSent, 1);
+            self.counters.dropped(DropReason::NotSent, 1);
             return;
         }
         self.poses += 1;
@@ -277,7 +277,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// What is due beside poses: events of the camera and of networks, health, the session.
-    fn tend(&mut self) {
+    fn poll(&mut self) {
         let now = self.clock.now();
         if let Some(config) = self.changes.and_then(Mailbox::take) {
             self.config = config;
@@ -286,7 +286,7 @@ impl<'a> Publisher<'a> {
         self.watch_faults(now);
         if now.since(self.earlier.at()) >= HEALTH_EVERY {
             self.set_wall_time();
-            self.outlet.tend(now);
+            self.outlet.poll(now);
             self.watch_names(now);
             self.say_health(now);
             self.say_adaptation(now);
@@ -329,7 +329,8 @@ impl<'a> Publisher<'a> {
 
     /// Says once that frames are bad, however many there are, and how many of which kind so far.
     fn watch_bad_frames(&mut self, now: MonoNs) {
-        let [short, damaged] = [Drop::Short, Drop::Damaged].map(|kind| self.counters.drops(kind));
+        let [short, damaged] =
+            [DropReason::Short, DropReason::Damaged].map(|kind| self.counters.drops(kind));
         let resized = self.counters.capture.resized.load(Ordering::Relaxed);
         let bad = short + damaged + resized;
         if bad == self.bad {
@@ -349,13 +350,15 @@ impl<'a> Publisher<'a> {
 
     /// Logs networks that fail, and tells of a run of failures and its end.
     fn watch_faults(&mut self, now: MonoNs) {
-        for action in self.faults.look(self.counters, now) {
+        for action in self.faults.poll(self.counters, now) {
             match action {
-                faults::Action::Log { text, count } => {
+                faults::FaultAction::Log { text, count } => {
                     log::warn!("{}: {text}; {count} since the start", self.camera);
                 }
-                faults::Action::Failed { text } => self.event(Event::EstimateFailed, Some(text)),
-                faults::Action::Back { failed } => {
+                faults::FaultAction::Failed { text } => {
+                    self.event(Event::EstimateFailed, Some(text))
+                }
+                faults::FaultAction::Back { failed } => {
                     let detail = format!("after {failed} frames without poses");
                     self.event(Event::EstimateBack, Some(&detail));
                 }
@@ -365,9 +368,9 @@ impl<'a> Publisher<'a> {
 
     /// Tells of another daemon under our name, and when it has gone.
     fn watch_names(&mut self, now: MonoNs) {
-        let (came, present) = self.outlet.others().look();
+        let (came, present) = self.outlet.others().poll();
         match self.names.take(came, present, now) {
-            Some(names::Action::Taken { session }) => {
+            Some(names::NameAction::Taken { session }) => {
                 log::warn!(
                     "{}: another daemon (Zenoh session {session}) has the same site, device and camera name",
                     self.camera
@@ -375,7 +378,7 @@ impl<'a> Publisher<'a> {
                 let detail = format!("by the Zenoh session {session}");
                 self.event(Event::NameTaken, Some(&detail));
             }
-            Some(names::Action::Free) => self.event(Event::NameFree, None),
+            Some(names::NameAction::Free) => self.event(Event::NameFree, None),
             None => {}
         }
     }
@@ -455,7 +458,7 @@ impl<'a> Publisher<'a> {
         let moved = offset.abs_diff(self.unix_offset_ns);
         if moved > WALL_STEP_NS {
             if self.unix_offset_ns != 0 {
-                log::info!("wall time moved by {} ms", moved / 1_000_000);
+                log::info!("the wall clock was set by {} ms", moved / 1_000_000);
             }
             self.unix_offset_ns = offset;
         }

@@ -44,7 +44,7 @@ impl Others {
     }
 
     /// The newest that came since the last call, and whether any is there.
-    pub fn look(&self) -> (Option<String>, bool) {
+    pub fn poll(&self) -> (Option<String>, bool) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (known.came.take(), !known.present.is_empty())
     }
@@ -52,7 +52,7 @@ impl Others {
 
 /// What is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum NameAction {
     /// Another daemon has our name.
     Taken {
         /// Its session.
@@ -71,17 +71,17 @@ pub struct Watch {
 
 impl Watch {
     /// Takes which session came, and whether any is there at `now`.
-    pub fn take(&mut self, came: Option<String>, present: bool, now: MonoNs) -> Option<Action> {
+    pub fn take(&mut self, came: Option<String>, present: bool, now: MonoNs) -> Option<NameAction> {
         let Some(last) = self.told else {
             let session = came?;
             self.told = Some(now);
-            return Some(Action::Taken { session });
+            return Some(NameAction::Taken { session });
         };
         if present || came.is_some() {
             self.told = Some(now);
         } else if now.since(last) >= QUIET {
             self.told = None;
-            return Some(Action::Free);
+            return Some(NameAction::Free);
         }
         None
     }
@@ -94,32 +94,32 @@ mod tests {
     #[test]
     fn one_that_is_started_again_and_again_is_told_of_once_and_so_is_its_end() {
         let (others, mut watch) = (Others::default(), Watch::default());
-        let mut tend = |others: &Others, seconds| {
-            let (came, present) = others.look();
+        let mut poll = |others: &Others, seconds| {
+            let (came, present) = others.poll();
             watch.take(came, present, MonoNs(1).plus(Duration::from_secs(seconds)))
         };
-        assert_eq!(tend(&others, 0), None);
+        assert_eq!(poll(&others, 0), None);
         let session = String::from("a1");
-        // It came and left between two looks.
+        // It came and left between two polls.
         others.came("a1");
         others.left("a1");
-        assert_eq!(tend(&others, 1), Some(Action::Taken { session }));
+        assert_eq!(poll(&others, 1), Some(NameAction::Taken { session }));
         for second in (2..100).step_by(3) {
             others.came("b2");
-            assert_eq!(tend(&others, second), None);
+            assert_eq!(poll(&others, second), None);
             others.left("b2");
-            assert_eq!(tend(&others, second + 1), None);
+            assert_eq!(poll(&others, second + 1), None);
         }
-        assert_eq!(tend(&others, 150), None);
-        assert_eq!(tend(&others, 170), Some(Action::Free));
-        assert_eq!(tend(&others, 171), None);
+        assert_eq!(poll(&others, 150), None);
+        assert_eq!(poll(&others, 170), Some(NameAction::Free));
+        assert_eq!(poll(&others, 171), None);
         // One that stays is there all the time, though nothing is heard of it.
         others.came("c3");
-        assert!(tend(&others, 200).is_some());
-        assert_eq!(tend(&others, 900), None);
+        assert!(poll(&others, 200).is_some());
+        assert_eq!(poll(&others, 900), None);
         others.left("c3");
-        assert_eq!(tend(&others, 901), None);
-        assert_eq!(tend(&others, 960), Some(Action::Free));
+        assert_eq!(poll(&others, 901), None);
+        assert_eq!(poll(&others, 960), Some(NameAction::Free));
     }
 
     #[test]
@@ -128,10 +128,10 @@ mod tests {
         for number in 0..1000 {
             others.came(&number.to_string());
         }
-        assert_eq!(others.look(), (Some("999".into()), true));
+        assert_eq!(others.poll(), (Some("999".into()), true));
         for number in 0..1000 {
             others.left(&number.to_string());
         }
-        assert_eq!(others.look(), (None, false));
+        assert_eq!(others.poll(), (None, false));
     }
 }

@@ -102,9 +102,9 @@ struct Line {
 impl Outlet {
     /// Opens the session and declares everything of `camera`.
     ///
-    /// A peer is open at once; nobody needs to answer. A client whose router does
+    /// A peer is open at once; no reply is needed. A client whose router does
     /// not answer in `open_timeout_ms` is left without a session for now, which
-    /// is logged once, and [`Outlet::tend`] tries again.
+    /// is logged once, and [`Outlet::poll`] tries again.
     ///
     /// # Errors
     ///
@@ -138,9 +138,7 @@ impl Outlet {
             Ok(opened) => opened,
             Err(RecvTimeoutError::Timeout) => {
                 let at = shown(&config.connect);
-                log::warn!(
-                    "the zenoh session to {at} is not open yet: going on without it until it is"
-                );
+                log::warn!("the zenoh session to {at} is not open yet: continuing without it");
                 outlet.opening = Some(opening);
                 return Ok(outlet);
             }
@@ -152,7 +150,7 @@ impl Outlet {
                 if base(config, Role::Publisher).is_ok_and(|b| is_client(&b)) =>
             {
                 let router = shown(&config.connect);
-                log::warn!("{error}: no router at {router}, trying again every few seconds");
+                log::warn!("{error}: no router at {router}, retrying every few seconds");
                 return Ok(outlet);
             }
             Err(error) => return Err(error),
@@ -164,7 +162,7 @@ impl Outlet {
             log::info!("publishing {key}, listening on {at}");
             if outlet.connected == 0 && !line.connect.is_empty() {
                 let silent = shown(&line.connect);
-                log::warn!("no answer from {silent}: going on, trying again every few seconds");
+                log::warn!("no reply from {silent}, retrying every few seconds");
             }
         }
         Ok(outlet)
@@ -445,7 +443,7 @@ impl Outlet {
 
     /// Looks after the session: opens it where there is none and it is time, and logs
     /// when others come and go. Call it about once a second; it never waits for a router.
-    pub fn tend(&mut self, now: MonoNs) {
+    pub fn poll(&mut self, now: MonoNs) {
         if self.line.is_none() {
             match self.try_again(now) {
                 Ok(line) => self.line = line,
@@ -461,9 +459,9 @@ impl Outlet {
         if (connected == 0) != (self.connected == 0) {
             match &self.line {
                 Some(line) if !line.connect.is_empty() && connected == 0 => {
-                    log::warn!("no session is connected any more, trying again every few seconds");
+                    log::warn!("all sessions are disconnected, retrying every few seconds");
                 }
-                _ => log::info!("connected with {connected} sessions"),
+                _ => log::info!("connected to {connected} sessions"),
             }
         }
         self.connected = connected;

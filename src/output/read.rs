@@ -1,4 +1,4 @@
-//! The way back from `pose/v1` to [`PoseMessage`]: for `watch`, `demo` and tests.
+//! The inverse from `pose/v1` to [`PoseMessage`]: for `watch`, `demo` and tests.
 //!
 //! Trusts nothing: wrong version, shape or type, missing and repeated keys, NaN
 //! and bytes left over are refused by name. Keys it does not know are passed

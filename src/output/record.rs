@@ -1,7 +1,7 @@
 //! Recordings: what was published, in a file, without a pixel.
 //!
 //! A recording (`.poses`) is a CBOR sequence (RFC 8742): one map that names format and
-//! calibration, then pose messages as they are on the wire (`docs/messages.md`). Played
+//! calibration, then pose messages as they are on the wire (`docs/reference/messages.md`). Played
 //! again, the keypoints go through tracker, lifter and dictionary as they did from the
 //! camera; the networks that look at pixels are not needed.
 
@@ -71,7 +71,7 @@ pub enum RecordError {
         source: ConfigError,
     },
     /// Its first message cannot be read, so none can.
-    #[error("{path}: its first message cannot be read: {what}")]
+    #[error("{path}: the first message cannot be decoded: {what}")]
     Message {
         /// The file.
         path: PathBuf,
@@ -135,7 +135,9 @@ impl<R: Read> Recording<R> {
         let [format, calibration] =
             header(&mut Decoder::new(head)).map_err(|error| wrong(error.to_string()))?;
         if format != FORMAT {
-            return Err(wrong(format!("format {format:?}, known is {FORMAT:?}")));
+            return Err(wrong(format!(
+                "format {format:?} is not supported, expected {FORMAT:?}"
+            )));
         }
         let calibration = Calibration::from_toml(calibration, path).map_err(|source| {
             RecordError::Calibration {
@@ -301,7 +303,7 @@ fn header<'b>(cbor: &mut Decoder<'b>) -> Result<[&'b str; 2], minicbor::decode::
 }
 
 /// What the detector saw, from what was published of it. The people's ids are not
-/// handed on: whoever plays a recording follows them anew.
+/// handed on: the player of a recording tracks them again.
 pub fn people_of(sample: &PoseSample) -> People {
     sample
         .people

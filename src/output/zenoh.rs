@@ -1,8 +1,8 @@
 //! The Zenoh side: where to listen and connect, under which keys, who may ask what.
 //!
 //! Without a line of configuration the session listens on the loopback only
-//! and looks for nobody. The port is [`DEFAULT_ENDPOINT`], so that a subscriber
-//! on the same machine needs no configuration either; where somebody else
+//! and does not scout. The port is [`DEFAULT_ENDPOINT`], so that a subscriber
+//! on the same machine needs no configuration either; where another process
 //! holds it, it takes a free port and joins the other, which tells
 //! subscribers about both.
 
@@ -434,7 +434,7 @@ pub enum SessionError {
     },
     /// An endpoint to listen on is of another machine, or its name is not known.
     #[error(
-        "zenoh.listen = {endpoint:?}: must be an address of this machine, or 0.0.0.0 or [::] for all of them"
+        "zenoh.listen = {endpoint:?}: must be an address of this machine, or 0.0.0.0 or [::] for all addresses"
     )]
     Elsewhere {
         /// The endpoint.
@@ -463,7 +463,7 @@ pub enum SessionError {
     },
     /// Another daemon publishes under the same name.
     #[error(
-        "{key} is published already, by the daemon with the Zenoh session {session}: give one of them another \
+        "{key} is already published by the daemon with Zenoh session {session}: give one of them another \
          zenoh.device or camera.name, or set zenoh.shared_name = true"
     )]
     NameTaken {
@@ -473,7 +473,7 @@ pub enum SessionError {
         session: String,
     },
     /// The system has no room for a thread.
-    #[error("zenoh session: the thread that opens it does not start")]
+    #[error("zenoh session: cannot start the thread that opens it")]
     Thread {
         /// Why.
         source: std::io::Error,
@@ -617,7 +617,7 @@ pub(super) fn open(config: &ZenohConfig, role: Role) -> Result<Opened, SessionEr
     if !connect.iter().any(|endpoint| endpoint == DEFAULT_ENDPOINT) {
         connect.push(DEFAULT_ENDPOINT.into());
     }
-    log::info!("{DEFAULT_ENDPOINT} is taken: joining who is there, from another port");
+    log::info!("{DEFAULT_ENDPOINT} is in use: connecting to it and listening on another port");
     open_at(base, Some(&free), &connect)
 }
 
@@ -631,7 +631,7 @@ fn with_port(endpoint: &str) -> String {
     given.map_or_else(|| endpoint.to_owned(), |address| format!("tcp/{address}"))
 }
 
-/// Whether nobody listens on an address of the form `tcp/<address>`.
+/// Whether no process listens on an address of the form `tcp/<address>`.
 fn is_free(endpoint: &str) -> bool {
     let address = endpoint.trim_start_matches("tcp/");
     !matches!(TcpListener::bind(address), Err(error) if error.kind() == ErrorKind::AddrInUse)
@@ -683,7 +683,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_a_peer_on_the_loopback_that_looks_for_nobody() {
+    fn the_default_is_a_peer_on_the_loopback_without_scouting() {
         let config = read("").unwrap();
         let base = base(&config, Role::Publisher).unwrap();
         let says = |key| base.get_json(key).unwrap();
@@ -933,7 +933,7 @@ mod tests {
         struct File {
             zenoh: ZenohConfig,
         }
-        let document = include_str!("../../docs/messages.md");
+        let document = include_str!("../../docs/reference/messages.md");
         let blocks: Vec<&str> = document.split("```toml\n").skip(1).collect();
         assert!(!blocks.is_empty());
         for block in blocks {

@@ -1,16 +1,16 @@
 //! The body as volumes: which round cones make trunk, arms and legs, and how
 //! clothes widen them. Head, hands and feet are in `extremities`.
 
+use super::appearance::Appearance;
 use super::body::{
     ABDOMEN, CHEST, HEAD, LEFT, Lengths, Limb, NECK, PELVIS, RIGHT, Stance, bone, sign,
 };
-use super::look::Look;
 use super::volume::{Cone, Volume};
 use glam::Vec3;
 
 /// A person at rest, to be clothed in volumes. Lengths of cones are for a stature of 1.74 m.
 pub(super) struct Anatomy<'a> {
-    pub(super) look: &'a Look,
+    pub(super) appearance: &'a Appearance,
     pub(super) lengths: Lengths,
     pub(super) rest: Stance,
 }
@@ -48,9 +48,9 @@ impl Anatomy<'_> {
 
     /// Trunk, arms and legs.
     pub(super) fn body(&self) -> Volume {
-        let p = &self.look.proportions;
+        let p = &self.appearance.proportions;
         let g = p.girth;
-        let loose = self.look.looseness;
+        let loose = self.appearance.looseness;
         let (shoulders, hips) = (p.shoulders, p.hips);
         // Chest and abdomen lengths follow the trunk, which may differ from the scale.
         let t = self.lengths.thorax.y / (0.270 * self.lengths.scale);
@@ -153,15 +153,15 @@ impl Anatomy<'_> {
 
     fn arm(&self, c: &mut Vec<Cone>, side: usize) {
         let s = sign(side);
-        let look = self.look;
-        let g = look.proportions.girth;
+        let appearance = self.appearance;
+        let g = appearance.proportions.girth;
         let scale = self.lengths.scale;
         let shoulder = self.lengths.shoulder / scale;
         let upper = self.lengths.upper_arm / scale;
         let fore = self.lengths.forearm / scale;
         let sleeve = |along: f32| {
-            if along < look.sleeve {
-                look.looseness
+            if along < appearance.sleeve {
+                appearance.looseness
             } else {
                 0.0
             }
@@ -218,13 +218,13 @@ impl Anatomy<'_> {
 
     fn leg(&self, c: &mut Vec<Cone>, side: usize) {
         let s = sign(side);
-        let look = self.look;
-        let g = look.proportions.girth;
+        let appearance = self.appearance;
+        let g = appearance.proportions.girth;
         let thigh = self.lengths.thigh / self.lengths.scale;
         let shin = self.lengths.shin / self.lengths.scale;
         let hem = |along: f32| {
-            if along < look.hem {
-                look.looseness
+            if along < appearance.hem {
+                appearance.looseness
             } else {
                 0.0
             }

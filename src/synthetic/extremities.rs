@@ -1,8 +1,8 @@
 //! Head, hair, hands and feet as volumes. Each follows one bone.
 
 use super::anatomy::Anatomy;
+use super::appearance::Hair;
 use super::body::{HEAD, Limb, bone, sign};
-use super::look::Hair;
 use super::volume::Volume;
 
 impl Anatomy<'_> {
@@ -98,7 +98,7 @@ impl Anatomy<'_> {
     pub(super) fn hair(&self) -> Option<Volume> {
         let mut cones = Vec::new();
         let c = &mut cones;
-        let thick = match self.look.hair {
+        let thick = match self.appearance.hair {
             Hair::Bald => return None,
             Hair::Short | Hair::Cap => 0.007,
             Hair::Full => 0.02,
@@ -119,7 +119,7 @@ impl Anatomy<'_> {
             [0.0, -0.04, -0.045],
             0.045 + thick,
         ));
-        match self.look.hair {
+        match self.appearance.hair {
             Hair::Full => {
                 c.push(self.cone(HEAD, [0.0, 0.085, 0.03], 0.045, [0.0, 0.09, -0.03], 0.05));
             }
@@ -237,7 +237,7 @@ impl Anatomy<'_> {
     pub(super) fn foot(&self, side: usize) -> Volume {
         let foot = bone(side, Limb::Foot);
         let s = sign(side);
-        let thick = if self.look.shoes.is_some() {
+        let thick = if self.appearance.shoes.is_some() {
             0.006
         } else {
             0.0

@@ -4,10 +4,10 @@
 use glam::{Mat3, Vec3};
 
 use super::anatomy::Anatomy;
+use super::appearance::{Appearance, Hair};
 use super::body::{
     Arm, BONES, Foot, HEAD, LEFT, Lengths, Limb, Posture, RIGHT, Stance, bone, sign,
 };
-use super::look::{Hair, Look};
 use super::volume::Volume;
 
 /// What a piece of the surface is.
@@ -46,11 +46,11 @@ pub struct SkinPoint {
     pub open: f32,
 }
 
-/// A drawn person: skin, and the rest posture it was made in.
+/// A synthetic person: skin, and the rest posture it was made in.
 #[derive(Debug)]
 pub struct Figure {
-    /// Look.
-    pub look: Look,
+    /// Appearance.
+    pub appearance: Appearance,
     /// Bone lengths.
     pub lengths: Lengths,
     /// Points.
@@ -88,17 +88,17 @@ fn rest_posture(lengths: &Lengths) -> Posture {
 impl Figure {
     /// Makes a person's skin. Takes some tens of milliseconds; done before the
     /// first frame.
-    pub fn new(look: Look) -> Self {
-        let lengths = look.proportions.lengths();
+    pub fn new(appearance: Appearance) -> Self {
+        let lengths = appearance.proportions.lengths();
         let mut rest = Stance::default();
         rest.set(&lengths, &rest_posture(&lengths));
         let anatomy = Anatomy {
-            look: &look,
+            appearance: &appearance,
             lengths,
             rest: rest.clone(),
         };
         let mut figure = Self {
-            look,
+            appearance,
             lengths,
             points: Vec::new(),
             triangles: Vec::new(),
@@ -109,7 +109,7 @@ impl Figure {
         if let Some(hair) = anatomy.hair() {
             figure.add_rigid(&hair, HEAD, Region::Hair);
         }
-        if look.hair == Hair::Cap {
+        if appearance.hair == Hair::Cap {
             figure.add_rigid(&anatomy.cap(), HEAD, Region::Cap);
         }
         for side in [LEFT, RIGHT] {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn skin_shares_sum_to_one_and_left_skin_follows_no_right_limb() {
-        let figure = Figure::new(Look::from_seed(1, 1.75));
+        let figure = Figure::new(Appearance::from_seed(1, 1.75));
         for point in &figure.points {
             let sum: f32 = point.weights.iter().sum();
             assert!((sum - 1.0).abs() < 1e-4);
@@ -263,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn the_drawn_height_is_the_stature() {
-        let mut look = Look::from_seed(3, 1.75);
-        look.hair = Hair::Bald;
-        let figure = Figure::new(look);
+    fn the_rendered_height_is_the_stature() {
+        let mut appearance = Appearance::from_seed(3, 1.75);
+        appearance.hair = Hair::Bald;
+        let figure = Figure::new(appearance);
         let heights = figure.points.iter().map(|point| point.point.y);
         let (low, high) = heights.fold((9.0_f32, -9.0_f32), |(l, h), y| (l.min(y), h.max(y)));
-        let stature = look.proportions.stature_m;
+        let stature = appearance.proportions.stature_m;
         assert!(
             ((high - low) / stature - 1.0).abs() < 0.05,
             "{}",

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use glam::Vec3;
 
-use super::look::{between, from_hsv, linear};
+use super::appearance::{between, from_hsv, linear};
 
 /// Kind of surface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

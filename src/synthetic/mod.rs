@@ -1,4 +1,4 @@
-//! A camera that draws people whose joints are known: test camera, demonstration
+//! Synthetic camera: renders people whose joints are known; test camera, demonstration
 //! and source of training pictures. No files; all from a seed and the time.
 //!
 //! ```text
@@ -23,6 +23,7 @@
 )]
 
 mod anatomy;
+mod appearance;
 mod body;
 mod camera;
 mod config;
@@ -33,7 +34,6 @@ mod finish;
 mod follow;
 mod furniture;
 mod gait;
-mod look;
 mod motion;
 mod optics;
 mod plan;
@@ -51,4 +51,4 @@ pub use config::{Scenario, SyntheticConfig, SyntheticFormat, View};
 pub use optics::{Intrinsics, Optics};
 pub use scene::Scene;
 pub use studio::Studio;
-pub use truth::{FigurePose, PersonTruth, SceneTruth, Sight};
+pub use truth::{FigurePose, PersonTruth, SceneTruth, Visibility};

@@ -58,7 +58,7 @@ impl Actor {
         &self.figure
     }
 
-    /// Left, top, right, bottom of the drawn person in pixels; may lie outside the image.
+    /// Left, top, right, bottom of the synthetic person in pixels; may lie outside the image.
     pub const fn outline(&self) -> [f32; 4] {
         self.outline
     }
@@ -444,7 +444,7 @@ fn shade(actor: &Actor, triangle: usize, x: f32, y: f32, light: &Light) -> (Vec3
     let open = pa.open * share_a + pb.open * share_b + pc.open * share_c;
     let (colour, class) = actor.tailor.paint(&actor.figure, region, point);
     let rough = if class == Class::Clothes && !matches!(region, Region::Foot(_) | Region::Cap) {
-        folds(point, actor.figure.look.grain)
+        folds(point, actor.figure.appearance.grain)
     } else {
         1.0
     };

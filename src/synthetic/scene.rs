@@ -3,10 +3,10 @@
 use fastrand::Rng;
 use glam::Vec3;
 
+use super::appearance::{Appearance, between, mixed};
 use super::body::Stance;
 use super::config::{Scenario, SyntheticConfig};
 use super::figure::Figure;
-use super::look::{Look, between, mixed};
 use super::motion::Anchor;
 use super::optics::{Intrinsics, Optics};
 use super::plan::{Places, Plan};
@@ -16,7 +16,7 @@ use super::truth::{FigurePose, SceneTruth, person_truth, pose_of};
 use crate::base::config::ConfigError;
 use crate::frame::PixelFormat;
 
-/// A drawn scene: a function of configuration and time, and nothing else.
+/// A synthetic scene: a function of configuration and time, and nothing else.
 ///
 /// Making one takes some hundred milliseconds (surfaces, empty room). After that
 /// nothing is taken from the heap.
@@ -60,7 +60,9 @@ impl Scene {
             let seed = config.seed.wrapping_mul(8).wrapping_add(person as u64);
             scene
                 .actors
-                .push(Actor::new(Figure::new(Look::from_seed(seed, stature))));
+                .push(Actor::new(Figure::new(Appearance::from_seed(
+                    seed, stature,
+                ))));
             let home = home(config.scenario, &places, person, people, &mut rng);
             scene
                 .plans
@@ -208,7 +210,7 @@ fn home(
 mod tests {
     use super::*;
     use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS};
-    use crate::synthetic::Sight;
+    use crate::synthetic::Visibility;
 
     fn scene(scenario: Scenario, seed: u64) -> Scene {
         Scene::new(&SyntheticConfig {
@@ -260,7 +262,7 @@ mod tests {
                 scene.render_into(time, &mut rgb);
                 for (person, truth) in scene.truth_at(time).people.iter().enumerate() {
                     for keypoint in 0..KEYPOINTS {
-                        if truth.keypoint_sight[keypoint] != Sight::Seen {
+                        if truth.keypoint_visibility[keypoint] != Visibility::Seen {
                             continue;
                         }
                         let [x, y] = truth.keypoints_px[keypoint];
@@ -306,9 +308,9 @@ mod tests {
             hidden += usize::from(
                 [3, 6]
                     .iter()
-                    .all(|ankle| person.joint_sight[*ankle] == Sight::Furniture),
+                    .all(|ankle| person.joint_visibility[*ankle] == Visibility::Furniture),
             );
-            assert!(!person.joint_sight[8].is_hidden() || person.pose.action != "stand still");
+            assert!(!person.joint_visibility[8].is_hidden() || person.pose.action != "stand still");
             time += 0.5;
         }
         assert!(
@@ -323,10 +325,10 @@ mod tests {
         let (mut hidden, mut all) = (0, 0);
         for step in 0..100 {
             let truth = scene.truth_at(f64::from(step));
-            for sight in &truth.people[0].joint_sight {
+            for visibility in &truth.people[0].joint_visibility {
                 all += 1;
-                hidden += usize::from(sight.is_hidden());
-                assert_ne!(*sight, Sight::Border, "at {step} s");
+                hidden += usize::from(visibility.is_hidden());
+                assert_ne!(*visibility, Visibility::Border, "at {step} s");
             }
         }
         assert!(hidden * 5 < all, "{hidden} of {all} joints are hidden");
@@ -345,7 +347,7 @@ mod tests {
             if depth(0) > depth(3).max(depth(4)) + 0.08 {
                 checked += 1;
                 assert!(
-                    truth.people[0].keypoint_sight[0].is_hidden(),
+                    truth.people[0].keypoint_visibility[0].is_hidden(),
                     "nose seen at {time} s"
                 );
             }

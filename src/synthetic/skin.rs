@@ -2,10 +2,10 @@
 
 use glam::Vec3;
 
+use super::appearance::{Appearance, Cloth, Pattern};
 use super::body::{HEAD, LEFT, Limb, RIGHT, bone};
 use super::figure::{Figure, Region};
 use super::finish::noise;
-use super::look::{Cloth, Look, Pattern};
 
 /// What the mask calls a point of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,24 +37,24 @@ impl Tailor {
     /// For a figure.
     pub fn new(figure: &Figure) -> Self {
         let lengths = &figure.lengths;
-        let (look, scale) = (&figure.look, lengths.scale);
+        let (appearance, scale) = (&figure.appearance, lengths.scale);
         let rest = &figure.rest;
         let arm = lengths.upper_arm + lengths.forearm;
         let leg = lengths.thigh + lengths.shin;
         Self {
             shoulder: [LEFT, RIGHT].map(|side| figure.rest_limb(side, Limb::UpperArm)),
             hip: [LEFT, RIGHT].map(|side| figure.rest_limb(side, Limb::Thigh)),
-            sleeve_m: if look.sleeve >= 1.0 {
+            sleeve_m: if appearance.sleeve >= 1.0 {
                 arm + 0.01
             } else {
-                look.sleeve * arm
+                appearance.sleeve * arm
             },
-            hem_m: if look.hem >= 1.0 {
+            hem_m: if appearance.hem >= 1.0 {
                 leg + 0.03
             } else {
-                look.hem * leg
+                appearance.hem * leg
             },
-            waist_y: rest.joints[0].y + (0.09 - look.top_length) * scale,
+            waist_y: rest.joints[0].y + (0.09 - appearance.top_length) * scale,
             collar_y: rest.joints[8].y + 0.035 * scale,
             ankle_y: rest.joints[3].y + 0.09 * scale,
             neck: rest.joints[8],
@@ -66,18 +66,18 @@ impl Tailor {
 
     /// Colour (linear light) and class of a point at rest.
     pub fn paint(&self, figure: &Figure, region: Region, point: Vec3) -> (Vec3, Class) {
-        let look = &figure.look;
+        let appearance = &figure.appearance;
         match region {
             Region::Head => (
-                face(&figure.look, (point - self.head) / self.head_scale),
+                face(&figure.appearance, (point - self.head) / self.head_scale),
                 Class::Skin,
             ),
             Region::Hair => {
                 let strand = noise(point.x * 260.0, point.y * 30.0 + point.z * 60.0, 5);
-                (look.hair_colour * (0.75 + 0.5 * strand), Class::Skin)
+                (appearance.hair_colour * (0.75 + 0.5 * strand), Class::Skin)
             }
-            Region::Cap => (look.cap_colour, Class::Clothes),
-            Region::Hand => (look.skin, Class::Skin),
+            Region::Cap => (appearance.cap_colour, Class::Clothes),
+            Region::Hand => (appearance.skin, Class::Skin),
             Region::Foot(side) => self.foot(figure, side, point),
             Region::Arm(side) => {
                 let (from, along) = self.shoulder[side];
@@ -85,29 +85,29 @@ impl Tailor {
                 if down < self.sleeve_m {
                     let around = (point - from - along * down).length();
                     (
-                        self.cloth(figure, &look.top, down + 0.2, around, point),
+                        self.cloth(figure, &appearance.top, down + 0.2, around, point),
                         Class::Clothes,
                     )
                 } else {
-                    (look.skin, Class::Skin)
+                    (appearance.skin, Class::Skin)
                 }
             }
             Region::Leg(side) => {
                 if point.y > self.waist_y {
                     return (
-                        self.cloth(figure, &look.top, point.y, point.x, point),
+                        self.cloth(figure, &appearance.top, point.y, point.x, point),
                         Class::Clothes,
                     );
                 }
                 let (from, along) = self.hip[side];
                 let down = (point - from).dot(along);
                 if down < self.hem_m {
-                    let colour = self.cloth(figure, &look.bottom, point.y, point.x, point);
+                    let colour = self.cloth(figure, &appearance.bottom, point.y, point.x, point);
                     return (colour, Class::Clothes);
                 }
-                match look.socks {
+                match appearance.socks {
                     Some(socks) if point.y < self.ankle_y => (socks, Class::Clothes),
-                    _ => (look.skin, Class::Skin),
+                    _ => (appearance.skin, Class::Skin),
                 }
             }
             Region::Trunk => {
@@ -116,15 +116,16 @@ impl Tailor {
                 // A round neckline, lower in front.
                 let collar = self.collar_y - (0.5 * front - 0.4 * side) * self.scale;
                 if point.y > collar && side < 0.078 {
-                    (look.skin, Class::Skin)
+                    (appearance.skin, Class::Skin)
                 } else if point.y > self.waist_y {
                     (
-                        self.cloth(figure, &look.top, point.y, point.x, point),
+                        self.cloth(figure, &appearance.top, point.y, point.x, point),
                         Class::Clothes,
                     )
                 } else {
-                    let belt = point.y > self.waist_y - 0.03 * self.scale && look.grain < 15.0;
-                    let colour = self.cloth(figure, &look.bottom, point.y, point.x, point);
+                    let belt =
+                        point.y > self.waist_y - 0.03 * self.scale && appearance.grain < 15.0;
+                    let colour = self.cloth(figure, &appearance.bottom, point.y, point.x, point);
                     (colour * if belt { 0.35 } else { 1.0 }, Class::Clothes)
                 }
             }
@@ -148,7 +149,9 @@ impl Tailor {
                 let high = (point.y - self.neck.y) / self.scale;
                 point.z > self.neck.z && across.abs() < 0.085 && high < -0.08 && high > -0.24
             }
-            Pattern::Patches => noise(along / pitch, across / pitch + figure.look.grain, 9) > 0.55,
+            Pattern::Patches => {
+                noise(along / pitch, across / pitch + figure.appearance.grain, 9) > 0.55
+            }
         };
         let colour = if second { cloth.second } else { cloth.colour };
         let weave = noise(along * 90.0, across * 90.0, 3);
@@ -156,31 +159,31 @@ impl Tailor {
     }
 
     fn foot(&self, figure: &Figure, side: usize, point: Vec3) -> (Vec3, Class) {
-        let look = &figure.look;
+        let appearance = &figure.appearance;
         let ankle = figure.rest.bones[bone(side, Limb::Foot)].origin;
         let below = (ankle.y - point.y) / self.scale;
         let ahead = (point.z - ankle.z) / self.scale;
-        match look.shoes {
+        match appearance.shoes {
             Some(_) if below > 0.068 => (Vec3::splat(0.55), Class::Clothes),
             Some(shoe) if below > 0.005 => {
                 let laces =
                     ahead > 0.02 && ahead < 0.1 && below < 0.045 && (ahead * 90.0).sin() > 0.3;
                 (if laces { Vec3::splat(0.7) } else { shoe }, Class::Clothes)
             }
-            _ => match look.socks {
+            _ => match appearance.socks {
                 Some(socks) => (socks, Class::Clothes),
-                None if look.hem >= 1.0 && look.shoes.is_some() => {
-                    (look.bottom.colour, Class::Clothes)
+                None if appearance.hem >= 1.0 && appearance.shoes.is_some() => {
+                    (appearance.bottom.colour, Class::Clothes)
                 }
-                None => (look.skin, Class::Skin),
+                None => (appearance.skin, Class::Skin),
             },
         }
     }
 }
 
 /// The face at a place of the head (x left, y up, z ahead; metres on a median head).
-fn face(look: &Look, at: Vec3) -> Vec3 {
-    let mut colour = look.skin;
+fn face(appearance: &Appearance, at: Vec3) -> Vec3 {
+    let mut colour = appearance.skin;
     let x = at.x.abs();
     if at.z > 0.02 {
         let eye = ((x - 0.032) / 0.014).hypot((at.y - 0.012) / 0.0075);
@@ -194,21 +197,21 @@ fn face(look: &Look, at: Vec3) -> Vec3 {
         // The eyes lie in the shade of the brow.
         let socket = (1.0 - ((x - 0.032) / 0.024).hypot((at.y - 0.016) / 0.017)).max(0.0);
         colour *= 1.0 - 0.45 * socket;
-        if look.beard > 0.5 && at.y < -0.03 && mouth > 1.25 && (at.y < -0.044 || x < 0.028) {
-            colour = colour.lerp(look.hair_colour, 0.75);
+        if appearance.beard > 0.5 && at.y < -0.03 && mouth > 1.25 && (at.y < -0.044 || x < 0.028) {
+            colour = colour.lerp(appearance.hair_colour, 0.75);
         }
         if iris < 0.0055 && eye < 1.0 {
             colour = if iris < 0.0025 {
                 Vec3::splat(0.01)
             } else {
-                look.eyes
+                appearance.eyes
             };
         } else if eye < 1.0 {
             colour = Vec3::splat(0.68);
         } else if eye < 1.35 {
             colour *= 0.45;
         } else if brow {
-            colour = look.hair_colour * 0.8;
+            colour = appearance.hair_colour * 0.8;
         } else if mouth < 1.0 {
             colour = colour
                 * Vec3::new(0.85, 0.45, 0.45)
@@ -220,14 +223,14 @@ fn face(look: &Look, at: Vec3) -> Vec3 {
         } else if nostril {
             colour *= 0.35;
         }
-        if look.glasses {
+        if appearance.glasses {
             let rim = (x - 0.032).hypot(at.y - 0.01);
             if (rim - 0.022).abs() < 0.003 || (x < 0.011 && (at.y - 0.014).abs() < 0.003) {
                 colour = Vec3::splat(0.02);
             }
         }
-    } else if look.beard > 0.5 && at.y < -0.045 && at.z > -0.01 {
-        colour = colour.lerp(look.hair_colour, 0.75);
+    } else if appearance.beard > 0.5 && at.y < -0.045 && at.z > -0.01 {
+        colour = colour.lerp(appearance.hair_colour, 0.75);
     }
     colour
 }

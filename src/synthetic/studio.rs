@@ -1,11 +1,11 @@
-//! Pictures of recorded motion: a bare room in which one drawn person does what joints say.
+//! Pictures of recorded motion: a bare room in which one synthetic person does what joints say.
 
 use fastrand::Rng;
 use glam::Vec3;
 
+use super::appearance::{Appearance, mixed};
 use super::body::{Proportions, Stance};
 use super::figure::Figure;
-use super::look::{Look, mixed};
 use super::optics::Optics;
 use super::render::{Actor, Canvas};
 use super::room::Room;
@@ -43,11 +43,11 @@ impl Studio {
         });
         let room = Room::bare(low, high, &mut rng);
         let stature_m = joints_m.take(1).map(stature_of).sum::<f32>();
-        let look = Look::from_seed(seed, stature_m.clamp(STATURE_M[0], STATURE_M[1]));
+        let appearance = Appearance::from_seed(seed, stature_m.clamp(STATURE_M[0], STATURE_M[1]));
         Self {
             size_px,
             canvas: Canvas::new(&room, optics, size_px.0, size_px.1),
-            actors: [Actor::new(Figure::new(look))],
+            actors: [Actor::new(Figure::new(appearance))],
             stances: [Stance::default()],
         }
     }
@@ -58,7 +58,7 @@ impl Studio {
     }
 
     /// Draws the person doing what `joints_m` do (world, metres): red, green, blue, rows from the top. Gives
-    /// the drawn person's own joints, whose bones are another build's.
+    /// the synthetic person's own joints, whose bones are another build's.
     ///
     /// # Panics
     ///
@@ -72,7 +72,7 @@ impl Studio {
     }
 }
 
-/// Stature of somebody with a median build's proportions and as much bone, metres.
+/// Stature of a person with a median build's proportions and as much bone, metres.
 fn stature_of(joints_m: &[Vec3; JOINTS]) -> f32 {
     let bones = |joints: &[Vec3; JOINTS]| -> f32 {
         (1..JOINTS)
@@ -94,7 +94,7 @@ mod tests {
     use crate::synthetic::config::View;
 
     #[test]
-    fn the_drawn_person_is_as_large_and_where_the_recorded_one_is() {
+    fn the_synthetic_person_is_as_large_and_where_the_recorded_one_is() {
         let view = View {
             height_m: 1.4,
             distance_m: 3.0,

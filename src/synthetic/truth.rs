@@ -1,4 +1,4 @@
-//! What is true of a drawn frame: where every joint is and what hides it.
+//! What is true of a synthetic frame: where every joint is and what hides it.
 
 use glam::Vec3;
 use heapless::Vec;
@@ -11,7 +11,7 @@ use crate::skeleton::{JOINTS, KEYPOINTS};
 
 /// Whether a point can be seen, and if not, what is in the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sight {
+pub enum Visibility {
     /// It can be seen.
     #[default]
     Seen,
@@ -25,7 +25,7 @@ pub enum Sight {
     Own,
 }
 
-impl Sight {
+impl Visibility {
     /// Whether anything hides the point.
     pub const fn is_hidden(self) -> bool {
         !matches!(self, Self::Seen)
@@ -53,9 +53,9 @@ pub struct PersonTruth {
     /// Human3.6M joints in pixels; may lie outside the image.
     pub joints_px: [[f32; 2]; JOINTS],
     /// What hides each joint.
-    pub joint_sight: [Sight; JOINTS],
+    pub joint_visibility: [Visibility; JOINTS],
     /// What hides each keypoint.
-    pub keypoint_sight: [Sight; KEYPOINTS],
+    pub keypoint_visibility: [Visibility; KEYPOINTS],
     /// The whole person, hidden parts included, not cut at the image's border.
     pub outline: BoxPx,
 }
@@ -110,20 +110,20 @@ pub fn person_truth(
     let optics = canvas.optics();
     let scale = actor.figure().lengths.scale;
     let [left, top, right, bottom] = actor.outline();
-    let joint_sight = core::array::from_fn(|joint| {
-        sight(
+    let joint_visibility = core::array::from_fn(|joint| {
+        visibility(
             canvas,
             person,
             pose.joints_camera_m[joint],
             JOINT_DEPTH_M[joint] * scale,
         )
     });
-    let keypoint_sight = core::array::from_fn(|keypoint| {
+    let keypoint_visibility = core::array::from_fn(|keypoint| {
         let depth = crate::skeleton::SHARED
             .iter()
             .find(|(_, shared)| *shared == keypoint)
             .map_or(FACE_DEPTH_M, |(joint, _)| JOINT_DEPTH_M[*joint]);
-        sight(
+        visibility(
             canvas,
             person,
             pose.keypoints_camera_m[keypoint],
@@ -134,8 +134,8 @@ pub fn person_truth(
         keypoints_px: pose.keypoints_camera_m.map(|point| optics.pixel(point)),
         joints_px: pose.joints_camera_m.map(|point| optics.pixel(point)),
         pose: *pose,
-        joint_sight,
-        keypoint_sight,
+        joint_visibility,
+        keypoint_visibility,
         outline: BoxPx {
             left,
             top,
@@ -146,15 +146,15 @@ pub fn person_truth(
 }
 
 /// What hides a point: the most frequent answer of five places around it.
-fn sight(canvas: &Canvas, person: usize, point: Vec3, depth_m: f32) -> Sight {
+fn visibility(canvas: &Canvas, person: usize, point: Vec3, depth_m: f32) -> Visibility {
     if point.z < 0.1 {
-        return Sight::Border;
+        return Visibility::Border;
     }
     let optics = canvas.optics();
     let [x, y] = optics.pixel(point);
     let tap = (TAP_M * optics.intrinsics.fx / point.z).max(0.5);
     if canvas.front(x, y).is_none() {
-        return Sight::Border;
+        return Visibility::Border;
     }
     let mut votes = [0_u8; 3];
     for (dx, dy) in [(0.0, 0.0), (-tap, 0.0), (tap, 0.0), (0.0, -tap), (0.0, tap)] {
@@ -170,13 +170,13 @@ fn sight(canvas: &Canvas, person: usize, point: Vec3, depth_m: f32) -> Sight {
         }
     }
     if votes.iter().sum::<u8>() < 3 {
-        return Sight::Seen;
+        return Visibility::Seen;
     }
     if votes[0] >= votes[1] && votes[0] >= votes[2] {
-        Sight::Furniture
+        Visibility::Furniture
     } else if votes[1] >= votes[2] {
-        Sight::Person
+        Visibility::Person
     } else {
-        Sight::Own
+        Visibility::Own
     }
 }

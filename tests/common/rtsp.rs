@@ -63,15 +63,15 @@ pub fn serve_on(listener: TcpListener, film: Film, manner: Manner) -> Receiver<(
 }
 
 /// Where packets go.
-enum Way {
+enum Transport {
     /// Into the connection.
     Interleaved,
     /// From this socket to these ports, those of pictures and of reports.
     Udp(UdpSocket, [SocketAddr; 2]),
 }
 
-impl Way {
-    /// The way that a `Transport:` header asks for, and the answer; `None` where it is refused.
+impl Transport {
+    /// The transport that a `Transport:` header asks for, and the answer; `None` where it is refused.
     fn of(
         transport: &str,
         client: &TcpStream,
@@ -121,7 +121,7 @@ fn talk(
     sent: &Sender<()>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(client);
-    let mut way = Way::Interleaved;
+    let mut transport = Transport::Interleaved;
     loop {
         let mut request = Vec::new();
         for line in reader.by_ref().lines() {
@@ -150,9 +150,9 @@ fn talk(
             }
             "SETUP" => {
                 let asked = request.iter().find(|line| line.starts_with("Transport:"));
-                match Way::of(asked.map_or("", String::as_str), client, manner)? {
+                match Transport::of(asked.map_or("", String::as_str), client, manner)? {
                     Some((taken, answer)) => {
-                        way = taken;
+                        transport = taken;
                         ("200 OK", answer + "Session: 7\r\n\r\n")
                     }
                     None => ("461 Unsupported Transport", "\r\n".to_owned()),
@@ -164,7 +164,7 @@ fn talk(
         write!(&*client, "RTSP/1.0 {status}\r\n{number}\r\n{more}")?;
         match method {
             "PLAY" => {
-                play(client, film, &way)?;
+                play(client, film, &transport)?;
                 let _ = sent.send(());
                 if manner.freezes {
                     // Until the client hangs up.
@@ -178,7 +178,7 @@ fn talk(
     }
 }
 
-/// An encoder that ends with whoever watches.
+/// An encoder that ends with its viewer.
 struct Encoder(Child);
 
 impl Drop for Encoder {
@@ -189,7 +189,7 @@ impl Drop for Encoder {
 }
 
 /// Carries the encoder's packets over.
-fn play(client: &TcpStream, film: &Arc<Film>, way: &Way) -> std::io::Result<()> {
+fn play(client: &TcpStream, film: &Arc<Film>, transport: &Transport) -> std::io::Result<()> {
     let packets = UdpSocket::bind("127.0.0.1:0")?;
     packets.set_read_timeout(Some(Duration::from_millis(200)))?;
     let port = packets.local_addr()?.port();
@@ -221,7 +221,7 @@ fn play(client: &TcpStream, film: &Arc<Film>, way: &Way) -> std::io::Result<()> 
     let mut packet = [0; 2048];
     loop {
         match packets.recv(&mut packet) {
-            Ok(length) => way.send(client, &packet[..length])?,
+            Ok(length) => transport.send(client, &packet[..length])?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if encoder.0.try_wait()?.is_some() {
                     return Ok(());

@@ -332,10 +332,10 @@ mod tests {
     fn a_program_that_never_answers_is_left_when_asked_to_stop() {
         let mut command = Command::new("sleep");
         command.arg("60");
-        let mut looks = 0;
+        let mut polls = 0;
         let error = ask("sleep", command, &mut || {
-            looks += 1;
-            looks < 3
+            polls += 1;
+            polls < 3
         });
         assert!(matches!(error, Err(OpenError::Stopped)));
     }

@@ -3,7 +3,7 @@
 //! A film's first frame is at zero, and its times go on where a film that was put together of several starts again.
 //!
 //! A stream's times run evenly but have a zero of their own; arrival times
-//! have the right zero but jitter. The frame that was quickest on its way ties the
+//! have the right zero but jitter. The frame that was with the least delay ties the
 //! two: no frame can arrive before it was taken. What stays in is the delay of
 //! that quickest frame, which this side cannot know.
 

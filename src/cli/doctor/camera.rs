@@ -17,7 +17,7 @@ const PART: &str = "camera";
 /// Every node, and the camera that is configured.
 pub fn findings(config: &CameraConfig) -> Vec<Finding> {
     let nodes = nodes();
-    let mut findings: Vec<Finding> = nodes.iter().filter_map(|node| look_at(node)).collect();
+    let mut findings: Vec<Finding> = nodes.iter().filter_map(|node| check(node)).collect();
     if nodes.is_empty() {
         findings.push(Finding::lacking(
             PART,
@@ -32,7 +32,7 @@ pub fn findings(config: &CameraConfig) -> Vec<Finding> {
 }
 
 /// One node; `None` for one that gives no pictures, such as that of a camera's metadata.
-fn look_at(node: &Path) -> Option<Finding> {
+fn check(node: &Path) -> Option<Finding> {
     let device = match Device::open(node) {
         Ok(device) => device,
         Err(error) => return Some(shut(node, &error)),
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_of_another_group_gets_the_mend_for_that() {
+    fn a_node_of_another_group_gets_the_fix_for_that() {
         let finding = shut(
             Path::new("/dev/video0"),
             &io::Error::from_raw_os_error(libc::EACCES),

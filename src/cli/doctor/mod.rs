@@ -1,4 +1,4 @@
-//! `poised doctor`: what is there and what is not, one line each, with the mend.
+//! `poised doctor`: checks the setup, one line for each part, and suggests fixes.
 
 mod camera;
 mod machine;
@@ -22,19 +22,19 @@ use super::exit::Unavailable;
 use super::networks::MOVENET;
 
 #[derive(Debug, Args)]
-pub struct Options {
-    /// The configuration to look at; by default that of the service, where there is one.
+pub struct DoctorOptions {
+    /// The configuration file to check; by default that of the service, if it exists.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long)]
     models: Option<PathBuf>,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
 
-/// The mend for a network that is not whole.
+/// The fix for an incomplete network folder.
 const REINSTALL: &str = "install the package again, or restore the file";
 
 /// How a thing stands.
@@ -56,7 +56,7 @@ struct Finding {
     part: &'static str,
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 impl Finding {
@@ -65,23 +65,23 @@ impl Finding {
             standing: Standing::Good,
             part,
             what: what.to_string(),
-            mend: None,
+            fix: None,
         }
     }
 
-    fn lacking(part: &'static str, what: impl fmt::Display, mend: impl fmt::Display) -> Self {
+    fn lacking(part: &'static str, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self {
             standing: Standing::Lacking,
             part,
             what: what.to_string(),
-            mend: Some(mend.to_string()),
+            fix: Some(fix.to_string()),
         }
     }
 
-    fn broken(part: &'static str, what: impl fmt::Display, mend: impl fmt::Display) -> Self {
+    fn broken(part: &'static str, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self {
             standing: Standing::Broken,
-            ..Self::lacking(part, what, mend)
+            ..Self::lacking(part, what, fix)
         }
     }
 }
@@ -94,8 +94,8 @@ impl fmt::Display for Finding {
             Standing::Broken => "BROKEN",
         };
         write!(out, "{mark:<8} {:<8} {}", self.part, self.what)?;
-        match &self.mend {
-            Some(mend) => write!(out, " -> {mend}"),
+        match &self.fix {
+            Some(fix) => write!(out, " -> {fix}"),
             None => Ok(()),
         }
     }
@@ -106,7 +106,7 @@ impl fmt::Display for Finding {
 /// # Errors
 ///
 /// Something without which the daemon cannot run.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     let root = Path::new("/");
     let (settings, config) = configuration(options.config.as_deref());
     let mut findings: Vec<Finding> = config.into_iter().collect();
@@ -117,8 +117,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         None => default_directory(),
     });
     let taken = Engine::open(&settings.inference);
-    let spare = Engine::tract();
-    findings.extend(models(taken.as_ref().unwrap_or(&spare), &directory));
+    let fallback = Engine::tract();
+    findings.extend(models(taken.as_ref().unwrap_or(&fallback), &directory));
     findings.push(engine(taken.as_ref()));
     findings.extend(engines(
         &settings.inference,
@@ -139,7 +139,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .filter(|finding| finding.standing == Standing::Broken)
         .count();
     if broken > 0 {
-        let why = format!("{broken} things keep the daemon from running");
+        let why = format!("{broken} problems prevent the daemon from running");
         return Err(Unavailable(why).into());
     }
     Ok(())
@@ -190,7 +190,7 @@ fn movenet(listed: &[ListRow]) -> Option<Finding> {
         matches!(decoder, Some(Decoder::Movenet {}))
     });
     (!installed).then(|| Finding {
-        mend: Some(MOVENET.to_owned()),
+        fix: Some(MOVENET.to_owned()),
         ..Finding::good(
             "models",
             "MoveNet, which is more accurate and slower than the person network that ships, is not installed",
@@ -220,12 +220,12 @@ fn engines(config: &InferenceConfig, tensorrt: Option<&str>) -> Vec<Finding> {
     for standing in standings(config) {
         let name = standing.engine;
         match standing.found {
-            // One that nobody asked for is no lack; one that was is said above, as broken.
+            // An engine that was not requested is not missing; a requested one is reported above, as broken.
             Some(Err(lack)) => findings.push(Finding {
-                mend: Some(lack.mend),
+                fix: Some(lack.fix),
                 ..Finding::good(
                     "engine",
-                    format_args!("{name} is not to be had: {}", lack.why),
+                    format_args!("{name} is unavailable: {}", lack.why),
                 )
             }),
             Some(Ok(found)) => {
@@ -238,7 +238,7 @@ fn engines(config: &InferenceConfig, tensorrt: Option<&str>) -> Vec<Finding> {
                         format_args!(
                             "TensorRT {version} is on this machine, but not in this build"
                         ),
-                        "build with --features tensorrt (docs/engines.md)",
+                        "build with --features tensorrt (docs/reference/engines.md)",
                     ));
                 }
             }

@@ -1,4 +1,4 @@
-//! Decoders of networks that look at a whole frame: our finder and `YOLO-pose`.
+//! Decoders of networks that look at a whole frame: our person detector and `YOLO-pose`.
 
 use heapless::Vec;
 
@@ -12,7 +12,7 @@ use crate::skeleton::KEYPOINTS;
 /// handful of cells above the threshold.
 pub const CANDIDATES: usize = 8 * PEOPLE_MAX;
 
-/// The finder's box distances are in units of this many input pixels.
+/// The person detector's box distances are in units of this many input pixels.
 const BOX_UNIT_PX: f32 = 8.0;
 
 /// A box in input pixels.
@@ -72,7 +72,7 @@ impl Candidates {
     }
 }
 
-/// Our finder: `score (1, 1, rows, columns)` logits and `edges (1, 4, rows,
+/// Our person detector: `score (1, 1, rows, columns)` logits and `edges (1, 4, rows,
 /// columns)`, the distances from the cell's centre to the box's left, top,
 /// right and bottom edge in units of 8 input pixels. A cell counts where it is
 /// the highest of its 3 x 3 neighbours.
@@ -84,7 +84,7 @@ impl Candidates {
 /// # Panics
 ///
 /// Where the slices do not have the sizes of `geometry`.
-pub fn finder(
+pub fn person_boxes(
     score: &[f32],
     edges: &[f32],
     geometry: MapGeometry,
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_finder_measures_from_the_cells_centre() {
+    fn person_boxes_are_measured_from_the_cells_centre() {
         let (mut score, mut edges) = ([-9.0; 576], [0.0; 4 * 576]);
         let cell = 5 * 24 + 7; // centre at (59.5, 43.5)
         score[cell] = 0.0;
@@ -232,7 +232,7 @@ mod tests {
             edges[k * 576 + cell] = distance;
         }
         let mut out = Vec::new();
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 1);
         let FoundBox { score, bounds, .. } = out[0];
         assert!(near(score, 0.5));
@@ -252,11 +252,11 @@ mod tests {
         score[5 * 24 + 7] = 1.0;
         score[5 * 24 + 9] = 2.0; // two cells on: 16 of 32 pixels overlap, IoU 1/3
         let mut out = Vec::new();
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 2);
         assert!(out[0].score > out[1].score);
         edges.fill(6.0); // 80 of 96 pixels overlap, IoU 80 / 112
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 1);
         assert_eq!(out[0].index, 5 * 24 + 9);
     }
@@ -267,12 +267,12 @@ mod tests {
         score[100] = 1.0;
         score[101] = 1.0;
         let mut out = Vec::new();
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), 1);
         for i in 0..10 {
             score[24 * 10 + 2 * i] = 3.0;
         }
-        finder(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
+        person_boxes(&score, &edges, GEOMETRY, (0.3, 0.5), &mut out).unwrap();
         assert_eq!(out.len(), PEOPLE_MAX);
     }
 
@@ -332,10 +332,10 @@ mod tests {
     }
 
     #[test]
-    fn nan_is_an_error_and_leaves_nobody() {
+    fn nan_is_an_error_and_leaves_no_person() {
         let mut out = Vec::new();
         let edges = [0.0; 4 * 576];
-        assert!(finder(&[f32::NAN; 576], &edges, GEOMETRY, (0.3, 0.5), &mut out).is_err());
+        assert!(person_boxes(&[f32::NAN; 576], &edges, GEOMETRY, (0.3, 0.5), &mut out).is_err());
         assert!(out.is_empty());
         let mut people = Vec::new();
         assert!(yolo_pose(&[f32::NAN; 56], (0.3, 0.5), &mut people).is_err());

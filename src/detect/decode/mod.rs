@@ -12,7 +12,7 @@ use crate::skeleton::KEYPOINTS;
 
 use crate::engine::network::{InferError, check_finite};
 
-pub use boxes::{CANDIDATES, Candidates, Found, FoundBox, finder, yolo_pose};
+pub use boxes::{CANDIDATES, Candidates, Found, FoundBox, person_boxes, yolo_pose};
 
 /// Keypoints of one person with the chance that each *place* is right, which
 /// is high for a joint that is hidden but can be guessed well.

@@ -48,17 +48,28 @@ pub enum Kind {
     /// Keypoints from an upright crop (one person) or the whole frame (`yolo-pose`).
     Keypoints,
     /// Boxes of people, from the whole frame.
-    Finder,
+    #[serde(rename = "finder")]
+    PersonDetector,
     /// A window of keypoints to lifter features.
     Lifter,
 }
 
 impl Kind {
+    /// The name in `model.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Keypoints => "keypoints",
+            Self::PersonDetector => "finder",
+            Self::Lifter => "lifter",
+        }
+    }
+
     /// The part of the pipeline that such a network is, by the name the configuration and messages have for it.
     pub const fn part(self) -> &'static str {
         match self {
             Self::Person | Self::Keypoints => "person",
-            Self::Finder => "finder",
+            Self::PersonDetector => "finder",
             Self::Lifter => "lifter",
         }
     }
@@ -231,9 +242,9 @@ pub enum Role {
     Keypoints,
     /// `[1,56,n]`: box, score and keypoints of n candidates (`YOLO-pose`).
     People,
-    /// `[1,1,h,w]`: logits of a person's centre (finder).
+    /// `[1,1,h,w]`: logits of a person's centre (person detector).
     Score,
-    /// `[1,4,h,w]`: distances to the box's left, top, right, bottom edge (finder).
+    /// `[1,4,h,w]`: distances to the box's left, top, right, bottom edge (person detector).
     Box,
     /// `[1,256]`: lifter features.
     LiftFeatures,
@@ -288,8 +299,9 @@ pub enum Decoder {
         /// Of two boxes that overlap more, the lower score is left out.
         iou_max: f32,
     },
-    /// Centre scores and box distances of our finder.
-    Finder {
+    /// Centre scores and box distances of the person detector.
+    #[serde(rename = "finder")]
+    PersonDetector {
         /// Candidates below are left out.
         score_min: f32,
         /// A newcomer below has to be well visible to be believed.

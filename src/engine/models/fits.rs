@@ -78,8 +78,8 @@ fn check_image_network(description: &Description) -> Result<(), String> {
         ));
     }
     let decoder = description.decoder.ok_or("decoder is missing")?;
-    let is_finder = matches!(decoder, Decoder::Finder { .. });
-    if is_finder != (description.kind == Kind::Finder) {
+    let is_detector = matches!(decoder, Decoder::PersonDetector { .. });
+    if is_detector != (description.kind == Kind::PersonDetector) {
         return Err("decoder.type: \"finder\" and kind = \"finder\" go together".to_owned());
     }
     if description.kind == Kind::Person && matches!(decoder, Decoder::YoloPose { .. }) {
@@ -148,7 +148,7 @@ fn check_decoder(
                 )),
             }
         }
-        Decoder::Finder {
+        Decoder::PersonDetector {
             score_min,
             score_sure,
             iou_max,
@@ -402,7 +402,7 @@ mod tests {
     /// The example of the documentation, as it stands there.
     #[test]
     fn the_documented_description_fits() {
-        let text = include_str!("../../../docs/models.md");
+        let text = include_str!("../../../docs/reference/models.md");
         let (_, example) = text.split_once("```toml\n").unwrap();
         let (example, _) = example.split_once("```").unwrap();
         let description: Description = toml::from_str(example).unwrap();

@@ -6,7 +6,7 @@
 //!  motions of a person ─▶ simulate (scenario) ─▶ Poser (tracks, lifter, meaning) ─▶ metrics ─▶ rows
 //! ```
 //!
-//! With [`Plan::render`] a person is drawn doing the motion, and the keypoints come from pixels (`render`).
+//! With [`EvalPlan::render`] a person is drawn doing the motion, and the keypoints come from pixels (`render`).
 //!
 //! Recorded clips ([`clips`]) take the place of motions and simulation where there are any: keypoints
 //! of real images, joints that were measured.
@@ -14,7 +14,7 @@
 //! A person's motions come one after the other at one site, as a device would see
 //! them; what is learned in one is there in the next.
 //!
-//! `docs/accuracy.md` says what each column is.
+//! `docs/lab/accuracy.md` says what each column is.
 
 pub mod clips;
 pub mod metrics;
@@ -26,7 +26,7 @@ pub mod score;
 pub mod simulate;
 pub mod table;
 
-mod way;
+mod method_run;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,23 +38,23 @@ use crate::estimate::EstimateConfig;
 use crate::sys::rt::spawn;
 
 use clips::Clip;
+use method_run::{Followed, MethodRun};
 use motion::Motion;
-use render::{rendered, unseen_look};
+use render::{rendered, unseen_appearance};
 use scenario::Scenario;
 use score::Past;
 use simulate::{Stream, stream};
 use table::Sums;
-use way::{Followed, Way};
 
 /// Threads that share people and scenarios. Two: what the smallest device has.
 const THREADS: usize = 2;
 
-/// A way from keypoints to poses, a row of the table.
+/// A method from keypoints to poses: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Lifter and head as they ship; joints that nobody sees are the lifter's guess.
+    /// Lifter and factory head, without adaptation; hidden joints are the lifter's guess.
     Factory,
-    /// The same, each frame's pose the mean of two looks, one of them mirrored, and moved to agree with its rays and
+    /// The same, each frame's pose the mean of two inferences, one of them mirrored, and moved to agree with its rays and
     /// with the person's bones.
     Latent,
     /// That, and the camera's mount is known but for an installer's error, so that the floor
@@ -66,7 +66,7 @@ pub enum Method {
     Reprojection,
     /// As `latent`, the final layers following keypoints and smoothed poses (after `CycleAdapt`).
     Cycle,
-    /// As `latent`, the final layers learning from echoes ([`crate::adapt`]).
+    /// As `latent`, the final layers learning from synthetic views ([`crate::adapt`]).
     Replay,
     /// All of it: `replay` and `complete`. What the daemon does without further words.
     Semantic,
@@ -147,10 +147,10 @@ impl Method {
 
 /// What to evaluate.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct EvalPlan {
     /// Networks and settings.
     pub config: EstimateConfig,
-    /// The ways.
+    /// The methods.
     pub methods: Vec<Method>,
     /// The views.
     pub scenarios: Vec<Scenario>,
@@ -158,11 +158,11 @@ pub struct Plan {
     pub motions: Vec<Motion>,
     /// Fixes everything that is drawn.
     pub seed: u64,
-    /// Whether people are drawn and looked at by the networks, in place of a simulated detector.
+    /// Whether people are rendered and the networks run on the images, in place of a simulated detector.
     pub render: bool,
 }
 
-impl Plan {
+impl EvalPlan {
     /// People times scenarios: how often `done` is called.
     pub fn streams(&self) -> usize {
         people_of(&self.motions).len() * self.scenarios.len()
@@ -170,21 +170,21 @@ impl Plan {
 }
 
 /// One person's motions, and where they stand in the plan.
-struct Person<'a> {
+struct EvalPerson<'a> {
     name: &'a str,
     motions: Vec<&'a Motion>,
     places: Vec<usize>,
 }
 
 /// Everybody who moves, in the order of the plan.
-fn people_of(motions: &[Motion]) -> Vec<Person<'_>> {
-    let mut people: Vec<Person<'_>> = Vec::new();
+fn people_of(motions: &[Motion]) -> Vec<EvalPerson<'_>> {
+    let mut people: Vec<EvalPerson<'_>> = Vec::new();
     for (place, motion) in motions.iter().enumerate() {
         let at = people
             .iter()
             .position(|person| person.name == motion.subject);
         let at = at.unwrap_or_else(|| {
-            people.push(Person {
+            people.push(EvalPerson {
                 name: &motion.subject,
                 motions: Vec::new(),
                 places: Vec::new(),
@@ -208,14 +208,14 @@ fn people_of(motions: &[Motion]) -> Vec<Person<'_>> {
 /// # Panics
 ///
 /// A thread panicked.
-pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartError> {
+pub fn run(plan: &EvalPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartError> {
     let people = people_of(&plan.motions);
-    let mut jobs: Vec<(&Person<'_>, usize)> = people
+    let mut jobs: Vec<(&EvalPerson<'_>, usize)> = people
         .iter()
         .flat_map(|person| (0..plan.scenarios.len()).map(move |scenario| (person, scenario)))
         .collect();
     // The longest first, so that no thread is left with one at the end.
-    let frames = |person: &Person<'_>| -> usize {
+    let frames = |person: &EvalPerson<'_>| -> usize {
         person.motions.iter().map(|m| m.joints_world_m.len()).sum()
     };
     jobs.sort_by_key(|(person, _)| std::cmp::Reverse(frames(person)));
@@ -226,15 +226,15 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
             stream = rendered(
                 stream,
                 view,
-                unseen_look(view, person.name, plan.seed),
+                unseen_appearance(view, person.name, plan.seed),
                 &plan.config,
             )?;
         }
         let mut results = Vec::new();
-        for (method, way) in plan.methods.iter().enumerate() {
-            let sums = one(plan, *way, &stream, &person.motions)?;
+        for (at, method) in plan.methods.iter().enumerate() {
+            let sums = one(plan, *method, &stream, &person.motions)?;
             for (place, sums) in person.places.iter().zip(sums) {
-                results.push(([method, *scenario, *place], sums));
+                results.push(([at, *scenario, *place], sums));
             }
         }
         done();
@@ -249,7 +249,7 @@ pub fn run(plan: &Plan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sums>>, StartE
 pub struct ClipsPlan {
     /// Networks and settings.
     pub config: EstimateConfig,
-    /// The ways.
+    /// The methods.
     pub methods: Vec<Method>,
     /// The clips.
     pub clips: Vec<Clip>,
@@ -258,7 +258,7 @@ pub struct ClipsPlan {
 }
 
 /// Sums of each group for each method, groups in the order of [`clips::groups`]. Each clip is
-/// begun anew: nothing that is learned in one is there in the next.
+/// started again: nothing that is learned in one is there in the next.
 ///
 /// `done` is called after each clip, from any thread.
 ///
@@ -272,9 +272,9 @@ pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sum
     let results = in_parallel(&jobs, |(place, clip)| {
         let group = groups.iter().position(|name| *name == clip.entry.group);
         let mut results = Vec::new();
-        for (method, way) in plan.methods.iter().enumerate() {
-            let sums = one_clip(plan, *way, clip)?;
-            results.push(([method, group.unwrap_or(0), *place], sums));
+        for (at, method) in plan.methods.iter().enumerate() {
+            let sums = one_clip(plan, *method, clip)?;
+            results.push(([at, group.unwrap_or(0), *place], sums));
         }
         done();
         Ok(results)
@@ -283,7 +283,7 @@ pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sum
     Ok(totals(&plan.methods, groups.len(), &results))
 }
 
-/// One clip, one way. `floor` has nothing to say of a camera that hangs nobody knows how.
+/// One clip, one method. `floor` does not apply to a camera with an unknown mount.
 fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, StartError> {
     let Clip { entry, frames } = clip;
     let mut calibration = entry.calibration.clone();
@@ -293,19 +293,19 @@ fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, Start
     if !method.knows_mount() {
         calibration = calibration.without_mount();
     }
-    let mut way = Way::open(&plan.config, method, plan.seed)?;
+    let mut run = MethodRun::open(&plan.config, method, plan.seed)?;
     let mut sums = Sums::of_one();
     let own = (entry.id.as_str(), entry.actions.as_slice());
-    let hint = way.told(method, plan.seed, own, || {
+    let hint = run.told(method, plan.seed, own, || {
         let others = plan.clips.iter();
         others.flat_map(|other| &other.entry.actions)
     });
     let mut past = [Past::default(); PEOPLE_MAX];
     for frame in frames {
         if let Some(label) = hint {
-            way.tell(frame.time, label);
+            run.tell(frame.time, label);
         }
-        let mut followed = way.frame(frame.time, &calibration, &frame.detections());
+        let mut followed = run.frame(frame.time, &calibration, &frame.detections());
         let mut found: [Option<Followed>; PEOPLE_MAX] = std::array::from_fn(|_| None);
         while let Some(person) = followed.pop() {
             if let Some(place) = frame.place_of(&person.bounds) {
@@ -323,11 +323,11 @@ fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, Start
                 continue;
             };
             let mut score = past.score(&estimate, &person.truth);
-            score.named = way.named(id, &entry.actions);
+            score.named = run.named(id, &entry.actions);
             sums.take(&score, minute_of(frames[0].time, frame.time));
         }
     }
-    if let (Some(spent), [begin, .., end]) = (way.learning_s(), &frames[..]) {
+    if let (Some(spent), [begin, .., end]) = (run.learning_s(), &frames[..]) {
         sums.learned(spent, end.time.seconds_after(begin.time));
     }
     Ok(sums)
@@ -370,7 +370,7 @@ fn totals(
     groups: usize,
     results: &BTreeMap<[usize; 3], Sums>,
 ) -> Vec<Vec<Sums>> {
-    let factory = methods.iter().position(|way| *way == Method::Factory);
+    let factory = methods.iter().position(|method| *method == Method::Factory);
     let mut totals = vec![vec![Sums::default(); groups]; methods.len()];
     for ([method, group, place], sums) in results {
         let mut sums = sums.clone();
@@ -382,9 +382,9 @@ fn totals(
     totals
 }
 
-/// One person in one scenario, one way; sums of each motion.
+/// One person in one scenario, one method; sums of each motion.
 fn one(
-    plan: &Plan,
+    plan: &EvalPlan,
     method: Method,
     stream: &Stream,
     motions: &[&Motion],
@@ -393,10 +393,10 @@ fn one(
     if method.knows_mount() {
         calibration = calibration.with_mount(stream.measured)?;
     }
-    let mut way = Way::open(&plan.config, method, plan.seed)?;
+    let mut run = MethodRun::open(&plan.config, method, plan.seed)?;
     let told = motions.iter().map(|motion| {
         let own = (motion.id.as_str(), motion.actions.as_slice());
-        way.told(method, plan.seed, own, || {
+        run.told(method, plan.seed, own, || {
             plan.motions.iter().flat_map(|other| &other.actions)
         })
     });
@@ -412,10 +412,10 @@ fn one(
         let sums = &mut sums[motion];
         sums.frames += 1;
         if let Some(label) = hints[motion] {
-            way.tell(moment.time, label);
+            run.tell(moment.time, label);
         }
         let people = moment.seen.iter().cloned().collect();
-        let followed = way.frame(moment.time, &calibration, &people);
+        let followed = run.frame(moment.time, &calibration, &people);
         let Some((estimate, id)) = followed
             .first()
             .and_then(|person| Some((person.estimate.as_ref()?, person.id)))
@@ -424,12 +424,12 @@ fn one(
             continue;
         };
         let mut score = past.score(estimate, &moment.truth());
-        score.named = way.named(id, &motions[motion].actions);
+        score.named = run.named(id, &motions[motion].actions);
         let begin = stream.moments[0].time;
         sums.take(&score, minute_of(begin, moment.time));
     }
     if let (Some(spent), Some(first), [begin, .., end]) =
-        (way.learning_s(), sums.first_mut(), &stream.moments[..])
+        (run.learning_s(), sums.first_mut(), &stream.moments[..])
     {
         first.learned(spent, end.time.seconds_after(begin.time));
     }

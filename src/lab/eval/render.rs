@@ -1,11 +1,11 @@
-//! Streams through pictures: the same motion, camera and gaps, but a drawn person, and keypoints from the
+//! Streams through pictures: the same motion, camera and gaps, but a synthetic person, and keypoints from the
 //! networks that ship.
 //!
 //! ```text
-//!  simulated stream ─▶ drawn person in a room ─▶ what hides, painted over ─▶ finder, person network ─▶ stream
+//!  simulated stream ─▶ synthetic person in a room ─▶ what hides, painted over ─▶ detector, person network ─▶ stream
 //! ```
 //!
-//! The truth is the drawn person's. Looks, light, rooms and builds are of seeds that no network was
+//! The truth is the synthetic person's. Looks, light, rooms and builds are of seeds that no network was
 //! trained with. The simulated detector's own errors have no place here: the networks make theirs.
 
 #![expect(
@@ -31,11 +31,11 @@ use crate::pose::{BoxPx, Detection, People};
 use crate::skeleton::{JOINTS, SHARED};
 use crate::synthetic::{FigurePose, Intrinsics, Optics, Studio};
 
-/// Seeds of drawn people and rooms: behind all that training drew from.
+/// Seeds of synthetic people and rooms: behind all that training drew from.
 const FIRST_SEED: u64 = 3_000_000_000;
 
-/// The look of whoever moves at `place` in an evaluation: one that no network was trained with.
-pub(super) fn unseen_look(scenario: &Scenario, place: &str, seed: u64) -> u64 {
+/// The appearance of the person at `place` in an evaluation: one that no network was trained with.
+pub(super) fn unseen_appearance(scenario: &Scenario, place: &str, seed: u64) -> u64 {
     FIRST_SEED + (seed ^ hash(place) ^ hash(&scenario.name).rotate_left(11)) % FIRST_SEED
 }
 
@@ -45,10 +45,10 @@ const AROUND: f32 = 0.07;
 /// How far below the hips a counter begins, share of the person's height in the image.
 const BELOW_HIPS: f32 = 0.02;
 
-/// A detection that overlaps the drawn person less is of something else: intersection over union.
+/// A detection that overlaps the synthetic person less is of something else: intersection over union.
 const SAME_PERSON: f32 = 0.1;
 
-/// Draws a stream and looks at it with the finder and the person network of `config`. `look` fixes person
+/// Renders a stream and runs the person detector and the person network of `config` on it. `appearance` fixes person
 /// and room ([`Studio::new`]).
 ///
 /// # Errors
@@ -57,7 +57,7 @@ const SAME_PERSON: f32 = 0.1;
 pub fn rendered(
     stream: Stream,
     scenario: &Scenario,
-    look: u64,
+    appearance: u64,
     config: &EstimateConfig,
 ) -> Result<Stream, StartError> {
     let world = World::of(&stream.mount);
@@ -68,9 +68,9 @@ pub fn rendered(
         .map(|moment| moment.joints_camera_m.map(|joint| world.place(joint)))
         .collect();
     let optics = world.optics(&stream.calibration);
-    let mut studio = Studio::new(optics, size_px, shown.iter(), look);
+    let mut studio = Studio::new(optics, size_px, shown.iter(), appearance);
     let mut eyes = Eyes::open(config, size_px)?;
-    let covers = Covers::new(scenario, size_px, look);
+    let covers = Covers::new(scenario, size_px, appearance);
     let mut moments = Vec::with_capacity(stream.moments.len());
     let mut motion = 0;
     for (moment, joints_m) in stream.moments.iter().zip(&shown) {
@@ -81,7 +81,7 @@ pub fn rendered(
         let rgb = &mut eyes.frame.bytes;
         let drawn = studio.show(joints_m, rgb);
         let covered = covers.paint(&drawn, &stream.calibration, moment.time_s(), rgb);
-        let found = eyes.look(&stream.calibration, moment.time, &drawn)?;
+        let found = eyes.detect(&stream.calibration, moment.time, &drawn)?;
         moments.push(Moment {
             time: moment.time,
             seen: found,
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-/// The networks that look at pictures, and the picture.
+/// The networks that read images, and the picture.
 struct Eyes {
     people: PeopleNet,
     found: People,
@@ -156,8 +156,8 @@ impl Eyes {
         })
     }
 
-    /// What the networks say of the drawn person.
-    fn look(
+    /// What the networks say of the synthetic person.
+    fn detect(
         &mut self,
         calibration: &Calibration,
         time: MonoNs,
@@ -305,7 +305,7 @@ mod tests {
         config
     }
 
-    /// Somebody who stands and sways.
+    /// A person who stands and sways.
     fn motion() -> Motion {
         let at = |frame: u16| {
             let sway = Vec3::X * (0.05 * (f32::from(frame) * 0.1).sin());
@@ -331,7 +331,7 @@ mod tests {
         let drawn = rendered(
             simulated.clone(),
             &scenario,
-            unseen_look(&scenario, "site", 3),
+            unseen_appearance(&scenario, "site", 3),
             &config(),
         )
         .unwrap();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_networks_see_the_drawn_person_where_the_motion_is() {
+    fn the_networks_see_the_rendered_person_where_the_motion_is() {
         let (simulated, drawn) = shown(Vec::new());
         let seen = drawn.moments.iter().filter(|m| m.seen.is_some()).count();
         assert!(seen >= 55, "{seen} of 60 frames");

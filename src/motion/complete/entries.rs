@@ -7,7 +7,7 @@ use glam::Vec3;
 use nalgebra::DMatrix;
 
 use super::file::{CANDIDATES_MAX, Constants};
-use super::{Completer, Memory, Opinion, Scratch, Step, ring};
+use super::{Completer, CompletionMemory, Opinion, Scratch, Step, ring};
 use crate::base::limits::{MOTION_SAMPLES, RATE_HZ};
 use crate::motion::dictionary::triangle;
 use crate::motion::encoder::BodyFrame;
@@ -18,14 +18,14 @@ use crate::sys::simd::{
     symmetric,
 };
 
-/// Entries whose evidence is looked at in one step while candidates are searched and joints
+/// Entries whose evidence is observed at in one step while candidates are searched and joints
 /// are hidden: all of a hundred within half a second.
 pub(super) const SEARCH_STEP: usize = 8;
 
 /// The same while everything is seen: within two seconds, as long as the window is.
 pub(super) const IDLE_STEP: usize = 2;
 
-/// What a hint is worth, in natural units of evidence: the odds of somebody who is right
+/// What a hint is worth, in natural units of evidence: the odds of a source that is right
 /// nineteen times of twenty, about one of a hundred entries: ln(19 * 99).
 pub(super) const HINT_NATS: f32 = 7.54;
 
@@ -105,12 +105,12 @@ pub(super) fn lanes(numbers: impl IntoIterator<Item = f32>, blocks: usize) -> Bo
 
 /// What a window says about a point of the basis.
 #[derive(Clone, Debug)]
-pub(super) struct Look {
+pub(super) struct WindowLikelihood {
     pub(super) precision: Box<[Lane]>,
     pub(super) information: Box<[Lane]>,
 }
 
-impl Look {
+impl WindowLikelihood {
     pub(super) fn new(blocks: usize) -> Self {
         Self {
             precision: matrix(blocks),
@@ -122,7 +122,7 @@ impl Look {
 /// The search for the entries that explain a window best, a few at a time.
 #[derive(Clone, Debug)]
 pub(super) struct Search {
-    pub(super) look: Look,
+    pub(super) likelihood: WindowLikelihood,
     /// The entry that comes next; `None` while no search runs.
     pub(super) next: Option<usize>,
     pub(super) best: [(f32, usize); CANDIDATES_MAX],
@@ -135,28 +135,32 @@ impl Completer {
     /// What the candidates say of the joints of the newest pose that are not seen, given the window.
     pub(super) fn ask_gaussians(
         &mut self,
-        memory: &Memory,
+        memory: &CompletionMemory,
         seen: &[bool; JOINTS],
     ) -> Option<Opinion> {
         if memory.gate <= 0.0 || memory.found == 0 {
             return None;
         }
-        let mut look = std::mem::replace(
-            &mut self.scratch.look,
-            Look {
+        let mut likelihood = std::mem::replace(
+            &mut self.scratch.likelihood,
+            WindowLikelihood {
                 precision: Box::default(),
                 information: Box::default(),
             },
         );
-        let body = self.look(memory, &mut look);
+        let body = self.likelihood(memory, &mut likelihood);
         let candidates = &memory.candidates[..memory.found];
-        let opinion = self.condition(&look, &body, candidates, memory.lead, seen);
-        self.scratch.look = look;
+        let opinion = self.condition(&likelihood, &body, candidates, memory.lead, seen);
+        self.scratch.likelihood = likelihood;
         opinion
     }
 
-    /// What the window says, into `look`.
-    pub(super) fn look(&mut self, memory: &Memory, look: &mut Look) -> BodyFrame {
+    /// The likelihood of the window, into `likelihood`.
+    pub(super) fn likelihood(
+        &mut self,
+        memory: &CompletionMemory,
+        likelihood: &mut WindowLikelihood,
+    ) -> BodyFrame {
         let constants = &self.net.constants;
         let scratch = &mut self.scratch;
         let known = memory.steps.min(MOTION_SAMPLES as u64);
@@ -190,21 +194,21 @@ impl Completer {
                 }
             }
         }
-        look.information.fill([0.0; LANES]);
-        let information = look.information.as_flattened_mut();
+        likelihood.information.fill([0.0; LANES]);
+        let information = likelihood.information.as_flattened_mut();
         add_rows(
-            self.looked_basis.as_flattened(),
+            self.observed_basis.as_flattened(),
             &scratch.weighted,
             information,
         );
-        self.look_precision(&mut look.precision);
+        self.likelihood_precision(&mut likelihood.precision);
         body
     }
 
-    /// What looked-at numbers of the weights in the scratch say. Most joints are seen most of the time:
+    /// What observed numbers of the weights in the scratch say. Most joints are seen most of the time:
     /// only what differs from that, or from nothing at all, is added up.
     #[expect(clippy::float_cmp, reason = "the same number, or another one")]
-    fn look_precision(&mut self, precision: &mut [Lane]) {
+    fn likelihood_precision(&mut self, precision: &mut [Lane]) {
         let blocks = blocks(self.prior.rank());
         let Scratch {
             weights,
@@ -222,7 +226,7 @@ impl Completer {
             precision.fill([0.0; LANES]);
         }
         let mut count = 0;
-        let rows = self.looked_basis.chunks_exact(blocks);
+        let rows = self.observed_basis.chunks_exact(blocks);
         for ((weight, seen), row) in pairs().zip(rows) {
             let other = if from_seen { weight - seen } else { *weight };
             if other != 0.0 {
@@ -235,11 +239,11 @@ impl Completer {
         add_squares(precision, blocks, rows, &other_weights[..count]);
     }
 
-    /// Conditions `which` entries on a look: the pose, weighed by how well each explains it.
-    /// Joints that are seen are left out: nobody asks for them.
+    /// Conditions `which` entries on a window: the pose, weighed by how well each explains it.
+    /// Joints that are seen are left out: they are not needed.
     pub(super) fn condition(
         &mut self,
-        look: &Look,
+        likelihood: &WindowLikelihood,
         body: &BodyFrame,
         which: &[usize],
         lead: Option<usize>,
@@ -252,7 +256,7 @@ impl Completer {
                 &mut self.scratch.factors[place],
                 &mut self.scratch.points[place],
             );
-            evidences[place] = evidence(entry, look, factor, point)? + favour(lead, *at);
+            evidences[place] = evidence(entry, likelihood, factor, point)? + favour(lead, *at);
             solve_upper(factor, point);
         }
         let best = (0..which.len()).max_by(|a, b| evidences[*a].total_cmp(&evidences[*b]))?;
@@ -301,21 +305,21 @@ impl Completer {
     }
 
     /// Goes on with the search for candidates, or begins a new one.
-    pub(super) fn search(&mut self, memory: &mut Memory) {
+    pub(super) fn search(&mut self, memory: &mut CompletionMemory) {
         let Some(next) = memory.search.next else {
             // The shortest window that says something.
             if memory.steps >= u64::from(RATE_HZ) && !self.entries.is_empty() {
-                let mut look = std::mem::replace(
-                    &mut memory.search.look,
-                    Look {
+                let mut likelihood = std::mem::replace(
+                    &mut memory.search.likelihood,
+                    WindowLikelihood {
                         precision: Box::default(),
                         information: Box::default(),
                     },
                 );
-                self.look(memory, &mut look);
+                self.likelihood(memory, &mut likelihood);
                 let Scratch { matrix, points, .. } = &mut self.scratch;
-                let all = evidence(&self.all, &look, matrix, &mut points[0]);
-                memory.search.look = look;
+                let all = evidence(&self.all, &likelihood, matrix, &mut points[0]);
+                memory.search.likelihood = likelihood;
                 if let Some(all) = all {
                     memory.search.all = all;
                     memory.search.best = [(f32::NEG_INFINITY, 0); CANDIDATES_MAX];
@@ -332,7 +336,12 @@ impl Completer {
         let search = &mut memory.search;
         for entry in next..end {
             let Scratch { matrix, points, .. } = &mut self.scratch;
-            let found = evidence(&self.entries[entry], &search.look, matrix, &mut points[0]);
+            let found = evidence(
+                &self.entries[entry],
+                &search.likelihood,
+                matrix,
+                &mut points[0],
+            );
             let Some(found) = found else {
                 continue;
             };
@@ -373,19 +382,19 @@ pub(super) fn gate(constants: &Constants, margin: f32) -> f32 {
     ((margin - constants.gate_low) / width).clamp(0.0, 1.0)
 }
 
-/// How well an entry explains a look: the logarithm of its likelihood, but for a constant that all
+/// How well an entry explains a window: the logarithm of its likelihood, but for a constant that all
 /// entries share. Leaves the factor of the joint precision, and in `point` the solution of its lower half.
 pub(super) fn evidence(
     entry: &Gaussian,
-    look: &Look,
+    likelihood: &WindowLikelihood,
     factor: &mut [Lane],
     point: &mut [Lane],
 ) -> Option<f32> {
-    sum(&entry.precision, &look.precision, factor);
+    sum(&entry.precision, &likelihood.precision, factor);
     if !cholesky(factor, point.len()) {
         return None;
     }
-    sum(&entry.own, &look.information, point);
+    sum(&entry.own, &likelihood.information, point);
     solve_lower(factor, point);
     let square: f32 = point.as_flattened().iter().map(|v| v * v).sum();
     let evidence = 0.5 * square + entry.constant - log_diagonal(factor, point.len());
@@ -413,7 +422,7 @@ pub(super) fn log_diagonal(factor: &[Lane], blocks: usize) -> f32 {
     sum as f32
 }
 
-/// Weight of a looked-at number of a joint: the inverse of its variance in torso lengths. `own` is the
+/// Weight of a observed number of a joint: the inverse of its variance in torso lengths. `own` is the
 /// lifter's sigma where the joint is not seen.
 pub(super) fn weight(constants: &Constants, prior: &Prior, joint: usize, own: Option<f32>) -> f32 {
     let sigma = own.unwrap_or(constants.seen_sigma);

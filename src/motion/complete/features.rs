@@ -3,7 +3,7 @@
 use glam::{Mat3, Vec2, Vec3};
 
 use super::file::{Constants, OWN};
-use super::{Frame, Memory, Step};
+use super::{CompletionMemory, Frame, Step};
 use crate::skeleton::{JOINTS, SHARED};
 
 /// Added to ln sigma, so that it lies near zero.
@@ -12,7 +12,7 @@ const SIGMA_SHIFT: f32 = 3.0;
 /// Most that a ray is taken to be missed by, for each axis, metres.
 const MISS_MAX_M: f32 = 0.2;
 
-/// Metres times these are of order one: misses of rays, the mirrored against the first look, what refinement and filter
+/// Metres times these are of order one: misses of rays, the mirrored against the first inference, what refinement and filter
 /// changed.
 const MISS_GAIN: f32 = 5.0;
 const APART_GAIN: f32 = 3.0;
@@ -44,7 +44,12 @@ fn body_axes(joints: &[Vec3; JOINTS]) -> Option<Mat3> {
 }
 
 /// A step's input of the network; brings the memory up to the step.
-pub(super) fn features(constants: &Constants, memory: &mut Memory, frame: &Frame, out: &mut [f32]) {
+pub(super) fn features(
+    constants: &Constants,
+    memory: &mut CompletionMemory,
+    frame: &Frame,
+    out: &mut [f32],
+) {
     let step = &frame.step;
     if let Some(axes) = body_axes(&step.joints) {
         memory.axes = axes;

@@ -32,14 +32,14 @@ use crate::pose::JointState;
 use crate::skeleton::{JOINTS, KEYPOINTS};
 use crate::sys::simd::{LANES, Lane, add_squares};
 
-use entries::{Gaussian, Look, Search, blocks, lanes, matrix, weight};
+use entries::{Gaussian, Search, WindowLikelihood, blocks, lanes, matrix, weight};
 use features::features;
 use file::{ANSWER, CANDIDATES_MAX, CODE, Constants, FEATURES, INNER, LAG_MAX, LIMBS};
 
 /// Smallest sigma given out, metres.
 const SIGMA_MIN_M: f32 = 0.01;
 
-/// A gap after which somebody is begun anew: what the network remembers.
+/// A gap after which a person's memory starts again: the length of the network's memory.
 const GAP_STEPS_MAX: u64 = 91;
 
 /// One step of a person, as the lifter gave it.
@@ -79,7 +79,7 @@ impl Frame {
 
 /// What is remembered of one person.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct CompletionMemory {
     begun: Option<MonoNs>,
     /// Steps taken since then.
     steps: u64,
@@ -102,7 +102,7 @@ pub struct Memory {
     search: Search,
 }
 
-impl Memory {
+impl CompletionMemory {
     fn new(rank: usize) -> Self {
         let nothing = Step {
             joints: [Vec3::ZERO; JOINTS],
@@ -127,7 +127,7 @@ impl Memory {
             gate: 0.0,
             lead: None,
             search: Search {
-                look: Look::new(blocks(rank)),
+                likelihood: WindowLikelihood::new(blocks(rank)),
                 next: None,
                 best: [(f32::NEG_INFINITY, 0); CANDIDATES_MAX],
                 all: 0.0,
@@ -154,7 +154,7 @@ impl Memory {
     }
 }
 
-/// Completes joints. Shared by all people; what is theirs is in their [`Memory`].
+/// Completes joints. Shared by all people; what is theirs is in their [`CompletionMemory`].
 #[derive(Clone, Debug)]
 pub struct Completer {
     net: CompletionNet,
@@ -164,9 +164,9 @@ pub struct Completer {
     entries: Vec<Gaussian>,
     /// Which of them is that of an entry of the dictionary.
     places: Vec<Option<usize>>,
-    /// Basis at the numbers that are looked at, a row of lanes for each.
-    looked_basis: Box<[Lane]>,
-    /// Weight of a looked-at number whose joint is seen.
+    /// Basis at the numbers that are observed, a row of lanes for each.
+    observed_basis: Box<[Lane]>,
+    /// Weight of a observed number whose joint is seen.
     seen_weights: Box<[f32]>,
     /// What a window says of which everything is seen.
     seen_precision: Box<[Lane]>,
@@ -189,7 +189,7 @@ struct Scratch {
     /// Rows of the basis that count otherwise than a seen joint's, and by how much.
     other_rows: Box<[Lane]>,
     other_weights: Box<[f32]>,
-    look: Look,
+    likelihood: WindowLikelihood,
     matrix: Box<[Lane]>,
     factors: [Box<[Lane]>; CANDIDATES_MAX],
     points: [Box<[Lane]>; CANDIDATES_MAX],
@@ -222,7 +222,7 @@ impl Completer {
     fn of(net: CompletionNet, prior: Prior, entries: Vec<Gaussian>) -> Self {
         let rank = prior.rank();
         let times = net.constants.times.clone();
-        let looked = times.len() * LIMBS * 3;
+        let observed = times.len() * LIMBS * 3;
         let blocks = blocks(rank);
         let at_pose = |time: usize, joint: usize| -> Vec<Lane> {
             let axes = (0..3).map(|axis| {
@@ -236,7 +236,7 @@ impl Completer {
             (1..JOINTS).map(move |joint| (time, joint))
         };
         let places: Vec<(usize, usize)> = times.iter().flat_map(joints).collect();
-        let looked_basis: Box<[Lane]> = places
+        let observed_basis: Box<[Lane]> = places
             .iter()
             .flat_map(|(time, joint)| at_pose(*time, *joint))
             .collect();
@@ -248,7 +248,7 @@ impl Completer {
             .flat_map(|(_, joint)| [weight(&net.constants, &prior, *joint, None); 3])
             .collect();
         let mut seen_precision = matrix(blocks);
-        add_squares(&mut seen_precision, blocks, &looked_basis, &seen_weights);
+        add_squares(&mut seen_precision, blocks, &observed_basis, &seen_weights);
         let zeros = |count: usize| vec![0.0; count].into_boxed_slice();
         Self {
             all: Gaussian::new(&net.all_mean, &net.all_factor),
@@ -258,12 +258,12 @@ impl Completer {
                 inner: [zeros(INNER), zeros(INNER)],
                 answer: zeros(ANSWER),
                 window: Box::new([[Vec3::ZERO; JOINTS]; MOTION_SAMPLES]),
-                weights: zeros(looked),
-                weighted: zeros(looked),
+                weights: zeros(observed),
+                weighted: zeros(observed),
                 column: lanes([], blocks),
-                other_rows: vec![[0.0; LANES]; looked * blocks].into(),
-                other_weights: zeros(looked),
-                look: Look::new(blocks),
+                other_rows: vec![[0.0; LANES]; observed * blocks].into(),
+                other_weights: zeros(observed),
+                likelihood: WindowLikelihood::new(blocks),
                 matrix: matrix(blocks),
                 factors: std::array::from_fn(|_| matrix(blocks)),
                 points: std::array::from_fn(|_| lanes([], blocks)),
@@ -272,7 +272,7 @@ impl Completer {
             prior,
             places: (0..entries.len()).map(Some).collect(),
             entries,
-            looked_basis,
+            observed_basis,
             seen_weights,
             seen_precision,
             newest_basis,
@@ -280,14 +280,14 @@ impl Completer {
     }
 
     /// Room for one person.
-    pub fn memory(&self) -> Memory {
-        Memory::new(self.prior.rank())
+    pub fn memory(&self) -> CompletionMemory {
+        CompletionMemory::new(self.prior.rank())
     }
 
-    /// Says which entry of the dictionary somebody outside names, `None` while nobody does: that
+    /// Sets the entry of the dictionary that a hint names, `None` without a hint: that
     /// entry is taken for likelier by `HINT_NATS`, and what is seen still has the last word. An
     /// entry without motion has nothing to say of joints.
-    pub fn lead(&self, memory: &mut Memory, entry: Option<usize>) {
+    pub fn lead(&self, memory: &mut CompletionMemory, entry: Option<usize>) {
         memory.lead = entry.and_then(|entry| self.places.get(entry).copied().flatten());
     }
 
@@ -295,7 +295,7 @@ impl Completer {
     /// place, sigma and state. A joint unseen for longer than `within_s` stays absent, with 0 all of them.
     pub fn step(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut CompletionMemory,
         time: MonoNs,
         rays: &RaySample,
         estimate: &mut Estimate,
@@ -357,11 +357,11 @@ impl Completer {
 
     /// Brings a memory up to `time` in steps of the network's rate: a camera that is slower
     /// repeats what it saw, one that is quicker leaves frames out.
-    fn take(&mut self, memory: &mut Memory, time: MonoNs, now: &Frame) {
+    fn take(&mut self, memory: &mut CompletionMemory, time: MonoNs, now: &Frame) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "time since somebody came, in thirtieths of a second"
+            reason = "time since the person came into view, in thirtieths of a second"
         )]
         let steps_at = |begun: MonoNs| -> u64 {
             (time.since(begun).as_secs_f64() * f64::from(RATE_HZ)).round() as u64 + 1
@@ -389,7 +389,7 @@ impl Completer {
     }
 
     /// One step of the network's memory and of the window.
-    fn remember(&mut self, memory: &mut Memory, frame: &Frame) {
+    fn remember(&mut self, memory: &mut CompletionMemory, frame: &Frame) {
         features(
             &self.net.constants,
             memory,
@@ -407,7 +407,7 @@ impl Completer {
     }
 
     /// The network's opinion of all joints.
-    fn ask_net(&mut self, memory: &Memory, now: &Step) -> Opinion {
+    fn ask_net(&mut self, memory: &CompletionMemory, now: &Step) -> Opinion {
         let constants = &self.net.constants;
         let scratch = &mut self.scratch;
         for (lag, out) in constants
@@ -447,7 +447,7 @@ impl Completer {
 
 /// Share of each joint's completion, from how long it has been unseen: of a joint that was there a
 /// moment ago the lifter knows more than anybody.
-fn ramps(constants: &Constants, memory: &Memory) -> [f32; JOINTS] {
+fn ramps(constants: &Constants, memory: &CompletionMemory) -> [f32; JOINTS] {
     #[expect(clippy::cast_precision_loss, reason = "steps of four seconds at most")]
     memory
         .away

@@ -145,13 +145,13 @@ fn every_part_gives_what_its_training_code_gives() {
             1e-3,
         );
 
-        let mut look = completer.scratch.look.clone();
-        let body = completer.look(&memory, &mut look);
+        let mut likelihood = completer.scratch.likelihood.clone();
+        let body = completer.likelihood(&memory, &mut likelihood);
         let evidences = row("gauss.evidence", &[4], case);
         let (mut factor, mut point) = (matrix(blocks(RANK)), lanes([], blocks(RANK)));
-        let mut got = vec![evidence(&completer.all, &look, &mut factor, &mut point).unwrap()];
+        let mut got = vec![evidence(&completer.all, &likelihood, &mut factor, &mut point).unwrap()];
         for entry in &completer.entries {
-            got.push(evidence(entry, &look, &mut factor, &mut point).unwrap());
+            got.push(evidence(entry, &likelihood, &mut factor, &mut point).unwrap());
         }
         // Differences of evidences are what counts; they are of the order of ten.
         near(
@@ -164,7 +164,7 @@ fn every_part_gives_what_its_training_code_gives() {
             0.02,
         );
         let gauss = completer
-            .condition(&look, &body, &[0, 1, 2], None, &[false; JOINTS])
+            .condition(&likelihood, &body, &[0, 1, 2], None, &[false; JOINTS])
             .unwrap();
         near(
             "gauss pose",
@@ -252,14 +252,14 @@ fn hidden_joints_are_completed_seen_ones_are_moved_by_the_network_and_long_unsee
     hidden.step.seen[3] = false;
     hidden.step.seen[6] = false;
     let mut time = 0;
-    let mut step = |completer: &mut Completer, memory: &mut Memory, frame: &Frame| {
+    let mut step = |completer: &mut Completer, memory: &mut CompletionMemory, frame: &Frame| {
         let mut estimate = estimate_of(frame);
         completer.step(memory, at_step(time), &frame.step.rays, &mut estimate, 2.0);
         time += 1;
         estimate
     };
     let moved_by_the_network =
-        |completer: &mut Completer, memory: &Memory, frame: &Frame, now: &Estimate| {
+        |completer: &mut Completer, memory: &CompletionMemory, frame: &Frame, now: &Estimate| {
             let net = completer.ask_net(memory, &frame.step);
             let share = completer.net.constants.share(&frame.stages);
             for joint in (0..JOINTS).filter(|joint| frame.step.seen[*joint]) {
@@ -297,7 +297,7 @@ fn hidden_joints_are_completed_seen_ones_are_moved_by_the_network_and_long_unsee
 }
 
 #[test]
-fn nobody_is_completed_where_that_is_not_wanted_and_seen_joints_are_moved_all_the_same() {
+fn nothing_is_completed_when_that_is_off_and_seen_joints_are_corrected_all_the_same() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
     let mut memory = completer.memory();
@@ -401,10 +401,10 @@ fn a_hint_makes_an_entry_likelier_and_what_is_seen_has_the_last_word() {
             2.0,
         );
     }
-    let mut look = completer.scratch.look.clone();
-    let body = completer.look(&memory, &mut look);
+    let mut likelihood = completer.scratch.likelihood.clone();
+    let body = completer.likelihood(&memory, &mut likelihood);
     // The same with a hundredth of the evidence: entries are not far apart then.
-    let mut faint = look.clone();
+    let mut faint = likelihood.clone();
     for lane in faint.precision.iter_mut().chain(&mut faint.information) {
         *lane = lane.map(|number| 0.01 * number);
     }
@@ -413,15 +413,16 @@ fn a_hint_makes_an_entry_likelier_and_what_is_seen_has_the_last_word() {
         a.iter().zip(b).map(|(a, b)| a.distance(*b)).sum::<f32>()
     };
     let mut moved_most = 0.0_f32;
-    for look in [look, faint] {
+    for likelihood in [likelihood, faint] {
         let mut pose = |lead| {
-            let opinion = completer.condition(&look, &body, &[0, 1, 2], lead, &[false; JOINTS]);
+            let opinion =
+                completer.condition(&likelihood, &body, &[0, 1, 2], lead, &[false; JOINTS]);
             opinion.unwrap().joints_m
         };
         let (mut factor, mut point) = (matrix(blocks(RANK)), lanes([], blocks(RANK)));
         let evidences: Vec<f32> = entries
             .iter()
-            .map(|entry| evidence(entry, &look, &mut factor, &mut point).unwrap())
+            .map(|entry| evidence(entry, &likelihood, &mut factor, &mut point).unwrap())
             .collect();
         let best = evidences.iter().copied().fold(f32::MIN, f32::max);
         let own = pose(None);
@@ -471,7 +472,10 @@ fn a_slow_camera_and_a_quick_one_keep_the_steps_of_the_network() {
         &mut estimate_of(&frame),
         2.0,
     );
-    assert_eq!(memory.steps, 1, "after a long gap somebody is begun anew");
+    assert_eq!(
+        memory.steps, 1,
+        "after a long gap a person's memory starts again"
+    );
 }
 
 #[test]
