@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use glam::{Vec2, Vec3};
-use poised::adapt::clips::{CLIP_SAMPLES, Clip, Shown};
+use poised::adapt::clips::{CLIP_SAMPLES, Clip, ClipSample};
 use poised::adapt::synthetic_view::{SyntheticViews, Site};
 use poised::adapt::guard;
 use poised::adapt::train::{Sample, Trainer};
@@ -20,7 +20,7 @@ use poised::engine::Engine;
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};
-use poised::lift::refine::{Detector, Memory, Own, Pull, refine};
+use poised::lift::refine::{Detector, RefineMemory, Own, Pull, refine};
 use poised::lift::window::RayKeypoint;
 use poised::pose::HeadTag;
 use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
@@ -31,7 +31,7 @@ use standing::STANDING;
 const BATCH: usize = 32;
 
 fn clip() -> Clip {
-    let shown = Shown {
+    let shown = ClipSample {
         joints_camera_m: STANDING.map(|joint| Vec3::from_array(joint) + Vec3::new(0.1, 0.0, 3.0)),
         confidences: [0.9; KEYPOINTS],
     };
@@ -67,7 +67,7 @@ fn adapt(bench: &mut Criterion) {
         let made = views.make(&clip, &site, &mut backbone, &mut rng);
         made.expect("somebody 3 m away is seen from all around")
     };
-    let samples: Vec<Sample> = (0..2 * guard::ECHOES_MIN).map(|_| make()).collect();
+    let samples: Vec<Sample> = (0..2 * guard::VIEWS_MIN).map(|_| make()).collect();
     bench.bench_function("make a synthetic view", |b| {
         b.iter_custom(|count| {
             processor_time(count, || {
@@ -122,7 +122,7 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
             confidence: 0.9,
         }),
     };
-    let (mut memory, mut detector) = (Memory::default(), Detector::default());
+    let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
     bench.bench_function("refine a frame", |b| {
         b.iter_custom(|count| {
             processor_time(count, || {

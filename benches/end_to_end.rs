@@ -1,7 +1,7 @@
 //! Milliseconds of a whole frame, from pixels to a message, and of all of it but
 //! the networks' own runs.
 //!
-//! `cargo bench --bench end_to_end`. People of the drawn camera walk through a
+//! `cargo bench --bench end_to_end`. People of the synthetic camera walk through a
 //! second of film, there and back. Processor time of the one thread that does it
 //! all, which a busy machine bends least.
 

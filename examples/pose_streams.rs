@@ -46,7 +46,7 @@ const SIDE_PX: u32 = 6000;
 /// A gap after which the program begins somebody anew.
 const GAP_STEPS_MAX: usize = 90;
 
-/// Length of a drawn clip, seconds.
+/// Length of a synthetic clip, seconds.
 const CLIP_S: f64 = 8.0;
 
 #[derive(Parser)]
@@ -59,7 +59,7 @@ struct Arguments {
 enum What {
     /// Simulated keypoints.
     Rays { from: PathBuf, to: PathBuf },
-    /// Drawn people.
+    /// Synthetic people.
     Drawn {
         index: PathBuf,
         to: PathBuf,

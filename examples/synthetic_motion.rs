@@ -1,10 +1,10 @@
-//! The drawn people's motion as labelled motion capture (docs/motion-format.md):
+//! The synthetic people's motion as labelled motion capture (docs/motion-format.md):
 //! `synthetic_motion OUT FIRST_SEED SCENES SECONDS`.
 //!
 //! Every stretch of one action that lasts at least a second becomes a motion, 30
 //! frames a second. What an action implies is named too: who waves with the right hand
 //! waves. For training the encoders of motion and building the dictionary: the
-//! drawn camera shows actions that motion capture at hand has little or nothing of.
+//! synthetic camera shows actions that motion capture at hand has little or nothing of.
 
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 #![expect(

@@ -29,7 +29,7 @@ pub mod engine;
 // Cameras, films and pictures to frames.
 pub mod capture;
 
-// A camera that films drawn people.
+// A synthetic camera: rendered people whose joints are known.
 pub mod synthetic;
 
 // Frames to people with keypoints.

@@ -91,7 +91,7 @@ fn error_mm(stream: &Stream, moments: &[Moment], scored_from: MonoNs) -> (f64, u
     (sum / f64::from(count), heads)
 }
 
-/// After a reset the factory's head is in use, and no other can be rolled back to.
+/// After a reset the factory head is in use, and no other can be rolled back to.
 fn stays_forgotten(adapter: &mut Adapter) {
     if let Some(head) = adapter.obey(Command::Reset).unwrap() {
         assert!(!head.tag.adapted);

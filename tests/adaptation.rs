@@ -144,7 +144,7 @@ fn it_learns_says_so_obeys_and_goes_on_after_a_restart() {
 }
 
 #[test]
-fn a_broken_state_means_the_factorys_head_and_nothing_worse() {
+fn a_broken_state_means_the_factory_head_and_nothing_worse() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("front.adapted"), b"broken").unwrap();
     let daemon = Daemon::start_in(folder, "broken", LEARNS);

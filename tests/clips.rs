@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const FRAMES: usize = 60;
 const RATE_HZ: f64 = 30.0;
 
-/// People before a drawn camera: joints of each frame in the camera frame.
+/// People before a synthetic camera: joints of each frame in the camera frame.
 fn walkers(people: usize) -> Vec<Vec<[Vec3; JOINTS]>> {
     drawn(people, Scenario::Exercise, FRAMES)
 }

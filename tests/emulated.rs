@@ -53,7 +53,7 @@ fn all_networks_load_and_agree_with_their_hashes() {
     assert_eq!(said.lines().count(), 4, "{said}");
 }
 
-/// Frames of the drawn camera that are looked at: under emulation one takes seconds.
+/// Frames of the synthetic camera that are looked at: under emulation one takes seconds.
 const FRAMES: u32 = 8;
 
 /// Frames of somebody drawn, as pictures in a folder.

@@ -179,7 +179,7 @@ fn the_same_clip_twice_gives_the_same_poses() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
     std::fs::create_dir(&images).unwrap();
-    // Frames of the drawn camera as a folder of images.
+    // Frames of the synthetic camera as a folder of images.
     drawn(12, 30, |frame, rgb| {
         let mut picture = tiny_skia::Pixmap::new(320, 240).unwrap();
         for (pixel, bytes) in picture.pixels_mut().iter_mut().zip(rgb.chunks_exact(3)) {
@@ -226,7 +226,7 @@ fn a_real_film_has_a_person_in_nearly_every_frame() {
     assert!(with_people >= 0.95 * frames, "{with_people} of {frames}");
 }
 
-/// Frames of the drawn camera, one after the other.
+/// Frames of the synthetic camera, one after the other.
 fn drawn(count: u32, rate_hz: u32, mut each: impl FnMut(u32, &[u8])) {
     let config = poised::synthetic::SyntheticConfig {
         width_px: 320,
@@ -250,7 +250,7 @@ fn has_ffmpeg() -> bool {
     found.is_ok()
 }
 
-/// The drawn camera's film of so many seconds.
+/// The synthetic camera's film of so many seconds.
 fn film(seconds: u32) -> rtsp::Film {
     let mut rgb = Vec::new();
     drawn(15 * seconds, 15, |_, frame| rgb.extend_from_slice(frame));

@@ -96,7 +96,7 @@ fn a_person_is_found_and_put_back_into_the_frame() {
             net.reset();
             let seen = net.step(&frame(&[(x, y)]), &camera, &mut people).unwrap();
             assert!(seen.detector_ran);
-            assert_eq!((seen.regions, seen.let_go, people.len()), (1, 0, 1));
+            assert_eq!((seen.regions, seen.dropped, people.len()), (1, 0, 1));
             let off = apart(middle(&people, 0), x, y);
             assert!(off < 1.0, "({x}, {y}): {off} px off");
             assert!(people[0].score > 0.99, "{}", people[0].score);
@@ -265,7 +265,7 @@ fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
             (300, 214),
         ];
         let seen = net.step(&frame(&places), &camera(), &mut people).unwrap();
-        assert_eq!((seen.regions, seen.waiting, seen.let_go), (5, 3, 0));
+        assert_eq!((seen.regions, seen.waiting, seen.dropped), (5, 3, 0));
         if seen.detector_ran {
             detector_ran.push(step);
         }
@@ -506,7 +506,7 @@ fn movenet_sees_the_labelled_person() {
                 Seen {
                     detector_ran: false,
                     regions: 1,
-                    let_go: 0,
+                    dropped: 0,
                     waiting: 0,
                 },
                 1

@@ -1,4 +1,4 @@
-//! Some seconds of a recorded motion by chance, done by a drawn person before a camera by chance.
+//! Some seconds of a recorded motion by chance, done by a synthetic person before a camera by chance.
 
 use anyhow::{Context, Result};
 use poised::estimate::EstimateConfig;

@@ -63,7 +63,7 @@ const STEPS_PER_S: f32 = 48.0;
 /// must not cost more than looking.
 const STEPS_PER_FRAME: f32 = 1.6;
 
-/// Most seconds of work that may be owed: what is older is let go.
+/// Most seconds of work that may be owed: what is older is dropped.
 const OWED_MAX_S: f32 = 1.0;
 
 /// Steps between two decisions of the guard.
@@ -72,7 +72,7 @@ const DECIDE_EVERY: u64 = 240;
 /// Refusals in a row after which half of what was learned is given up.
 const REFUSALS_MAX: u32 = 3;
 
-/// The mean of what a pose may be has shorter bones than any of them. What the factory's head gives is
+/// The mean of what a pose may be has shorter bones than any of them. What the factory head gives is
 /// such a mean; this much larger are the people it looks at.
 const UNSHRUNK: f32 = 1.02;
 
@@ -225,7 +225,7 @@ impl Adapter {
                 reason = "a few steps"
             )]
             let over = (self.owed - most).ceil() as u64;
-            self.report.let_go += over;
+            self.report.dropped += over;
             self.owed = most;
         }
     }
@@ -410,7 +410,7 @@ impl Adapter {
         None
     }
 
-    /// Puts the factory's head in, where it is not.
+    /// Puts the factory head in, where it is not.
     fn use_factory(&mut self, mode: Mode) -> Option<Arc<Head>> {
         self.report.mode = mode;
         if !self.in_use.head.tag.adapted {
@@ -607,7 +607,7 @@ mod tests {
         }
     }
 
-    /// An adapter whose evidence is such that the factory's head is off by `error_m`, along x, and what was learned goes
+    /// An adapter whose evidence is such that the factory head is off by `error_m`, along x, and what was learned goes
     /// `learned_m` that way.
     fn adapter(error_m: f32, learned_m: f32) -> Adapter {
         let mut config = EstimateConfig::default();
@@ -687,7 +687,7 @@ mod tests {
             learn(&mut adapter, 0.012);
             assert!(
                 adapter.decide().is_none(),
-                "the factory's head is in use already"
+                "the factory head is in use already"
             );
         }
         assert_eq!(adapter.report().softened, 1);
@@ -762,7 +762,7 @@ mod tests {
     }
 
     #[test]
-    fn frozen_before_anything_was_learned_stays_frozen_over_a_restart_with_the_factorys_head() {
+    fn frozen_before_anything_was_learned_stays_frozen_over_a_restart_with_the_factory_head() {
         let mut adapter = adapter(0.06, 0.012);
         adapter.obey(Command::Freeze).unwrap();
         let kept = adapter.state().unwrap();

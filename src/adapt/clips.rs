@@ -2,8 +2,8 @@
 //!
 //! Poses come as the lifter gives them and are resampled to [`RATE_HZ`]. A full clip is smoothed
 //! with what came before and after, which the hot path cannot do, and its bones are given one
-//! length: that of the person so far, as large as the factory's head takes them for. How large somebody
-//! is cannot be learned from rays; without that anchor sizes would wander. Clips are kept in memory only; a full store lets go of one at random, so that the last hour
+//! length: that of the person so far, as large as the factory head takes them for. How large somebody
+//! is cannot be learned from rays; without that anchor sizes would wander. Clips are kept in memory only; a full store drops one at random, so that the last hour
 //! is there as well as the last minute.
 
 use glam::Vec3;
@@ -64,7 +64,7 @@ struct Track {
     next: MonoNs,
     samples: Vec<ClipSample>,
     bones_m: [f32; JOINTS],
-    /// Sum of the bones as the factory's head has them.
+    /// Sum of the bones as the factory head has them.
     size_m: f32,
     /// What the image adds, on the mean.
     image_part: [f32; HIDDEN],
@@ -135,8 +135,8 @@ impl Clips {
         self.taken = 0;
     }
 
-    /// Takes a person of a frame, and the sum of the bones as the factory's head has them. `rng` says which clip
-    /// a full store lets go of.
+    /// Takes a person of a frame, and the sum of the bones as the factory head has them. `rng` says which clip
+    /// a full store drops.
     pub fn take(&mut self, observation: &Observation, size_m: f32, rng: &mut fastrand::Rng) {
         let (time, id) = (observation.time, observation.id);
         let shown = ClipSample {
@@ -229,7 +229,7 @@ impl Track {
         }
     }
 
-    /// What makes the person as large as the factory's head has them.
+    /// What makes the person as large as the factory head has them.
     fn scale(&self) -> f32 {
         let sum: f32 = self.bones_m.iter().sum();
         (self.size_m / sum.max(0.1)).clamp(SCALES.0, SCALES.1)

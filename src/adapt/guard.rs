@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | held-back synthetic views | clips that are never learned from | the error does not fall by [`GAIN_MIN`] |
 //! | the factory on them | the same | it is already below [`EASY_M`]: nothing to gain here, so rest |
-//! | bones of real frames held back | poses of one inference, before refinement | lengths waver more than the factory's by [`BONES_MAX`] |
+//! | bones of real frames held back | poses of one inference, before refinement | lengths waver more than the factory head's by [`BONES_MAX`] |
 //! | distance from the factory head's poses on them | the same | farther than [`FAR_M`]: something is wrong |
 //!
 //! Reprojection is not among them: it falls while poses get worse, when the detector is wrong in the same
@@ -17,17 +17,17 @@ use crate::base::limits::LIFT_FEATURES;
 use crate::lift::head::{HIDDEN, Head};
 use crate::skeleton::{JOINTS, PARENTS};
 
-/// Share of the factory's error on held-back synthetic views that must be gone.
+/// Share of the factory error on held-back synthetic views that must be gone.
 pub const GAIN_MIN: f32 = 0.05;
 
-/// Where the factory's error on synthetic views is below, metres, there is nothing to gain.
+/// Where the factory error on synthetic views is below, metres, there is nothing to gain.
 pub const EASY_M: f32 = 0.036;
 
-/// Most that bones may waver, against the factory's. Where learning helps they waver less, by an eighth; where the
+/// Most that bones may waver, against the factory head's. Where learning helps they waver less, by an eighth; where the
 /// poses that synthetic views are made of are too wrong to learn from, more (docs/accuracy.md).
 pub const BONES_MAX: f32 = 1.02;
 
-/// Largest mean distance of a joint from the factory's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
+/// Largest mean distance of a joint from the factory head's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
 pub const FAR_M: f32 = 0.018;
 
 /// Synthetic views before there is a decision.
@@ -39,13 +39,13 @@ pub const FRAMES_MIN: usize = 24;
 /// What the guard found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finding {
-    /// Mean error of the factory's head on held-back synthetic views, metres.
+    /// Mean error of the factory head on held-back synthetic views, metres.
     pub factory_m: f32,
     /// The same of the candidate.
     pub candidate_m: f32,
-    /// How much the candidate's bones waver, against the factory's.
+    /// How much the candidate's bones waver, against the factory head's.
     pub bones: f32,
-    /// Mean distance of a joint from the factory's on real frames, metres.
+    /// Mean distance of a joint from the factory head's on real frames, metres.
     pub way_m: f32,
     /// What follows.
     pub verdict: Verdict,
@@ -56,7 +56,7 @@ pub struct Finding {
 pub enum Verdict {
     /// The candidate is used.
     Keep,
-    /// The factory's head is used, because it is good enough here.
+    /// The factory head is used, because it is good enough here.
     Rest,
     /// The candidate is not used.
     Refuse,
@@ -86,8 +86,8 @@ pub fn judge<'a>(
     if views.len() < VIEWS_MIN {
         return None;
     }
-    // Features that the factory's head makes no finite pose of say nothing about the candidate, so they are left out.
-    // A candidate that makes none where the factory's does is refused.
+    // Features that the factory head makes no finite pose of say nothing about the candidate, so they are left out.
+    // A candidate that makes none where the factory head's does is refused.
     let (mut factory_m, mut candidate_m, mut count) = (0.0, 0.0, 0.0);
     for view in views {
         let shown = (&view.features, &view.image_part);
@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    /// The factory's head, all joints but the pelvis moved along x.
+    /// The factory head, all joints but the pelvis moved along x.
     fn moved(factory: &Head, by_m: f32) -> Head {
         let mut head = factory.clone();
         for joint in 1..JOINTS {

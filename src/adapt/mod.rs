@@ -36,11 +36,11 @@ pub enum Mode {
     /// Nobody has been seen for long enough.
     #[default]
     Waiting,
-    /// Learning; the factory's head is in use.
+    /// Learning; the factory head is in use.
     Learning,
     /// Learning; what was learned is in use.
     Adapted,
-    /// The factory's head is good enough here.
+    /// The factory head is good enough here.
     Resting,
     /// Nothing changes until `thaw`.
     Frozen,
@@ -72,10 +72,10 @@ pub struct Report {
     pub passed_over: u64,
     /// Synthetic views made.
     pub synthetic_views: u64,
-    /// Steps since the factory's weights.
+    /// Steps since the factory weights.
     pub steps: u64,
-    /// Steps that were owed and let go.
-    pub let_go: u64,
+    /// Steps that were owed and dropped.
+    pub dropped: u64,
     /// Decisions of the guard: kept, rested, refused.
     pub decisions: [u64; 3],
     /// Times that half of what was learned was given up.

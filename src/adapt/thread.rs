@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Nobody waits for it: observations that find no room are left out, a head is taken when the estimate
-//! thread looks, and steps that do not fit into the budget are let go.
+//! thread looks, and steps that do not fit into the budget are dropped.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -227,7 +227,7 @@ impl Worker {
         if self.chores.is_new(report.mode) {
             match report.finding {
                 Some(found) => log::info!(
-                    "adaptation: {}, generation {}; error on synthetic views {:.0} mm, the factory's {:.0} mm",
+                    "adaptation: {}, generation {}; error on synthetic views {:.0} mm, the factory head's {:.0} mm",
                     report.mode.name(),
                     report.generation,
                     1e3 * found.candidate_m,

@@ -1,12 +1,12 @@
-//! The step that changes final layers: gradient by hand, Adam, a pull to the factory's weights.
+//! The step that changes final layers: gradient by hand, Adam, a pull to the factory weights.
 //!
 //! ```text
 //! loss = mean over samples and joints of |joints(f) - truth|  +  PULL Σ (w - factory)²
 //! ```
 //!
 //! Only `lift` and `joints` of a [`Head`] learn; what it makes of the image, and its sigmas, stay
-//! the factory's. A synthetic view has no image: it is shown with what the image added for that person on the
-//! mean, so that what the image says beyond that is neither learned nor lost. What is handed out lies half way between the factory's weights and the running mean
+//! the factory head's. A synthetic view has no image: it is shown with what the image added for that person on the
+//! mean, so that what the image says beyond that is neither learned nor lost. What is handed out lies half way between the factory weights and the running mean
 //! of the learned ones: for layers this near each other that is the mean of the two poses, which
 //! held-out streams liked better than either alone.
 
@@ -27,7 +27,7 @@ const MOMENTS: (f32, f32) = (0.9, 0.99);
 /// Steps after which the moments no longer show where they began.
 const REMEMBERED_MAX: u16 = 10_000;
 
-/// Weight of the squared distance from the factory's weights, metres.
+/// Weight of the squared distance from the factory weights, metres.
 const PULL: f32 = 1e-2;
 
 /// Memory of the running mean of the weights, steps.
@@ -106,7 +106,7 @@ fn zeros() -> Box<[f32]> {
 }
 
 impl Trainer {
-    /// Begins at the factory's weights.
+    /// Begins at the factory weights.
     ///
     /// # Panics
     ///
@@ -126,7 +126,7 @@ impl Trainer {
         }
     }
 
-    /// Steps taken since the factory's weights.
+    /// Steps taken since the factory weights.
     pub const fn steps(&self) -> u64 {
         self.steps
     }
@@ -148,7 +148,7 @@ impl Trainer {
         self.steps = steps;
     }
 
-    /// The factory's weights, `[WEIGHTS]`.
+    /// The factory weights, `[WEIGHTS]`.
     pub fn factory(&self) -> &[f32] {
         &self.factory
     }
@@ -158,7 +158,7 @@ impl Trainer {
         self.mean.iter().all(|weight| weight.is_finite())
     }
 
-    /// Back to the factory's weights by `share` of the way; 1 is all of it.
+    /// Back to the factory weights by `share` of the way; 1 is all of it.
     pub fn return_by(&mut self, share: f32) {
         for weights in [&mut self.weights, &mut self.mean] {
             if share >= 1.0 {

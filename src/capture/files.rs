@@ -36,7 +36,7 @@ pub struct ImageFolder {
     each_in_its_size: bool,
     compressed: Vec<u8>,
     scratch: Scratch,
-    scratch: Vec<u8>,
+    decoded: Vec<u8>,
     complaint: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl ImageFolder {
             each_in_its_size: false,
             compressed,
             scratch: Scratch::default(),
-            scratch: Vec::new(),
+            decoded: Vec::new(),
             complaint: None,
         })
     }
@@ -112,7 +112,7 @@ impl ImageFolder {
         let into = if self.each_in_its_size {
             &mut *out
         } else {
-            &mut self.scratch
+            &mut self.decoded
         };
         picture::decode_into(&self.compressed, &shape, &mut self.scratch, into)
             .map_err(|_| OpenError::Image { path: path.clone() })?;
@@ -122,9 +122,9 @@ impl ImageFolder {
             return Ok(shape.size_px);
         }
         if shape.size_px == agreed {
-            std::mem::swap(&mut self.scratch, out);
+            std::mem::swap(&mut self.decoded, out);
         } else {
-            put_into(&mut self.scratch, shape.size_px, agreed, out);
+            put_into(&mut self.decoded, shape.size_px, agreed, out);
         }
         Ok(agreed)
     }

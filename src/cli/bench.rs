@@ -1,6 +1,6 @@
 //! `poised bench`: what a frame costs on this machine, from pixels to poses.
 //!
-//! The drawn camera's people, by how many there are and how wide the image is. Processor time of the one thread
+//! The synthetic camera's people, by how many there are and how wide the image is. Processor time of the one thread
 //! that does it all is counted, which other programs do not bend much; drawing is left out.
 
 use std::fmt::Write as _;
@@ -39,7 +39,7 @@ const CROWDS: [u8; 3] = [2, 4, 8];
 /// Shortest film for learning, seconds: two decisions of the guard.
 const LEARNING_S: u32 = 10;
 
-/// Frames a second of the drawn camera.
+/// Frames a second of the synthetic camera.
 const RATE_HZ: u32 = 30;
 
 /// Frames before counting begins: everybody has been found and all memory has been touched.

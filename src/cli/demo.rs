@@ -1,4 +1,4 @@
-//! `poised demo`: the whole pipeline on the drawn camera, out over Zenoh and back in.
+//! `poised demo`: the whole pipeline on the synthetic camera, out over Zenoh and back in.
 //!
 //! The threads are those of `run`. A subscriber of our own, in a session of its
 //! own, receives the messages; since the camera knows where the joints are, each
@@ -33,7 +33,7 @@ use poised::synthetic::{Scenario, Scene, SceneTruth, SyntheticCamera, SyntheticC
 use super::print;
 use super::report::{Report, Tally, round};
 
-/// Name of the drawn camera in keys.
+/// Name of the synthetic camera in keys.
 const CAMERA: &str = "demo";
 
 /// Longest wait for the subscriber to find the publisher, and for its last messages.
@@ -229,10 +229,10 @@ fn subscribe(
     Ok((subscription, receive))
 }
 
-/// Poses of the networks as they ship, not yet compared, oldest first.
+/// Poses of the networks without adaptation, not yet compared, oldest first.
 type FactoryPoses = Arc<Mutex<Vec<PoseSample>>>;
 
-/// What the drawn camera shows.
+/// What the synthetic camera shows.
 fn scene_config(options: &DemoOptions) -> Result<SyntheticConfig, StartError> {
     Ok(SyntheticConfig {
         scenario: Scenario::from_name(&options.scenario)?,
@@ -257,7 +257,7 @@ fn estimate_config(options: &DemoOptions) -> EstimateConfig {
     estimate
 }
 
-/// Makes poses beside with the networks as they ship: nothing refined, nothing learned.
+/// Makes poses beside with the networks without adaptation: nothing refined, nothing learned.
 fn compare_with_shipped(
     engine: &Engine,
     estimator: &mut Estimator,
@@ -274,7 +274,7 @@ fn compare_with_shipped(
     Ok(poses)
 }
 
-/// The drawn camera's lens, which is known.
+/// The synthetic camera's lens, which is known.
 pub fn calibration_of(config: &SyntheticConfig) -> Result<Calibration, StartError> {
     let scene = Scene::new(config)?;
     let lens = scene.intrinsics();
@@ -311,7 +311,7 @@ struct Judge {
     unreadable: u64,
     mpjpe: Mean,
     pa_mpjpe: Mean,
-    /// Of the networks as they ship, on the same frames and joints.
+    /// Of the networks without adaptation, on the same frames and joints.
     factory_pa_mpjpe: Mean,
     /// Their poses, not yet compared.
     factory_poses: FactoryPoses,
@@ -422,7 +422,7 @@ impl Judge {
         }
     }
 
-    /// The pose of the networks as they ship of a frame; older ones are let go.
+    /// The pose of the networks without adaptation of a frame; older ones are dropped.
     fn factory_of(&self, frame_sequence: u32) -> Option<PoseSample> {
         let mut poses = self.factory_poses.lock().expect("nobody panics with it");
         let at = poses

@@ -99,7 +99,7 @@ pub struct CameraConfig {
     pub name: String,
     /// A camera of this machine.
     pub v4l2: Option<V4l2Config>,
-    /// The drawn camera, for trying things out.
+    /// The synthetic camera, for trying things out.
     pub synthetic: Option<SyntheticConfig>,
     /// A video file, a folder of images, or the address of a network camera: `rtsp://`, `rtsps://`, `http://` or
     /// `https://` (MJPEG, HLS). A network camera that is away is waited for, as a device is.

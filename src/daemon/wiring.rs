@@ -16,8 +16,8 @@
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
 //! A thread that does not start, or that panics, takes the others with it: [`run`] gives the error once they have left.
 //! Stop is one flag. Capture leaves first, then estimate, then publish and adapt, so that
-//! what was estimated is published; a frame that nobody has begun with is let go,
-//! because on a slow machine it would hold up the farewell.
+//! what was estimated is published; a frame that no thread has started on is dropped,
+//! because it would delay shutdown on a slow machine.
 
 use std::io;
 use std::sync::OnceLock;
@@ -457,7 +457,7 @@ mod tests {
         }
     }
 
-    /// What runs in a test: the real threads on a drawn scene, with a person network that can be made to fail.
+    /// What runs in a test: the real threads on a synthetic scene, with a person network that can be made to fail.
     #[derive(Default)]
     struct Stage {
         failing: Arc<AtomicBool>,

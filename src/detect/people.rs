@@ -69,7 +69,7 @@ pub struct PeopleSettings {
     pub people_max: usize,
     /// Frames between two runs of the person detector, 1 to 1000. Default: `DETECTOR_EVERY`.
     pub finder_every_frames: u32,
-    /// A person whose keypoints have a lower mean confidence is let go, 0 to 1.
+    /// A person whose keypoints have a lower mean confidence is dropped, 0 to 1.
     /// Default 0.15: a person of whom a quarter is well visible stays.
     pub confidence_min: f32,
     /// Whether the person network also sees each crop in a mirror. Default: `normal`.
@@ -157,8 +157,8 @@ pub struct Seen {
     pub detector_ran: bool,
     /// Boxes the person network ran on.
     pub regions: usize,
-    /// Boxes let go: nobody there, the same person twice, or outside the lens.
-    pub let_go: usize,
+    /// Boxes dropped: no person in it, the same person twice, or outside the lens.
+    pub dropped: usize,
     /// Boxes whose turn comes in a later frame ([`Shed::inferences`]).
     pub waiting: usize,
 }
@@ -351,7 +351,7 @@ impl PeopleNet {
         Ok(Seen {
             detector_ran: false,
             regions: self.found.len(),
-            let_go: self.found.len() - people.len(),
+            dropped: self.found.len() - people.len(),
             waiting: 0,
         })
     }
@@ -403,7 +403,7 @@ impl PeopleNet {
         Ok(Seen {
             detector_ran,
             regions: regions.len(),
-            let_go: regions.len() - waiting - people.len(),
+            dropped: regions.len() - waiting - people.len(),
             waiting,
         })
     }

@@ -175,7 +175,7 @@ impl<'a, T> ClipReader<'a, T> {
     ) {
         let keypoints = keypoints.unwrap_or(RaySample::MISSING);
         if !self.people.contains_key(&id) {
-            self.let_go(time);
+            self.end_unseen(time);
         }
         let person = self.people.entry(id).or_insert_with(|| PersonTimeline::of(time));
         let Some(window) = person.add(time, &keypoints, joints) else {
@@ -189,7 +189,7 @@ impl<'a, T> ClipReader<'a, T> {
     }
 
     /// Takes leave of those who have not been seen for a while.
-    fn let_go(&mut self, time: MonoNs) {
+    fn end_unseen(&mut self, time: MonoNs) {
         let gone = self
             .people
             .extract_if(.., |_, person| time.since(person.last) > GONE_AFTER);

@@ -19,7 +19,7 @@ enum Pace {
     Free { frames: Option<u32> },
 }
 
-/// A camera that draws what it shows.
+/// A camera that renders its frames.
 #[derive(Debug)]
 pub struct SyntheticCamera {
     scene: Scene,

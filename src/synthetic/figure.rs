@@ -46,7 +46,7 @@ pub struct SkinPoint {
     pub open: f32,
 }
 
-/// A drawn person: skin, and the rest posture it was made in.
+/// A synthetic person: skin, and the rest posture it was made in.
 #[derive(Debug)]
 pub struct Figure {
     /// Appearance.

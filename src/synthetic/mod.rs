@@ -1,4 +1,4 @@
-//! A camera that draws people whose joints are known: test camera, demonstration
+//! Synthetic camera: renders people whose joints are known; test camera, demonstration
 //! and source of training pictures. No files; all from a seed and the time.
 //!
 //! ```text

@@ -58,7 +58,7 @@ impl Actor {
         &self.figure
     }
 
-    /// Left, top, right, bottom of the drawn person in pixels; may lie outside the image.
+    /// Left, top, right, bottom of the synthetic person in pixels; may lie outside the image.
     pub const fn outline(&self) -> [f32; 4] {
         self.outline
     }

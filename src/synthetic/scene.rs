@@ -16,7 +16,7 @@ use super::truth::{FigurePose, SceneTruth, person_truth, pose_of};
 use crate::base::config::ConfigError;
 use crate::frame::PixelFormat;
 
-/// A drawn scene: a function of configuration and time, and nothing else.
+/// A synthetic scene: a function of configuration and time, and nothing else.
 ///
 /// Making one takes some hundred milliseconds (surfaces, empty room). After that
 /// nothing is taken from the heap.

@@ -1,4 +1,4 @@
-//! Pictures of recorded motion: a bare room in which one drawn person does what joints say.
+//! Pictures of recorded motion: a bare room in which one synthetic person does what joints say.
 
 use fastrand::Rng;
 use glam::Vec3;
@@ -58,7 +58,7 @@ impl Studio {
     }
 
     /// Draws the person doing what `joints_m` do (world, metres): red, green, blue, rows from the top. Gives
-    /// the drawn person's own joints, whose bones are another build's.
+    /// the synthetic person's own joints, whose bones are another build's.
     ///
     /// # Panics
     ///

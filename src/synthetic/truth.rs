@@ -1,4 +1,4 @@
-//! What is true of a drawn frame: where every joint is and what hides it.
+//! What is true of a synthetic frame: where every joint is and what hides it.
 
 use glam::Vec3;
 use heapless::Vec;

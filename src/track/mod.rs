@@ -224,7 +224,7 @@ impl Tracker {
         for place in assigned.iter().flatten() {
             seen[*place] = true;
         }
-        self.let_go(time, seen, whole);
+        self.end_unseen(time, seen, whole);
         for (detection, place) in detections.iter().zip(assigned) {
             let place = place.unwrap_or_else(|| self.new_place(time, &seen));
             seen[place] = true;
@@ -272,7 +272,7 @@ impl Tracker {
     }
 
     /// Ends tracks that were not seen: after `keep_s`; before they have an id with the first whole frame.
-    fn let_go(&mut self, time: MonoNs, seen: [bool; TRACKS_MAX], whole: bool) {
+    fn end_unseen(&mut self, time: MonoNs, seen: [bool; TRACKS_MAX], whole: bool) {
         for (slot, seen) in self.tracks.iter_mut().zip(seen) {
             let ends = slot.as_ref().is_some_and(|track| {
                 whole && track.id.is_none() || seconds(time, track.seen) > self.config.keep_s

@@ -1,4 +1,4 @@
-//! The built daemon on a drawn figure, and a session to talk to it.
+//! The built daemon on a synthetic figure, and a session to talk to it.
 
 #![allow(dead_code, reason = "not every test file uses every part")]
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
@@ -30,7 +30,7 @@ pub fn poised(arguments: &[&str]) -> Command {
     command
 }
 
-/// A daemon that films a drawn figure; it does not outlive the test.
+/// A daemon that films a synthetic figure; it does not outlive the test.
 pub struct Daemon {
     pub child: Child,
     pub address: String,

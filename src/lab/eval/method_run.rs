@@ -21,7 +21,7 @@ use crate::sys::rt::thread_cpu_ns;
 use crate::track::smooth::OneEuroConfig;
 
 /// The smoothing that goes with the lifter's own output. The refined output is less steady and is
-/// smoothed more; of one inference, with the factory's filter, its acceleration error would be 14 % larger.
+/// smoothed more; of one inference, with the factory filter, its acceleration error would be 14 % larger.
 const FACTORY_SMOOTHING: OneEuroConfig = OneEuroConfig {
     min_cutoff_hz: 3.0,
     cutoff_per_speed: 10.0,

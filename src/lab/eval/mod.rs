@@ -6,7 +6,7 @@
 //!  motions of a person ─▶ simulate (scenario) ─▶ Poser (tracks, lifter, meaning) ─▶ metrics ─▶ rows
 //! ```
 //!
-//! With [`Plan::render`] a person is drawn doing the motion, and the keypoints come from pixels (`render`).
+//! With [`EvalPlan::render`] a person is drawn doing the motion, and the keypoints come from pixels (`render`).
 //!
 //! Recorded clips ([`clips`]) take the place of motions and simulation where there are any: keypoints
 //! of real images, joints that were measured.
@@ -52,7 +52,7 @@ const THREADS: usize = 2;
 /// A method from keypoints to poses: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Lifter and head as they ship; joints that nobody sees are the lifter's guess.
+    /// Lifter and factory head, without adaptation; hidden joints are the lifter's guess.
     Factory,
     /// The same, each frame's pose the mean of two inferences, one of them mirrored, and moved to agree with its rays and
     /// with the person's bones.
@@ -158,7 +158,7 @@ pub struct EvalPlan {
     pub motions: Vec<Motion>,
     /// Fixes everything that is drawn.
     pub seed: u64,
-    /// Whether people are drawn and looked at by the networks, in place of a simulated detector.
+    /// Whether people are rendered and the networks run on the images, in place of a simulated detector.
     pub render: bool,
 }
 

@@ -1,11 +1,11 @@
-//! Streams through pictures: the same motion, camera and gaps, but a drawn person, and keypoints from the
+//! Streams through pictures: the same motion, camera and gaps, but a synthetic person, and keypoints from the
 //! networks that ship.
 //!
 //! ```text
-//!  simulated stream ─▶ drawn person in a room ─▶ what hides, painted over ─▶ finder, person network ─▶ stream
+//!  simulated stream ─▶ synthetic person in a room ─▶ what hides, painted over ─▶ finder, person network ─▶ stream
 //! ```
 //!
-//! The truth is the drawn person's. Looks, light, rooms and builds are of seeds that no network was
+//! The truth is the synthetic person's. Looks, light, rooms and builds are of seeds that no network was
 //! trained with. The simulated detector's own errors have no place here: the networks make theirs.
 
 #![expect(
@@ -31,7 +31,7 @@ use crate::pose::{BoxPx, Detection, People};
 use crate::skeleton::{JOINTS, SHARED};
 use crate::synthetic::{FigurePose, Intrinsics, Optics, Studio};
 
-/// Seeds of drawn people and rooms: behind all that training drew from.
+/// Seeds of synthetic people and rooms: behind all that training drew from.
 const FIRST_SEED: u64 = 3_000_000_000;
 
 /// The appearance of the person at `place` in an evaluation: one that no network was trained with.
@@ -45,7 +45,7 @@ const AROUND: f32 = 0.07;
 /// How far below the hips a counter begins, share of the person's height in the image.
 const BELOW_HIPS: f32 = 0.02;
 
-/// A detection that overlaps the drawn person less is of something else: intersection over union.
+/// A detection that overlaps the synthetic person less is of something else: intersection over union.
 const SAME_PERSON: f32 = 0.1;
 
 /// Renders a stream and runs the person detector and the person network of `config` on it. `appearance` fixes person
@@ -156,7 +156,7 @@ impl Eyes {
         })
     }
 
-    /// What the networks say of the drawn person.
+    /// What the networks say of the synthetic person.
     fn detect(
         &mut self,
         calibration: &Calibration,

@@ -289,7 +289,7 @@ pub struct Table {
     pub frames: u64,
     /// Motions, or clips.
     pub motions: u64,
-    /// Whether the keypoints come from drawn pictures, in place of a simulated detector.
+    /// Whether the keypoints come from rendered images, in place of a simulated detector.
     pub rendered: bool,
     /// One row for each scenario and method, and `all` and `hard`; of clips one for each group
     /// and method, and `all`.
