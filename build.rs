@@ -34,7 +34,7 @@ fn shim() {
         .std("c++17")
         .file(folder.join("shim.cpp"))
         .include(folder.join("include"))
-        // NVIDIA's own warnings are not ours to mend.
+        // NVIDIA's own warnings are not ours to fix.
         .flag("-isystem")
         .flag(headers.as_os_str())
         .warnings(true)

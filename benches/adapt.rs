@@ -13,14 +13,14 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use glam::{Vec2, Vec3};
 use poised::adapt::clips::{CLIP_SAMPLES, Clip, ClipSample};
-use poised::adapt::synthetic_view::{SyntheticViews, Site};
 use poised::adapt::guard;
+use poised::adapt::synthetic_view::{Site, SyntheticViews};
 use poised::adapt::train::{Sample, Trainer};
 use poised::engine::Engine;
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};
-use poised::lift::refine::{Detector, RefineMemory, Own, Pull, refine};
+use poised::lift::refine::{Detector, Own, Pull, RefineMemory, refine};
 use poised::lift::window::RayKeypoint;
 use poised::pose::HeadTag;
 use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
@@ -57,7 +57,11 @@ fn processor_time(count: u64, mut work: impl FnMut()) -> Duration {
 
 fn adapt(bench: &mut Criterion) {
     let (mut backbone, head) = lifter();
-    let (clip, mut views, mut rng) = (clip(), SyntheticViews::default(), fastrand::Rng::with_seed(1));
+    let (clip, mut views, mut rng) = (
+        clip(),
+        SyntheticViews::default(),
+        fastrand::Rng::with_seed(1),
+    );
     let site = Site {
         up: Vec3::NEG_Y,
         noise: 0.006,
@@ -65,7 +69,7 @@ fn adapt(bench: &mut Criterion) {
     };
     let mut make = || {
         let made = views.make(&clip, &site, &mut backbone, &mut rng);
-        made.expect("somebody 3 m away is seen from all around")
+        made.expect("a person 3 m away is seen from all around")
     };
     let samples: Vec<Sample> = (0..2 * guard::VIEWS_MIN).map(|_| make()).collect();
     bench.bench_function("make a synthetic view", |b| {

@@ -209,7 +209,7 @@ fn without_networks(bench: &mut Criterion) {
 #[expect(clippy::cast_precision_loss, reason = "a few")]
 fn say_seen(case: (u32, u32, u8), seen: &[usize]) {
     let mean = seen.iter().sum::<usize>() as f64 / seen.len() as f64;
-    assert!(mean > 0.5, "{}: nobody is seen", name(case));
+    assert!(mean > 0.5, "{}: no person is seen", name(case));
     eprintln!("{}: {mean:.1} published a frame", name(case));
 }
 

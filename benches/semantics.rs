@@ -85,7 +85,7 @@ fn estimate(step: u16, rays: &RaySample, hidden: &[usize]) -> Estimate {
         },
         sigmas_m: [0.05; JOINTS],
         states,
-        view: build_input(&samples, &mut input).expect("somebody is seen"),
+        view: build_input(&samples, &mut input).expect("a person is seen"),
         features: [0.0; LIFT_FEATURES],
         image_part: [0.0; poised::lift::head::HIDDEN],
         head: HeadTag::default(),

@@ -65,7 +65,7 @@ fn setting() -> Setting {
     }
     assert!(
         !detections.is_empty(),
-        "somebody is seen in the drawn frame"
+        "a person is seen in the drawn frame"
     );
     Setting {
         scene,

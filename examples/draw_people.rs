@@ -64,8 +64,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     lens.cx,
                     lens.cy,
                 ];
-                for (pixel, visibility) in person.keypoints_px.iter().zip(&person.keypoint_visibility) {
-                    row.extend([pixel[0], pixel[1], f32::from(u8::from(!visibility.is_hidden()))]);
+                for (pixel, visibility) in
+                    person.keypoints_px.iter().zip(&person.keypoint_visibility)
+                {
+                    row.extend([
+                        pixel[0],
+                        pixel[1],
+                        f32::from(u8::from(!visibility.is_hidden())),
+                    ]);
                 }
                 for joint in person.pose.joints_camera_m {
                     row.extend(joint.to_array());

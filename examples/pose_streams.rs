@@ -43,7 +43,7 @@ use in_order::in_order;
 const FOCAL_PX: f32 = 1000.0;
 const SIDE_PX: u32 = 6000;
 
-/// A gap after which the program begins somebody anew.
+/// A gap after which the program begins a person again.
 const GAP_STEPS_MAX: usize = 90;
 
 /// Length of a synthetic clip, seconds.
@@ -208,7 +208,7 @@ fn detection(rays: &[f32], camera: &Calibration) -> Option<Detection> {
     })
 }
 
-/// The poses of one stream; whoever it shows was never seen before.
+/// The poses of one stream; the person was never seen before.
 fn follow(
     stream: usize,
     name: &str,
@@ -268,7 +268,7 @@ fn follow(
     Ok(rows)
 }
 
-/// The newest pose of somebody.
+/// The newest pose of a person.
 struct Last {
     id: u32,
     estimate: Estimate,

@@ -29,7 +29,7 @@ use in_order::in_order;
 /// Length of a clip, seconds.
 const CLIP_S: f64 = 5.0;
 
-/// Frames of a clip without the window's past: somebody has just come.
+/// Frames of a clip without the window's past: a person has just come.
 const FIRST: usize = 6;
 
 #[derive(Parser)]

@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
 use glam::{Mat3, Vec3};
 use poised::base::clock::Clock;
 use poised::skeleton::KEYPOINTS;
-use poised::synthetic::{PersonTruth, Scenario, Scene, Visibility, SyntheticConfig};
+use poised::synthetic::{PersonTruth, Scenario, Scene, SyntheticConfig, Visibility};
 
 /// Columns and rows of a crop.
 const CROP: (usize, usize) = (144, 192);

@@ -2,7 +2,7 @@
 //! and the figures of `--json`.
 //!
 //! Only atomics, so any thread may count without waiting and any may read.
-//! Counts only grow; whoever wants a rate subtracts two readings.
+//! Counts only grow; a rate is the difference of two readings.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -362,7 +362,8 @@ impl Counters {
     /// How many frames and poses went no further for any reason but
     /// [`DropReason::Unfit`] and [`DropReason::NoPose`], which count people.
     pub fn drops_total(&self) -> u64 {
-        let of_people = |reason: &DropReason| matches!(reason, DropReason::Unfit | DropReason::NoPose);
+        let of_people =
+            |reason: &DropReason| matches!(reason, DropReason::Unfit | DropReason::NoPose);
         let reasons = DropReason::ALL.iter().filter(|reason| !of_people(reason));
         reasons.map(|reason| self.drops(*reason)).sum()
     }
@@ -546,7 +547,10 @@ const _: () = {
     }
     i = 0;
     while i < DropReason::ALL.len() {
-        assert!(DropReason::ALL[i] as usize == i, "in the order of their numbers");
+        assert!(
+            DropReason::ALL[i] as usize == i,
+            "in the order of their numbers"
+        );
         i += 1;
     }
     i = 0;
@@ -652,7 +656,10 @@ mod tests {
         counters.lifted(&[], 0);
         assert_eq!(counters.failed_in_a_row(), [0, 2]);
         let faults = LiftFault::ALL.map(|fault| counters.lift_faults(fault));
-        assert_eq!((faults, counters.drops(DropReason::NoPose)), ([2, 0, 0, 1, 1], 4));
+        assert_eq!(
+            (faults, counters.drops(DropReason::NoPose)),
+            ([2, 0, 0, 1, 1], 4)
+        );
         counters.lifted(&[LiftFault::Engine], 1);
         assert_eq!(counters.failed_in_a_row(), [0, 0]);
     }

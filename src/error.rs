@@ -31,7 +31,7 @@ pub enum StartError {
     /// The camera or recording.
     #[error(transparent)]
     Camera(#[from] OpenError),
-    /// The engine that the configuration asks for is not to be had.
+    /// The engine that the configuration asks for is unavailable.
     #[error(transparent)]
     Inference(#[from] EngineError),
     /// An engine that has no room for another use of a network.

@@ -27,8 +27,8 @@ const WORSE_MAX_MM: f64 = 1.0;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The stream of somebody for whom adaptation does something: a child under a high camera.
-fn somebody(motions: &[Motion]) -> Stream {
+/// The stream of a person for whom adaptation does something: a child under a high camera.
+fn adaptable_person(motions: &[Motion]) -> Stream {
     let mut scenarios = Scenario::read(None).unwrap();
     let scenario = scenarios.swap_remove(scenarios.iter().position(|s| s.name == "mix").unwrap());
     let subject = &motions
@@ -108,7 +108,7 @@ fn a_poisoned_minute_leaves_nothing_behind() {
         return;
     };
     let motions = motion::read(&index).unwrap();
-    let stream = somebody(&motions);
+    let stream = adaptable_person(&motions);
     let half = stream.moments[stream.moments.len() / 2].time;
     let (clean, heads) = error_mm(&stream, &stream.moments, half);
     println!("without poison {clean:.2} mm, {heads} heads");

@@ -77,7 +77,7 @@ const LEARNS: &str =
     "[adapt]\nstate = \"$FOLDER/front.adapted\"\ncontrol = true\ncore_share = 0.5\n";
 
 #[test]
-fn it_learns_says_so_obeys_and_goes_on_after_a_restart() {
+fn it_learns_reports_obeys_and_goes_on_after_a_restart() {
     let schema = Schema::read(CDDL);
     schema.check("control", &command("freeze")).unwrap();
     let daemon = Daemon::start("learns", LEARNS);
@@ -184,7 +184,7 @@ fn a_writer_for_the_test_of_power_cuts() {
 }
 
 #[test]
-fn whoever_pulls_the_plug_finds_a_whole_generation() {
+fn a_killed_process_leaves_a_complete_generation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("front.adapted");
     state(1).write(&path, "networks").unwrap();

@@ -79,7 +79,7 @@ fn rows_are_unpadded_without_the_heap() {
 }
 
 /// Heap calls that decoding one JPEG may cost, in colour and in grey, whatever
-/// its size: the decoder makes its rows and tables anew. May fall and not rise.
+/// its size: the decoder makes its rows and tables again. May fall and not rise.
 const JPEG_CALLS: [(&[u8], (u32, u32), u64); 3] = [
     (include_bytes!("data/ramp_48x32.jpg"), (48, 32), 34),
     (include_bytes!("data/ramp_320x240_422.jpg"), (320, 240), 34),

@@ -104,7 +104,7 @@ fn folder(
     std::fs::write(folder.path().join("a.safetensors"), bytes).unwrap();
     let k = camera().intrinsics();
     let index = json!([{
-        "id": "a", "group": "drawn", "subject": "nobody", "file": "a.safetensors", "fps": RATE_HZ,
+        "id": "a", "group": "drawn", "subject": "none", "file": "a.safetensors", "fps": RATE_HZ,
         "keypoints": "projected", "convention": "ours", "camera": {
             "width_px": 640, "height_px": 480, "distortion": {"model": "none"},
             "intrinsics": {"fx_px": k.fx_px, "fy_px": k.fy_px, "cx_px": k.cx_px, "cy_px": k.cy_px},
@@ -244,7 +244,7 @@ fn two_people_are_each_compared_with_themselves_and_who_is_not_found_is_counted(
     assert_eq!(table["frames"], 2 * FRAMES);
     assert!(
         row_of("floor")["mpjpe_mm"].is_null(),
-        "nobody knows how the camera hangs"
+        "the mount is unknown"
     );
     assert!(row_of("semantic")["harmed"].is_u64());
 

@@ -15,7 +15,7 @@ use poised::track::TrackedPerson;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_poised");
 
-/// COCO keypoints of somebody who stands, about the middle of the body, pixels.
+/// COCO keypoints of a person who stands, about the middle of the body, pixels.
 const STANDING: [(f32, f32); KEYPOINTS] = [
     (0.0, -110.0),
     (5.0, -115.0),
@@ -36,7 +36,7 @@ const STANDING: [(f32, f32); KEYPOINTS] = [
     (-20.0, 120.0),
 ];
 
-/// A recording of somebody who moves an arm up and down `swings` times a second.
+/// A recording of a person who moves an arm up and down `swings` times a second.
 fn recording(folder: &Path, name: &str, seconds: f32, swings: f32) -> PathBuf {
     let path = folder.join(name);
     let mut recorder = Recorder::create(&path, &Calibration::assumed(640, 480)).unwrap();

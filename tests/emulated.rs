@@ -56,7 +56,7 @@ fn all_networks_load_and_agree_with_their_hashes() {
 /// Frames of the synthetic camera that are looked at: under emulation one takes seconds.
 const FRAMES: u32 = 8;
 
-/// Frames of somebody drawn, as pictures in a folder.
+/// Frames of a person drawn, as pictures in a folder.
 fn film(folder: &Path) {
     let config = SyntheticConfig {
         width_px: 320,
@@ -76,7 +76,7 @@ fn film(folder: &Path) {
     }
 }
 
-/// Joints of the first person of each frame, metres in the camera frame; none where nobody is.
+/// Joints of the first person of each frame, metres in the camera frame; none without a person.
 fn joints_of(mut program: Command, film: &Path, poses: &Path) -> Vec<Vec<f64>> {
     let output = program
         .args(["replay", film.to_str().unwrap()])
@@ -99,7 +99,7 @@ fn joints_of(mut program: Command, film: &Path, poses: &Path) -> Vec<Vec<f64>> {
 }
 
 #[test]
-fn drawn_frames_give_the_poses_of_this_machine() {
+fn synthetic_frames_give_the_poses_of_this_machine() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("film");
     std::fs::create_dir(&pictures).unwrap();

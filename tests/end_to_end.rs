@@ -1,7 +1,7 @@
 //! The built program: what a user types, in processes of their own, over real Zenoh.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
-#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+#![expect(clippy::print_stdout, reason = "a skipped test prints why")]
 
 #[path = "common/daemon.rs"]
 mod daemon;
@@ -241,7 +241,7 @@ fn drawn(count: u32, rate_hz: u32, mut each: impl FnMut(u32, &[u8])) {
     }
 }
 
-/// Whether ffmpeg is installed; says so where it is not.
+/// Whether ffmpeg is installed; prints a line if not.
 fn has_ffmpeg() -> bool {
     let found = Command::new("ffmpeg").arg("-version").output();
     if let Err(error) = &found {

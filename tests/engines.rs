@@ -1,7 +1,7 @@
 //! One suite for every engine of the build: each network through each engine that this machine has.
 //!
 //! Networks whose answers can be worked out by hand (`tests/onnx/make.py`), the networks that ship and the example
-//! of one brought along, against outputs stored from ONNX Runtime (`tests/golden/networks`, written by
+//! of an external one, against outputs stored from ONNX Runtime (`tests/golden/networks`, written by
 //! `tests/onnx/golden.py`). An engine that the build or the machine lacks is skipped, and the reason printed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -344,7 +344,7 @@ fn shipped_networks_give_the_stored_outputs() {
 }
 
 #[test]
-fn a_network_brought_along_gives_the_stored_outputs() {
+fn an_external_network_gives_the_stored_outputs() {
     let Some(onnx) = data::file("weights/movenet_lightning_fp32_from_int8.onnx") else {
         return;
     };
@@ -410,7 +410,7 @@ fn states_of_one_network_run_in_threads_of_their_own() {
 }
 
 /// Heap calls that one run of the network of the finder may cost on our side of each engine. (tract makes its
-/// tensors anew on each run; the crate for ONNX Runtime makes handles of the outputs.) May fall and not rise.
+/// tensors again on each run; the crate for ONNX Runtime makes handles of the outputs.) May fall and not rise.
 const HEAP_CALLS: [(&str, u64); 3] = [("tract", 500), ("onnxruntime", 10), ("tensorrt", 0)];
 
 #[test]

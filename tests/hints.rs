@@ -164,10 +164,10 @@ fn what_is_watched_is_recorded_with_its_lens_and_can_be_taught() {
 }
 
 #[test]
-fn a_watch_that_hears_nothing_writes_no_recording_and_says_so() {
+fn a_watch_that_hears_nothing_writes_no_recording_and_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let clip = folder.path().join("clip.poses");
-    let mut child = poised(&["watch", "poised/nobody/*/*/poses", "--record"])
+    let mut child = poised(&["watch", "poised/absent/*/*/poses", "--record"])
         .arg(&clip)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -172,7 +172,7 @@ fn the_counter_counts() {
 }
 
 #[test]
-fn finder_and_person_network_stay_off_the_heap() {
+fn detector_and_person_network_stay_off_the_heap() {
     let settings = PeopleSettings {
         finder_every_frames: 2,
         ..PeopleSettings::default()

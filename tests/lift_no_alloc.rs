@@ -178,7 +178,7 @@ fn a_thousand_frames_of_eight_people_stay_off_the_heap() {
     let calls = heap::heap_calls(|| {
         for frame in 0..1_000_u16 {
             let time = MonoNs(1_000_000_000 + u64::from(frame) * 33_333_333);
-            // Somebody leaves and comes back; one is found twice.
+            // A person leaves and comes back; one is found twice.
             let count = if frame % 50 < 30 { 8 } else { 5 };
             let mut people: People = (0..count - 1).map(|number| person(number, frame)).collect();
             let again = people[0].clone();

@@ -156,7 +156,7 @@ fn every_pose_reaches_a_subscriber_in_order_and_every_box_comes_back() {
         assert!(wall_ns < 60_000_000_000, "{wall_ns} ns from now");
     }
 
-    eventually("the farewell is there", || {
+    eventually("the stop event is there", || {
         texts(&events, "event") == ["started", "stopping"]
     });
     eventually("two healths are there", || {
@@ -675,7 +675,7 @@ fn a_late_pose_is_published_and_counted() {
 }
 
 #[test]
-fn putting_never_waits_for_anybody() {
+fn putting_never_waits() {
     let clock = Clock::live();
     let before = clock.now();
     let mut sample = two_people();

@@ -34,7 +34,7 @@ fn refusal(library: &Path) -> String {
     let text = Engine::open(&config).unwrap_err().to_string();
     assert!(
         text.contains("install ONNX Runtime 1."),
-        "with the mend: {text}"
+        "with the fix: {text}"
     );
     assert!(!text.contains('\n'), "one line: {text}");
     text

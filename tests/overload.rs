@@ -22,7 +22,7 @@ struct Health {
     busy: f32,
     estimated: f32,
     p99_ms: f32,
-    /// Frames that nobody looked at: passed over, or lost by the camera, which draws on the same core.
+    /// Frames that were not estimated: passed over, or lost by the camera, which draws on the same core.
     unseen: u64,
     rss_bytes: u64,
 }

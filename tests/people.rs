@@ -133,7 +133,7 @@ fn features_come_with_the_person_they_belong_to() {
 }
 
 #[test]
-fn the_detector_runs_first_then_now_and_then_and_when_somebody_is_lost() {
+fn the_detector_runs_first_then_periodically_and_when_a_person_is_lost() {
     let mut net = top_down(PeopleSettings {
         finder_every_frames: 5,
         ..PeopleSettings::default()
@@ -144,7 +144,7 @@ fn the_detector_runs_first_then_now_and_then_and_when_somebody_is_lost() {
         let seen = net.step(&frame(places), &camera, &mut people).unwrap();
         (seen.detector_ran, people.len())
     };
-    // Nobody is there: the finder looks at every frame.
+    // No person is there: the finder looks at every frame.
     assert_eq!(infer(&[]), (true, 0));
     assert_eq!(infer(&[]), (true, 0));
     // A person comes, moves and is followed without the detector, until it is due.
@@ -182,7 +182,7 @@ fn a_person_who_moves_is_followed_by_the_keypoints() {
     }
 }
 
-/// Somebody in the middle. How bright the green square is makes the finder's score (77: between 0.3 and 0.5, 255: 1), and
+/// A person in the middle. How bright the green square is makes the finder's score (77: between 0.3 and 0.5, 255: 1), and
 /// with a dark blue one fewer keypoints are visible.
 fn half_seen(green: u8, blue: u8) -> Frame {
     let mut seen = frame(&[(200, 152)]);
@@ -194,7 +194,7 @@ fn half_seen(green: u8, blue: u8) -> Frame {
 }
 
 #[test]
-fn a_newcomer_of_whom_the_finder_is_not_sure_has_to_be_well_visible() {
+fn an_uncertain_new_detection_has_to_be_well_visible() {
     let mut net = top_down(PeopleSettings {
         finder_every_frames: 5,
         ..PeopleSettings::default()
@@ -205,14 +205,14 @@ fn a_newcomer_of_whom_the_finder_is_not_sure_has_to_be_well_visible() {
         let seen = net.step(frame, &camera, &mut people).unwrap();
         (seen.regions, people.first().map(|person| person.score))
     };
-    // Furniture: found again and again, looked at, and nobody.
+    // Furniture: found again and again, inferred, and no person.
     for _ in 0..3 {
         assert_eq!(infer(&half_seen(77, 0)), (1, None));
     }
     // The same box, but a person is well seen in it.
     let (_, score) = infer(&half_seen(77, 255));
     assert!(score > Some(0.9), "{score:?}");
-    // Half hidden again: nobody, for nothing but keypoints has spoken for them.
+    // Half hidden again: no person, for nothing but keypoints has spoken for them.
     assert_eq!(infer(&half_seen(77, 0)), (1, None));
     // Now the finder is sure.
     assert!(infer(&half_seen(255, 0)).1.is_some());
@@ -273,7 +273,7 @@ fn on_a_slow_machine_people_take_turns_and_keep_their_ids() {
         tracker.update_partly(time, &people, &mut known);
         for person in &known {
             let id = usize::try_from(person.id).unwrap();
-            assert!(id <= 5, "step {step}: nobody new has come");
+            assert!(id <= 5, "step {step}: no new person has come");
             seen_at[id - 1].push(step);
         }
     }
@@ -304,7 +304,7 @@ fn each_part_is_told_to_the_caller_who_keeps_the_time() {
 }
 
 #[test]
-fn a_frame_of_another_size_in_mid_stream_is_looked_at_anew() {
+fn a_frame_of_another_size_in_mid_stream_starts_detection_again() {
     let mut net = top_down(PeopleSettings::default());
     let mut people = People::new();
     net.step(&frame(&[(100, 144)]), &camera(), &mut people)
@@ -323,7 +323,7 @@ fn a_frame_of_another_size_in_mid_stream_is_looked_at_anew() {
 }
 
 #[test]
-fn a_short_frame_is_an_error_and_leaves_nobody() {
+fn a_short_frame_is_an_error_and_leaves_no_person() {
     let mut net = top_down(PeopleSettings::default());
     let mut people = People::new();
     let mut short = frame(&[(100, 144)]);
@@ -439,7 +439,9 @@ fn a_network_in_the_wrong_place_is_refused() {
             .unwrap_err()
             .to_string()
     };
-    assert!(open(&detector, &detector).ends_with("finder: kind is finder, wanted person or keypoints"));
+    assert!(
+        open(&detector, &detector).ends_with("finder: kind is finder, wanted person or keypoints")
+    );
     assert!(open(&person, &person).ends_with("person: kind is person, wanted finder"));
 }
 

@@ -104,9 +104,9 @@ fn detection() -> impl Strategy<Value = Detection> {
 
 proptest! {
     /// Whatever comes in, ids rise within a frame, are never given twice to
-    /// different runs of frames, and nobody is made up.
+    /// different runs of frames, and no person is made up.
     #[test]
-    fn ids_rise_and_nobody_is_made_up(
+    fn ids_rise_and_no_person_is_made_up(
         frames in prop::collection::vec(
             (prop::collection::vec(detection(), 0..=8), -20_i64..120), 1..25),
     ) {

@@ -1,5 +1,5 @@
 //! `examples/subscribe.py` against a real publisher, in a virtual environment of
-//! its own: a reader without any code of ours.
+//! its own: a reader without any code of this project.
 //!
 //! Skipped, with the reason printed, where Python or its packages cannot be
 //! had; with `POISED_NEED_PYTHON` set that is a failure. `POISED_PYTHON` names
@@ -119,7 +119,7 @@ fn the_python_example_prints_live_joints() {
             break;
         }
     }
-    // Ends it where it has not ended by itself; then the assertions below say so.
+    // Ends it where it has not ended by itself; then the assertions below fail.
     let _ = reader.kill();
     let output = reader.wait_with_output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);

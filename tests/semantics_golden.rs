@@ -64,7 +64,7 @@ fn largest(values: impl Iterator<Item = f32>) -> f32 {
 }
 
 #[test]
-fn motion_is_embedded_and_drawn_to_a_phrase_as_in_training() {
+fn motion_is_embedded_and_pulled_to_a_phrase_as_in_training() {
     let (golden, encoders) = (Golden::read(), encoders());
     let embeddings = golden.numbers("motion.embedding", &[CASES, WIDTH]);
     let targets = golden.numbers("motion.target", &[CASES, WIDTH]);
@@ -126,7 +126,7 @@ fn keypoints_are_embedded_as_in_training() {
         let got = encoders
             .rays
             .embed(&samples, &mut space)
-            .expect("somebody is seen");
+            .expect("a person is seen");
         let wanted = &embeddings[case * WIDTH..(case + 1) * WIDTH];
         let apart = largest(got.iter().zip(wanted).map(|(a, b)| a - b));
         assert!(apart < TOLERANCE, "case {case}: {apart}");

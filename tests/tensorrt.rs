@@ -475,7 +475,7 @@ fn in_a_process_with_pretended_libraries() {
     let again = Engine::open(&config).unwrap();
     assert_eq!(again.load(&folder).unwrap().engine(), "tensorrt");
     assert!(again.builder().is_none());
-    // A broken one and one of another version are built anew, once.
+    // A broken one and one of another version are built again, once.
     let entries = Cache::new(cache).list().unwrap();
     let [entry] = &entries[..] else {
         panic!("one engine, {entries:?}");
@@ -604,7 +604,7 @@ fn every_network_is_parsed_and_built_by_nvidias_builder() {
 }
 
 #[test]
-fn networks_brought_along_are_built_too() {
+fn external_networks_are_built_too() {
     if rtx().is_none() {
         return;
     }

@@ -1,7 +1,7 @@
 //! `examples/zenoh-tls.json5`: who may read over the network, and who may not.
 //!
 //! Skipped, with the reason printed, where the openssl program is missing: the
-//! certificates are made anew each time.
+//! certificates are made again each time.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 

@@ -215,7 +215,7 @@ fn what_does_not_follow_the_schema_is_refused_by_name() {
     let error = refusal(|m| *m.at("camera") = Value::Text("c".repeat(49)));
     assert_eq!(error, "camera: 49 bytes, at most 48");
 
-    let error = refusal(|m| *m.at("persons") = Value::Text("nobody".into()));
+    let error = refusal(|m| *m.at("persons") = Value::Text("nowhere".into()));
     assert!(error.starts_with("persons: "), "{error}");
 
     let error = refusal(|m| {

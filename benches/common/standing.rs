@@ -1,4 +1,4 @@
-//! Somebody who stands.
+//! A person who stands.
 
 use poised::skeleton::JOINTS;
 

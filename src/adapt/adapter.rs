@@ -13,11 +13,11 @@ use glam::Vec3;
 
 use super::clips::Clips;
 use super::config::Method;
-use super::synthetic_view::SyntheticViews;
 use super::guard::{self, Verdict};
 use super::observation::{HeldFrame, Observation, is_plausible};
 use super::site::Surroundings;
 use super::state::{Frozen, State};
+use super::synthetic_view::SyntheticViews;
 use super::train::{self, Sample, Trainer};
 use super::{Command, Mode, Report, touched};
 use crate::base::clock::MonoNs;
@@ -55,11 +55,11 @@ const VIEWS_PER_STEP: u32 = 1;
 /// Samples in a step.
 const BATCH: usize = 32;
 
-/// Most steps for a second in which somebody is seen. With the synthetic views they take 3.3 % of a core of
+/// Most steps for a second in which a person is seen. With the synthetic views they take 3.3 % of a core of
 /// the machine in docs/performance.md.
 const STEPS_PER_S: f32 = 48.0;
 
-/// Most steps for a frame in which somebody is seen: a slow camera shows less that is new, and learning
+/// Most steps for a frame in which a person is seen: a slow camera shows less that is new, and learning
 /// must not cost more than looking.
 const STEPS_PER_FRAME: f32 = 1.6;
 
@@ -118,7 +118,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// One that has seen nobody. `backbone` is its own use of the network that the lifter runs.
+    /// A new adapter. `backbone` is its own use of the network that the lifter runs.
     ///
     /// All memory it will ever need is asked for and touched here, so that the process does not grow for
     /// minutes.
@@ -205,7 +205,10 @@ impl Adapter {
         if !self.method.uses_synthetic_views() {
             return;
         }
-        let Some(hidden) = self.factory.hidden_of(&observation.features, &observation.image_part) else {
+        let Some(hidden) = self
+            .factory
+            .hidden_of(&observation.features, &observation.image_part)
+        else {
             return;
         };
         let joints_m = self.factory.joints_of(&hidden);
@@ -234,7 +237,9 @@ impl Adapter {
     fn keep_frame(&mut self, observation: &Observation) {
         if self.kept_at != Some(observation.time) {
             // A clock that was set back must not keep frames out until it has caught up.
-            let soon = |last: MonoNs| observation.time >= last && observation.time.since(last) < FRAME_EVERY;
+            let soon = |last: MonoNs| {
+                observation.time >= last && observation.time.since(last) < FRAME_EVERY
+            };
             if self.kept_at.is_some_and(soon) {
                 return;
             }
@@ -653,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn what_helps_on_held_back_echoes_is_used_and_what_is_refused_is_taken_back_for_good() {
+    fn a_head_that_helps_on_held_back_views_is_used_and_a_refused_one_is_taken_back_for_good() {
         let mut adapter = adapter(0.06, 0.012);
         let head = adapter.decide().unwrap();
         assert_eq!((head.tag.generation, head.tag.adapted), (1, true));

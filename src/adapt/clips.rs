@@ -2,7 +2,7 @@
 //!
 //! Poses come as the lifter gives them and are resampled to [`RATE_HZ`]. A full clip is smoothed
 //! with what came before and after, which the hot path cannot do, and its bones are given one
-//! length: that of the person so far, as large as the factory head takes them for. How large somebody
+//! length: that of the person so far, as large as the factory head takes them for. How large a person
 //! is cannot be learned from rays; without that anchor sizes would wander. Clips are kept in memory only; a full store drops one at random, so that the last hour
 //! is there as well as the last minute.
 
@@ -54,7 +54,7 @@ pub struct Clip {
     pub image_part: [f32; HIDDEN],
 }
 
-/// Somebody whose clip is being filled.
+/// A person whose clip is being filled.
 #[derive(Debug)]
 struct Track {
     id: u32,
@@ -83,18 +83,18 @@ pub struct Clips {
 impl Clip {
     /// Numbers that stand for nothing, to fill room with.
     const fn nothing() -> Self {
-        let nobody = ClipSample {
+        let unseen = ClipSample {
             joints_camera_m: [Vec3::NAN; JOINTS],
             confidences: [f32::NAN; KEYPOINTS],
         };
         Self {
-            shown: [nobody; CLIP_SAMPLES],
+            shown: [unseen; CLIP_SAMPLES],
             image_part: [f32::NAN; HIDDEN],
         }
     }
 }
 
-const NOBODY: ClipSample = ClipSample {
+const UNSEEN: ClipSample = ClipSample {
     joints_camera_m: [Vec3::ZERO; JOINTS],
     confidences: [0.0; KEYPOINTS],
 };
@@ -168,7 +168,7 @@ impl Clips {
         }
     }
 
-    /// The place of who goes on; `None` where somebody begins, or begins anew after a gap.
+    /// The slot of a person already tracked; `None` for a new person, or after a gap.
     fn track(&mut self, time: MonoNs, id: u32, shown: &ClipSample) -> Option<usize> {
         let place = self.tracks.iter().position(|track| track.id == id);
         let begun = Track {
@@ -238,7 +238,7 @@ impl Track {
     /// The full clip, smooth and with bones of one length; the next one begins after it.
     fn finish(&mut self) -> Clip {
         let mut clip = Clip {
-            shown: [NOBODY; CLIP_SAMPLES],
+            shown: [UNSEEN; CLIP_SAMPLES],
             image_part: self.image_part,
         };
         let scale = self.scale();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_or_a_clock_that_steps_back_begins_a_clip_anew() {
+    fn a_gap_or_a_clock_that_steps_back_starts_a_new_clip() {
         let mut clips = Clips::new();
         for round in 0..6 {
             walk(&mut clips, 1, 2.0 * round as f32, 1.0, 30.0);
@@ -380,7 +380,8 @@ mod tests {
             clips.take(&observation, size(&pose(0.0)), &mut rng);
         }
         let clip = &clips.held_back()[0].shown;
-        let bone = |shown: &ClipSample| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();
+        let bone =
+            |shown: &ClipSample| (shown.joints_camera_m[2] - shown.joints_camera_m[1]).length();
         for shown in clip {
             assert!((bone(shown) - bone(&clip[0])).abs() < 1e-4);
             let joints = &shown.joints_camera_m;

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_frame_or_echo_does_not_stop_the_judgement() {
+    fn one_bad_frame_or_synthetic_view_does_not_stop_the_judgement() {
         let mut case = case(0.05);
         let candidate = moved(&case.factory, 0.015);
         let (mut view, mut frame) = (case.views[0].clone(), case.frames[0]);
@@ -322,12 +322,7 @@ mod tests {
     #[test]
     fn without_evidence_there_is_no_verdict() {
         let case = case(0.05);
-        let none = judge(
-            &case.factory,
-            &case.factory,
-            &case.views[1..],
-            case.shown(),
-        );
+        let none = judge(&case.factory, &case.factory, &case.views[1..], case.shown());
         assert_eq!(none, None);
         let few = case.shown().skip(1);
         assert_eq!(judge(&case.factory, &case.factory, &case.views, few), None);

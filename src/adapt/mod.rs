@@ -16,11 +16,11 @@ mod adapter;
 pub mod clips;
 mod config;
 pub mod control;
-pub mod synthetic_view;
 pub mod guard;
 pub(crate) mod observation;
 mod site;
 pub mod state;
+pub mod synthetic_view;
 pub mod thread;
 pub mod train;
 
@@ -33,7 +33,7 @@ use guard::Finding;
 /// What adaptation is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Nobody has been seen for long enough.
+    /// No person has been observed for long enough.
     #[default]
     Waiting,
     /// Learning; the factory head is in use.

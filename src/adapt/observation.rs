@@ -42,7 +42,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Of nobody: what a slot begins with.
+    /// An empty one: the initial value of a slot.
     pub fn empty() -> Self {
         Self {
             time: MonoNs(0),
@@ -146,7 +146,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::skeleton::keypoints_of;
 
-    /// Somebody standing 3 m before the camera, all keypoints seen.
+    /// A person standing 3 m before the camera, all keypoints seen.
     pub(crate) fn observation(time: MonoNs, id: u32) -> Observation {
         let joints = [
             [0.0, 0.0, 0.0],

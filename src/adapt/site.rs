@@ -47,7 +47,7 @@ const QUANTILE_RATE: f32 = 0.01;
 /// Bounds of the quantile: it must find back from anything.
 const QUANTILE_RANGE: (f32, f32) = (1e-4, 0.1);
 
-/// The last two observations of somebody.
+/// The two most recent observations of a person.
 #[derive(Clone, Debug, Default)]
 struct SitePerson {
     id: Option<u32>,
@@ -127,7 +127,8 @@ impl Surroundings {
 
     pub(super) fn take(&mut self, observation: &Observation) {
         self.mount_up = observation.up;
-        let trunk = (observation.joints_camera_m[8] - observation.joints_camera_m[0]).normalize_or_zero();
+        let trunk =
+            (observation.joints_camera_m[8] - observation.joints_camera_m[0]).normalize_or_zero();
         self.trunks = (self.trunks + 1.0).min(UP_SPAN);
         self.trunk += (trunk - self.trunk) / self.trunks;
         self.follow_offsets(observation);
@@ -156,13 +157,17 @@ impl Surroundings {
                         |ray: &&RayKeypoint| ray.is_present() && in_front(rotation, ray.ray);
                     if rays.iter().all(shown) {
                         let [now, before, earlier] = rays.map(|ray| rotate_ray(rotation, ray.ray));
-                        let difference = (now - 2.0 * before + earlier) / (2.0 * observation.view.scale);
+                        let difference =
+                            (now - 2.0 * before + earlier) / (2.0 * observation.view.scale);
                         follow(quantile, difference);
                     }
                 }
             }
         }
-        person.last = [Some((observation.time, observation.rays)), person.last[0].take()];
+        person.last = [
+            Some((observation.time, observation.rays)),
+            person.last[0].take(),
+        ];
     }
 }
 
@@ -182,7 +187,7 @@ mod tests {
     use super::*;
     use crate::adapt::observation::tests::observation;
 
-    /// Somebody who stands before a camera that looks down by `down`, seen with noise.
+    /// A person who stands before a camera that looks down by `down`, seen with noise.
     fn watch(surroundings: &mut Surroundings, noise: f32, frames: u64, down: f32) {
         let mut rng = fastrand::Rng::with_seed(4);
         for frame in 0..frames {
@@ -192,7 +197,8 @@ mod tests {
             observation.joints_camera_m = observation.joints_camera_m.map(|joint| turn * joint);
             for keypoint in &mut observation.rays {
                 let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
-                keypoint.ray += 2.0 * observation.view.scale * noise * Vec2::new(normal(), normal());
+                keypoint.ray +=
+                    2.0 * observation.view.scale * noise * Vec2::new(normal(), normal());
             }
             surroundings.take(&observation);
         }
@@ -217,7 +223,8 @@ mod tests {
                 let mut observation = observation(MonoNs(1_000_000_000 + 33_333_333 * frame), id);
                 for keypoint in &mut observation.rays {
                     let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
-                    keypoint.ray += 2.0 * observation.view.scale * 0.015 * Vec2::new(normal(), normal());
+                    keypoint.ray +=
+                        2.0 * observation.view.scale * 0.015 * Vec2::new(normal(), normal());
                 }
                 surroundings.take(&observation);
             }

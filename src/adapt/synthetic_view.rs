@@ -61,7 +61,7 @@ impl Default for SyntheticViews {
 }
 
 impl SyntheticViews {
-    /// A synthetic view of `clip`, through `backbone`. `None` where somebody would stand in the camera, too little would be seen,
+    /// A synthetic view of `clip`, through `backbone`. `None` if a joint would be too near the camera, too little would be seen,
     /// or a network fails.
     pub fn make<B: Backbone>(
         &mut self,
@@ -74,7 +74,7 @@ impl SyntheticViews {
         let angle = (rng.f32() - 0.5) * std::f32::consts::TAU;
         let turn = Mat3::from_quat(Quat::from_axis_angle(site.up, angle));
         let pivot = clip.shown[newest].joints_camera_m[0];
-        // Whoever stands upright does so in an upright mirror.
+        // A mirrored person is still upright.
         let across = site.up.any_orthonormal_vector();
         let mirrored = rng.bool();
         let mut truth = [Vec3::ZERO; JOINTS];
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Somebody standing at a depth, the left ankle hidden.
+    /// A person standing at a depth, the left ankle hidden.
     fn clip(depth_m: f32) -> Box<Clip> {
         let standing = observation(MonoNs(1), 1).joints_camera_m;
         let mut confidences = [0.8; KEYPOINTS];
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_has_the_clips_body_gaps_and_keypoints_that_belong_to_its_joints() {
+    fn a_synthetic_view_has_the_clips_body_gaps_and_matching_keypoints() {
         let mut views = SyntheticViews::default();
         let mut rng = fastrand::Rng::with_seed(1);
         let site = site(0.0);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_put_into_the_camera() {
+    fn no_view_puts_a_person_into_the_camera() {
         let mut rng = fastrand::Rng::with_seed(1);
         let site = site(0.0);
         assert_eq!(

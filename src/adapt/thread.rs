@@ -6,7 +6,7 @@
 //!      Zenoh ── commands ────┘ └── report ──▶ publish
 //! ```
 //!
-//! Nobody waits for it: observations that find no room are left out, a head is taken when the estimate
+//! No thread waits for it: observations that find no room are left out, a head is taken when the estimate
 //! thread looks, and steps that do not fit into the budget are dropped.
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::state::{Frozen, State};
-use super::{AdaptConfig, Adapter, Command, Mode, Report, Observation};
+use super::{AdaptConfig, Adapter, Command, Mode, Observation, Report};
 use crate::base::clock::{Clock, MonoNs};
 use crate::base::mailbox::{Mailbox, Put};
 use crate::base::slots::Receiver;
@@ -129,7 +129,7 @@ impl Chores {
 
 impl Worker {
     /// Takes up what was kept at `config.state`. A file that is broken or belongs to other networks is
-    /// named in the log and left where it is until something has been learned; learning then begins anew.
+    /// named in the log and left where it is until something has been learned; learning then starts again.
     pub fn new(config: &AdaptConfig, mut adapter: Adapter, now: MonoNs) -> Self {
         let link = Arc::<Link>::default();
         if let Some(path) = &config.state {
@@ -171,7 +171,12 @@ impl Worker {
     }
 
     /// Learns until `ended` is set, then writes what was learned.
-    pub fn run(mut self, mut observations: Receiver<'_, Observation>, clock: &Clock, ended: &AtomicBool) {
+    pub fn run(
+        mut self,
+        mut observations: Receiver<'_, Observation>,
+        clock: &Clock,
+        ended: &AtomicBool,
+    ) {
         if let Err(error) = stand_back() {
             log::debug!("learning keeps its priority: {error}");
         }
@@ -370,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_stays_until_something_was_learned_or_somebody_says_reset() {
+    fn an_unreadable_file_stays_until_something_was_learned_or_a_reset() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("front.adapted");
         std::fs::write(&path, "of another program").unwrap();

@@ -7,7 +7,7 @@ pub const FRAME_SLOTS: usize = 1 + 2 + 1;
 /// Largest image accepted, in pixels.
 pub const IMAGE_PX_MAX: usize = 1920 * 1088;
 
-/// Smallest image side accepted, in pixels: below this nobody can be found.
+/// Smallest image side accepted, in pixels: below this no person can be detected.
 pub const IMAGE_SIDE_PX_MIN: u32 = 64;
 
 /// Largest image side accepted, in pixels.

@@ -1,7 +1,7 @@
-//! One place for one value between two threads; the newest wins and nobody waits.
+//! One place for one value between two threads; the newest wins and no thread waits.
 //!
 //! Head weights travel from the adapter to the estimate thread this way, and
-//! frames from the camera to it. The lock is only ever tried: whoever finds it
+//! frames from the camera to it. The lock is only ever tried: a thread that finds it
 //! taken goes on with what it has. It is held for the move of one value.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -16,7 +16,7 @@ pub struct Mailbox<T>(Mutex<Option<T>>);
 pub enum Put<T> {
     /// It lies in the mailbox, which was empty.
     Stored,
-    /// It lies in the mailbox; the older value that nobody took comes back.
+    /// It lies in the mailbox; the older value that was not taken comes back.
     Replaced(T),
     /// The other side is just taking; the value comes back, to be put again later.
     Busy(T),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_finds_it_locked_goes_on() {
+    fn a_thread_that_finds_it_locked_goes_on() {
         let mailbox = Mailbox::new();
         assert_eq!(mailbox.put(1), Put::Stored);
         let held = mailbox.0.lock().unwrap();

@@ -28,7 +28,7 @@ use super::mailbox::{Mailbox, Put};
 pub struct WaitPoint(OnceLock<Thread>);
 
 impl WaitPoint {
-    /// A point nobody waits at yet.
+    /// A point without a waiting thread.
     pub const fn new() -> Self {
         Self(OnceLock::new())
     }
@@ -118,7 +118,7 @@ impl<T> Filler<'_, T> {
     }
 
     /// Hands a filled slot over and wakes the other side.
-    /// [`Put::Replaced`] brings back an older slot that nobody took: it is free again.
+    /// [`Put::Replaced`] brings back an older slot that was not taken: it is free again.
     pub fn put(&mut self, slot: Box<T>) -> Put<Box<T>> {
         let put = self.waiting.put(slot);
         self.wait.wake();
@@ -268,7 +268,7 @@ mod tests {
             match filler.put(slot) {
                 Put::Stored => {}
                 Put::Replaced(older) => back.push(*older),
-                Put::Busy(_) => unreachable!("nobody is taking"),
+                Put::Busy(_) => unreachable!("no thread is taking"),
             }
         }
         assert_eq!(back, [10, 11]);

@@ -88,7 +88,7 @@ pub struct Intrinsics {
 /// Where a calibration comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
-    /// Nobody measured it: [`ASSUMED_FOV_DEG`] and no distortion.
+    /// Not measured: [`ASSUMED_FOV_DEG`] and no distortion.
     Assumed,
     /// Measured.
     Measured {
@@ -251,7 +251,7 @@ impl Calibration {
         Ok(self)
     }
 
-    /// The same camera, hanging nobody knows how.
+    /// The same camera with an unknown mount.
     #[must_use]
     pub fn without_mount(mut self) -> Self {
         self.mount = None;
@@ -345,7 +345,7 @@ impl Calibration {
     ///
     /// Only for exactly the same aspect: then a driver has most likely scaled
     /// the image, while another aspect means it has cut something off, and
-    /// nobody knows where.
+    /// an unknown place.
     ///
     /// # Errors
     ///
@@ -481,7 +481,7 @@ impl fmt::Display for Calibration {
             write!(f, ", {fov:.1} deg wide")?;
         }
         match &self.origin {
-            Origin::Assumed => write!(f, ", assumed: nobody measured this camera"),
+            Origin::Assumed => write!(f, ", assumed: this camera was not measured"),
             Origin::Measured {
                 camera,
                 date,
@@ -593,7 +593,7 @@ mod tests {
         assert!((portrait.fx_px - Calibration::assumed(640, 480).intrinsics().fx_px).abs() < 1e-9);
         assert_eq!(
             Calibration::assumed(64, 48).to_string(),
-            "64x48, no distortion, 60.0 deg wide, assumed: nobody measured this camera"
+            "64x48, no distortion, 60.0 deg wide, assumed: this camera was not measured"
         );
     }
 

@@ -14,7 +14,7 @@ use super::yaml::{Node, first_document};
 use super::{Calibration, Distortion, Intrinsics, Origin, SIDE_PX_MAX};
 use crate::base::config::{ConfigError, check};
 
-/// What a file holds, whoever wrote it.
+/// The content of a file, independent of the program that wrote it.
 struct Found {
     size_px: (u32, u32),
     intrinsics: Intrinsics,

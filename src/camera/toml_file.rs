@@ -45,7 +45,7 @@ use crate::base::config::ConfigError;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// Nobody measured it.
+    /// Not measured.
     #[serde(default)]
     assumed: bool,
     camera: Option<String>,

@@ -1,6 +1,6 @@
 //! Which video node is the camera: by path, by name or by place, and again after it was unplugged.
 //!
-//! A number as in `/dev/video0` is given out anew each time a camera appears. So a camera
+//! A number as in `/dev/video0` is assigned again each time a camera appears. So a camera
 //! that streamed once is known by what it is ([`Identity`]), and only a node with the
 //! same identity is taken for it later, under whatever number it comes back.
 

@@ -65,7 +65,7 @@ pub enum Next {
     Frame,
     /// The next frame of a recording is not due yet: nothing is wrong.
     Pause,
-    /// The recording is over; a live camera never says so.
+    /// The recording is over; a live camera never returns this.
     End,
 }
 

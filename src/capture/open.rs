@@ -329,7 +329,7 @@ impl Source {
         }
     }
 
-    /// Opens it, for as long as `goes_on` says so. Devices get the default [`V4l2Config`].
+    /// Opens it, while `goes_on` returns true. Devices get the default [`V4l2Config`].
     ///
     /// # Errors
     ///

@@ -153,7 +153,13 @@ impl<C: Camera> Camera for Turned<C> {
         if next == Next::Frame {
             let meta = &mut frame.meta;
             let size = (meta.width_px, meta.height_px);
-            meta.format = turn_image(meta.format, size, self.turn, &frame.bytes, &mut self.scratch);
+            meta.format = turn_image(
+                meta.format,
+                size,
+                self.turn,
+                &frame.bytes,
+                &mut self.scratch,
+            );
             (meta.width_px, meta.height_px) = self.turn.size(size);
             std::mem::swap(&mut frame.bytes, &mut self.scratch);
         }

@@ -72,7 +72,7 @@ struct Bench {
     cores: usize,
     engine: &'static str,
     rows: Vec<Row>,
-    /// Processor milliseconds of learning for a second in which somebody is seen, whatever the number of people;
+    /// Processor milliseconds of learning for a second in which a person is seen, whatever the number of people;
     /// the budget (`adapt.core_share`) is not counted in.
     learning_ms_per_s: Option<f64>,
     /// Resident memory at the end, megabytes (10^6).

@@ -268,7 +268,7 @@ fn compare_with_shipped(
     let poses = FactoryPoses::default();
     let into = Arc::clone(&poses);
     estimator.compare_with(Poser::open_with(engine, &shipped)?, move |sample| {
-        let mut poses = into.lock().expect("nobody panics with it");
+        let mut poses = into.lock().expect("no thread panics while it holds it");
         poses.push(sample.clone());
     });
     Ok(poses)
@@ -424,7 +424,10 @@ impl Judge {
 
     /// The pose of the networks without adaptation of a frame; older ones are dropped.
     fn factory_of(&self, frame_sequence: u32) -> Option<PoseSample> {
-        let mut poses = self.factory_poses.lock().expect("nobody panics with it");
+        let mut poses = self
+            .factory_poses
+            .lock()
+            .expect("no thread panics while it holds it");
         let at = poses
             .iter()
             .position(|sample| sample.frame_sequence == frame_sequence)?;

@@ -1,4 +1,4 @@
-//! `poised engine build|list|clear`: engines for the GPU, built beforehand by whoever prepares devices.
+//! `poised engine build|list|clear`: engines for the GPU, built in advance when devices are prepared.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

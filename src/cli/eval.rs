@@ -11,7 +11,7 @@ use poised::error::StartError;
 use poised::estimate::EstimateConfig;
 use poised::lab::eval::scenario::Scenario;
 use poised::lab::eval::table::{Row, Table};
-use poised::lab::eval::{self, ClipsPlan, Method, EvalPlan, clips, motion};
+use poised::lab::eval::{self, ClipsPlan, EvalPlan, Method, clips, motion};
 
 use super::print::StdoutError;
 

@@ -57,7 +57,7 @@ enum Command {
     Models(models::ModelsOptions),
     /// Build, list or remove the engines that are kept for a GPU.
     Engine(engine::EngineOptions),
-    /// Say what is there and what is not: cameras, engine, permissions, clock, Zenoh, disk.
+    /// Check the setup and suggest fixes: cameras, engine, permissions, clock, Zenoh, disk.
     Doctor(doctor::DoctorOptions),
     /// Subscribe and show a live table.
     Watch(watch::WatchOptions),
@@ -67,8 +67,8 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it only prints, so that it may end with whoever reads it. The others hold sessions, films and
-    /// files that want a farewell.
+    /// Whether it only prints, so that it may end with its reader. The others hold sessions, films and
+    /// files that must be closed in order.
     const fn only_prints(&self) -> bool {
         matches!(
             self,

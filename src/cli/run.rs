@@ -62,7 +62,7 @@ struct Running {
 
 /// Runs until SIGTERM or SIGINT, or until a recording is over.
 ///
-/// A camera that is not there yet is waited for; the daemon is on the air meanwhile and says so.
+/// The daemon waits for a camera that is not present yet; it is on Zenoh meanwhile and reports that it waits.
 /// SIGHUP reads the configuration again.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! What a service manager is told: ready, what is going on, and that the daemon is not stuck.
 //!
-//! Without `NOTIFY_SOCKET` in the environment nobody is told anything. A message that is
+//! Without `NOTIFY_SOCKET` in the environment no message is sent. A message that is
 //! not taken is no reason to stop working.
 
 use std::time::Duration;

@@ -27,7 +27,7 @@ use super::exit::Unavailable;
 use super::output::{Force, Outputs};
 use super::print;
 
-/// How often the table is drawn anew.
+/// How often the table is redrawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// Messages that wait to be shown: of eight cameras at 30 frames a second what comes while the lens is asked for. What

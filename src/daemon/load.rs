@@ -6,7 +6,7 @@
 //! 2. **Runs of the person detector**, where frames take nearly all the time there is: a third as many ([`Level::Saving`]).
 //! 3. **Frames.** The newest wins; what comes while one is worked on is passed over ([`slots`]).
 //! 4. **People**, where a frame of all of them would take so long that poses are old when they come: they are
-//!    looked at in turn, so many a frame as fit ([`Level::Turns`]). Somebody new is looked at first.
+//!    looked at in turn, so many a frame as fit ([`Level::Turns`]). New people come first.
 //!
 //! Nothing queues up, so nothing grows. How it stands is in `/health`. Recordings take the time they need and
 //! leave nothing out.
@@ -67,7 +67,7 @@ impl Load {
         if let Some((sequence, capture)) = self.last.replace((frame.sequence, frame.capture)) {
             let frames = frame.sequence.wrapping_sub(sequence);
             let between = frame.capture.since(capture);
-            // A camera that was opened anew counts anew.
+            // After the camera is reopened, counting starts again.
             if (1..=SKIPPED_MAX).contains(&frames) && !between.is_zero() {
                 mix(&mut self.interval_s, (between / frames).as_secs_f32());
             }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_spares_the_finder_first_and_lets_people_wait_last() {
+    fn one_that_does_not_sheds_detector_runs_first_and_people_last() {
         let mut load = Load::default();
         let shed = watched(&mut load, 8, Duration::from_millis(6));
         assert!(shed.detector && shed.inferences == PEOPLE_MAX, "{shed:?}");
@@ -180,7 +180,7 @@ mod tests {
         let shed = watched(&mut load, 8, Duration::from_millis(30));
         assert!(shed.detector && shed.inferences == 3, "{shed:?}");
         assert_eq!(load.level(), Level::Turns);
-        // Somebody is looked at however slow the machine is.
+        // The person network runs for one person however slow the machine is.
         let shed = watched(&mut load, 8, Duration::from_millis(900));
         assert_eq!(shed.inferences, 1);
         let shed = watched(&mut load, 1, Duration::from_millis(8));

@@ -10,7 +10,7 @@
 //!                                adapt
 //! ```
 //!
-//! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to whoever runs the
+//! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to the thread that runs the
 //! network (`infer::relay`).
 //!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
@@ -29,7 +29,7 @@ use super::load::{Load, Work};
 use crate::adapt::Observation;
 use crate::adapt::thread::{Link, Worker};
 use crate::base::clock::Clock;
-use crate::base::limits::{FRAME_SLOTS, POSE_SLOTS, OBSERVATION_SLOTS};
+use crate::base::limits::{FRAME_SLOTS, OBSERVATION_SLOTS, POSE_SLOTS};
 use crate::base::slots::{Newest, Queued, Sender, Taker};
 use crate::camera::Calibration;
 use crate::capture::Camera;
@@ -178,7 +178,8 @@ pub fn run_on(
     let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
     let (filler, taker) = frames.split();
     let (sender, receiver) = poses.split();
-    let mut observations = Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::empty);
+    let mut observations =
+        Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::empty);
     let (tell, told) = observations.split();
     let link = worker.as_ref().map(Worker::link);
     let learner = link.as_deref().map(|link| Learner { tell, link });

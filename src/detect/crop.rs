@@ -21,7 +21,7 @@ use crate::pose::BoxPx;
 /// little off still holds the person.
 pub const CROP_EXPAND: f32 = 1.25;
 
-/// Boxes smaller than this, in pixels of the longer side, hold nobody.
+/// Boxes smaller than this, in pixels of the longer side, hold no person.
 const SIDE_PX_MIN: f32 = 2.0;
 
 /// Rays further than this from the crop's axis are not looked at (tangent of the angle).

@@ -1,7 +1,7 @@
 //! A frame to its people: regions, inference, and which detections to accept.
 //!
 //! Top-down: the person detector runs on the whole frame on the first frame, whenever
-//! somebody was lost, whenever nobody is in view, and every
+//! a person was lost, whenever no person is in view, and every
 //! [`PeopleSettings::finder_every_frames`]; in between each person's box comes
 //! from the keypoints of the frame before. Each box is cut out and goes through
 //! the person network. A `YOLO-pose` network reads whole frames and needs no person detector.
@@ -41,7 +41,7 @@ const SHED_FACTOR: u32 = 3;
 /// Two detections whose keypoints are more alike than this are one person.
 const SAME_POSE: f32 = 0.7;
 
-/// Somebody whom the finder passes over again and again, and a newcomer of whom it is
+/// A person whom the person detector misses repeatedly, and a newcomer of whom it is
 /// not sure, has to be this well visible ([`Detection::score`]) to be followed on.
 const SURE: f32 = 0.7;
 
@@ -58,7 +58,7 @@ const UP_MIN: f32 = 0.3;
 /// both see differently all the time would make it run in every frame.
 const AGAIN_EVERY: u32 = 3;
 
-/// A box of which less than this is in the frame, in pixels of its shorter side, holds nobody.
+/// A box of which less than this is in the frame, in pixels of its shorter side, holds no person.
 const SIDE_PX_MIN: f32 = 4.0;
 
 /// `[people]`: people to detect and which detections to accept.
@@ -192,7 +192,7 @@ impl PeopleNet {
     /// unless it looks at whole frames itself.
     ///
     /// Without a finder a top-down network looks at the whole frame until it
-    /// sees somebody, and follows only that person.
+    /// sees a person, and follows only that person.
     ///
     /// # Errors
     ///
@@ -255,7 +255,7 @@ impl PeopleNet {
         self.shed = shed;
     }
 
-    /// Forgets everybody, as after a camera was opened anew.
+    /// Forgets all people, as after a camera was reopened.
     pub fn reset(&mut self) {
         self.followed.clear();
         self.lost.clear();

@@ -26,7 +26,7 @@ const SAME_PERSON_IOU: f32 = 0.4;
 /// A finder box that overlaps a tracked box more than this, but less than
 /// [`SAME_PERSON_IOU`], tells where the person really is: keypoints that ran away
 /// make a box that lies half beside the person. It is also near enough to where
-/// somebody was lost.
+/// a person was lost.
 const ASTRAY_IOU: f32 = 0.1;
 
 /// How much each side of a person's box may move outward from one frame to the
@@ -34,11 +34,11 @@ const ASTRAY_IOU: f32 = 0.1;
 /// while keypoints that run away would double the box in two.
 const GROWTH_MAX: f32 = 0.2;
 
-/// Looks of the finder that may pass over somebody before they have to be well
+/// Missed detections tolerated before a person has to be well
 /// visible to be followed on. It misses people who lie or are half hidden.
 const UNCONFIRMED_MAX: u8 = 1;
 
-/// Frames for which a place where somebody was lost is remembered: longer than from
+/// Frames for which a place where a person was lost is remembered: longer than from
 /// one run of a shed person detector to the next.
 const LOST_FRAMES: u8 = 40;
 
@@ -58,16 +58,16 @@ const TRUNK_MIN: f32 = 0.12;
 /// the finder.
 const AGREE_IOU: f32 = 0.4;
 
-/// Looks after which somebody waits for a turn as all others do: until then the tracker may not have
+/// Inferences after which a person waits for a turn as all others do: until then the tracker may not have
 /// given an id.
 const FAMILIAR: u8 = 3;
 
-/// How sure it is that somebody is in a region.
+/// How sure it is that a person is in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belief {
     /// A newcomer in a box that the finder is not sure of.
     Doubted,
-    /// A newcomer in such a box where somebody was lost a moment ago.
+    /// A newcomer in such a box where a person was lost a moment ago.
     Believed,
     /// The finder was sure.
     Confirmed,
@@ -246,7 +246,7 @@ impl Region {
         1.0 + f32::from(self.waited)
     }
 
-    /// The region of somebody who has to wait for another frame.
+    /// The region of a person who has to wait for another frame.
     pub fn left_waiting(&self) -> Self {
         Self {
             waited: self.waited.saturating_add(1),
@@ -283,7 +283,7 @@ impl Lost {
         self.0.retain(|(_, frames)| *frames < LOST_FRAMES);
     }
 
-    /// Somebody is not seen any more. Whom the finder was never sure of leaves nothing
+    /// A person is lost. A person of whom the person detector was never sure leaves nothing
     /// behind: furniture would vouch for itself.
     pub fn remember(&mut self, region: &Region) {
         if region.inferences > 0 && region.belief == Belief::Confirmed {
@@ -309,7 +309,11 @@ pub fn in_turn(regions: &Regions, inferences: usize) -> [bool; PEOPLE_MAX] {
     let mut order: Vec<usize, PEOPLE_MAX> = (0..regions.len()).collect();
     order.sort_unstable_by_key(|&place| {
         let region = &regions[place];
-        (region.inferences == FAMILIAR, u8::MAX - region.waited, place)
+        (
+            region.inferences == FAMILIAR,
+            u8::MAX - region.waited,
+            place,
+        )
     });
     let mut turn = [false; PEOPLE_MAX];
     for &place in order.iter().take(inferences) {
@@ -321,7 +325,7 @@ pub fn in_turn(regions: &Regions, inferences: usize) -> [bool; PEOPLE_MAX] {
 /// Joins what the finder found to the people followed: a box on a followed
 /// person steadies that person's region; a box half beside a person whom no box
 /// lies on sets that region right, if the finder is sure of it (`score_sure`); any other
-/// becomes a region of its own, doubted where the finder is not sure and nobody was
+/// becomes a region of its own, doubted where the person detector is not sure and no person was
 /// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image, where the crop is to be turned.
 pub fn join(
     regions: &mut Regions,
@@ -453,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn the_finder_steadies_whom_we_follow_and_adds_whom_we_do_not() {
+    fn the_detector_steadies_tracked_people_and_adds_new_ones() {
         let mut regions = Regions::new();
         regions
             .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
@@ -474,22 +478,22 @@ mod tests {
     }
 
     #[test]
-    fn furniture_is_in_question_until_the_finder_is_sure_and_who_was_seen_stays_believed() {
+    fn furniture_is_in_question_until_the_detector_is_sure_and_a_seen_person_stays_confirmed() {
         let table = bounds(100.0, 100.0, 100.0, 200.0);
-        let nobody = Lost::default();
+        let no_one = Lost::default();
         let mut regions = Regions::new();
         for _ in 0..3 {
-            join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
+            join_upright(&mut regions, &no_one, std::iter::once((table, 0.41)));
             assert!(regions[0].is_in_question());
         }
-        join_upright(&mut regions, &nobody, std::iter::once((table, 0.8)));
+        join_upright(&mut regions, &no_one, std::iter::once((table, 0.8)));
         assert!(!regions[0].is_in_question());
         // Passed over for longer than a byte counts, then found again by half.
         for _ in 0..300 {
-            join_upright(&mut regions, &nobody, std::iter::empty());
+            join_upright(&mut regions, &no_one, std::iter::empty());
         }
         assert!(regions[0].is_in_question());
-        join_upright(&mut regions, &nobody, std::iter::once((table, 0.41)));
+        join_upright(&mut regions, &no_one, std::iter::once((table, 0.41)));
         assert_eq!(regions.len(), 1);
         assert!(!regions[0].is_in_question());
     }
@@ -544,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_a_turn_and_who_is_new_comes_first() {
+    fn each_person_has_a_turn_and_new_people_come_first() {
         let mut regions: Regions = (0_u8..7)
             .map(|i| followed(bounds(f32::from(i) * 200.0, 50.0, 80.0, 200.0)))
             .collect();
@@ -565,12 +569,12 @@ mod tests {
             assert!(regions.iter().all(|region| region.waited <= 2));
         }
         assert_eq!(looked[..7], [3, 3, 2, 2, 2, 2, 4]);
-        // With room for all nobody waits.
+        // With room for all no one waits.
         assert_eq!(in_turn(&regions, PEOPLE_MAX)[..7], [true; 7]);
     }
 
     #[test]
-    fn whoever_waits_is_looked_for_where_the_movement_leads() {
+    fn a_waiting_person_is_expected_where_the_movement_leads() {
         let still = Region {
             velocity: (0.0, 0.0),
             ..followed(bounds(100.0, 50.0, 40.0, 100.0))
@@ -585,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_half_beside_somebody_nobody_else_claims_sets_the_region_right() {
+    fn a_box_half_beside_an_unclaimed_person_corrects_the_region() {
         let mut regions = Regions::new();
         // Keypoints ran away to the right and below.
         regions
@@ -629,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_the_finder_passes_over_is_counted() {
+    fn a_missed_person_is_counted() {
         let mut regions = Regions::new();
         regions
             .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))

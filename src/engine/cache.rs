@@ -234,7 +234,7 @@ impl Cache {
     }
 }
 
-/// Makes the folder where it does not exist; one of ours that others may write is closed to them.
+/// Makes the folder where it does not exist; a folder of this user that others may write is closed to them.
 fn make_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -278,7 +278,7 @@ fn check_trusted(path: &Path) -> Result<(), Unusable> {
 /// Reads a file and checks that it is whole, and that it is this program's own.
 fn read(path: &Path) -> Result<(Header, Vec<u8>), Unusable> {
     let broken = |why: String| Unusable::Broken { why };
-    // The folder first: whoever may write it may put another file in the file's place.
+    // The folder first: a user who may write it may put another file in the file's place.
     for place in [path.parent(), Some(path)].into_iter().flatten() {
         check_trusted(place)?;
     }

@@ -59,7 +59,7 @@ impl Runtime {
         }
         Err(Lack {
             why: lack.unwrap_or_default(),
-            mend: format!(
+            fix: format!(
                 "install ONNX Runtime 1.{MINOR_MIN} or later and name its library in inference.onnxruntime or \
                  ORT_DYLIB_PATH"
             ),

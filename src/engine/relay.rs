@@ -39,7 +39,7 @@ pub struct Progress<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Somebody asked to stop.
+    /// A stop was requested.
     #[error("stopped before it was built")]
     Cancelled,
     /// The engine refuses the network, or cannot build it.

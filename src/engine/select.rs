@@ -96,7 +96,7 @@ pub const TENSORRT: &str = "tensorrt";
 /// What the reason begins with where the configuration left no choice.
 const BY_NAME: &str = "asked for by name; ";
 
-/// Why an engine that was asked for by name is not to be had.
+/// Why an explicitly requested engine is unavailable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -109,7 +109,7 @@ pub enum EngineError {
         engine: &'static str,
     },
     /// The machine does not have it.
-    #[error("inference.engine = {engine:?}: {}; {}", .lack.why, .lack.mend)]
+    #[error("inference.engine = {engine:?}: {}; {}", .lack.why, .lack.fix)]
     Missing {
         /// The engine.
         engine: &'static str,
@@ -134,7 +134,7 @@ pub struct Lack {
     /// What is missing or does not fit.
     pub why: String,
     /// What a person can do about it.
-    pub mend: String,
+    pub fix: String,
 }
 
 /// How one engine stands on this machine, for `poised doctor`.
@@ -142,7 +142,7 @@ pub struct Lack {
 pub struct Standing {
     /// The engine.
     pub engine: &'static str,
-    /// What is there, or `Err` with what is missing; `None` where this build does not have it.
+    /// The available engine, or `Err` with what is missing; `None` if this build does not include it.
     pub found: Option<Result<String, Lack>>,
 }
 
@@ -201,7 +201,7 @@ impl Engine {
         Self::of_cpu(Cpu::Tract, format!("{BY_NAME}always in"), false)
     }
 
-    /// The best of what is there, with the reasons why it is not a better one.
+    /// The best available engine, with the reasons why no better one is.
     fn best(config: &InferenceConfig) -> Self {
         let lack = match Self::open_tensorrt(config, true, "auto; ") {
             Ok(engine) => return engine,
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_asked_for_by_name_is_there_or_named_with_the_mend() {
+    fn a_requested_engine_is_available_or_named_with_the_fix() {
         for (engine, name) in [
             (Choice::Onnxruntime, ONNXRUNTIME),
             (Choice::Tensorrt, TENSORRT),
@@ -466,7 +466,7 @@ mod tests {
             let error = Engine::open(&config).unwrap_err().to_string();
             let begins = format!("inference.engine = {name:?}: ");
             assert!(error.starts_with(&begins), "{error}");
-            assert!(error.contains("; "), "with the mend: {error}");
+            assert!(error.contains("; "), "with the fix: {error}");
         }
         assert_eq!(Engine::tract().name(), "tract");
     }

@@ -1,6 +1,6 @@
 //! Which engine was taken and why, which network runs where, and what is being built.
 //!
-//! Written by whoever loads, builds and runs networks, read by the publisher (`/health`) and the log. The thread
+//! Written by the threads that load, build and run networks, read by the publisher (`/health`) and the log. The thread
 //! that runs networks only ever writes one atomic number here.
 
 use std::sync::atomic::{AtomicU8, Ordering};

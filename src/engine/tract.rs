@@ -1,7 +1,7 @@
 //! CPU engine: tract, with static shapes.
 //!
 //! A [`TractPlan`] is a loaded network, read-only and shared between threads; a
-//! [`TractState`] is one thread's. tract makes its intermediate tensors anew on each
+//! [`TractState`] is one thread's. tract allocates its intermediate tensors on each
 //! run, so a run touches the heap; our side of it does not.
 
 use std::path::Path;
@@ -227,7 +227,7 @@ fn check_input(path: &Path, model: &InferenceModel, want: &TensorSpec) -> Result
     }
 }
 
-/// The type that the network's input has: 16 bits where it says so, else as described.
+/// The type that the network's input has: 16 bits where the network has them, else as described.
 fn input_type(model: &InferenceModel, want: &TensorSpec) -> DatumType {
     let found = model.inputs.first().and_then(|outlet| {
         let fact = &model.nodes[outlet.node].outputs[outlet.slot].fact;

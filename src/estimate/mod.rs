@@ -84,7 +84,7 @@ impl Default for ModelsConfig {
 /// Where the package puts networks, and where the service looks for them.
 pub const SERVICE_DIRECTORY: &str = "/usr/share/poised/models";
 
-/// Where networks are looked for when nobody says where.
+/// Where networks are searched for by default.
 pub fn default_directory() -> PathBuf {
     if let Some(directory) = std::env::var_os("POISED_MODELS") {
         return directory.into();
@@ -365,7 +365,7 @@ impl Poser {
         self.lifter.lift(time, camera, &self.tracked[place])
     }
 
-    /// Says what the person at `place` does, and fills in joints that nobody sees. The adapter is told of the person
+    /// Names what the person at `place` does, and completes hidden joints. The adapter is told of the person
     /// here: for `semantic` of the pose that comes out, else of the one that goes in.
     pub fn name(
         &mut self,
@@ -557,7 +557,7 @@ impl Estimator {
         out.width_px = meta.width_px;
         out.height_px = meta.height_px;
         out.people.clear();
-        // Where a network fails, nobody is told of the frame before again.
+        // If a network fails, observations of the previous frame are not handed out again.
         self.poser.observations.clear();
 
         let mut watch = Stopwatch::start(timer);
@@ -656,7 +656,7 @@ mod tests {
     use crate::camera::{Distortion, Intrinsics, Origin};
     use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
 
-    /// What the adapter is told last of somebody who stands, and whose ankles are hidden after a second.
+    /// What the adapter is told last of a person who stands, and whose ankles are hidden after a second.
     fn told(method: Method, semantics: bool) -> Observation {
         let mut config = EstimateConfig::default();
         config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();

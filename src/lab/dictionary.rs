@@ -279,7 +279,7 @@ fn seen(motion: &Motion) -> Result<Vec<Vec<ClipWindow>>, BuildError> {
         motion: motion.id.clone(),
     };
     let mut motion = motion.clone();
-    // Somebody who has just come into view stands still before that, as in training.
+    // A person who has just come into view stands still before that, as in training.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! How large somebody is, from the floor under their feet.
+//! A person's size, from the floor under their feet.
 //!
 //! A single camera sees a child at two metres as it sees an adult at three. Where it is
 //! known how the camera hangs ([`Mount`]), the feet tell: with the pose and the root scaled
@@ -9,7 +9,7 @@
 //! height - s d = s a        so        s = height / (d + a)
 //! ```
 //!
-//! with `d` how far the ankle lies below the camera and `a` how high an ankle is. Whoever
+//! with `d` how far the ankle lies below the camera and `a` how high an ankle is. A person who
 //! jumps or steps on something has a foot above the floor and looks larger, so the size is
 //! the lower fifth of what the last seconds said, drawn towards the lifter's own guess by as
 //! much as mount and feet are uncertain.
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// Somebody whose lower ankle is at `height_m` above the floor, 3 m away.
+    /// A person whose lower ankle is at `height_m` above the floor, 3 m away.
     fn standing(height_m: f32) -> [Vec3; JOINTS] {
         let up = mount().up();
         let forward = (Vec3::Z - Vec3::Z.dot(up) * up).normalize();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stands_on_the_floor_keeps_their_size() {
+    fn a_person_standing_on_the_floor_keeps_their_size() {
         let size = after(&mut FloorMemory::default(), &standing(ANKLE_M), 3);
         assert!((size.factor - 1.0).abs() < 1e-3, "{size:?}");
         assert_eq!(size.source, SizeSource::Floor);

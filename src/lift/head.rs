@@ -30,7 +30,7 @@ pub enum HeadError {
     /// The file, or a tensor of it.
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    /// A tensor nobody knows.
+    /// An unknown tensor.
     #[error("the head has a tensor {name}, which is not part of a head")]
     Unknown {
         /// Its name.

@@ -22,7 +22,7 @@ pub const LIFT_INPUT: usize = LIFT_SAMPLES * KEYPOINTS * CHANNELS;
 const BOX_MIN: u32 = 2;
 
 /// Smallest and largest half size of a person on the plane z = 1: a child at
-/// 40 m, and somebody who fills a fisheye.
+/// 40 m, and a person who fills a fisheye image.
 const SCALE_RANGE: (f32, f32) = (0.02, 3.0);
 
 /// Half size where no sample has a box.
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn one_keypoint_in_all_the_window_is_nothing_to_look_at() {
+    fn one_keypoint_in_the_whole_window_is_not_enough() {
         let mut samples = empty();
         samples[20][3] = seen(0.1, 0.1);
         let mut values = tensor();

@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_behind_a_table_has_no_legs_pelvis_or_spine() {
+    fn a_person_behind_a_table_has_no_legs_pelvis_or_spine() {
         let seen: Vec<usize> = (0..11).collect();
         assert_eq!(
             names(&seen),

@@ -75,7 +75,7 @@ pub struct LiftConfig {
     /// where both networks know how. Default true.
     pub image_features: bool,
     /// Whether each frame's pose is the mean of two inferences, one of them mirrored ([`mirror`]), and is moved to agree
-    /// with its rays and with the person's bones ([`refine`]). `adapt.method` says so, not the file's `[lift]`.
+    /// with its rays and with the person's bones ([`refine`]). Set by `adapt.method`, not by `[lift]` of the file.
     #[serde(skip)]
     pub refine: bool,
     /// Whether the output is smoothed at all. Default true: on captured motion
@@ -226,7 +226,7 @@ pub struct Estimate {
     /// Standard deviation of each joint relative to the root, per axis, metres.
     pub sigmas_m: [f32; JOINTS],
     /// How each joint is known: measured where the camera sees it now, else absent,
-    /// until somebody completes it. Positions and sigmas are there all the same.
+    /// until it is completed. Positions and sigmas are there all the same.
     pub states: [JointState; JOINTS],
     /// How large the person is; joints and root are of that size.
     pub size: Size,
@@ -284,7 +284,7 @@ pub struct Lifter<B> {
 }
 
 impl<B: Backbone> Lifter<B> {
-    /// A lifter that has seen nobody. Takes a validated configuration.
+    /// A new lifter. Takes a validated configuration.
     pub fn new(config: LiftConfig, backbone: B, head: Arc<Head>) -> Self {
         Self {
             config,
@@ -487,7 +487,7 @@ fn norm_of(features: &[f32; IMAGE_FEATURES]) -> f32 {
 }
 
 /// The place of what is kept for an id, and whether it has to be cleared first: its
-/// own, else a free one, else that of whom nobody has seen for longest. `known` says
+/// own, else a free one, else that of the person unseen for longest. `known` says
 /// of each place whose it is and when that person was last seen. There are more
 /// places than people in a frame.
 pub(crate) fn place_of(

@@ -8,7 +8,7 @@
 //!
 //! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a mirrored inference
 //! the mirror adds ([`super::mirror`]), and the own pose is the one at `z = 0`.
-//! The reprojection is that of the pose with the root solved anew at each step, and the
+//! The reprojection is that of the pose with the root solved again at each step, and the
 //! gradient goes through that solution: with the root held constant the pose shrinks or
 //! grows without end. Six steps of Adam from 0.8 of the last frame's `z`.
 //!
@@ -35,7 +35,7 @@ const STEPS: usize = 6;
 /// Length of Adam's step in a feature.
 const RATE: f32 = 0.003;
 
-/// Adam's memory of the gradient and of its square: moments begin anew in each frame.
+/// Adam's memory of the gradient and of its square: moments start at zero in each frame.
 const MOMENTS: (f32, f32) = (0.5, 0.9);
 
 /// Share of the last frame's offset a frame begins with. Shares nearer 1 drift.
@@ -77,13 +77,13 @@ const BONE_SPAN: f32 = 50.0;
 const BONE_MOVE_MAX_M: f32 = 0.05;
 
 /// Frames that usual bone lengths must be built of before half of their weight counts: the
-/// first frames of somebody are the lifter's worst.
+/// first frames of a person are the lifter's worst.
 const BONE_HALF: f32 = 10.0;
 
 /// Nearest depth divided by, metres.
 const DEPTH_MIN_M: f32 = 0.2;
 
-/// Smallest spread of rays, as a sum of squares, that says how far away somebody is.
+/// Smallest spread of rays, as a sum of squares, that says how far away a person is.
 const SPREAD_MIN: f32 = 1e-6;
 
 /// Keypoints that pull.
@@ -184,7 +184,7 @@ impl RefineMemory {
     }
 }
 
-/// What the detector gets wrong in the same way all the time, whoever it looks at.
+/// The systematic error of the detector, the same for all people.
 #[derive(Clone, Debug)]
 pub struct Detector {
     /// Mean residual of each keypoint, half sizes of the person.
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_that_of_the_loss_with_the_root_solved_anew() {
+    fn the_gradient_is_that_of_the_loss_with_the_root_solved_again() {
         let mut rng = fastrand::Rng::with_seed(3);
         let truth = random_joints(&mut rng);
         let mut joints = truth;
@@ -665,7 +665,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_in_view_and_numbers_that_are_not_finite_leave_the_pose_alone() {
+    fn no_person_in_view_and_numbers_that_are_not_finite_leave_the_pose_alone() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let mut rng = fastrand::Rng::with_seed(7);
         let joints = random_joints(&mut rng);

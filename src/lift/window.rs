@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_from_the_past_is_left_out_and_another_clock_starts_anew() {
+    fn a_frame_from_the_past_is_left_out_and_another_clock_starts_again() {
         let mut window = Window::default();
         let _ = window.push(at_ms(3000), &seen_at(3000));
         assert_eq!(window.push(at_ms(2990), &seen_at(0)), Pushed::TimeStoodBack);

@@ -57,9 +57,9 @@ pub struct ClipWindow {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClipError {
-    /// Nobody is in it.
+    /// No person is in it.
     #[error("no person is seen")]
-    Nobody,
+    NoPerson,
     /// Too short.
     #[error("a person is seen for {seen_s:.1} s, must be at least {want_s:.1}")]
     Short {
@@ -177,7 +177,10 @@ impl<'a, T> ClipReader<'a, T> {
         if !self.people.contains_key(&id) {
             self.end_unseen(time);
         }
-        let person = self.people.entry(id).or_insert_with(|| PersonTimeline::of(time));
+        let person = self
+            .people
+            .entry(id)
+            .or_insert_with(|| PersonTimeline::of(time));
         let Some(window) = person.add(time, &keypoints, joints) else {
             return;
         };
@@ -194,7 +197,9 @@ impl<'a, T> ClipReader<'a, T> {
             .people
             .extract_if(.., |_, person| time.since(person.last) > GONE_AFTER);
         let gone = gone.map(|(_, person)| person);
-        self.longest = gone.chain(self.longest.take()).max_by_key(PersonTimeline::length);
+        self.longest = gone
+            .chain(self.longest.take())
+            .max_by_key(PersonTimeline::length);
     }
 
     /// The windows of the person who has most of them, in order.
@@ -208,7 +213,7 @@ impl<'a, T> ClipReader<'a, T> {
             .into_values()
             .chain(self.longest)
             .max_by_key(PersonTimeline::length)
-            .ok_or(ClipError::Nobody)?;
+            .ok_or(ClipError::NoPerson)?;
         if longest.overflowed {
             let most = u32::try_from(self.most).unwrap_or(u32::MAX);
             let most_s = (STRIDE * most).as_secs();

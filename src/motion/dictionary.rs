@@ -506,7 +506,7 @@ impl Dictionary {
     /// nearer the embedding is to the mean of its clips than to that of any other entry, on
     /// the scale where windows of an action usually have `typical`. A cosine with its clips alone would say
     /// little: encoders that never learned an action place it near others. Entries without motion
-    /// score negative infinity: nobody has seen what they look like, so they are never named. Those
+    /// score negative infinity: they have no recorded motion, so they are never named. Those
     /// that were learned from one person only are held back, where others were learned from more.
     ///
     /// # Panics
@@ -862,7 +862,7 @@ mod tests {
         let seen = dictionary.text(0).to_vec();
         let mut scores = vec![0.0; 2];
         dictionary.scores(&seen, 0.5, &mut scores);
-        assert!((scores[0] - 1.0).abs() < 1e-5, "nobody to compare with");
+        assert!((scores[0] - 1.0).abs() < 1e-5, "nothing to compare with");
         let mut of_many = named("run", 40);
         of_many.entry.people = 3;
         dictionary.add(of_many).unwrap();

@@ -1,4 +1,4 @@
-//! Hints: somebody outside knows what a person is doing, such as a kiosk that has
+//! Hints: an external program knows what a person is doing, such as a kiosk that has
 //! just asked for an exercise.
 //!
 //! A hint comes over Zenoh on `/hint` (off by default), a CBOR map:
@@ -23,7 +23,7 @@ use minicbor::data::Type;
 use crate::base::clock::{Clock, MonoNs, Seldom, unix_ns};
 use crate::base::limits::TRACKS_MAX;
 
-/// Longest time a hint holds, seconds: who knows longer says so again.
+/// Longest time a hint holds, seconds: a client that knows longer repeats it.
 pub const FOR_MAX_S: f64 = 60.0;
 
 /// A hint that was sent longer ago says nothing about now.
@@ -147,7 +147,7 @@ impl Hints {
         let mut waiting = match self.waiting.try_lock() {
             Ok(waiting) => waiting,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Somebody is just leaving one: the next frame takes it.
+            // A client is storing one at this moment: the next frame takes it.
             Err(TryLockError::WouldBlock) => return,
         };
         for hint in waiting.iter() {

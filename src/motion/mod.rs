@@ -1,4 +1,4 @@
-//! What a person is doing, and where the joints are that nobody sees, or that are seen wrongly.
+//! What a person is doing, and where hidden or wrongly detected joints are.
 //!
 //! ```text
 //!  keypoints of two seconds ─▶ ray encoder ─▶ dictionary ─▶ label with hysteresis
@@ -33,7 +33,7 @@ use crate::lift::window::{Observed, Pushed, RaySample, Timeline};
 use crate::lift::{Estimate, place_of};
 use crate::pose::{Action, ActionSource};
 
-use complete::{Completer, CompletionError, CompletionNet, CompletionMemory};
+use complete::{Completer, CompletionError, CompletionMemory, CompletionNet};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
 use everyday::{Kin, kin_of};
@@ -212,7 +212,7 @@ pub struct Semantics {
 }
 
 impl Semantics {
-    /// One that has seen nobody. Takes a validated configuration.
+    /// A new one. Takes a validated configuration.
     pub fn new(
         config: &SemanticsConfig,
         encoders: Encoders,
@@ -348,7 +348,7 @@ impl Semantics {
     }
 
     /// The newest probabilities of all entries for a person, running means; `None`
-    /// for somebody who has not been looked at.
+    /// for a person who has not been observed.
     pub fn probabilities(&self, id: u32) -> Option<&[f32]> {
         let person = self.people.iter().find(|person| person.id == Some(id))?;
         person.looked?;
@@ -366,8 +366,8 @@ impl Semantics {
     }
 }
 
-/// Samples from before somebody came into view take what was seen first: the person
-/// stands still there, as in training. Says how many samples show somebody.
+/// Samples from before the person came into view repeat the first visible sample: the person
+/// stands still there, as in training. Returns how many samples show the person.
 fn fill_beginning(samples: &mut KeypointSamples) -> usize {
     let shows = |sample: &RaySample| sample.iter().filter(|k| k.is_present()).count() >= 2;
     let count = samples.iter().filter(|sample| shows(sample)).count();
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn of_more_people_than_a_slow_camera_has_frames_for_everybody_gets_a_turn() {
+    fn of_more_people_than_a_slow_camera_has_frames_for_each_gets_a_turn() {
         // A hundred windows among six, less the first half second of each.
         let looked = windows(10, |_| 0..6);
         assert!(
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_gets_a_turn_where_people_are_looked_at_in_turns_too() {
+    fn each_person_gets_a_turn_where_inference_is_shed_too() {
         for rate_hz in [10, 15, 30] {
             // Half of them in every other frame.
             let looked = windows(rate_hz, |frame| if frame % 2 == 0 { 0..3 } else { 3..6 });
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn before_somebody_came_they_stand_still() {
+    fn before_a_person_came_they_stand_still() {
         let mut samples = [RaySample::MISSING; MOTION_SAMPLES];
         let seen = |u: f32| -> RaySample {
             [RayKeypoint {
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(fill_beginning(&mut samples), 2);
         assert_eq!(samples[0], seen(0.2));
         assert_eq!(samples[21], RaySample::MISSING);
-        let mut nobody = [RaySample::MISSING; MOTION_SAMPLES];
-        assert_eq!(fill_beginning(&mut nobody), 0);
+        let mut empty = [RaySample::MISSING; MOTION_SAMPLES];
+        assert_eq!(fill_beginning(&mut empty), 0);
     }
 }

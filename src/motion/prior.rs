@@ -3,8 +3,8 @@
 //! Two seconds of joints, in the body's frame and in torso lengths, are a point `x` of
 //! [`WINDOW_NUMBERS`] numbers; `z = B (x - m)` with the few orthonormal rows of `B` keeps
 //! nearly all of it. An entry of the dictionary is the mean and the covariance of `z`
-//! over its windows: enough to say how likely a motion is, to fill in joints that nobody
-//! sees from those that somebody does (a Gaussian conditioned on a part of itself is a
+//! over its windows: enough to say how likely a motion is, to fill in hidden joints
+//! from visible ones (a Gaussian conditioned on a part of itself is a
 //! Gaussian), and to draw motions like it.
 
 use glam::Vec3;

@@ -22,7 +22,8 @@ pub fn adaptation(stamp: &Stamp<'_>, method: Method, report: &Report, untold: u6
     }
     out.key("passed_over").uint(report.passed_over);
     // The sum is what version 1 began with; the two are different things.
-    out.key("let_go").uint(report.dropped.saturating_add(untold));
+    out.key("let_go")
+        .uint(report.dropped.saturating_add(untold));
     out.key("steps_dropped").uint(report.dropped);
     out.key("people_dropped").uint(untold);
     out.key("noise").float(f64::from(report.noise));

@@ -76,7 +76,11 @@ pub struct Watch {
 
 impl Watch {
     /// What follows from the counters at `now`.
-    pub fn poll(&mut self, counters: &Counters, now: MonoNs) -> heapless::Vec<FaultAction, ACTIONS_MAX> {
+    pub fn poll(
+        &mut self,
+        counters: &Counters,
+        now: MonoNs,
+    ) -> heapless::Vec<FaultAction, ACTIONS_MAX> {
         self.take(&Reading::of(counters), now)
     }
 
@@ -172,7 +176,10 @@ mod tests {
         assert_eq!(*watch.poll(&counters, after(0)), [logged(2)]);
         counters.frame_failed(FrameFault::Engine);
         let text = FrameFault::Engine.text();
-        assert_eq!(*watch.poll(&counters, after(1)), [FaultAction::Failed { text }]);
+        assert_eq!(
+            *watch.poll(&counters, after(1)),
+            [FaultAction::Failed { text }]
+        );
         for second in 2..50 {
             counters.frame_failed(FrameFault::Engine);
             assert!(watch.poll(&counters, after(second)).is_empty());

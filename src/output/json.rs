@@ -12,7 +12,7 @@ const DEPTH_MAX: u32 = 16;
 ///
 /// # Errors
 ///
-/// What is no CBOR, has bytes left over, keys that are no text, or is deeper than any message of ours.
+/// What is no CBOR, has bytes left over, keys that are no text, or is deeper than any message of `poised`.
 ///
 /// ```
 /// let value = poised::output::json::to_json(&[0xA1, 0x63, b'f', b'p', b's', 0x00])?;
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_message_of_ours_is_refused() {
+    fn a_foreign_message_is_refused() {
         for bytes in [
             &[][..],
             &[0x00, 0x00],

@@ -53,7 +53,7 @@ const WAIT: Duration = Duration::from_millis(5);
 /// Time between two health messages.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
-/// Wall time is set anew when it has moved by more against the monotonic clock.
+/// Wall time is set again when it has moved by more against the monotonic clock.
 const WALL_STEP_NS: u64 = 1_000_000;
 
 /// Bad frames are said again only after so long without any.
@@ -329,7 +329,8 @@ impl<'a> Publisher<'a> {
 
     /// Says once that frames are bad, however many there are, and how many of which kind so far.
     fn watch_bad_frames(&mut self, now: MonoNs) {
-        let [short, damaged] = [DropReason::Short, DropReason::Damaged].map(|kind| self.counters.drops(kind));
+        let [short, damaged] =
+            [DropReason::Short, DropReason::Damaged].map(|kind| self.counters.drops(kind));
         let resized = self.counters.capture.resized.load(Ordering::Relaxed);
         let bad = short + damaged + resized;
         if bad == self.bad {
@@ -354,7 +355,9 @@ impl<'a> Publisher<'a> {
                 faults::FaultAction::Log { text, count } => {
                     log::warn!("{}: {text}; {count} since the start", self.camera);
                 }
-                faults::FaultAction::Failed { text } => self.event(Event::EstimateFailed, Some(text)),
+                faults::FaultAction::Failed { text } => {
+                    self.event(Event::EstimateFailed, Some(text))
+                }
                 faults::FaultAction::Back { failed } => {
                     let detail = format!("after {failed} frames without poses");
                     self.event(Event::EstimateBack, Some(&detail));

@@ -102,7 +102,7 @@ struct Line {
 impl Outlet {
     /// Opens the session and declares everything of `camera`.
     ///
-    /// A peer is open at once; nobody needs to answer. A client whose router does
+    /// A peer is open at once; no reply is needed. A client whose router does
     /// not answer in `open_timeout_ms` is left without a session for now, which
     /// is logged once, and [`Outlet::poll`] tries again.
     ///

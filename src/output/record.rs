@@ -301,7 +301,7 @@ fn header<'b>(cbor: &mut Decoder<'b>) -> Result<[&'b str; 2], minicbor::decode::
 }
 
 /// What the detector saw, from what was published of it. The people's ids are not
-/// handed on: whoever plays a recording follows them anew.
+/// handed on: the player of a recording tracks them again.
 pub fn people_of(sample: &PoseSample) -> People {
     sample
         .people

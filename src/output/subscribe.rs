@@ -105,7 +105,7 @@ impl Subscription {
         Ok(replies.into_iter().find_map(answer))
     }
 
-    /// Sessions connected with; 0 while nobody answers.
+    /// Sessions connected with; 0 while none answers.
     pub fn connections(&self) -> usize {
         connections(&self.session)
     }

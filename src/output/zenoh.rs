@@ -1,8 +1,8 @@
 //! The Zenoh side: where to listen and connect, under which keys, who may ask what.
 //!
 //! Without a line of configuration the session listens on the loopback only
-//! and looks for nobody. The port is [`DEFAULT_ENDPOINT`], so that a subscriber
-//! on the same machine needs no configuration either; where somebody else
+//! and does not scout. The port is [`DEFAULT_ENDPOINT`], so that a subscriber
+//! on the same machine needs no configuration either; where another process
 //! holds it, it takes a free port and joins the other, which tells
 //! subscribers about both.
 
@@ -631,7 +631,7 @@ fn with_port(endpoint: &str) -> String {
     given.map_or_else(|| endpoint.to_owned(), |address| format!("tcp/{address}"))
 }
 
-/// Whether nobody listens on an address of the form `tcp/<address>`.
+/// Whether no process listens on an address of the form `tcp/<address>`.
 fn is_free(endpoint: &str) -> bool {
     let address = endpoint.trim_start_matches("tcp/");
     !matches!(TcpListener::bind(address), Err(error) if error.kind() == ErrorKind::AddrInUse)
@@ -683,7 +683,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_a_peer_on_the_loopback_that_looks_for_nobody() {
+    fn the_default_is_a_peer_on_the_loopback_without_scouting() {
         let config = read("").unwrap();
         let base = base(&config, Role::Publisher).unwrap();
         let says = |key| base.get_json(key).unwrap();

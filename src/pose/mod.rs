@@ -179,7 +179,7 @@ pub struct Size {
     pub factor: f32,
     /// Relative standard deviation of the size: all lengths and the distance are as uncertain.
     pub sigma: f32,
-    /// What says so.
+    /// Where the name comes from.
     pub source: SizeSource,
 }
 

@@ -1,10 +1,10 @@
 //! The body as volumes: which round cones make trunk, arms and legs, and how
 //! clothes widen them. Head, hands and feet are in `extremities`.
 
+use super::appearance::Appearance;
 use super::body::{
     ABDOMEN, CHEST, HEAD, LEFT, Lengths, Limb, NECK, PELVIS, RIGHT, Stance, bone, sign,
 };
-use super::appearance::Appearance;
 use super::volume::{Cone, Volume};
 use glam::Vec3;
 

@@ -308,8 +308,14 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_appearance_and_another_seed_another() {
-        assert_eq!(Appearance::from_seed(7, 1.75), Appearance::from_seed(7, 1.75));
-        assert_ne!(Appearance::from_seed(7, 1.75), Appearance::from_seed(8, 1.75));
+        assert_eq!(
+            Appearance::from_seed(7, 1.75),
+            Appearance::from_seed(7, 1.75)
+        );
+        assert_ne!(
+            Appearance::from_seed(7, 1.75),
+            Appearance::from_seed(8, 1.75)
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::frame::{Frame, FrameMeta, PixelFormat};
 /// When frames come.
 #[derive(Clone, Debug)]
 enum Pace {
-    /// As a real camera's: each at its time; those nobody fetched are lost.
+    /// As a real camera's: each at its time; frames not fetched are lost.
     Live { clock: Arc<Clock>, start: MonoNs },
     /// At once, each the next one; as many as this, or without end.
     Free { frames: Option<u32> },
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_camera_loses_the_frames_nobody_fetched() {
+    fn a_live_camera_loses_frames_that_are_not_fetched() {
         let clock = Arc::new(Clock::standing(MonoNs(5)));
         let mut camera = SyntheticCamera::live(&small(), Arc::clone(&clock)).unwrap();
         let mut frame = Frame::with_room(96, 72);

@@ -1,8 +1,8 @@
 //! Head, hair, hands and feet as volumes. Each follows one bone.
 
 use super::anatomy::Anatomy;
-use super::body::{HEAD, Limb, bone, sign};
 use super::appearance::Hair;
+use super::body::{HEAD, Limb, bone, sign};
 use super::volume::Volume;
 
 impl Anatomy<'_> {

@@ -4,10 +4,10 @@
 use glam::{Mat3, Vec3};
 
 use super::anatomy::Anatomy;
+use super::appearance::{Appearance, Hair};
 use super::body::{
     Arm, BONES, Foot, HEAD, LEFT, Lengths, Limb, Posture, RIGHT, Stance, bone, sign,
 };
-use super::appearance::{Hair, Appearance};
 use super::volume::Volume;
 
 /// What a piece of the surface is.
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_drawn_height_is_the_stature() {
+    fn the_rendered_height_is_the_stature() {
         let mut appearance = Appearance::from_seed(3, 1.75);
         appearance.hair = Hair::Bald;
         let figure = Figure::new(appearance);

@@ -1,4 +1,4 @@
-//! From the joints of somebody recorded to the bones of a figure that does the same.
+//! Retargets recorded joints to the bones of a figure.
 
 use glam::{Mat3, Quat, Vec3};
 
@@ -14,7 +14,7 @@ const USUAL_PLANE: f32 = 0.15;
 const FLAT_BELOW: f32 = 1.6;
 
 impl Stance {
-    /// Puts the skeleton into the posture of somebody of another build: directions of bones are those of
+    /// Puts the skeleton into the posture of a person of another build: directions of bones are those of
     /// `joints_m` (world, y up, floor at 0), lengths the figure's own. What stands on the floor still does.
     ///
     /// Which way head and feet point is not in the joints: the head looks where the chest does, toes point

@@ -3,9 +3,9 @@
 use fastrand::Rng;
 use glam::Vec3;
 
+use super::appearance::between;
 use super::config::Scenario;
 use super::finish::Finish;
-use super::appearance::between;
 use super::motion::{Anchor, SEAT_BEHIND_M, SEAT_HEIGHT_M, STEP_AHEAD_M, STEP_HEIGHT_M};
 use super::plan::Places;
 use super::room::Room;
@@ -137,7 +137,7 @@ impl Room {
                 }
             }
         }
-        // Along the back wall nobody walks.
+        // No path leads along the back wall.
         for _ in 0..rng.u32(1..4) {
             let at = Anchor {
                 place: Vec3::new(

@@ -23,6 +23,7 @@
 )]
 
 mod anatomy;
+mod appearance;
 mod body;
 mod camera;
 mod config;
@@ -33,7 +34,6 @@ mod finish;
 mod follow;
 mod furniture;
 mod gait;
-mod appearance;
 mod motion;
 mod optics;
 mod plan;

@@ -204,7 +204,7 @@ impl Stretch {
                 self.on_the_spot(lengths, phase)
             }
         };
-        // Nobody is ever quite still.
+        // People are never quite still.
         let wobble = |rate: f32, shift: f32| (time_s * rate + self.grain * shift).sin();
         posture.spine.x += 0.012 * wobble(1.7, 1.0);
         posture.spine.y += 0.015 * wobble(0.9, 2.0);

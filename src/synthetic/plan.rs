@@ -3,9 +3,9 @@
 use fastrand::Rng;
 use glam::Vec3;
 
+use super::appearance::between;
 use super::body::{LEFT, Lengths, Posture, RIGHT};
 use super::config::Scenario;
-use super::appearance::between;
 use super::motion::{Action, Anchor, ON_THE_SPOT, Stretch, smooth};
 
 /// How long one action flows into the next, seconds.
@@ -103,7 +103,7 @@ impl Plan {
                     go(&mut plan, &mut here, at, rng);
                     add(&mut plan, action, seconds, here, here, rng);
                     let last = plan.stretches.len() - 1;
-                    // Whole cycles only: nobody walks off from a seat or a step in the air.
+                    // Whole cycles only: people do not walk off from a seat or a step in the air.
                     let (pace, cycles) = if action == Action::SitStand {
                         (
                             0.3 * plan.stretches[last].pace,

@@ -4,10 +4,10 @@
 use fastrand::Rng;
 use glam::Vec3;
 
+use super::appearance::{between, linear};
 use super::config::Scenario;
 use super::finish::Finish;
 use super::furniture::Block;
-use super::appearance::{between, linear};
 use super::motion::Anchor;
 use super::plan::Places;
 use super::wall::Flat;

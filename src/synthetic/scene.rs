@@ -3,10 +3,10 @@
 use fastrand::Rng;
 use glam::Vec3;
 
+use super::appearance::{Appearance, between, mixed};
 use super::body::Stance;
 use super::config::{Scenario, SyntheticConfig};
 use super::figure::Figure;
-use super::appearance::{Appearance, between, mixed};
 use super::motion::Anchor;
 use super::optics::{Intrinsics, Optics};
 use super::plan::{Places, Plan};
@@ -60,7 +60,9 @@ impl Scene {
             let seed = config.seed.wrapping_mul(8).wrapping_add(person as u64);
             scene
                 .actors
-                .push(Actor::new(Figure::new(Appearance::from_seed(seed, stature))));
+                .push(Actor::new(Figure::new(Appearance::from_seed(
+                    seed, stature,
+                ))));
             let home = home(config.scenario, &places, person, people, &mut rng);
             scene
                 .plans

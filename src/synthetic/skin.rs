@@ -2,10 +2,10 @@
 
 use glam::Vec3;
 
+use super::appearance::{Appearance, Cloth, Pattern};
 use super::body::{HEAD, LEFT, Limb, RIGHT, bone};
 use super::figure::{Figure, Region};
 use super::finish::noise;
-use super::appearance::{Cloth, Appearance, Pattern};
 
 /// What the mask calls a point of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,8 @@ impl Tailor {
                         Class::Clothes,
                     )
                 } else {
-                    let belt = point.y > self.waist_y - 0.03 * self.scale && appearance.grain < 15.0;
+                    let belt =
+                        point.y > self.waist_y - 0.03 * self.scale && appearance.grain < 15.0;
                     let colour = self.cloth(figure, &appearance.bottom, point.y, point.x, point);
                     (colour * if belt { 0.35 } else { 1.0 }, Class::Clothes)
                 }
@@ -148,7 +149,9 @@ impl Tailor {
                 let high = (point.y - self.neck.y) / self.scale;
                 point.z > self.neck.z && across.abs() < 0.085 && high < -0.08 && high > -0.24
             }
-            Pattern::Patches => noise(along / pitch, across / pitch + figure.appearance.grain, 9) > 0.55,
+            Pattern::Patches => {
+                noise(along / pitch, across / pitch + figure.appearance.grain, 9) > 0.55
+            }
         };
         let colour = if second { cloth.second } else { cloth.colour };
         let weave = noise(along * 90.0, across * 90.0, 3);

@@ -3,9 +3,9 @@
 use fastrand::Rng;
 use glam::Vec3;
 
+use super::appearance::{Appearance, mixed};
 use super::body::{Proportions, Stance};
 use super::figure::Figure;
-use super::appearance::{Appearance, mixed};
 use super::optics::Optics;
 use super::render::{Actor, Canvas};
 use super::room::Room;
@@ -72,7 +72,7 @@ impl Studio {
     }
 }
 
-/// Stature of somebody with a median build's proportions and as much bone, metres.
+/// Stature of a person with a median build's proportions and as much bone, metres.
 fn stature_of(joints_m: &[Vec3; JOINTS]) -> f32 {
     let bones = |joints: &[Vec3; JOINTS]| -> f32 {
         (1..JOINTS)
@@ -94,7 +94,7 @@ mod tests {
     use crate::synthetic::config::View;
 
     #[test]
-    fn the_drawn_person_is_as_large_and_where_the_recorded_one_is() {
+    fn the_synthetic_person_is_as_large_and_where_the_recorded_one_is() {
         let view = View {
             height_m: 1.4,
             distance_m: 3.0,

@@ -3,8 +3,8 @@
 use fastrand::Rng;
 use glam::Vec3;
 
-use super::finish::{hash, noise};
 use super::appearance::{between, from_hsv, linear};
+use super::finish::{hash, noise};
 use super::room::Room;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

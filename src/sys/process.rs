@@ -59,7 +59,7 @@ fn start_all(orders: &Receiver<Order>) {
 
 /// Has the calling process killed when its parent ends.
 fn die_with(parent: u32) -> io::Result<()> {
-    // SAFETY: two integers; no memory of ours is touched.
+    // SAFETY: two integers; no memory of this program is touched.
     let status = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if status != 0 {
         return Err(io::Error::last_os_error());

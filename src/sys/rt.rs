@@ -47,7 +47,7 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
 /// The system does not allow it; the thread goes on as it was.
 pub fn stand_back() -> io::Result<()> {
     const LOWEST: libc::c_int = 19;
-    // SAFETY: three integers; nought means the calling thread, and no memory of ours is touched.
+    // SAFETY: three integers; nought means the calling thread, and no memory of this program is touched.
     let status = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) };
     if status == 0 {
         Ok(())
@@ -79,7 +79,7 @@ where
 pub fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    // SAFETY: sysconf reads a constant of the system and touches no memory of ours.
+    // SAFETY: sysconf reads a constant of the system and touches no memory of this program.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     Some(pages * u64::try_from(page_bytes).ok()?)
 }
@@ -102,7 +102,7 @@ pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
-/// Whether somebody (NTP) keeps the wall clock right; `None` where the kernel does not say.
+/// Whether the wall clock is synchronised (NTP); `None` if the kernel does not tell.
 pub fn wall_clock_is_disciplined() -> Option<bool> {
     let mut told = MaybeUninit::<libc::timex>::zeroed();
     // SAFETY: zeroed means that nothing is to be changed; the answer is written into room that outlives the call.

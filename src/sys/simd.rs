@@ -70,7 +70,7 @@ pub fn rows_times_two(weight: &[f32], x: [&[f32]; 2], bias: &[f32], y: [&mut [f3
     rows_times(weight, x[1], bias, y1);
 }
 
-/// `x += Σ_r y[r] weight[r]`: the transpose of [`rows_times`], added to what is there.
+/// `x += Σ_r y[r] weight[r]`: the transpose of [`rows_times`], added to `x`.
 ///
 /// # Panics
 ///

@@ -465,7 +465,7 @@ impl Stream {
         // SAFETY: `offset` is the member for mapped memory, and an integer.
         let offset = unsafe { told.m.offset };
         // SAFETY: a new mapping of the device's own memory at a place the kernel
-        // chooses; nothing of ours is touched.
+        // chooses; no memory of this program is touched.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -569,7 +569,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_no_video_device_says_so_by_errno() {
+    fn a_file_that_is_no_video_device_is_told_by_errno() {
         let device = Device::open(Path::new("/dev/null")).unwrap();
         let errno = device.capability().unwrap_err().raw_os_error();
         assert_eq!(errno, Some(libc::ENOTTY));

@@ -8,7 +8,7 @@
 //!
 //! Runs on the estimate thread, takes the frame's time and never asks for one,
 //! and leaves the heap alone after construction. An id is given once in a run:
-//! who leaves for longer than [`TrackConfig::keep_s`] comes back as somebody new.
+//! who leaves for longer than [`TrackConfig::keep_s`] comes back with a new id.
 
 pub mod assign;
 pub mod motion;
@@ -56,7 +56,7 @@ const OTHER_CLOCK: Duration = Duration::from_secs(1);
 #[serde(deny_unknown_fields, default)]
 pub struct TrackConfig {
     /// Frames in a row that must show a person before it gets an id, 1 to 30.
-    /// Default 2: one frame's false alarm is nobody, and a person waits one frame.
+    /// Default 2: a false positive of one frame never becomes a track, and a person appears one frame later.
     pub hits_to_confirm: u32,
     /// How long a person may be out of sight and keep the id, seconds, 0 to 10.
     /// Default 1: the span of the lifter's window.
@@ -170,7 +170,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker that has seen nobody. Takes a validated configuration.
+    /// A new tracker. Takes a validated configuration.
     pub fn new(config: TrackConfig) -> Self {
         Self {
             config,
@@ -193,12 +193,12 @@ impl Tracker {
 
     /// Takes the people of the frame of `time` and fills `tracked` with those
     /// that have an id. A frame whose time does not lie after the previous one's
-    /// gives nobody and is counted.
+    /// gives no track and is counted.
     pub fn update(&mut self, time: MonoNs, people: &People, tracked: &mut TrackedPeople) {
         self.step(time, people, true, tracked);
     }
 
-    /// As [`Tracker::update`], of a frame in which not everybody was looked at: that somebody without
+    /// As [`Tracker::update`], of a frame in which the person network did not run for every person: that a person without
     /// an id is not in it says nothing.
     pub fn update_partly(&mut self, time: MonoNs, people: &People, tracked: &mut TrackedPeople) {
         self.step(time, people, false, tracked);
@@ -283,7 +283,7 @@ impl Tracker {
         }
     }
 
-    /// A place for somebody new: a free one, else that of whom nobody has seen for longest.
+    /// A slot for a new person: a free one, else that of the person unseen for longest.
     fn new_place(&mut self, time: MonoNs, seen: &[bool; TRACKS_MAX]) -> usize {
         let free = self.tracks.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {

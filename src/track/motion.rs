@@ -15,7 +15,7 @@ const BETA: f32 = 0.3;
 /// A velocity is trusted this long, seconds; then the point stands.
 const COAST_S: f32 = 0.2;
 
-/// A keypoint unseen for longer starts anew, seconds.
+/// A keypoint unseen for longer starts again, seconds.
 const FORGET_S: f32 = 0.5;
 
 /// Where a keypoint is expected.

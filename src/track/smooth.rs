@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::base::clock::MonoNs;
 use crate::base::config::{ConfigError, check};
 
-/// A point unseen for longer starts anew instead of being drawn from where it was, seconds.
+/// A point unseen for longer starts again instead of being interpolated from its last place, seconds.
 const RESTART_S: f64 = 0.25;
 
 /// How strongly to smooth. Speeds are in the unit of the points filtered: box

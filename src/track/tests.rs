@@ -6,7 +6,7 @@ use super::*;
 use crate::pose::Keypoint;
 use crate::skeleton::KEYPOINT_MIRROR;
 
-/// Somebody 200 pixels high who stands at `(x, y)` (the middle of the hips), seen from the front.
+/// A person 200 pixels high who stands at `(x, y)` (the middle of the hips), seen from the front.
 pub(super) fn standing(x: f32, y: f32) -> Detection {
     // Left is on the image's right for who faces the camera.
     let half: [(f32, f32); KEYPOINTS] = [
@@ -45,7 +45,7 @@ pub(super) fn standing(x: f32, y: f32) -> Detection {
     }
 }
 
-/// Somebody who walks to the right, seen from the side: legs and arms swing.
+/// A person who walks to the right, seen from the side: legs and arms swing.
 fn walking(x: f32, y: f32, phase: f32) -> Detection {
     let mut person = standing(x, y);
     for (joint, keypoint) in person.keypoints.iter_mut().enumerate() {
@@ -113,7 +113,7 @@ fn a_person_gets_an_id_after_two_frames_and_keeps_it() {
 }
 
 #[test]
-fn a_false_alarm_of_one_frame_is_nobody() {
+fn a_false_positive_of_one_frame_is_no_person() {
     let mut run = Run::new(TrackConfig::default());
     let alarm = standing(500.0, 250.0);
     let person = standing(100.0, 300.0);
@@ -166,7 +166,7 @@ fn two_people_who_cross_keep_their_ids() {
 }
 
 #[test]
-fn who_is_back_within_a_second_is_the_same_and_later_somebody_new() {
+fn a_person_back_within_a_second_keeps_the_id_and_later_gets_a_new_one() {
     let mut run = Run::new(TrackConfig::default());
     let person = standing(300.0, 300.0);
     for number in 0..10 {
@@ -290,7 +290,7 @@ fn swapped_legs_of_a_walk_are_set_right_and_a_clean_walk_is_left_alone() {
 }
 
 #[test]
-fn a_frame_from_the_past_gives_nobody_and_a_clock_that_was_set_ends_all_tracks() {
+fn a_frame_from_the_past_gives_no_tracks_and_a_clock_that_was_set_ends_all_tracks() {
     let mut run = Run::new(TrackConfig::default());
     let person = standing(300.0, 300.0);
     for number in 60..70 {

@@ -1,7 +1,7 @@
 //! Recordings and films that are not part of the repository.
 //!
 //! They lie beside the checkout, or where `POISED_DATA` says. A test that needs one
-//! and does not find it says so and is over.
+//! and does not find it prints that and is skipped.
 
 #![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 

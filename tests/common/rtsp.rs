@@ -178,7 +178,7 @@ fn talk(
     }
 }
 
-/// An encoder that ends with whoever watches.
+/// An encoder that ends with its viewer.
 struct Encoder(Child);
 
 impl Drop for Encoder {

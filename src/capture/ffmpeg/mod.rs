@@ -102,7 +102,7 @@ impl FfmpegCamera {
         Self::open_file_with(path, &Programs::default(), &mut || true)
     }
 
-    /// Opens a video file with programs of your choice, for as long as `goes_on` says so.
+    /// Opens a video file with programs of your choice, while `goes_on` returns true.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl FfmpegCamera {
         Self::open_stream_with(address, &options, &Programs::default(), &mut || true)
     }
 
-    /// Opens a network stream with options and programs of your choice, for as long as `goes_on` says so.
+    /// Opens a network stream with options and programs of your choice, while `goes_on` returns true.
     ///
     /// # Errors
     ///
@@ -254,7 +254,7 @@ impl FfmpegCamera {
         !self.pending.is_empty() && self.have == self.pending.len() && self.lines.front().is_some()
     }
 
-    /// Waits for either pipe and reads what is there; true at the end of both.
+    /// Waits for either pipe and reads the available bytes; true at the end of both.
     fn read_some(&mut self, timeout: Duration) -> std::io::Result<bool> {
         // A frame whose size is not known yet, or which waits for its line,
         // leaves the picture's pipe alone.

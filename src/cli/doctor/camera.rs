@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_of_another_group_gets_the_mend_for_that() {
+    fn a_node_of_another_group_gets_the_fix_for_that() {
         let finding = shut(
             Path::new("/dev/video0"),
             &io::Error::from_raw_os_error(libc::EACCES),

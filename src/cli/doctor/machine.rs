@@ -39,13 +39,13 @@ fn clock(source: &Path) -> Finding {
     }
 }
 
-/// Whether somebody keeps the wall clock right: one that nobody keeps steps when somebody does.
+/// Whether the wall clock is synchronised: an unsynchronised clock steps when it is set.
 fn wall_time(disciplined: Option<bool>) -> Finding {
     match disciplined {
         Some(true) => Finding::good("clock", "wall time is kept by NTP: no steps to expect"),
         Some(false) => Finding::lacking(
             "clock",
-            "wall time is kept by nobody and may step; poses keep their order (monotonic clock), unix_ns may jump",
+            "the wall clock is not synchronised and may step; poses keep their order (monotonic clock), unix_ns may jump",
             "enable systemd-timesyncd or chrony (timedatectl set-ntp true)",
         ),
         None => Finding::lacking(
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_nobody_keeps_may_step() {
+    fn an_unsynchronised_wall_clock_may_step() {
         assert_eq!(wall_time(Some(true)).standing, Standing::Good);
         assert_eq!(wall_time(Some(false)).standing, Standing::Lacking);
     }

@@ -1,4 +1,4 @@
-//! `poised doctor`: what is there and what is not, one line each, with the mend.
+//! `poised doctor`: checks the setup, one line for each part, and suggests fixes.
 
 mod camera;
 mod machine;
@@ -34,7 +34,7 @@ pub struct DoctorOptions {
     json: bool,
 }
 
-/// The mend for a network that is not whole.
+/// The fix for an incomplete network folder.
 const REINSTALL: &str = "install the package again, or restore the file";
 
 /// How a thing stands.
@@ -56,7 +56,7 @@ struct Finding {
     part: &'static str,
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 impl Finding {
@@ -65,23 +65,23 @@ impl Finding {
             standing: Standing::Good,
             part,
             what: what.to_string(),
-            mend: None,
+            fix: None,
         }
     }
 
-    fn lacking(part: &'static str, what: impl fmt::Display, mend: impl fmt::Display) -> Self {
+    fn lacking(part: &'static str, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self {
             standing: Standing::Lacking,
             part,
             what: what.to_string(),
-            mend: Some(mend.to_string()),
+            fix: Some(fix.to_string()),
         }
     }
 
-    fn broken(part: &'static str, what: impl fmt::Display, mend: impl fmt::Display) -> Self {
+    fn broken(part: &'static str, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self {
             standing: Standing::Broken,
-            ..Self::lacking(part, what, mend)
+            ..Self::lacking(part, what, fix)
         }
     }
 }
@@ -94,8 +94,8 @@ impl fmt::Display for Finding {
             Standing::Broken => "BROKEN",
         };
         write!(out, "{mark:<8} {:<8} {}", self.part, self.what)?;
-        match &self.mend {
-            Some(mend) => write!(out, " -> {mend}"),
+        match &self.fix {
+            Some(fix) => write!(out, " -> {fix}"),
             None => Ok(()),
         }
     }
@@ -190,7 +190,7 @@ fn movenet(listed: &[ListRow]) -> Option<Finding> {
         matches!(decoder, Some(Decoder::Movenet {}))
     });
     (!installed).then(|| Finding {
-        mend: Some(MOVENET.to_owned()),
+        fix: Some(MOVENET.to_owned()),
         ..Finding::good(
             "models",
             "MoveNet, which is more accurate and slower than the person network that ships, is not installed",
@@ -220,12 +220,12 @@ fn engines(config: &InferenceConfig, tensorrt: Option<&str>) -> Vec<Finding> {
     for standing in standings(config) {
         let name = standing.engine;
         match standing.found {
-            // One that nobody asked for is no lack; one that was is said above, as broken.
+            // An engine that was not requested is not missing; a requested one is reported above, as broken.
             Some(Err(lack)) => findings.push(Finding {
-                mend: Some(lack.mend),
+                fix: Some(lack.fix),
                 ..Finding::good(
                     "engine",
-                    format_args!("{name} is not to be had: {}", lack.why),
+                    format_args!("{name} is unavailable: {}", lack.why),
                 )
             }),
             Some(Ok(found)) => {

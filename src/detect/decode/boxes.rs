@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_finder_measures_from_the_cells_centre() {
+    fn person_boxes_are_measured_from_the_cells_centre() {
         let (mut score, mut edges) = ([-9.0; 576], [0.0; 4 * 576]);
         let cell = 5 * 24 + 7; // centre at (59.5, 43.5)
         score[cell] = 0.0;
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_is_an_error_and_leaves_nobody() {
+    fn nan_is_an_error_and_leaves_no_person() {
         let mut out = Vec::new();
         let edges = [0.0; 4 * 576];
         assert!(person_boxes(&[f32::NAN; 576], &edges, GEOMETRY, (0.3, 0.5), &mut out).is_err());

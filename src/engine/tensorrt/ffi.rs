@@ -35,7 +35,7 @@ pub enum Status {
     NoGpu,
     /// The ONNX file is refused.
     Parse,
-    /// Somebody asked to stop.
+    /// A stop was requested.
     Cancelled,
     /// Anything else.
     Other,
@@ -577,7 +577,7 @@ impl ExecutionState {
     }
 
     /// Runs the network on what lies in the input buffers; what comes of it lies in the output buffers. Touches no
-    /// heap of ours.
+    /// heap of this process.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@
 //!
 //! The libraries are opened at run time, so a program with this in it starts on a machine without CUDA and says
 //! what is missing. Buffers are bound once, one stream per state; on a Jetson they are memory that processor and
-//! GPU share, elsewhere they are copied. A run touches no heap of ours.
+//! GPU share, elsewhere they are copied. A run touches no heap of this process.
 
 pub mod ffi;
 
@@ -197,7 +197,7 @@ fn build(
 
 /// What is missing, and what a person can do about it.
 fn lack(failure: Failure) -> Lack {
-    let mend = match failure.status {
+    let fix = match failure.status {
         Status::NoLibrary => {
             "install NVIDIA's libraries (on a Jetson: apt install tensorrt), or name their folder in inference.tensorrt"
                 .to_owned()
@@ -212,7 +212,7 @@ fn lack(failure: Failure) -> Lack {
     };
     Lack {
         why: failure.text,
-        mend,
+        fix,
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Overlay {
     width_px: u32,
     height_px: u32,
     panel_px: u32,
-    /// Puts joints that nobody sees into the picture.
+    /// Projects hidden joints into the image.
     calibration: Calibration,
     /// Size of words, see [`text::write`].
     words: u8,
@@ -258,7 +258,7 @@ impl Overlay {
     }
 }
 
-/// Joints that nobody sees where they would be in the picture: hollow, on dashed lines.
+/// Hidden joints at their projected positions: hollow, on dashed lines.
 fn completed(canvas: &mut Canvas, lens: &Calibration, person: &PersonPose, thick: f32) {
     /// Joints nearer to the camera, metres, have no place in the picture.
     const NEAREST_M: f32 = 0.1;
@@ -509,10 +509,10 @@ mod tests {
 
     #[test]
     fn people_without_joints_do_not_trouble_the_views() {
-        let mut nobody = person();
-        nobody.states = [JointState::Absent; JOINTS];
+        let mut absent = person();
+        absent.states = [JointState::Absent; JOINTS];
         let mut sample = PoseSample::default();
-        sample.people.push(nobody).unwrap();
+        sample.people.push(absent).unwrap();
         of_size(64, 64).draw(&vec![0; 64 * 64 * 3], &sample);
     }
 }

@@ -24,7 +24,7 @@ use crate::skeleton::{JOINT_NAMES, JOINTS, KEYPOINT_NAMES, KEYPOINTS, SHARED};
 /// Name of the index in a folder of clips.
 pub const INDEX_FILE: &str = "index.json";
 
-/// Farthest that a joint may be from the camera along an axis, metres: beyond it, somebody wrote
+/// Farthest that a joint may be from the camera along an axis, metres: beyond it, the author of the file wrote
 /// millimetres.
 const FAR_M: f32 = 100.0;
 
@@ -159,17 +159,17 @@ pub struct Entry {
     pub actions: Vec<String>,
 }
 
-/// Somebody in a frame.
+/// A person in a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// COCO keypoints in the image; all of confidence 0 where nobody was found.
+    /// COCO keypoints in the image; all of confidence 0 if no person was found.
     pub keypoints: [Keypoint; KEYPOINTS],
     /// Where the joints really are.
     pub truth: Truth,
 }
 
 impl Seen {
-    /// What a network would say: `None` where it finds nobody.
+    /// What a network would say: `None` if it finds no person.
     pub fn detection(&self) -> Option<Detection> {
         let bounds = BoxPx::around(&self.keypoints, CONFIDENCE_GATE)?;
         Some(Detection {
@@ -198,7 +198,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Those whom a 2D network found, as it would say so.
+    /// The people that a 2D network found, as detections.
     pub fn detections(&self) -> People {
         self.people.iter().filter_map(Seen::detection).collect()
     }

@@ -35,7 +35,7 @@ const HINT_EVERY: Duration = Duration::from_secs(1);
 /// four seconds later.
 const HINT_FOR_S: f64 = 1.5;
 
-/// Somebody who was followed in a frame.
+/// A person tracked in a frame.
 #[derive(Debug)]
 pub(super) struct Followed {
     /// Who it is.
@@ -129,7 +129,7 @@ impl MethodRun {
         }
     }
 
-    /// Says what somebody does at `time`, as it comes over Zenoh; once a second is enough.
+    /// Gives a hint of what a person does at `time`, as it comes over Zenoh; once a second is enough.
     pub(super) fn tell(&mut self, time: MonoNs, label: &str) {
         let Some(hints) = &self.hints else {
             return;
@@ -189,7 +189,7 @@ impl MethodRun {
     }
 
     /// Whether the likeliest entry is one of a motion's actions, and whether one of the
-    /// likeliest five is; `None` where nobody names, or none of the actions has an entry with motion.
+    /// likeliest five is; `None` where nothing names actions, or none of the actions has an entry with motion.
     pub(super) fn named(&self, id: u32, actions: &[String]) -> Option<[bool; 2]> {
         let semantics = self.poser.semantics()?;
         let probabilities = semantics.probabilities(id)?;

@@ -38,13 +38,13 @@ use crate::estimate::EstimateConfig;
 use crate::sys::rt::spawn;
 
 use clips::Clip;
+use method_run::{Followed, MethodRun};
 use motion::Motion;
 use render::{rendered, unseen_appearance};
 use scenario::Scenario;
 use score::Past;
 use simulate::{Stream, stream};
 use table::Sums;
-use method_run::{Followed, MethodRun};
 
 /// Threads that share people and scenarios. Two: what the smallest device has.
 const THREADS: usize = 2;
@@ -258,7 +258,7 @@ pub struct ClipsPlan {
 }
 
 /// Sums of each group for each method, groups in the order of [`clips::groups`]. Each clip is
-/// begun anew: nothing that is learned in one is there in the next.
+/// started again: nothing that is learned in one is there in the next.
 ///
 /// `done` is called after each clip, from any thread.
 ///
@@ -283,7 +283,7 @@ pub fn run_clips(plan: &ClipsPlan, done: impl Fn() + Sync) -> Result<Vec<Vec<Sum
     Ok(totals(&plan.methods, groups.len(), &results))
 }
 
-/// One clip, one method. `floor` has nothing to say of a camera that hangs nobody knows how.
+/// One clip, one method. `floor` does not apply to a camera with an unknown mount.
 fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, StartError> {
     let Clip { entry, frames } = clip;
     let mut calibration = entry.calibration.clone();

@@ -39,7 +39,7 @@ pub fn names(motion: &Motion, scenarios: &[Scenario]) -> Vec<String> {
 }
 
 /// Writes a motion as each scenario shows it: `MOTION.SCENARIO.poses` in `folder`. The
-/// recordings hold keypoints; whoever plays them lifts them. Gives the files' names.
+/// recordings hold keypoints; the player lifts them. Gives the files' names.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ mod tests {
         });
         Motion {
             id: id.into(),
-            subject: "somebody".into(),
+            subject: "unknown".into(),
             actions: vec!["stand".into()],
             rate_hz: 30.0,
             joints_world_m: vec![pose; 45],

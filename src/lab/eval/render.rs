@@ -305,7 +305,7 @@ mod tests {
         config
     }
 
-    /// Somebody who stands and sways.
+    /// A person who stands and sways.
     fn motion() -> Motion {
         let at = |frame: u16| {
             let sway = Vec3::X * (0.05 * (f32::from(frame) * 0.1).sin());
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_networks_see_the_drawn_person_where_the_motion_is() {
+    fn the_networks_see_the_rendered_person_where_the_motion_is() {
         let (simulated, drawn) = shown(Vec::new());
         let seen = drawn.moments.iter().filter(|m| m.seen.is_some()).count();
         assert!(seen >= 55, "{seen} of 60 frames");

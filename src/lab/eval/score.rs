@@ -10,7 +10,7 @@ use crate::lift::Estimate;
 use crate::pose::JointState;
 use crate::skeleton::JOINTS;
 
-/// Where somebody really is in a frame.
+/// The true pose of a person in a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Truth {
     /// Joints in the camera frame, metres; those that are not known mean nothing.
@@ -26,7 +26,7 @@ pub struct Truth {
 pub struct Past([Option<([Vec3; JOINTS], Truth)>; 2]);
 
 impl Past {
-    /// Forgets: this frame has no estimate, or somebody else comes.
+    /// Forgets: this frame has no estimate, or another person comes.
     pub fn interrupt(&mut self) {
         self.0 = [None, None];
     }

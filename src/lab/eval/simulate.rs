@@ -38,8 +38,8 @@ const RESAMPLED_MAX: usize = 120;
 /// When a stream begins: not at zero, which stands for no time.
 const BEGIN: MonoNs = MonoNs(1_000_000_000);
 
-/// Between two motions of a stream nobody is in view for so long: the next one is
-/// somebody who comes in anew.
+/// Between two motions of a stream no person is in view for so long: the next motion is that of
+/// a person who has just come into view.
 const BREAK_S: f64 = 4.0;
 
 /// Height of the middle of a standing adult's joints above the floor, metres, which a
@@ -54,7 +54,7 @@ const TAIL_SHARE: f64 = 0.02;
 pub struct Moment {
     /// When.
     pub time: MonoNs,
-    /// What the detector says; `None` where it finds nobody.
+    /// What the detector says; `None` if it finds no person.
     pub seen: Option<Detection>,
     /// The truth, camera frame, metres.
     pub joints_camera_m: [Vec3; JOINTS],
@@ -87,7 +87,7 @@ pub struct Stream {
     pub calibration: Calibration,
     /// How it hangs.
     pub mount: Mount,
-    /// How it hangs according to whoever measured it: a height wrong by 3 %, angles by a
+    /// How it hangs according to its measurement: a height wrong by 3 %, angles by a
     /// degree (standard deviations).
     pub measured: Mount,
     /// The frames.
@@ -359,7 +359,7 @@ pub(super) fn hash(text: &str) -> u64 {
 pub(super) mod tests {
     use super::*;
 
-    /// Somebody standing, facing +z, arms hanging.
+    /// A person standing, facing +z, arms hanging.
     pub(in crate::lab::eval) fn standing() -> [Vec3; JOINTS] {
         [
             [0.0, 0.95, 0.0],
@@ -451,7 +451,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn everybody_stands_on_the_one_floor_and_comes_in_anew() {
+    fn all_people_stand_on_one_floor_and_come_into_view_again() {
         let scenario = scenario(|s| {
             s.down_deg = [35.0, 45.0];
             s.stature = 0.8;
@@ -492,7 +492,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whoever_has_shorter_legs_stands_lower_and_not_in_the_air() {
+    fn a_person_with_shorter_legs_stands_lower_and_not_in_the_air() {
         let lowest = |body: [Vec3; JOINTS]| {
             body.map(|joint| joint.y)
                 .into_iter()

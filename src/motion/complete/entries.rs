@@ -25,7 +25,7 @@ pub(super) const SEARCH_STEP: usize = 8;
 /// The same while everything is seen: within two seconds, as long as the window is.
 pub(super) const IDLE_STEP: usize = 2;
 
-/// What a hint is worth, in natural units of evidence: the odds of somebody who is right
+/// What a hint is worth, in natural units of evidence: the odds of a source that is right
 /// nineteen times of twenty, about one of a hundred entries: ln(19 * 99).
 pub(super) const HINT_NATS: f32 = 7.54;
 
@@ -156,7 +156,11 @@ impl Completer {
     }
 
     /// The likelihood of the window, into `likelihood`.
-    pub(super) fn likelihood(&mut self, memory: &CompletionMemory, likelihood: &mut WindowLikelihood) -> BodyFrame {
+    pub(super) fn likelihood(
+        &mut self,
+        memory: &CompletionMemory,
+        likelihood: &mut WindowLikelihood,
+    ) -> BodyFrame {
         let constants = &self.net.constants;
         let scratch = &mut self.scratch;
         let known = memory.steps.min(MOTION_SAMPLES as u64);
@@ -236,7 +240,7 @@ impl Completer {
     }
 
     /// Conditions `which` entries on a window: the pose, weighed by how well each explains it.
-    /// Joints that are seen are left out: nobody asks for them.
+    /// Joints that are seen are left out: they are not needed.
     pub(super) fn condition(
         &mut self,
         likelihood: &WindowLikelihood,
@@ -332,7 +336,12 @@ impl Completer {
         let search = &mut memory.search;
         for entry in next..end {
             let Scratch { matrix, points, .. } = &mut self.scratch;
-            let found = evidence(&self.entries[entry], &search.likelihood, matrix, &mut points[0]);
+            let found = evidence(
+                &self.entries[entry],
+                &search.likelihood,
+                matrix,
+                &mut points[0],
+            );
             let Some(found) = found else {
                 continue;
             };

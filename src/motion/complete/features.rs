@@ -3,7 +3,7 @@
 use glam::{Mat3, Vec2, Vec3};
 
 use super::file::{Constants, OWN};
-use super::{Frame, CompletionMemory, Step};
+use super::{CompletionMemory, Frame, Step};
 use crate::skeleton::{JOINTS, SHARED};
 
 /// Added to ln sigma, so that it lies near zero.
@@ -44,7 +44,12 @@ fn body_axes(joints: &[Vec3; JOINTS]) -> Option<Mat3> {
 }
 
 /// A step's input of the network; brings the memory up to the step.
-pub(super) fn features(constants: &Constants, memory: &mut CompletionMemory, frame: &Frame, out: &mut [f32]) {
+pub(super) fn features(
+    constants: &Constants,
+    memory: &mut CompletionMemory,
+    frame: &Frame,
+    out: &mut [f32],
+) {
     let step = &frame.step;
     if let Some(axes) = body_axes(&step.joints) {
         memory.axes = axes;

@@ -32,14 +32,14 @@ use crate::pose::JointState;
 use crate::skeleton::{JOINTS, KEYPOINTS};
 use crate::sys::simd::{LANES, Lane, add_squares};
 
-use entries::{Gaussian, WindowLikelihood, Search, blocks, lanes, matrix, weight};
+use entries::{Gaussian, Search, WindowLikelihood, blocks, lanes, matrix, weight};
 use features::features;
 use file::{ANSWER, CANDIDATES_MAX, CODE, Constants, FEATURES, INNER, LAG_MAX, LIMBS};
 
 /// Smallest sigma given out, metres.
 const SIGMA_MIN_M: f32 = 0.01;
 
-/// A gap after which somebody is begun anew: what the network remembers.
+/// A gap after which a person's memory starts again: the length of the network's memory.
 const GAP_STEPS_MAX: u64 = 91;
 
 /// One step of a person, as the lifter gave it.
@@ -284,7 +284,7 @@ impl Completer {
         CompletionMemory::new(self.prior.rank())
     }
 
-    /// Says which entry of the dictionary somebody outside names, `None` while nobody does: that
+    /// Sets the entry of the dictionary that a hint names, `None` without a hint: that
     /// entry is taken for likelier by `HINT_NATS`, and what is seen still has the last word. An
     /// entry without motion has nothing to say of joints.
     pub fn lead(&self, memory: &mut CompletionMemory, entry: Option<usize>) {
@@ -361,7 +361,7 @@ impl Completer {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "time since somebody came, in thirtieths of a second"
+            reason = "time since the person came into view, in thirtieths of a second"
         )]
         let steps_at = |begun: MonoNs| -> u64 {
             (time.since(begun).as_secs_f64() * f64::from(RATE_HZ)).round() as u64 + 1

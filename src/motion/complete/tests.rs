@@ -297,7 +297,7 @@ fn hidden_joints_are_completed_seen_ones_are_moved_by_the_network_and_long_unsee
 }
 
 #[test]
-fn nobody_is_completed_where_that_is_not_wanted_and_seen_joints_are_moved_all_the_same() {
+fn nothing_is_completed_when_that_is_off_and_seen_joints_are_corrected_all_the_same() {
     let golden = Golden::read();
     let mut completer = completer(&golden);
     let mut memory = completer.memory();
@@ -415,7 +415,8 @@ fn a_hint_makes_an_entry_likelier_and_what_is_seen_has_the_last_word() {
     let mut moved_most = 0.0_f32;
     for likelihood in [likelihood, faint] {
         let mut pose = |lead| {
-            let opinion = completer.condition(&likelihood, &body, &[0, 1, 2], lead, &[false; JOINTS]);
+            let opinion =
+                completer.condition(&likelihood, &body, &[0, 1, 2], lead, &[false; JOINTS]);
             opinion.unwrap().joints_m
         };
         let (mut factor, mut point) = (matrix(blocks(RANK)), lanes([], blocks(RANK)));
@@ -471,7 +472,10 @@ fn a_slow_camera_and_a_quick_one_keep_the_steps_of_the_network() {
         &mut estimate_of(&frame),
         2.0,
     );
-    assert_eq!(memory.steps, 1, "after a long gap somebody is begun anew");
+    assert_eq!(
+        memory.steps, 1,
+        "after a long gap a person's memory starts again"
+    );
 }
 
 #[test]
