@@ -34,7 +34,7 @@ const FIRST: usize = 6;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Index of labelled motion (docs/motion-format.md).
+    /// Index of labelled motion (docs/reference/motion-format.md).
     index: PathBuf,
     /// File to write.
     out: PathBuf,

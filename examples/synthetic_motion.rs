@@ -1,4 +1,4 @@
-//! The synthetic people's motion as labelled motion capture (docs/motion-format.md):
+//! The synthetic people's motion as labelled motion capture (docs/reference/motion-format.md):
 //! `synthetic_motion OUT FIRST_SEED SCENES SECONDS`.
 //!
 //! Every stretch of one action that lasts at least a second becomes a motion, 30

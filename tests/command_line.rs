@@ -76,8 +76,9 @@ fn every_exit_code_of_the_manual_is_given_for_what_it_says() {
     let manual = manual();
     assert_eq!(manual.len(), 11, "{manual:?}");
     // The documents have the same table.
-    let field =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/field.md"));
+    let field = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/service.md"),
+    );
     let field = field.unwrap().replace('\\', "");
     for (code, meaning) in &manual {
         assert!(

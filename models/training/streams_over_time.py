@@ -4,7 +4,7 @@
     poised eval --motions MOTION/index_site.json --methods factory,latent,replay,semantic --json > site.json
     python streams_over_time.py draw site.json --out streams.svg
 
-The first command takes an index of motions (docs/motion-format.md) and makes one in which everybody is
+The first command takes an index of motions (docs/reference/motion-format.md) and makes one in which everybody is
 one `subject`, in random order: one visitor after the other before the same camera. Its `file`s lie
 beside the index, so it must be written there too. The third draws PA-MPJPE by minute of the stream
 (`pa_mpjpe_by_minute_mm`) for each method, over all frames of a scenario. What people do differs from minute
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     index = commands.add_parser("index", help="an index of motions as that of one site, to standard output")
-    index.add_argument("motions", type=Path, help="index of motions (docs/motion-format.md)")
+    index.add_argument("motions", type=Path, help="index of motions (docs/reference/motion-format.md)")
     index.add_argument("--seed", type=int, default=1, help="fixes the order")
     picture = commands.add_parser("draw", help="error over time as a picture")
     picture.add_argument("table", type=Path, help="what `poised eval --json` printed")

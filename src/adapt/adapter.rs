@@ -56,7 +56,7 @@ const VIEWS_PER_STEP: u32 = 1;
 const BATCH: usize = 32;
 
 /// Most steps for a second in which a person is seen. With the synthetic views they take 3.3 % of a core of
-/// the machine in docs/performance.md.
+/// the machine in docs/lab/performance.md.
 const STEPS_PER_S: f32 = 48.0;
 
 /// Most steps for a frame in which a person is seen: a slow camera shows less that is new, and learning

@@ -15,7 +15,7 @@ pub enum Method {
     /// Flip test-time augmentation and refinement of each frame, no weight changes.
     Latent,
     /// Plain reprojection moves the weights. To be measured, not for the field: it makes poses worse
-    /// (docs/accuracy.md) and no guard holds it.
+    /// (docs/lab/accuracy.md) and no guard holds it.
     #[serde(rename = "2d")]
     Reprojection,
     /// Weights follow the smoothed poses and the keypoints of real frames (after `CycleAdapt`). To be measured, not for

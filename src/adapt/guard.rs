@@ -24,7 +24,7 @@ pub const GAIN_MIN: f32 = 0.05;
 pub const EASY_M: f32 = 0.036;
 
 /// Most that bones may waver, against the factory head's. Where learning helps they waver less, by an eighth; where the
-/// poses that synthetic views are made of are too wrong to learn from, more (docs/accuracy.md).
+/// poses that synthetic views are made of are too wrong to learn from, more (docs/lab/accuracy.md).
 pub const BONES_MAX: f32 = 1.02;
 
 /// Largest mean distance of a joint from the factory head's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.

@@ -32,7 +32,7 @@ const UP_SPAN: f32 = 3000.0;
 const UP_MIN: f32 = 60.0;
 
 /// Share of the offsets that synthetic views have. What the poses miss is partly the network's bias and partly the
-/// lifter's own doing; none and all were tried as well (docs/accuracy.md).
+/// lifter's own doing; none and all were tried as well (docs/lab/accuracy.md).
 const OFFSET_SHARE: f32 = 0.6;
 
 /// Observations over which offsets are averaged at most: half a minute.

@@ -60,7 +60,7 @@ pub struct DictionaryOptions {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Build a dictionary from labelled motion (docs/motion-format.md).
+    /// Build a dictionary from labelled motion (docs/reference/motion-format.md).
     Build {
         /// Index of labelled motion; may be given several times.
         #[arg(long, required = true)]
@@ -82,7 +82,7 @@ enum What {
         /// Index of labelled motion.
         #[arg(long)]
         motions: PathBuf,
-        /// Scenarios (docs/accuracy.md); by default the unshifted one of those that ship.
+        /// Scenarios (docs/lab/accuracy.md); by default the unshifted one of those that ship.
         #[arg(long)]
         scenarios: Option<PathBuf>,
         /// Only motions that carry this action; may be given several times.

@@ -17,10 +17,10 @@ use super::print::StdoutError;
 
 #[derive(Debug, Args)]
 pub struct EvalOptions {
-    /// Index of labelled motion; docs/motion-format.md describes it.
+    /// Index of labelled motion; docs/reference/motion-format.md describes it.
     #[arg(long, required_unless_present = "clips", conflicts_with = "clips")]
     motions: Option<PathBuf>,
-    /// Folder of recorded clips, in place of motion and simulation; docs/clips-format.md describes it.
+    /// Folder of recorded clips, in place of motion and simulation; docs/reference/clips-format.md describes it.
     #[arg(long)]
     clips: Option<PathBuf>,
     /// Scenarios in place of those that ship.

@@ -1,6 +1,6 @@
 //! The motion-text dictionary: action phrases, what they mean and what they look like.
 //!
-//! A file is a safetensors file (`docs/dictionary-format.md`), so that any language
+//! A file is a safetensors file (`docs/reference/dictionary-format.md`), so that any language
 //! reads it; its one metadata key says format, version, encoder and checksum:
 //!
 //! | tensor | shape | meaning |

@@ -104,7 +104,7 @@ pub struct SemanticsConfig {
     pub dictionary: Option<PathBuf>,
     /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
     /// that is not seen is absent at once; those that are seen are moved all the same, if poses are refined. Default 4: what was measured
-    /// (docs/accuracy.md).
+    /// (docs/lab/accuracy.md).
     pub complete_for_s: f32,
     /// Whether `/hint` is listened to. Default: false.
     pub hints: bool,

@@ -1,7 +1,7 @@
 //! `health/v1` and `event/v1`: how the daemon is, and what happened to it.
 //!
 //! Made once a second and rarely, so plain vectors will do. The schema is in
-//! `docs/pose.cddl`.
+//! `docs/reference/pose.cddl`.
 
 use minicbor::Encoder;
 

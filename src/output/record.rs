@@ -1,7 +1,7 @@
 //! Recordings: what was published, in a file, without a pixel.
 //!
 //! A recording (`.poses`) is a CBOR sequence (RFC 8742): one map that names format and
-//! calibration, then pose messages as they are on the wire (`docs/messages.md`). Played
+//! calibration, then pose messages as they are on the wire (`docs/reference/messages.md`). Played
 //! again, the keypoints go through tracker, lifter and dictionary as they did from the
 //! camera; the networks that look at pixels are not needed.
 

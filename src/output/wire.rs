@@ -2,7 +2,7 @@
 //!
 //! A map with text keys, definite lengths, a fixed order of keys and every
 //! number with a fraction as a 32-bit float, so the same pose always gives the
-//! same bytes. `docs/pose.cddl` is the schema, `docs/messages.md` explains each
+//! same bytes. `docs/reference/pose.cddl` is the schema, `docs/reference/messages.md` explains each
 //! field, [`super::read`] is the inverse. Writing touches no heap.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::skeleton::{JOINTS, KEYPOINTS};
 pub const POSE_SCHEMA: &str = "pose/v1";
 
 /// The schema of all messages, as `/schema` answers it.
-pub const CDDL: &str = include_str!("../../docs/pose.cddl");
+pub const CDDL: &str = include_str!("../../docs/reference/pose.cddl");
 
 /// Name of the clock of `capture_ns` and `publish_ns`: `CLOCK_MONOTONIC` of the device.
 pub const CLOCK_MONOTONIC: &str = "monotonic";

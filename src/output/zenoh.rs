@@ -933,7 +933,7 @@ mod tests {
         struct File {
             zenoh: ZenohConfig,
         }
-        let document = include_str!("../../docs/messages.md");
+        let document = include_str!("../../docs/reference/messages.md");
         let blocks: Vec<&str> = document.split("```toml\n").skip(1).collect();
         assert!(!blocks.is_empty());
         for block in blocks {

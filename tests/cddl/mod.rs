@@ -1,5 +1,5 @@
 //! CBOR values, and checking them against the part of CDDL (RFC 8610) that
-//! `docs/pose.cddl` uses: maps with bare keys, `? key` and `* tstr => type`, lists of
+//! `docs/reference/pose.cddl` uses: maps with bare keys, `? key` and `* tstr => type`, lists of
 //! fixed, counted and open length, choices, groups in brackets, texts, whole
 //! numbers, ranges and the prelude's names. What it does not know it refuses loudly, so
 //! a schema that grows past it fails the tests.

@@ -1,4 +1,4 @@
-"""Folders of recorded clips, as `docs/clips-format.md` describes them, and what all converters share.
+"""Folders of recorded clips, as `docs/reference/clips-format.md` describes them, and what all converters share.
 
 Joints that a source and our skeleton do not have in the same place are not compared: `known` is 0 for
 them. What every source has are the twelve limb joints; the middle of the hips is our pelvis by

@@ -1,4 +1,4 @@
-"""EgoBody, the interactee before the head-worn camera, to recorded clips (docs/clips-format.md).
+"""EgoBody, the interactee before the head-worn camera, to recorded clips (docs/reference/clips-format.md).
 
     python egobody.py EGOBODY --split test --smplx SMPLX_MODELS --out clips/egobody
 

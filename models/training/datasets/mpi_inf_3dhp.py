@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP to recorded clips (docs/clips-format.md).
+"""MPI-INF-3DHP to recorded clips (docs/reference/clips-format.md).
 
     python mpi_inf_3dhp.py MPI_INF_3DHP/mpi_inf_3dhp_test_set --out clips/3dhp
     python mpi_inf_3dhp.py MPI_INF_3DHP --split train --cameras 0 2 7 8 --out clips/3dhp-train

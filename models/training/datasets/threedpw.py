@@ -1,4 +1,4 @@
-"""3DPW to recorded clips (docs/clips-format.md).
+"""3DPW to recorded clips (docs/reference/clips-format.md).
 
     python threedpw.py 3DPW --split test --out clips/3dpw
 

@@ -90,7 +90,7 @@ def load_trials(folder: Path, people: str) -> list[Trial]:
 
 
 def load_index(path: Path) -> list[Trial]:
-    """All trials of an index in JSON with its tensor files beside it (docs/motion-format.md)."""
+    """All trials of an index in JSON with its tensor files beside it (docs/reference/motion-format.md)."""
     trials, files = [], {}
     for row in json.loads(path.read_text()):
         if row["file"] not in files:

@@ -238,7 +238,7 @@ fn engines(config: &InferenceConfig, tensorrt: Option<&str>) -> Vec<Finding> {
                         format_args!(
                             "TensorRT {version} is on this machine, but not in this build"
                         ),
-                        "build with --features tensorrt (docs/engines.md)",
+                        "build with --features tensorrt (docs/reference/engines.md)",
                     ));
                 }
             }

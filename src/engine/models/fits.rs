@@ -368,7 +368,7 @@ mod tests {
     /// The example of the documentation, as it stands there.
     #[test]
     fn the_documented_description_fits() {
-        let text = include_str!("../../../docs/models.md");
+        let text = include_str!("../../../docs/reference/models.md");
         let (_, example) = text.split_once("```toml\n").unwrap();
         let (example, _) = example.split_once("```").unwrap();
         let description: Description = toml::from_str(example).unwrap();

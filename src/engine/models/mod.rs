@@ -8,7 +8,7 @@
 //! network: the description itself, that shapes fit the kind and the decoder,
 //! file sizes and SHA-256 hashes. What is left (operators, the shapes the
 //! network really has) is checked by the engine when it loads the file. The
-//! format is explained in `docs/models.md`.
+//! format is explained in `docs/reference/models.md`.
 
 mod describe;
 mod external;

@@ -1,6 +1,6 @@
 //! Recorded clips: 2D keypoints of an image beside joints that were measured in space.
 //!
-//! `docs/clips-format.md` describes the format: `index.json`, and a safetensors file
+//! `docs/reference/clips-format.md` describes the format: `index.json`, and a safetensors file
 //! for each clip. Joints come in the camera's optical frame, metres.
 
 use std::path::{Path, PathBuf};

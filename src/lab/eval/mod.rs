@@ -14,7 +14,7 @@
 //! A person's motions come one after the other at one site, as a device would see
 //! them; what is learned in one is there in the next.
 //!
-//! `docs/accuracy.md` says what each column is.
+//! `docs/lab/accuracy.md` says what each column is.
 
 pub mod clips;
 pub mod metrics;

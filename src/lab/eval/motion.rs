@@ -1,6 +1,6 @@
 //! Labelled motion capture: an index in JSON beside safetensors files.
 //!
-//! `docs/motion-format.md` describes the format. Positions come as metres in a
+//! `docs/reference/motion-format.md` describes the format. Positions come as metres in a
 //! capture volume with +y up; nothing here knows of cameras.
 
 use std::collections::BTreeMap;

@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_scenario_in_the_documents_is_one() {
-        let text = include_str!("../../../docs/accuracy.md");
+        let text = include_str!("../../../docs/lab/accuracy.md");
         let (_, rest) = text.split_once("```toml\n").unwrap();
         let (example, _) = rest.split_once("```").unwrap();
         let folder = tempfile::tempdir().unwrap();
