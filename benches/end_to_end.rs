@@ -28,7 +28,7 @@ use poised::track::{TrackConfig, TrackedPeople, Tracker};
 /// Frames of the film: a second.
 const FRAMES: usize = 30;
 
-/// Frames before the clock counts: the finder has looked, tracks are confirmed.
+/// Frames before the clock counts: the person detector has looked, tracks are confirmed.
 const WARM_UP: usize = 45;
 
 /// What is measured: width, height, people.

@@ -406,7 +406,7 @@ fn sample(
     })
 }
 
-/// The person's box as a finder or the last frame's keypoints would give it.
+/// The person's box as a person detector or the last frame's keypoints would give it.
 fn person_box(
     truth: &PersonTruth,
     width: f32,

@@ -230,7 +230,7 @@ pub enum Level {
     /// Nothing.
     #[default]
     Full,
-    /// The finder looks less often.
+    /// The person detector looks less often.
     Saving,
     /// And people are looked at in turn.
     Turns,

@@ -41,7 +41,7 @@ pub enum StartError {
     #[error(transparent)]
     Zenoh(#[from] SessionError),
     /// The system has no room for a thread.
-    #[error("thread {name} does not start: the system has no room for it (TasksMax=, ulimit -u)")]
+    #[error("thread {name} cannot be started: raise the limit of tasks (TasksMax=, ulimit -u)")]
     Thread {
         /// Its name.
         name: &'static str,
@@ -49,7 +49,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A thread panicked: our own mistake. A release build aborts at the panic itself.
-    #[error("thread {name} panicked; the lines above say where")]
+    #[error("thread {name} panicked; see the lines above")]
     Panicked {
         /// Its name.
         name: &'static str,

@@ -122,9 +122,9 @@ pub struct FrameMeta {
     pub sequence: u32,
     /// When the frame was taken: the driver's timestamp on the monotonic clock.
     pub capture: MonoNs,
-    /// Columns.
+    /// Image width, pixels.
     pub width_px: u32,
-    /// Rows.
+    /// Image height, pixels.
     pub height_px: u32,
     /// Byte layout.
     pub format: PixelFormat,

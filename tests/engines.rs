@@ -409,7 +409,7 @@ fn states_of_one_network_run_in_threads_of_their_own() {
     }
 }
 
-/// Heap calls that one run of the network of the finder may cost on our side of each engine. (tract makes its
+/// Heap calls that one run of the network of the person detector may cost on our side of each engine. (tract makes its
 /// tensors again on each run; the crate for ONNX Runtime makes handles of the outputs.) May fall and not rise.
 const HEAP_CALLS: [(&str, u64); 3] = [("tract", 500), ("onnxruntime", 10), ("tensorrt", 0)];
 

@@ -144,7 +144,7 @@ fn the_detector_runs_first_then_periodically_and_when_a_person_is_lost() {
         let seen = net.step(&frame(places), &camera, &mut people).unwrap();
         (seen.detector_ran, people.len())
     };
-    // No person is there: the finder looks at every frame.
+    // No person is there: the person detector looks at every frame.
     assert_eq!(infer(&[]), (true, 0));
     assert_eq!(infer(&[]), (true, 0));
     // A person comes, moves and is followed without the detector, until it is due.
@@ -153,7 +153,7 @@ fn the_detector_runs_first_then_periodically_and_when_a_person_is_lost() {
         assert_eq!(infer(&[(x, 144)]), (false, 1), "{x}");
     }
     assert_eq!(infer(&[(120, 144)]), (true, 1));
-    // A second one is seen when the finder is due again.
+    // A second one is seen when the person detector is due again.
     for i in 1..5 {
         assert_eq!(infer(&[(120, 144), (300, 100)]), (false, 1), "{i}");
     }
@@ -182,7 +182,7 @@ fn a_person_who_moves_is_followed_by_the_keypoints() {
     }
 }
 
-/// A person in the middle. How bright the green square is makes the finder's score (77: between 0.3 and 0.5, 255: 1), and
+/// A person in the middle. How bright the green square is makes the person detector's score (77: between 0.3 and 0.5, 255: 1), and
 /// with a dark blue one fewer keypoints are visible.
 fn half_seen(green: u8, blue: u8) -> Frame {
     let mut seen = frame(&[(200, 152)]);
@@ -214,7 +214,7 @@ fn an_uncertain_new_detection_has_to_be_well_visible() {
     assert!(score > Some(0.9), "{score:?}");
     // Half hidden again: no person, for nothing but keypoints has spoken for them.
     assert_eq!(infer(&half_seen(77, 0)), (1, None));
-    // Now the finder is sure.
+    // Now the person detector is sure.
     assert!(infer(&half_seen(255, 0)).1.is_some());
     // Gone for a moment, and back in a box as poor as the furniture's: believed.
     for _ in 0..3 {
@@ -342,7 +342,7 @@ fn alone(name: &str, description: &str) -> PeopleNet {
     PeopleNet::open(&Engine::tract(), &path, None, PeopleSettings::default()).unwrap()
 }
 
-/// Without a finder the crop is the whole frame: 384 x 288, times 1.25, into
+/// Without a person detector the crop is the whole frame: 384 x 288, times 1.25, into
 /// 32 x 32 pixels: 15 frame pixels per crop pixel, the centres on each other.
 #[test]
 fn movenet_output_is_put_back_from_the_padded_square() {

@@ -126,7 +126,7 @@ impl AdaptConfig {
             return Err(ConfigError::Value {
                 key: "adapt.method",
                 value: self.method.name().into(),
-                want: "off, latent, replay or semantic; 2d and cycle make poses worse and are there for `poised eval` to measure",
+                want: "off, latent, replay or semantic; 2d and cycle harm poses and are for `poised eval` only",
             });
         }
         check("adapt.core_share", self.core_share, 0.005, 0.5)?;

@@ -144,7 +144,7 @@ impl Control {
         }
         if let Err(order) = waiting.push_back(Order { command, answer }) {
             drop(waiting);
-            let why = format!("{WAITING_MAX} commands wait already: send it again later");
+            let why = format!("{WAITING_MAX} commands are waiting already: send it again later");
             self.refuse(Some(command), order.answer, why);
         }
     }

@@ -62,16 +62,16 @@ pub enum StateError {
     #[error("{0} bytes, a state has at most {BYTES_MAX}")]
     TooLarge(u64),
     /// Not a state, or one that is cut off.
-    #[error("not a state of adaptation: {0}")]
+    #[error("not an adaptation state file: {0}")]
     Format(String),
     /// Another version of the format.
-    #[error("version {0} of the format, this program knows {VERSION}")]
+    #[error("format version {0} is not supported, expected {VERSION}")]
     Version(u32),
     /// The bytes are not those that were written.
-    #[error("the checksum does not fit the contents: the file is damaged")]
+    #[error("checksum mismatch: the file is damaged")]
     Checksum,
     /// Learned with other networks, so its numbers mean something else.
-    #[error("learned with other networks than those in use")]
+    #[error("learned with networks other than those in use")]
     Networks,
     /// A number that no state has.
     #[error(transparent)]

@@ -137,7 +137,7 @@ impl Worker {
                 log::warn!("{}: {error}; going on without it", path.display());
             };
             if let Some(state) = State::read(path, adapter.networks(), wrong) {
-                log::info!("{}: going on from {} steps", path.display(), state.steps);
+                log::info!("{}: continuing after {} steps", path.display(), state.steps);
                 if let Some(head) = adapter.resume(&state) {
                     let generation = head.tag.generation;
                     log::info!("adaptation: frozen with generation {generation}, until thaw");
@@ -304,7 +304,7 @@ impl Worker {
             now,
         );
         super::state::remove(path)
-            .map_err(|error| format!("{}: what was learned may come back", words(&error)))
+            .map_err(|error| format!("{}: the learned weights may come back", words(&error)))
     }
 
     /// As [`Self::write`], for a time when no peer waits for an answer.
@@ -329,7 +329,7 @@ impl Worker {
             .write(path, self.adapter.networks())
             .map_err(|error| {
                 self.chores.wrote(mark, false, now);
-                format!("{}: what was learned is not kept", words(&error))
+                format!("{}: the learned weights are not saved", words(&error))
             })?;
         Ok(None)
     }

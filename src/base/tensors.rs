@@ -12,7 +12,7 @@ pub enum TensorError {
     #[error("not a safetensors file")]
     Format(#[from] safetensors::SafeTensorError),
     /// A tensor is missing.
-    #[error("no tensor {name} {want:?}")]
+    #[error("tensor {name} {want:?} is missing")]
     Missing {
         /// Its name.
         name: String,

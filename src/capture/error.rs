@@ -43,7 +43,7 @@ pub enum CaptureError {
         sequence: u32,
     },
     /// A frame of another size than the camera said it would deliver.
-    #[error("frame {sequence} is {width_px}x{height_px}, not the size agreed at opening")]
+    #[error("frame {sequence} is {width_px}x{height_px}, not the size negotiated at opening")]
     Resized {
         /// Sequence number.
         sequence: u32,
@@ -53,7 +53,7 @@ pub enum CaptureError {
         height_px: u32,
     },
     /// The driver named a buffer that does not exist.
-    #[error("the driver named buffer {index} of {count} after frame {last_sequence}")]
+    #[error("the driver returned buffer {index} of {count} after frame {last_sequence}")]
     BufferIndex {
         /// The index the driver gave.
         index: u32,

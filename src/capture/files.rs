@@ -225,11 +225,11 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, OpenError> {
         }
     }
     if hidden > 0 {
-        log::warn!("{}: {hidden} hidden files left out", path.display());
+        log::warn!("{}: {hidden} hidden files skipped", path.display());
     }
     if of_other_kinds > 0 {
         log::warn!(
-            "{}: {of_other_kinds} images left out that are neither PNG nor JPEG",
+            "{}: {of_other_kinds} images skipped that are neither PNG nor JPEG",
             path.display()
         );
     }

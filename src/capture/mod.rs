@@ -30,9 +30,9 @@ pub use open::{FOLDER_RATE_HZ, GoesOn, OpenError, Source, StreamOptions, Transpo
 pub struct CameraMode {
     /// What the camera calls itself.
     pub name: String,
-    /// Columns.
+    /// Image width, pixels.
     pub width_px: u32,
-    /// Rows.
+    /// Image height, pixels.
     pub height_px: u32,
     /// Frames a second, as read back from the driver; 0 where unknown.
     pub rate_hz: f32,

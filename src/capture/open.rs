@@ -62,19 +62,19 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file that should be an image and is none.
-    #[error("{path}: does not decode as an image; PNG and JPEG are read")]
+    #[error("{path}: cannot be decoded as an image; PNG and JPEG are supported")]
     Image {
         /// The file.
         path: PathBuf,
     },
     /// An image file that is too large.
-    #[error("{path}: more than {IMAGE_FILE_BYTES_MAX} bytes, which is the most for an image")]
+    #[error("{path}: larger than {IMAGE_FILE_BYTES_MAX} bytes, the limit for an image")]
     ImageBytes {
         /// The file.
         path: PathBuf,
     },
     /// A photograph that is too large.
-    #[error("{path}: {width_px}x{height_px} pixels; photographs of up to {most} pixels are read")]
+    #[error("{path}: {width_px}x{height_px} pixels; photographs have at most {most} pixels")]
     ImagePixels {
         /// The file.
         path: PathBuf,
@@ -88,7 +88,7 @@ pub enum OpenError {
     /// An image size outside the bounds.
     #[error(
         "{name}: {width_px}x{height_px} pixels; sides must be from {IMAGE_SIDE_PX_MIN} to {IMAGE_SIDE_PX_MAX}, \
-         and {IMAGE_PX_MAX} pixels are the most"
+         and at most {IMAGE_PX_MAX} pixels in all"
     )]
     Size {
         /// The source.
@@ -100,14 +100,14 @@ pub enum OpenError {
     },
     /// A program that reads videos for us is not there.
     #[error(
-        "{program} is missing, and reading videos needs it (Debian, Ubuntu: apt-get install ffmpeg)"
+        "{program} is missing, but required to read videos (Debian, Ubuntu: apt-get install ffmpeg)"
     )]
     NoProgram {
         /// The program.
         program: String,
     },
     /// A program that reads videos for us did not start, or did not answer.
-    #[error("{program} does not start or does not answer")]
+    #[error("{program} does not start or does not respond")]
     Program {
         /// The program.
         program: String,
@@ -123,7 +123,7 @@ pub enum OpenError {
         message: String,
     },
     /// A video of which not one frame decodes.
-    #[error("{name}: gives no frame ({message})")]
+    #[error("{name}: contains no frame ({message})")]
     NoFrames {
         /// The source.
         name: String,
@@ -131,7 +131,7 @@ pub enum OpenError {
         message: String,
     },
     /// A network camera that cannot be reached, or refuses.
-    #[error("{name}: no pictures from there ({message})")]
+    #[error("{name}: no frames received ({message})")]
     NoStream {
         /// The address, without its password.
         name: String,
@@ -176,7 +176,7 @@ pub enum OpenError {
         found: String,
     },
     /// A device without a format we read.
-    #[error("{device}: offers {offered}, but {wanted} is asked for")]
+    #[error("{device}: offers {offered}, but {wanted} is configured")]
     NoFormat {
         /// The device node.
         device: PathBuf,
@@ -379,13 +379,13 @@ fn missing(path: &Path) -> OpenError {
     let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     if is_number {
-        let hint = format!("a camera is named by its device, /dev/video{name}");
+        let hint = format!("a camera is given by its device, /dev/video{name}");
         return OpenError::Misnamed { name, hint };
     }
     if file.contains(['%', '*', '?']) {
         let folder = path.parent().filter(|folder| folder.is_dir());
         let folder = folder.unwrap_or(Path::new("FOLDER")).display();
-        let hint = format!("a series of images is named by its folder, {folder}");
+        let hint = format!("a series of images is given by its folder, {folder}");
         return OpenError::Misnamed { name, hint };
     }
     OpenError::Missing { name }

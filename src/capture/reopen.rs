@@ -89,9 +89,9 @@ pub enum Event {
     Waited,
     /// It was opened, and gives pictures of this size.
     Opened {
-        /// Columns.
+        /// Image width, pixels.
         width_px: u32,
-        /// Rows.
+        /// Image height, pixels.
         height_px: u32,
     },
 }

@@ -183,7 +183,7 @@ pub fn run(
                 if let Some(camera) = open.take() {
                     let mode = camera.mode();
                     let trouble = format!(
-                        "{}: came back as {}x{}, not as {}x{} as at the start",
+                        "{}: came back with {}x{} pixels, but started with {}x{}",
                         mode.name, mode.width_px, mode.height_px, size_px.0, size_px.1
                     );
                     add(&shared.counters.reopen_failed, 1);

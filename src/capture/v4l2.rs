@@ -408,7 +408,7 @@ impl V4l2Camera {
         match scan {
             Scan::Whole => {}
             Scan::Interlaced => log::warn!(
-                "{}: gives interlaced pictures, in which what moves has edges like a comb",
+                "{}: delivers interlaced frames: moving edges look like a comb",
                 path.display()
             ),
             Scan::Halves => {

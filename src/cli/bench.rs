@@ -55,7 +55,7 @@ const SEED: u64 = 1;
 pub struct BenchOptions {
     #[command(flatten)]
     networks: Networks,
-    /// Seconds of film for each line of the table, 1 to 600; learning takes ten at least.
+    /// Seconds of video for each line of the table, 1 to 600; learning takes at least ten.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
     /// Print the figures as JSON.

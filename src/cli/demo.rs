@@ -48,32 +48,32 @@ const SAME_PERSON: f32 = 0.15;
 
 #[derive(Debug, Args)]
 pub struct DemoOptions {
-    /// End after so many seconds; without it, when interrupted.
+    /// Stop after this many seconds; by default, run until interrupted.
     #[arg(long)]
     seconds: Option<f64>,
-    /// What is to be seen: default, occluded, crowd, high-camera, small, walk,
+    /// Scenario: default, occluded, crowd, high-camera, small, walk,
     /// squat, sit, climb, exercise or varied.
     #[arg(long, default_value = "default")]
     scenario: String,
-    /// Columns.
+    /// Image width, pixels.
     #[arg(long, default_value_t = 640)]
     width: u32,
-    /// Rows.
+    /// Image height, pixels.
     #[arg(long, default_value_t = 480)]
     height: u32,
-    /// Frames a second that the camera delivers.
+    /// Frame rate of the camera, Hz.
     #[arg(long, default_value_t = 30)]
     rate: u32,
-    /// Fixes appearance, room and order of actions.
+    /// Random seed of appearance, room and order of actions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How it adapts: off, latent, replay or semantic.
+    /// Adaptation method: off, latent, replay or semantic.
     #[arg(long, default_value = "semantic")]
     adapt: Method,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long)]
     models: Option<std::path::PathBuf>,
-    /// What runs them: auto, tract, onnxruntime or tensorrt.
+    /// Inference engine: auto, tract, onnxruntime or tensorrt.
     #[arg(long)]
     engine: Option<Choice>,
     /// Print the figures as JSON.
@@ -201,7 +201,7 @@ fn judge_way(published: u64, received: u64, unreadable: u64) -> anyhow::Result<(
     );
     if received < published {
         log::warn!(
-            "{} of {published} messages were dropped on the way: this machine is too busy for its own subscriber",
+            "{} of {published} messages were dropped in transport: this machine is too busy for its own subscriber",
             published - received
         );
     }

@@ -46,11 +46,11 @@ const NEIGHBOURS: usize = 3;
 pub struct DictionaryOptions {
     #[command(subcommand)]
     what: What,
-    /// The dictionary, in place of the one that ships. `teach` and `remove` change this file; where it does not exist
-    /// they begin with the one that ships.
+    /// Dictionary file to use instead of the default one. `teach` and `remove` change this file; if it does not exist,
+    /// they start from the default dictionary.
     #[arg(long, global = true)]
     dictionary: Option<PathBuf>,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long, global = true)]
     models: Option<PathBuf>,
     /// Print JSON.
@@ -65,58 +65,58 @@ enum What {
         /// Index of labelled motion; may be given several times.
         #[arg(long, required = true)]
         motions: Vec<PathBuf>,
-        /// Phrases (.json) with their vectors (.safetensors beside it); by default those that ship.
+        /// Phrases (.json) with their vectors (.safetensors beside it); the default ones if omitted.
         #[arg(long)]
         phrases: Option<PathBuf>,
-        /// Leave out motions whose name begins so, or that carry this phrase; may be given several times.
+        /// Exclude motions with this name prefix or this phrase; may be given several times.
         #[arg(long)]
         leave_out: Vec<String>,
-        /// Where to write it.
+        /// Output file.
         #[arg(short, long)]
         output: PathBuf,
         #[command(flatten)]
         force: Force,
     },
-    /// Record labelled motion as simulated cameras see it (.poses), for `teach`, `query` and `replay`.
+    /// Record labelled motion as seen by simulated cameras (.poses), for `teach`, `query` and `replay`.
     Record {
         /// Index of labelled motion.
         #[arg(long)]
         motions: PathBuf,
-        /// Scenarios (docs/lab/accuracy.md); by default the unshifted one of those that ship.
+        /// Scenarios (docs/lab/accuracy.md); by default the unshifted default scenario.
         #[arg(long)]
         scenarios: Option<PathBuf>,
-        /// Only motions that carry this action; may be given several times.
+        /// Only motions labelled with this action; may be given several times.
         #[arg(long)]
         action: Vec<String>,
-        /// Fixes all that is drawn.
+        /// Random seed.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// The folder to write into: a file for each motion and scenario.
+        /// Output folder: one file for each motion and scenario.
         #[arg(short, long)]
         output: PathBuf,
         #[command(flatten)]
         force: Force,
     },
-    /// List the entries, or one with its neighbours.
+    /// List the entries, or show one entry with its neighbours.
     Show {
         /// An entry.
         phrase: Option<String>,
     },
-    /// Say what a clip shows, over time: a video, a folder of images or a recording (.poses).
+    /// Name the actions in a clip over time: a video, a folder of images or a recording (.poses).
     Query {
         /// The clip.
         clip: String,
     },
-    /// Add an action from one or a few clips that show it, and nothing else.
+    /// Add an action from one or a few clips that show only this action.
     Teach {
-        /// What it is to be called.
+        /// Name of the new action.
         #[arg(long)]
         name: String,
         /// Clips: videos, folders of images, recordings (.poses).
         #[arg(required = true)]
         clips: Vec<String>,
     },
-    /// Take an entry away.
+    /// Remove an entry.
     Remove {
         /// The entry.
         phrase: String,
@@ -178,7 +178,7 @@ pub fn run(options: &DictionaryOptions) -> anyhow::Result<()> {
                 Ok(())
             })?;
             say!(
-                "{phrase:?} is gone, {} entries are left",
+                "removed {phrase:?}, {} entries left",
                 dictionary.entries().len()
             )?;
             Ok(())
@@ -311,7 +311,7 @@ fn run_record(
         motions.retain(|motion| motion.actions.iter().any(|action| actions.contains(action)));
     }
     if motions.is_empty() {
-        return Err(NothingFits(format!("no motion carries any of {actions:?}")).into());
+        return Err(NothingFits(format!("no motion is labelled with any of {actions:?}")).into());
     }
     let mut outputs = Outputs::new(force);
     options.reads_motions(&mut outputs, index);
@@ -396,7 +396,7 @@ struct Near<'a> {
 fn show_one(dictionary: &Dictionary, phrase: &str, json: bool) -> anyhow::Result<()> {
     let at = dictionary
         .position(phrase)
-        .ok_or_else(|| NothingFits(format!("no entry is called {phrase:?}")))?;
+        .ok_or_else(|| NothingFits(format!("no entry is named {phrase:?}; `poised dictionary show` lists them")))?;
     let near = |vector: fn(&Dictionary, usize) -> &[f32]| {
         let own = vector(dictionary, at);
         let mut others: Vec<Near<'_>> = (0..dictionary.entries().len())

@@ -30,25 +30,25 @@ pub struct EngineOptions {
     /// Take networks, precision and folders from this configuration.
     #[arg(short, long, global = true)]
     config: Option<PathBuf>,
-    /// Where engines are kept, in place of what the configuration says.
+    /// Folder of cached engines. Overrides the configuration.
     #[arg(long, global = true)]
     cache: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Build the engines of the networks for this machine's GPU, and keep them.
+    /// Build and cache the engines of the networks for this machine's GPU.
     Build {
-        /// Where the networks are: all of them are built, in place of those the configuration names.
+        /// Folder of the networks: builds all of them, instead of those in the configuration.
         #[arg(long)]
         models: Option<PathBuf>,
-        /// What to compute in: fp32, fp16 or int8.
+        /// Precision: fp32, fp16 or int8.
         #[arg(long)]
         precision: Option<Precision>,
     },
-    /// What is kept: network, library, GPU and precision.
+    /// List cached engines: network, library, GPU and precision.
     List,
-    /// Remove all that is kept.
+    /// Remove all cached engines.
     Clear,
 }
 
@@ -119,7 +119,7 @@ fn build(config: &InferenceConfig, folders: &[PathBuf]) -> anyhow::Result<()> {
         engine.load(&folder).map_err(StartError::from)?;
     }
     let Some(builder) = engine.builder() else {
-        say!("nothing to build: all engines are there")?;
+        say!("nothing to build: all engines are cached")?;
         return Ok(());
     };
     let stop = Arc::<AtomicBool>::default();

@@ -20,27 +20,27 @@ pub struct EvalOptions {
     /// Index of labelled motion; docs/reference/motion-format.md describes it.
     #[arg(long, required_unless_present = "clips", conflicts_with = "clips")]
     motions: Option<PathBuf>,
-    /// Folder of recorded clips, in place of motion and simulation; docs/reference/clips-format.md describes it.
+    /// Folder of recorded clips, instead of simulated motion; docs/reference/clips-format.md describes it.
     #[arg(long)]
     clips: Option<PathBuf>,
-    /// Scenarios in place of those that ship.
+    /// Scenarios to use instead of the default ones.
     #[arg(long, conflicts_with = "clips")]
     scenarios: Option<PathBuf>,
-    /// Draw people doing the motions and look at the pictures with the networks, in place of a simulated detector.
+    /// Render the motions and run the networks on the images, instead of simulating a detector.
     #[arg(long, conflicts_with = "clips")]
     render: bool,
-    /// Methods, by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all of these;
+    /// Methods, separated by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all of these;
     /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none to compare labels;
     /// factory:blind, semantic:blind (without image features).
     #[arg(long, value_delimiter = ',', default_value = "factory")]
     methods: Vec<String>,
-    /// Fixes all that is drawn.
+    /// Random seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Take every n-th motion or clip only.
+    /// Use only every n-th motion or clip.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long)]
     models: Option<PathBuf>,
     /// Print the table as JSON.

@@ -8,7 +8,7 @@ use super::output::{self, Force, Outputs};
 
 #[derive(Debug, Args)]
 pub struct ManOptions {
-    /// Folder to write poised.1 and a page for each command into.
+    /// Output folder for poised.1 and a page for each command.
     folder: PathBuf,
     #[command(flatten)]
     force: Force,

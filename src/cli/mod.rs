@@ -26,11 +26,11 @@ mod watch;
 use clap::{Parser, Subcommand};
 use poised::sys::pipe;
 
-/// Where a person's joints are: camera frames in, metric 3D poses out over Zenoh.
+/// Real-time 3D human pose estimation: camera frames in, metric 3D poses out over Zenoh.
 #[derive(Debug, Parser)]
 #[command(name = "poised", version, about, long_about = None, after_long_help = exit::manual())]
 pub struct Arguments {
-    /// Say more (twice: much more); `RUST_LOG` is heard as well.
+    /// Log more (-vv: much more); `RUST_LOG` is honoured as well.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]
@@ -41,25 +41,25 @@ pub struct Arguments {
 enum Command {
     /// Run the daemon.
     Run(run::RunOptions),
-    /// Show the whole pipeline on the built-in synthetic camera, out over Zenoh and back in.
+    /// Run the whole pipeline on the built-in synthetic camera, out over Zenoh and back in.
     Demo(demo::DemoOptions),
-    /// Read a configuration, open its models and calibration, say what is wrong.
+    /// Check a configuration: open its models, calibration and recording, and report errors.
     Check(check::CheckOptions),
-    /// Send a video, a folder of images or a stream through the pipeline, as fast as it goes.
+    /// Run a video, a folder of images or a stream through the pipeline as fast as possible.
     Replay(replay::ReplayOptions),
     /// Print the accuracy table from labelled motion.
     Eval(eval::EvalOptions),
     /// Build, show, query or teach the dictionary of actions.
     Dictionary(dictionary::DictionaryOptions),
-    /// Measure what a frame costs on this machine.
+    /// Measure processor time and latency of a frame on this machine.
     Bench(bench::BenchOptions),
     /// List or verify the installed networks.
     Models(models::ModelsOptions),
-    /// Build, list or remove the engines that are kept for a GPU.
+    /// Build, list or remove cached engines for a GPU.
     Engine(engine::EngineOptions),
     /// Check the setup and suggest fixes: cameras, engine, permissions, clock, Zenoh, disk.
     Doctor(doctor::DoctorOptions),
-    /// Subscribe and show a live table.
+    /// Subscribe to poses and show a live table.
     Watch(watch::WatchOptions),
     /// Write the manual pages into a folder.
     #[command(hide = true)]

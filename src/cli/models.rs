@@ -18,32 +18,32 @@ use super::exit::NothingFits;
 pub struct ModelsOptions {
     #[command(subcommand)]
     what: What,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long, global = true)]
     models: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Name, kind, licence and origin of each network.
+    /// List name, kind, licence and origin of each network.
     List,
     /// Check hashes and shapes, load each network and run it once.
     Verify {
-        /// In which engine: tract, onnxruntime, tensorrt, or auto for the best there is.
+        /// Inference engine: tract, onnxruntime, tensorrt, or auto for the best one available.
         #[arg(long, default_value = "tract")]
         engine: Choice,
     },
-    /// Verify a model folder and copy it to where the service looks for networks.
+    /// Verify a model folder and copy it to the service's folder of networks.
     ///
     /// That is --models, else `$POISED_MODELS`, else [models] directory of the service's configuration, else
     /// /usr/share/poised/models.
     Install {
         /// The folder: model.toml, README.md and the network. `./dev movenet` makes one.
         folder: PathBuf,
-        /// Replace a network that is installed under the same name.
+        /// Replace an installed network of the same name.
         #[arg(long)]
         force: bool,
-        /// In which engine to try it: tract, onnxruntime, tensorrt, or auto for the best there is.
+        /// Inference engine to test it with: tract, onnxruntime, tensorrt, or auto for the best one available.
         #[arg(long, default_value = "tract")]
         engine: Choice,
     },
@@ -111,7 +111,7 @@ pub fn run(options: &ModelsOptions) -> anyhow::Result<()> {
         }
     }
     if wrong > 0 {
-        let what = format!("{wrong} networks in {} do not fit", models.display());
+        let what = format!("{wrong} networks in {} are invalid", models.display());
         return Err(NothingFits(what).into());
     }
     Ok(())

@@ -20,7 +20,7 @@ pub struct Networks {
     /// Take networks and settings from this configuration.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long)]
     models: Option<PathBuf>,
     /// What runs the networks, in place of what the configuration says: auto, tract, onnxruntime or tensorrt.

@@ -53,7 +53,7 @@ pub enum OutputError {
         must: &'static str,
     },
     /// The folder it is to be in does not exist.
-    #[error("{option} {path}: folder {folder} does not exist; make it, or give another path")]
+    #[error("{option} {path}: folder {folder} does not exist; create it, or give another path")]
     NoFolder {
         option: &'static str,
         path: PathBuf,

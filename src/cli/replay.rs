@@ -62,33 +62,33 @@ pub struct ReplayOptions {
     /// Calibration of the camera (.toml, or .yaml of ROS, `OpenCV` or Kalibr).
     #[arg(long)]
     calibration: Option<PathBuf>,
-    /// Turn pictures clockwise by so many degrees: 0, 90, 180 or 270. The calibration is turned along.
+    /// Rotate frames clockwise by 0, 90, 180 or 270 degrees. The calibration is rotated with them.
     #[arg(long, default_value_t = 0, value_parser = clap::builder::PossibleValuesParser::new(["0", "90", "180", "270"])
         .map(|degrees| degrees.parse::<u32>().unwrap_or_default()))]
     rotate: u32,
-    /// Exchange left and right after that.
+    /// Mirror frames left to right, after the rotation.
     #[arg(long)]
     flip: bool,
-    /// Network for keypoints: a name under the networks, or the path of its folder.
+    /// Keypoint network: its name in the folder of networks, or the path of its own folder.
     #[arg(long)]
     person: Option<String>,
-    /// Stop after so many frames.
+    /// Stop after this many frames.
     #[arg(long)]
     frames: Option<u64>,
-    /// Draw each frame with what was seen in it into this folder, as PNG.
+    /// Write each frame with the detected poses drawn into it to this folder, as PNG.
     #[arg(long)]
     overlay: Option<PathBuf>,
-    /// Write one JSON object a frame with all poses into this file.
+    /// Write one JSON object per frame with all poses to this file.
     #[arg(long)]
     poses: Option<PathBuf>,
-    /// Record what would be published, without pictures, into this file (.poses).
+    /// Record the pose messages, without images, to this file (.poses).
     #[arg(long)]
     record: Option<PathBuf>,
-    /// How the final layers adapt while it plays: off, latent, 2d, cycle, replay or semantic, in place of what
-    /// the configuration says.
+    /// Adaptation method: off, latent, 2d, cycle, replay or semantic. Overrides the
+    /// configuration.
     #[arg(long)]
     adapt: Option<Method>,
-    /// Name actions with this dictionary in place of the one that ships.
+    /// Dictionary of actions to use instead of the default one.
     #[arg(long)]
     dictionary: Option<PathBuf>,
     /// Print the figures as JSON.
@@ -280,7 +280,7 @@ impl Film {
                     return Ok(done);
                 }
                 Err(error) => {
-                    log::warn!("picture {} left out: {error}", meta.sequence + 1);
+                    log::warn!("image {} skipped: {error}", meta.sequence + 1);
                     counters.dropped(poised::counters::DropReason::Damaged, 1);
                 }
             }
@@ -473,7 +473,7 @@ fn next_unless(
             }
         }
     }
-    Err(Unavailable(format!("{DAMAGED_MAX} damaged frames in a row: giving up")).into())
+    Err(Unavailable(format!("giving up after {DAMAGED_MAX} damaged frames in a row")).into())
 }
 
 /// What is written beside the figures.
@@ -528,13 +528,13 @@ impl Outputs {
                 let left_out = record.add(sample)?;
                 if left_out > 0 {
                     log::warn!(
-                        "frame {}: {left_out} people with numbers that are not finite are not recorded",
+                        "frame {}: {left_out} people not recorded: NaN or infinity",
                         sample.frame_sequence
                     );
                 }
             } else {
                 log::warn!(
-                    "picture {}: another size than the first, not recorded",
+                    "image {}: not the size of the first, not recorded",
                     sample.frame_sequence + 1
                 );
             }

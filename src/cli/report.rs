@@ -226,7 +226,7 @@ impl Report {
             return Ok(());
         }
         say!(
-            "{} frames, {} with people, {} people told apart, at most {} at once",
+            "{} frames, {} with people, {} tracks, at most {} people at once",
             self.frames,
             self.frames_with_people,
             self.tracks,

@@ -221,7 +221,7 @@ fn listen(
         outlet.hear_control(Arc::clone(&control))?;
         worker.obey(control);
         let key = settings.zenoh.key(name, "control");
-        info!("commands are taken on {key}");
+        info!("accepting commands on {key}");
     }
     Ok(Some(worker))
 }
@@ -296,7 +296,7 @@ impl<'a> CameraSource<'a> {
         let asked_hz = self.asked_hz;
         let (name, gives_hz) = (&camera.mode().name, camera.mode().rate_hz);
         if gives_hz > 0.0 && gives_hz < 0.95 * asked_hz {
-            warn!("{name}: {asked_hz} Hz asked for, {gives_hz:.1} Hz is what it gives");
+            warn!("{name}: {asked_hz} Hz configured, but the camera delivers {gives_hz:.1} Hz");
         }
         Ok(Box::new(camera))
     }
@@ -379,14 +379,14 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
     let new = match Settings::read(path) {
         Ok(new) => new,
         Err(error) => {
-            log::error!("not read again, going on as before: {}", words(&error));
+            log::error!("configuration not reloaded, the previous one stays in use: {}", words(&error));
             return;
         }
     };
     let restart = current.needs_restart(&new);
     if !restart.is_empty() {
         warn!(
-            "[{}] changed in {}: needs a restart, going on as before",
+            "[{}] changed in {}: restart the daemon to apply it",
             restart.join("], ["),
             path.display()
         );
@@ -394,9 +394,9 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
     if new.publish != current.publish {
         if hand_over(&running.publish, &new.publish) {
             current.publish = new.publish;
-            info!("[publish] taken over: {:?}", current.publish);
+            info!("[publish] applied: {:?}", current.publish);
         } else {
-            warn!("[publish] not taken over, the publisher is busy: reload again");
+            warn!("[publish] not applied, the publisher is busy: reload again");
         }
     }
     if new.log != current.log {

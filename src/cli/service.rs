@@ -98,7 +98,7 @@ impl Watchdog {
         };
         if !std::mem::replace(&mut self.said, true) {
             log::error!(
-                "the {stuck} thread has not moved for {} ms: the watchdog is not fed",
+                "the {stuck} thread has not made progress for {} ms: the watchdog is not notified",
                 now.since(self.fed).as_millis()
             );
         }

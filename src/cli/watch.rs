@@ -39,23 +39,23 @@ const CAMERAS_MAX: usize = 64;
 
 #[derive(Debug, Args)]
 pub struct WatchOptions {
-    /// Which poses: a key expression.
+    /// Key expression of the poses to show.
     #[arg(default_value_t = all_poses())]
     keys: String,
-    /// Where to connect; by default to a daemon on this machine.
+    /// Endpoint to connect to; by default a daemon on this machine.
     #[arg(long)]
     connect: Vec<String>,
-    /// Stop after so many messages.
+    /// Stop after this many messages.
     #[arg(long)]
     messages: Option<u64>,
-    /// Connect as the [zenoh] section of this configuration says: endpoints, certificates.
+    /// Connect with the [zenoh] section of this configuration file: endpoints, certificates.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Print each message, of any kind, as one JSON object a line with its key.
+    /// Print each message, of any kind, with its key as one JSON object per line.
     #[arg(long, conflicts_with = "record")]
     json: bool,
-    /// Record what comes (.poses), for `replay` and `dictionary teach`. Of several cameras the first
-    /// that is heard is recorded.
+    /// Record the messages (.poses), for `replay` and `dictionary teach`. Of several cameras, records
+    /// the first one received.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     #[command(flatten)]
@@ -84,7 +84,7 @@ impl Recording {
                 .map_err(StartError::from)?
                 .ok_or_else(|| {
                     Unavailable(format!(
-                        "{asked}: no answer, and a recording needs the lens"
+                        "{asked}: no reply, but a recording needs the calibration"
                     ))
                 })?;
             let text = String::from_utf8(bytes)
@@ -106,7 +106,7 @@ impl Recording {
     fn finish(self) -> anyhow::Result<()> {
         let Some((key, recorder)) = self.of else {
             let path = self.path.display();
-            return Err(Unavailable(format!("nothing came, so {path} was not written")).into());
+            return Err(Unavailable(format!("no message received, {path} was not written")).into());
         };
         let frames = recorder.frames();
         recorder.finish()?;
@@ -207,7 +207,7 @@ pub fn run(options: &WatchOptions) -> anyhow::Result<()> {
 fn say_lost(lost: &AtomicU64) {
     let lost = lost.load(Ordering::Relaxed);
     if lost > 0 {
-        log::warn!("{lost} messages came faster than they could be taken, and are missing");
+        log::warn!("{lost} messages were lost: they arrived faster than they could be read");
     }
 }
 

@@ -486,7 +486,7 @@ mod tests {
                 panicking: Arc::clone(&self.panicking),
             };
             let person = VisionNet::with_network(&folder, Box::new(network)).unwrap();
-            // Without a finder the person network looks at each frame.
+            // Without a person detector the person network looks at each frame.
             let people = PeopleNet::new(person, None, config.people);
             let estimator = Estimator::new(people, Poser::open_with(&engine, &config).unwrap());
 

@@ -1,7 +1,7 @@
 //! Frames in, people with COCO keypoints out. Runs on the estimate thread.
 //!
 //! ```text
-//!  frame ─▶ finder (now and then) ─▶ regions ─▶ crop ─▶ person network ─▶ decode ─▶ people
+//!  frame ─▶ person detector (now and then) ─▶ regions ─▶ crop ─▶ person network ─▶ decode ─▶ people
 //!                                      ▲                                              │
 //!                                      └────────── boxes of the previous frame ◀──────┘
 //! ```

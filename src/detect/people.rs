@@ -31,7 +31,7 @@ use crate::pose::{BoxPx, Detection, Keypoint, People};
 use crate::skeleton::KEYPOINTS;
 
 /// Frames between two runs of the person detector while everybody is followed: a
-/// newcomer waits at most a third of a second at 30 Hz, and the finder costs a
+/// newcomer waits at most a third of a second at 30 Hz, and the person detector costs a
 /// tenth of its time per frame.
 pub const DETECTOR_EVERY: u32 = 10;
 
@@ -121,7 +121,7 @@ impl PeopleSettings {
 pub enum Lap {
     /// The whole frame was scaled into a network's input.
     FramePreprocess,
-    /// The finder (or `YOLO-pose`) ran.
+    /// The person detector (or `YOLO-pose`) ran.
     FrameNetwork,
     /// A person was cut out.
     PersonPreprocess,
@@ -178,7 +178,7 @@ pub struct PeopleNet {
     lost: Lost,
     /// Size of the frame before.
     size_px: (u32, u32),
-    /// How many were followed when the finder last looked or a frame was last complete.
+    /// How many were followed when the person detector last looked or a frame was last complete.
     expected: usize,
     frames_since_detector: u32,
     /// Whether the keypoints of a person made another box than was looked at.
@@ -188,10 +188,10 @@ pub struct PeopleNet {
 }
 
 impl PeopleNet {
-    /// Opens model folders: the network for keypoints, and the finder it needs
+    /// Opens model folders: the network for keypoints, and the person detector it needs
     /// unless it looks at whole frames itself.
     ///
-    /// Without a finder a top-down network looks at the whole frame until it
+    /// Without a person detector a top-down network looks at the whole frame until it
     /// sees a person, and follows only that person.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Where people are expected: boxes from the finder and from the last frame's keypoints.
+//! Where people are expected: boxes from the person detector and from the last frame's keypoints.
 
 use glam::Vec2;
 use heapless::Vec;
@@ -16,14 +16,14 @@ const PLACE_GATE: f32 = 0.3;
 /// this share of the keypoints' longer side, on each side.
 const MARGIN: f32 = 0.1;
 
-/// The weight of the finder's box against the one from keypoints when both see
-/// the same person: the finder steadies, keypoints are sharper.
+/// The weight of the person detector's box against the one from keypoints when both see
+/// the same person: the person detector steadies, keypoints are sharper.
 const DETECTOR_WEIGHT: f32 = 0.5;
 
-/// A finder box that overlaps a tracked box more than this is the same person.
+/// A person detector box that overlaps a tracked box more than this is the same person.
 const SAME_PERSON_IOU: f32 = 0.4;
 
-/// A finder box that overlaps a tracked box more than this, but less than
+/// A person detector box that overlaps a tracked box more than this, but less than
 /// [`SAME_PERSON_IOU`], tells where the person really is: keypoints that ran away
 /// make a box that lies half beside the person. It is also near enough to where
 /// a person was lost.
@@ -55,7 +55,7 @@ const UPRIGHT_AGAIN: f32 = 0.4;
 const TRUNK_MIN: f32 = 0.12;
 
 /// A person whose box from keypoints overlaps the box that was looked at by less than this is looked for again by
-/// the finder.
+/// the person detector.
 const AGREE_IOU: f32 = 0.4;
 
 /// Inferences after which a person waits for a turn as all others do: until then the tracker may not have
@@ -65,11 +65,11 @@ const FAMILIAR: u8 = 3;
 /// How sure it is that a person is in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belief {
-    /// A newcomer in a box that the finder is not sure of.
+    /// A newcomer in a box that the person detector is not sure of.
     Doubted,
     /// A newcomer in such a box where a person was lost a moment ago.
     Believed,
-    /// The finder was sure.
+    /// The person detector was sure.
     Confirmed,
 }
 
@@ -78,11 +78,11 @@ pub enum Belief {
 pub struct Region {
     /// The person's box.
     pub bounds: BoxPx,
-    /// The finder's score, 1 for a person who is followed.
+    /// The person detector's score, 1 for a person who is followed.
     pub score: f32,
     /// Movement of the box's centre from one frame to the next, pixels.
     pub velocity: (f32, f32),
-    /// Looks of the finder in a row that passed over this person.
+    /// Looks of the person detector in a row that passed over this person.
     pub unconfirmed: u8,
     /// How sure it is that there is a person.
     pub belief: Belief,
@@ -228,7 +228,7 @@ impl Region {
         self.expected().iou(bounds) >= AGREE_IOU
     }
 
-    /// The finder sees a person here, and is `sure` of it or not.
+    /// The person detector sees a person here, and is `sure` of it or not.
     fn confirm(&mut self, sure: bool) {
         self.unconfirmed = 0;
         if sure {
@@ -322,9 +322,9 @@ pub fn in_turn(regions: &Regions, inferences: usize) -> [bool; PEOPLE_MAX] {
     turn
 }
 
-/// Joins what the finder found to the people followed: a box on a followed
+/// Joins what the person detector found to the people followed: a box on a followed
 /// person steadies that person's region; a box half beside a person whom no box
-/// lies on sets that region right, if the finder is sure of it (`score_sure`); any other
+/// lies on sets that region right, if the person detector is sure of it (`score_sure`); any other
 /// becomes a region of its own, doubted where the person detector is not sure and no person was
 /// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image, where the crop is to be turned.
 pub fn join(
@@ -346,7 +346,7 @@ pub fn join(
             region.bounds = between(&region.bounds, &bounds, DETECTOR_WEIGHT);
             region.confirm(score >= score_sure);
         } else {
-            // Full: the finder gives the best first.
+            // Full: the person detector gives the best first.
             let _ = left.push((bounds, score));
         }
     }
@@ -520,7 +520,7 @@ mod tests {
             lost.age();
         }
         assert_eq!(found(&lost, place), Belief::Doubted);
-        // Whom the finder was never sure of does not vouch for the next; nor is ten too many.
+        // Whom the person detector was never sure of does not vouch for the next; nor is ten too many.
         for belief in [Belief::Believed, Belief::Confirmed] {
             for _ in 0..10 {
                 lost.remember(&Region { belief, ..person });

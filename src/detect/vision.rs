@@ -22,7 +22,7 @@ pub struct VisionNet {
     network: Box<dyn Network>,
     roles: Vec<Role>,
     outputs: Vec<Vec<f32>>,
-    /// Cells of the heatmaps or of the finder's score.
+    /// Cells of the heatmaps or of the person detector's score.
     geometry: MapGeometry,
 }
 
@@ -156,7 +156,7 @@ impl VisionNet {
         self.output(Role::Features)?.try_into().ok()
     }
 
-    /// From which score on a finder is sure of a box; 0 of any other network.
+    /// From which score on a person detector is sure of a box; 0 of any other network.
     pub const fn score_sure(&self) -> f32 {
         match self.decoder {
             Decoder::PersonDetector { score_sure, .. } => score_sure,
@@ -165,7 +165,7 @@ impl VisionNet {
     }
 
     /// Boxes of people in a letterboxed frame, in the input's pixels; none
-    /// unless the network is a finder.
+    /// unless the network is a person detector.
     ///
     /// # Errors
     ///

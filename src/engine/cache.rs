@@ -66,7 +66,7 @@ pub enum Unusable {
     #[error("no engine has been built for it yet")]
     Missing,
     /// It was built from or for something else.
-    #[error("the engine kept was built for {what} {kept:?}, wanted is {wanted:?}")]
+    #[error("the cached engine was built for {what} {kept:?}, this machine needs {wanted:?}")]
     Foreign {
         /// Which part of the key.
         what: &'static str,
@@ -87,7 +87,7 @@ pub enum Unusable {
         why: String,
     },
     /// The file is damaged.
-    #[error("the engine kept is broken: {why}")]
+    #[error("the cached engine is damaged: {why}")]
     Broken {
         /// In which way.
         why: String,

@@ -7,7 +7,7 @@ use crate::engine::models::{Element, InputTensor, OutputTensor};
 #[non_exhaustive]
 pub enum InferError {
     /// A network's output holds NaN or an infinity.
-    #[error("output {output} of a network holds a number that is not finite")]
+    #[error("output {output} of a network contains NaN or infinity")]
     NotFinite {
         /// Which output, in the order of `model.toml`.
         output: u8,
@@ -16,7 +16,7 @@ pub enum InferError {
     #[error("the engine failed while running a network")]
     Engine,
     /// A tensor handed to an engine is not of the network's size or type.
-    #[error("tensor {index} has {got} numbers in place of {want}")]
+    #[error("tensor {index} has {got} numbers, expected {want}")]
     Tensor {
         /// Which input or output.
         index: u8,

@@ -73,7 +73,7 @@ impl Runtime {
             && minor < MINOR_MIN
         {
             return Err(format!(
-                "{} is version 1.{minor}, 1.{MINOR_MIN} or later is wanted",
+                "{} is version 1.{minor}, 1.{MINOR_MIN} or later is required",
                 path.display()
             ));
         }

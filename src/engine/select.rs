@@ -4,7 +4,7 @@
 //!  [inference] ─▶ Engine::open ─▶ one engine and the reason ─▶ Engine::load(folder) ─▶ Box<dyn Network>
 //! ```
 //!
-//! Everything that runs a network gets it from [`Engine::load`]: finder, person network, lifter. An engine
+//! Everything that runs a network gets it from [`Engine::load`]: person detector, person network, lifter. An engine
 //! asked for by name is taken or the program does not start; `auto` takes the fastest one that is there.
 
 use std::ffi::{OsStr, OsString};
@@ -102,7 +102,7 @@ const BY_NAME: &str = "asked for by name; ";
 pub enum EngineError {
     /// The program was built without it.
     #[error(
-        "inference.engine = {engine:?}: this build does not have it; build with `--features {engine}`, or write \"auto\""
+        "inference.engine = {engine:?}: this build does not include it; build with `--features {engine}`, or set \"auto\""
     )]
     NotBuilt {
         /// The engine.

@@ -54,13 +54,13 @@ pub enum BuildError {
         source: TensorError,
     },
     /// A motion does not hold still for the camera.
-    #[error("{motion}: no window of it can be embedded")]
+    #[error("{motion}: too short or too incomplete to embed a window")]
     Motion {
         /// Its name.
         motion: String,
     },
     /// No motion carries a phrase that is listed.
-    #[error("none of {motions} motions carries one of the {phrases} phrases")]
+    #[error("none of the {motions} motions is labelled with one of the {phrases} phrases")]
     Nothing {
         /// How many there are.
         motions: usize,

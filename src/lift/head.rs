@@ -31,7 +31,7 @@ pub enum HeadError {
     #[error(transparent)]
     Tensor(#[from] TensorError),
     /// An unknown tensor.
-    #[error("the head has a tensor {name}, which is not part of a head")]
+    #[error("unknown tensor {name} in the head")]
     Unknown {
         /// Its name.
         name: String,

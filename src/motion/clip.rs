@@ -76,7 +76,7 @@ pub enum ClipError {
     },
     /// Too little is seen.
     #[error(
-        "no two seconds show at least {JOINTS_MIN} joints in {share:.0} % of their samples",
+        "no window of two seconds shows at least {JOINTS_MIN} joints in {share:.0} % of its samples",
         share = 100.0 * SEEN_SHARE
     )]
     Hidden,

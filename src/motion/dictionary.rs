@@ -64,16 +64,16 @@ pub enum DictionaryError {
     #[error("not a dictionary: {0}")]
     Format(String),
     /// Another version of the format.
-    #[error("version {got} of the format, this program knows {VERSION}")]
+    #[error("format version {got} is not supported, expected {VERSION}")]
     Version {
         /// What it says.
         got: u32,
     },
     /// The bytes are not those that were written.
-    #[error("the checksum does not fit the contents: the file is damaged")]
+    #[error("checksum mismatch: the file is damaged")]
     Checksum,
     /// Made with another encoder, so its vectors mean something else.
-    #[error("made with encoder {got}, this one is {want}")]
+    #[error("made with encoder {got}, but {want} is in use; build the dictionary again")]
     Encoder {
         /// Hash of the encoder it was made with, its beginning.
         got: String,
@@ -94,10 +94,10 @@ pub enum DictionaryError {
         what: String,
     },
     /// There is no such entry.
-    #[error("no entry is called {0:?}")]
+    #[error("no entry is named {0:?}; `poised dictionary show` lists them")]
     Unknown(String),
     /// There is no room for another entry.
-    #[error("{DICTIONARY_ENTRIES_MAX} entries, there is no room for another")]
+    #[error("the dictionary is full: {DICTIONARY_ENTRIES_MAX} entries; remove one first")]
     Full,
 }
 

@@ -458,7 +458,7 @@ impl<'a> Publisher<'a> {
         let moved = offset.abs_diff(self.unix_offset_ns);
         if moved > WALL_STEP_NS {
             if self.unix_offset_ns != 0 {
-                log::info!("wall time moved by {} ms", moved / 1_000_000);
+                log::info!("the wall clock was set by {} ms", moved / 1_000_000);
             }
             self.unix_offset_ns = offset;
         }

@@ -139,7 +139,7 @@ impl Outlet {
             Err(RecvTimeoutError::Timeout) => {
                 let at = shown(&config.connect);
                 log::warn!(
-                    "the zenoh session to {at} is not open yet: going on without it until it is"
+                    "the zenoh session to {at} is not open yet: continuing without it"
                 );
                 outlet.opening = Some(opening);
                 return Ok(outlet);
@@ -152,7 +152,7 @@ impl Outlet {
                 if base(config, Role::Publisher).is_ok_and(|b| is_client(&b)) =>
             {
                 let router = shown(&config.connect);
-                log::warn!("{error}: no router at {router}, trying again every few seconds");
+                log::warn!("{error}: no router at {router}, retrying every few seconds");
                 return Ok(outlet);
             }
             Err(error) => return Err(error),
@@ -164,7 +164,7 @@ impl Outlet {
             log::info!("publishing {key}, listening on {at}");
             if outlet.connected == 0 && !line.connect.is_empty() {
                 let silent = shown(&line.connect);
-                log::warn!("no answer from {silent}: going on, trying again every few seconds");
+                log::warn!("no reply from {silent}, retrying every few seconds");
             }
         }
         Ok(outlet)
@@ -461,9 +461,9 @@ impl Outlet {
         if (connected == 0) != (self.connected == 0) {
             match &self.line {
                 Some(line) if !line.connect.is_empty() && connected == 0 => {
-                    log::warn!("no session is connected any more, trying again every few seconds");
+                    log::warn!("all sessions are disconnected, retrying every few seconds");
                 }
-                _ => log::info!("connected with {connected} sessions"),
+                _ => log::info!("connected to {connected} sessions"),
             }
         }
         self.connected = connected;

@@ -71,7 +71,7 @@ pub enum RecordError {
         source: ConfigError,
     },
     /// Its first message cannot be read, so none can.
-    #[error("{path}: its first message cannot be read: {what}")]
+    #[error("{path}: the first message cannot be decoded: {what}")]
     Message {
         /// The file.
         path: PathBuf,
@@ -135,7 +135,7 @@ impl<R: Read> Recording<R> {
         let [format, calibration] =
             header(&mut Decoder::new(head)).map_err(|error| wrong(error.to_string()))?;
         if format != FORMAT {
-            return Err(wrong(format!("format {format:?}, known is {FORMAT:?}")));
+            return Err(wrong(format!("format {format:?} is not supported, expected {FORMAT:?}")));
         }
         let calibration = Calibration::from_toml(calibration, path).map_err(|source| {
             RecordError::Calibration {

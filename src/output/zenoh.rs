@@ -434,7 +434,7 @@ pub enum SessionError {
     },
     /// An endpoint to listen on is of another machine, or its name is not known.
     #[error(
-        "zenoh.listen = {endpoint:?}: must be an address of this machine, or 0.0.0.0 or [::] for all of them"
+        "zenoh.listen = {endpoint:?}: must be an address of this machine, or 0.0.0.0 or [::] for all addresses"
     )]
     Elsewhere {
         /// The endpoint.
@@ -463,7 +463,7 @@ pub enum SessionError {
     },
     /// Another daemon publishes under the same name.
     #[error(
-        "{key} is published already, by the daemon with the Zenoh session {session}: give one of them another \
+        "{key} is already published by the daemon with Zenoh session {session}: give one of them another \
          zenoh.device or camera.name, or set zenoh.shared_name = true"
     )]
     NameTaken {
@@ -473,7 +473,7 @@ pub enum SessionError {
         session: String,
     },
     /// The system has no room for a thread.
-    #[error("zenoh session: the thread that opens it does not start")]
+    #[error("zenoh session: cannot start the thread that opens it")]
     Thread {
         /// Why.
         source: std::io::Error,
@@ -617,7 +617,7 @@ pub(super) fn open(config: &ZenohConfig, role: Role) -> Result<Opened, SessionEr
     if !connect.iter().any(|endpoint| endpoint == DEFAULT_ENDPOINT) {
         connect.push(DEFAULT_ENDPOINT.into());
     }
-    log::info!("{DEFAULT_ENDPOINT} is taken: joining who is there, from another port");
+    log::info!("{DEFAULT_ENDPOINT} is in use: connecting to it and listening on another port");
     open_at(base, Some(&free), &connect)
 }
 

@@ -126,7 +126,7 @@ pub struct SyntheticConfig {
     pub height_px: u32,
     /// Frames a second, 1 to 120.
     pub rate_hz: u32,
-    /// Fixes appearance, room and order of actions.
+    /// Random seed of appearance, room and order of actions.
     pub seed: u64,
     /// People, 1 to 8.
     pub people: Option<u8>,

@@ -63,9 +63,9 @@ pub struct Capability {
 pub struct PixFormat {
     /// Four characters that name the layout.
     pub fourcc: [u8; 4],
-    /// Columns.
+    /// Image width, pixels.
     pub width_px: u32,
-    /// Rows.
+    /// Image height, pixels.
     pub height_px: u32,
     /// Bytes from one row to the next; 0 for compressed formats.
     pub stride: u32,

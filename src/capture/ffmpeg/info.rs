@@ -36,9 +36,9 @@ const CUT_MARKS: [&str; 4] = [
 pub(super) struct FrameInfo {
     /// Presentation time in nanoseconds, where the video states one.
     pub(super) time_ns: Option<i64>,
-    /// Columns.
+    /// Image width, pixels.
     pub(super) width_px: u32,
-    /// Rows.
+    /// Image height, pixels.
     pub(super) height_px: u32,
     /// Columns and rows as decoded.
     pub(super) source_px: (u32, u32),

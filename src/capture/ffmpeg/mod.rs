@@ -344,7 +344,7 @@ impl FfmpegCamera {
         }
         let before = std::mem::replace(&mut self.source_px, info.source_px);
         let said = format!(
-            "{}: frame {} is {width_px}x{height_px} pixels, those before were {}x{}",
+            "{}: frame {} is {width_px}x{height_px} pixels, the previous ones were {}x{}",
             self.mode.name, self.frames, before.0, before.1
         );
         if self.fits {

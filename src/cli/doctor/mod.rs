@@ -23,13 +23,13 @@ use super::networks::MOVENET;
 
 #[derive(Debug, Args)]
 pub struct DoctorOptions {
-    /// The configuration to look at; by default that of the service, where there is one.
+    /// The configuration file to check; by default that of the service, if it exists.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Where the networks are.
+    /// Folder of the networks.
     #[arg(long)]
     models: Option<PathBuf>,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -139,7 +139,7 @@ pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
         .filter(|finding| finding.standing == Standing::Broken)
         .count();
     if broken > 0 {
-        let why = format!("{broken} things keep the daemon from running");
+        let why = format!("{broken} problems prevent the daemon from running");
         return Err(Unavailable(why).into());
     }
     Ok(())

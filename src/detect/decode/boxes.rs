@@ -1,4 +1,4 @@
-//! Decoders of networks that look at a whole frame: our finder and `YOLO-pose`.
+//! Decoders of networks that look at a whole frame: our person detector and `YOLO-pose`.
 
 use heapless::Vec;
 
@@ -12,7 +12,7 @@ use crate::skeleton::KEYPOINTS;
 /// handful of cells above the threshold.
 pub const CANDIDATES: usize = 8 * PEOPLE_MAX;
 
-/// The finder's box distances are in units of this many input pixels.
+/// The person detector's box distances are in units of this many input pixels.
 const BOX_UNIT_PX: f32 = 8.0;
 
 /// A box in input pixels.
@@ -72,7 +72,7 @@ impl Candidates {
     }
 }
 
-/// Our finder: `score (1, 1, rows, columns)` logits and `edges (1, 4, rows,
+/// Our person detector: `score (1, 1, rows, columns)` logits and `edges (1, 4, rows,
 /// columns)`, the distances from the cell's centre to the box's left, top,
 /// right and bottom edge in units of 8 input pixels. A cell counts where it is
 /// the highest of its 3 x 3 neighbours.

@@ -72,12 +72,12 @@ impl ImageBuffer {
         }
     }
 
-    /// Columns.
+    /// Image width, pixels.
     pub const fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows.
+    /// Image height, pixels.
     pub const fn height(&self) -> usize {
         self.height
     }

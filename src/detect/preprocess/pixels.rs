@@ -26,12 +26,12 @@ impl<'a, F: Format> Image<'a, F> {
         }
     }
 
-    /// Columns.
+    /// Image width, pixels.
     pub const fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows.
+    /// Image height, pixels.
     pub const fn height(&self) -> usize {
         self.height
     }

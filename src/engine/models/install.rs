@@ -26,7 +26,7 @@ pub enum InstallError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The folder has no name to install it under.
-    #[error("{path}: has no name to install it under; name the folder itself")]
+    #[error("{path}: has no folder name to install it under; give the path of the folder itself")]
     Nameless {
         /// The folder, as it was given.
         path: PathBuf,

@@ -39,7 +39,7 @@ pub const DESCRIPTION_FILE: &str = "model.toml";
 pub enum ModelError {
     /// There is no such folder, or no description in it.
     #[error(
-        "{folder}: no network there, {DESCRIPTION_FILE} is missing; name the folder that holds the networks: \
+        "{folder}: no network found, {DESCRIPTION_FILE} is missing; give the folder that holds the networks: \
          [models] directory, --models or $POISED_MODELS"
     )]
     Missing {
@@ -96,7 +96,7 @@ pub enum ModelError {
         got: String,
     },
     /// The network uses an operator the engine does not have.
-    #[error("{path}: operator {operator} is not known to engine {engine}")]
+    #[error("{path}: engine {engine} does not support operator {operator}; use another engine ([inference] engine) or export the network without it")]
     Operator {
         /// The network file.
         path: PathBuf,

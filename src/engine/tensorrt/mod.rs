@@ -130,7 +130,7 @@ impl Runtime {
             } else {
                 let place = folder.path.display();
                 let (wanted, instead) = (self.precision.name(), Precision::Fp32.name());
-                log::info!("{place}: has no {wanted} network: {instead} it is");
+                log::info!("{place}: has no {wanted} network: using {instead}");
                 (
                     folder.network_path(),
                     folder.network.clone(),

@@ -51,7 +51,7 @@ pub enum ClipsError {
         source: std::io::Error,
     },
     /// A file is larger than any of its kind.
-    #[error("{path}: {bytes} bytes, at most {most} are read")]
+    #[error("{path}: {bytes} bytes, at most {most} are allowed")]
     TooLarge {
         /// The file.
         path: PathBuf,

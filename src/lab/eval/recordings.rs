@@ -17,7 +17,7 @@ use crate::track::TrackedPerson;
 #[non_exhaustive]
 pub enum RecordingsError {
     /// The name of a motion cannot be that of a file.
-    #[error("motion {id:?}: a name with {odd:?} cannot be that of a file")]
+    #[error("motion {id:?}: {odd:?} is not allowed in a file name")]
     Name {
         /// The motion.
         id: String,

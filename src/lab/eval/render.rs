@@ -2,7 +2,7 @@
 //! networks that ship.
 //!
 //! ```text
-//!  simulated stream ─▶ synthetic person in a room ─▶ what hides, painted over ─▶ finder, person network ─▶ stream
+//!  simulated stream ─▶ synthetic person in a room ─▶ what hides, painted over ─▶ detector, person network ─▶ stream
 //! ```
 //!
 //! The truth is the synthetic person's. Looks, light, rooms and builds are of seeds that no network was
