@@ -1,4 +1,4 @@
-//! Checks of the sources themselves: layers and length of functions.
+//! Checks of the sources themselves: layers, length of functions, and the language of prose.
 //!
 //! Each check has a list of exceptions that were there when the check was made. The lists only shrink: an exception that is
 //! no longer needed fails the test, so that it is taken out.
@@ -33,6 +33,42 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("cli/watch.rs", "run"),
     ("lift/mod.rs", "lift"),
     ("daemon/wiring.rs", "run_on"),
+];
+
+/// Longest line of Markdown, characters. Tables, code and images cannot be wrapped.
+const MARKDOWN_LINE_MAX: usize = 120;
+
+/// Documents with longer lines.
+const LONG_LINES: &[&str] = &[
+    // Rendered by models/training/people/figures.py, one command or list a line.
+    "docs/lab/people.md",
+];
+
+/// Words that prose and messages avoid, as whole words in lower case, and what to write instead.
+const BANNED: &[(&str, &str)] = &[
+    ("mend", "fix"),
+    ("mends", "fixes"),
+    ("mended", "fixed"),
+    ("is not to be had", "is unavailable"),
+    ("somebody", "a person"),
+    ("nobody", "no person, no one, nothing"),
+    ("whoever", "the person who, the caller"),
+    ("what is there", "what is available, the content"),
+    ("say so", "report it"),
+    ("says so", "reports it"),
+    ("of ours", "our"),
+    ("brought along", "external"),
+    ("anew", "again"),
+    ("let go", "dropped"),
+    ("farewell", "shutdown"),
+    ("as they ship", "without adaptation, as shipped"),
+    ("the factory's head", "the factory head"),
+];
+
+/// Where a banned word is none: file, and the word.
+const BANNED_EXCEPTIONS: &[(&str, &str)] = &[
+    // `let go = ...` binds a function of that name.
+    ("src/synthetic/plan.rs", "let go"),
 ];
 
 /// All files under `folder` whose names end in `suffix`, relative to it, sorted.
@@ -180,5 +216,96 @@ fn same(exceptions: &[(&str, &str)], found: &BTreeSet<(String, String)>, what: &
     assert!(
         gone.is_empty(),
         "no exception is needed any more, take it out: {gone:#?}"
+    );
+}
+
+/// Folders that are not part of the sources: built, fetched or kept beside the repository.
+const OUTSIDE: [&str; 4] = ["target", "shared", ".git", ".venv"];
+
+/// Documents and Rust sources of the repository.
+fn prose() -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            if OUTSIDE.contains(&name.as_str()) {
+                continue;
+            }
+            for suffix in [".md", ".rs"] {
+                let files = files(&entry.path(), suffix);
+                found.extend(
+                    files
+                        .iter()
+                        .map(|file| format!("{name}/{}", file.display())),
+                );
+            }
+        } else if name.ends_with(".md") || name.ends_with(".rs") {
+            found.push(name);
+        }
+    }
+    // The list of banned words itself, and builds of the crate for fuzzing.
+    found.retain(|file| file != "tests/tidy.rs" && !file.contains("/target/"));
+    found.sort();
+    found
+}
+
+/// The text in lower case with one blank between words, so that a phrase is found across a line break.
+fn words(text: &str) -> String {
+    let mut plain = String::from(" ");
+    for line in text.lines() {
+        let line = line.trim_start().trim_start_matches(['/', '!', '>']);
+        for word in line.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '_')) {
+            if !word.is_empty() {
+                plain.push_str(&word.to_lowercase());
+                plain.push(' ');
+            }
+        }
+    }
+    plain
+}
+
+#[test]
+fn prose_has_no_banned_words() {
+    let files = prose();
+    assert!(files.len() > 200, "{} files", files.len());
+    let mut found = BTreeSet::new();
+    for file in files {
+        let text = words(&fs::read_to_string(root().join(&file)).unwrap());
+        for (word, instead) in BANNED {
+            if text.contains(&format!(" {word} ")) {
+                let excepted = BANNED_EXCEPTIONS.contains(&(file.as_str(), word));
+                let text = if excepted {
+                    (*word).to_owned()
+                } else {
+                    format!("{word}: write {instead}")
+                };
+                found.insert((file.clone(), text));
+            }
+        }
+    }
+    same(BANNED_EXCEPTIONS, &found, "banned words");
+}
+
+#[test]
+fn markdown_lines_fit_a_screen() {
+    let mut long = BTreeSet::new();
+    for file in prose() {
+        if !file.ends_with(".md") {
+            continue;
+        }
+        let mut code = false;
+        for line in fs::read_to_string(root().join(&file)).unwrap().lines() {
+            let start = line.trim_start();
+            code ^= start.starts_with("```");
+            let fixed = code || start.starts_with('|') || start.starts_with("![");
+            if !fixed && line.chars().count() > MARKDOWN_LINE_MAX {
+                long.insert(file.clone());
+            }
+        }
+    }
+    let known: BTreeSet<String> = LONG_LINES.iter().map(|file| (*file).to_owned()).collect();
+    assert_eq!(
+        long, known,
+        "documents with lines over {MARKDOWN_LINE_MAX} characters"
     );
 }

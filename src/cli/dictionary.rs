@@ -394,9 +394,11 @@ struct Near<'a> {
 }
 
 fn show_one(dictionary: &Dictionary, phrase: &str, json: bool) -> anyhow::Result<()> {
-    let at = dictionary
-        .position(phrase)
-        .ok_or_else(|| NothingFits(format!("no entry is named {phrase:?}; `poised dictionary show` lists them")))?;
+    let at = dictionary.position(phrase).ok_or_else(|| {
+        NothingFits(format!(
+            "no entry is named {phrase:?}; `poised dictionary show` lists them"
+        ))
+    })?;
     let near = |vector: fn(&Dictionary, usize) -> &[f32]| {
         let own = vector(dictionary, at);
         let mut others: Vec<Near<'_>> = (0..dictionary.entries().len())

@@ -473,7 +473,10 @@ fn next_unless(
             }
         }
     }
-    Err(Unavailable(format!("giving up after {DAMAGED_MAX} damaged frames in a row")).into())
+    Err(Unavailable(format!(
+        "giving up after {DAMAGED_MAX} damaged frames in a row"
+    ))
+    .into())
 }
 
 /// What is written beside the figures.

@@ -343,7 +343,7 @@ fn first_camera(
             warn!("camera: {why}; waiting for it");
             if said.is_empty() && is_fenced_in(source.kind()) {
                 warn!(
-                    "a service reaches only the addresses that its unit allows: see \"Network cameras\" in field.md"
+                    "a service reaches only the addresses that its unit allows: see \"Network cameras\" in service.md"
                 );
             }
             let _ = running.counters.capture.lost_because.put(why.clone());
@@ -379,7 +379,10 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
     let new = match Settings::read(path) {
         Ok(new) => new,
         Err(error) => {
-            log::error!("configuration not reloaded, the previous one stays in use: {}", words(&error));
+            log::error!(
+                "configuration not reloaded, the previous one stays in use: {}",
+                words(&error)
+            );
             return;
         }
     };

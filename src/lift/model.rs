@@ -62,7 +62,7 @@ impl NetworkBackbone {
         })
     }
 
-    /// SHA-256 of network and head as they ship: what is learned belongs to these and no others.
+    /// SHA-256 of network and factory head: what is learned belongs to these and no others.
     pub fn id(&self) -> &str {
         &self.id
     }

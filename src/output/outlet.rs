@@ -138,9 +138,7 @@ impl Outlet {
             Ok(opened) => opened,
             Err(RecvTimeoutError::Timeout) => {
                 let at = shown(&config.connect);
-                log::warn!(
-                    "the zenoh session to {at} is not open yet: continuing without it"
-                );
+                log::warn!("the zenoh session to {at} is not open yet: continuing without it");
                 outlet.opening = Some(opening);
                 return Ok(outlet);
             }

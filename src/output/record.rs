@@ -135,7 +135,9 @@ impl<R: Read> Recording<R> {
         let [format, calibration] =
             header(&mut Decoder::new(head)).map_err(|error| wrong(error.to_string()))?;
         if format != FORMAT {
-            return Err(wrong(format!("format {format:?} is not supported, expected {FORMAT:?}")));
+            return Err(wrong(format!(
+                "format {format:?} is not supported, expected {FORMAT:?}"
+            )));
         }
         let calibration = Calibration::from_toml(calibration, path).map_err(|source| {
             RecordError::Calibration {

@@ -96,7 +96,9 @@ pub enum ModelError {
         got: String,
     },
     /// The network uses an operator the engine does not have.
-    #[error("{path}: engine {engine} does not support operator {operator}; use another engine ([inference] engine) or export the network without it")]
+    #[error(
+        "{path}: engine {engine} does not support operator {operator}; use another engine ([inference] engine) or export the network without it"
+    )]
     Operator {
         /// The network file.
         path: PathBuf,
