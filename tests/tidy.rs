@@ -1,7 +1,7 @@
 //! Checks of the sources themselves: layers, length of functions, and the language of prose.
 //!
-//! Each check has a list of exceptions that were there when the check was made. The lists only shrink: an exception that is
-//! no longer needed fails the test, so that it is taken out.
+//! Each check has a list of exceptions that were there when the check was made. The lists only shrink: an exception
+//! that is no longer needed fails the test, so that it is taken out.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 

@@ -1,8 +1,8 @@
 //! What survives a restart: learned weights and what is known of the site. No poses, no motion.
 //!
-//! A safetensors file with `mean` `[WEIGHTS]` and `site` `[4]` (up, noise); its one metadata key says format, version,
-//! the networks it belongs to and a checksum. The file before is kept beside it as `.before`, so that there is a whole one
-//! whenever the power goes. A link to the file stays a link: both files are where it points.
+//! A safetensors file with `mean` `[WEIGHTS]` and `site` `[4]` (up, noise); its one metadata key says format,
+//! version, the networks it belongs to and a checksum. The file before is kept beside it as `.before`, so that there
+//! is a whole one whenever the power goes. A link to the file stays a link: both files are where it points.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -241,7 +241,7 @@ impl State {
         file::replace(&target, &self.to_bytes(networks)).map_err(failed)
     }
 
-    /// Reads the newest whole file; `None` where there has never been one. What is wrong with a file
+    /// Reads the newest whole file; `None` if there has never been one. What is wrong with a file
     /// is told to `wrong`, and the one before it is tried.
     pub fn read(
         path: &Path,

@@ -230,9 +230,9 @@ pub enum Transport {
     /// Over TCP, and over UDP where the camera refuses TCP.
     #[default]
     Auto,
-    /// Over TCP: a lost packet is a late picture.
+    /// Over TCP: a lost packet is a late image.
     Tcp,
-    /// Over UDP: a lost packet is a torn picture.
+    /// Over UDP: a lost packet is a torn image.
     Udp,
 }
 
@@ -241,7 +241,7 @@ pub enum Transport {
 pub struct StreamOptions {
     /// How its packets travel.
     pub transport: Transport,
-    /// The size its pictures are put into, where everything behind is already made for one.
+    /// The size its images are put into, where everything behind is already made for one.
     pub size_px: Option<(u32, u32)>,
 }
 
@@ -254,7 +254,7 @@ pub enum Source {
     Device(PathBuf),
     /// A folder of images, or one image.
     Pictures(PathBuf),
-    /// Any other file: a film, or a kind of image that ffmpeg reads.
+    /// Any other file: a video, or a kind of image that ffmpeg reads.
     Film(PathBuf),
 }
 

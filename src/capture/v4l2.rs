@@ -188,7 +188,7 @@ struct Offer {
     format: V4l2Format,
     width_px: u32,
     height_px: u32,
-    /// Highest rate; `None` where the driver does not say.
+    /// Highest rate; `None` if the driver does not say.
     rate_hz: Option<f32>,
 }
 
