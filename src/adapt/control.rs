@@ -304,7 +304,7 @@ mod tests {
                 .unwrap()
                 .result
                 .unwrap_err()
-                .contains("wait already")
+                .contains("waiting already")
         );
         while let Some(order) = control.take() {
             order.answer(Ok(None));

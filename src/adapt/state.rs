@@ -341,7 +341,10 @@ mod tests {
             said.push(format!("{}: {error}", path.display()));
         });
         assert_eq!(read, Some(state(1)));
-        assert!(said[0].contains("front.adapted: not a state"), "{said:?}");
+        assert!(
+            said[0].contains("front.adapted: not an adaptation state"),
+            "{said:?}"
+        );
         // What is damaged does not become the one before.
         state(3).write(&path, "abc").unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -460,12 +463,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let good = state(1).to_bytes("abc");
-        assert!(wrong_with(b"nonsense").contains("not a state"));
-        assert!(wrong_with(&good[..good.len() - 4]).contains("not a state"));
+        assert!(wrong_with(b"nonsense").contains("not an adaptation state"));
+        assert!(wrong_with(&good[..good.len() - 4]).contains("not an adaptation state"));
         let mut damaged = good.clone();
         *damaged.last_mut().unwrap() ^= 1;
         assert!(wrong_with(&damaged).contains("checksum"));
-        assert!(wrong_with(&state(1).to_bytes("other")).contains("other networks"));
+        assert!(wrong_with(&state(1).to_bytes("other")).contains("networks other than"));
         let steps = b"\\\"steps\\\":1";
         let found = good.windows(steps.len()).position(|bytes| bytes == steps);
         let edited = found.unwrap() + steps.len() - 1;

@@ -466,7 +466,7 @@ mod tests {
         let mut worker = worker(&path);
         let why = worker.obey_one(Command::Freeze, MonoNs(1)).unwrap_err();
         assert!(
-            why.contains("cannot be written") && why.contains("not kept"),
+            why.contains("cannot be written") && why.contains("not saved"),
             "{why}"
         );
         let mark = mark_of(&worker.adapter);

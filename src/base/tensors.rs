@@ -12,7 +12,7 @@ pub enum TensorError {
     #[error("not a safetensors file")]
     Format(#[from] safetensors::SafeTensorError),
     /// A tensor is missing.
-    #[error("tensor {name} {want:?} is missing")]
+    #[error("no tensor {name} {want:?}")]
     Missing {
         /// Its name.
         name: String,

@@ -448,12 +448,12 @@ mod tests {
 
     #[test]
     fn names_of_other_programs_get_a_word_that_helps() {
-        assert!(refused("0").ends_with("named by its device, /dev/video0"));
+        assert!(refused("0").ends_with("given by its device, /dev/video0"));
         let folder = tempfile::tempdir().unwrap();
         let series = folder.path().join("f%03d.jpg").display().to_string();
-        let want = format!("named by its folder, {}", folder.path().display());
+        let want = format!("given by its folder, {}", folder.path().display());
         assert!(refused(&series).ends_with(&want));
-        assert!(refused("frames/*.png").ends_with("named by its folder, FOLDER"));
+        assert!(refused("frames/*.png").ends_with("given by its folder, FOLDER"));
     }
 
     #[test]
@@ -500,7 +500,7 @@ mod tests {
         let message = check_size("a.png", 32, 40).unwrap_err().to_string();
         assert_eq!(
             message,
-            "a.png: 32x40 pixels; sides must be from 64 to 1920, and 2088960 pixels are the most"
+            "a.png: 32x40 pixels; sides must be from 64 to 1920, and at most 2088960 pixels in all"
         );
         assert!(check_size("a", 1920, 1920).is_err());
     }

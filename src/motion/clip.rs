@@ -377,7 +377,7 @@ mod tests {
         );
         assert_eq!(
             why(read((0..4000).step_by(33), JointState::Absent)),
-            "no two seconds show at least 13 joints in 80 % of their samples"
+            "no window of two seconds shows at least 13 joints in 80 % of its samples"
         );
     }
 

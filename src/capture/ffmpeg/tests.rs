@@ -335,7 +335,7 @@ fn a_video_whose_pictures_are_rubbish_gives_no_frame() {
     fs::write(&path, bytes).unwrap();
     let message = FfmpegCamera::open_file(&path).unwrap_err().to_string();
     assert!(message.contains("w.mp4: "), "{message}");
-    assert!(message.contains("gives no frame ("), "{message}");
+    assert!(message.contains("contains no frame ("), "{message}");
 }
 
 #[test]
