@@ -356,7 +356,7 @@ impl<'a> Publisher<'a> {
                     log::warn!("{}: {text}; {count} since the start", self.camera);
                 }
                 faults::FaultAction::Failed { text } => {
-                    self.event(Event::EstimateFailed, Some(text))
+                    self.event(Event::EstimateFailed, Some(text));
                 }
                 faults::FaultAction::Back { failed } => {
                     let detail = format!("after {failed} frames without poses");
