@@ -1,5 +1,5 @@
-//! Milliseconds of adapting, processor time of one core: a frame refined, a synthetic view made, a step of 32 samples, a decision
-//! of the guard.
+//! Milliseconds of adapting, processor time of one core: a frame refined, a synthetic view made, a step of 32
+//! samples, a decision of the guard.
 //!
 //! `./dev bench --bench adapt`; `benches/adapt_torch.py` takes the same step in `PyTorch`.
 

@@ -1,8 +1,8 @@
 //! Milliseconds of each shipped network on a CPU engine, one thread, as JSON: medians over many runs of the thread's
 //! processor time, which a busy machine does not bend, and of wall time, which it does.
 //!
-//! `cargo bench --bench networks`, on the engine that `POISED_ENGINE` names (tract); `benches/against_onnxruntime.py` runs it in
-//! turns with ONNX Runtime and prints the ratio.
+//! `cargo bench --bench networks`, on the engine that `POISED_ENGINE` names (tract); `benches/against_onnxruntime.py`
+//! runs it in turns with ONNX Runtime and prints the ratio.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-# Debian packages unpacked into a folder of ours, for amd64 and arm64: sourced by `cross/toolchain` and `tests/vm/vm`.
+# Debian packages unpacked into a local folder, for amd64 and arm64: sourced by `cross/toolchain` and `tests/vm/vm`.
 # apt gets a configuration of its own for this, so the architectures and lists of the system stay as they are.
 # shellcheck shell=bash
 

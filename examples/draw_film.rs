@@ -1,4 +1,5 @@
-//! Writes what the synthetic camera of `poised demo` sees, frame by frame, as raw RGB: `draw_film FILE FRAMES WIDTH HEIGHT`.
+//! Writes what the synthetic camera of `poised demo` sees, frame by frame, as raw RGB:
+//! `draw_film FILE FRAMES WIDTH HEIGHT`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -1,9 +1,9 @@
 //! Recorded motion as the networks see it in pictures, for training: `render_motion INDEX OUT --clips 2000 --seed 1`.
 //!
 //! Each clip is some seconds of a recorded motion, done by a synthetic person before a camera by chance
-//! ([`poised::lab::eval::render`]). `OUT` is a safetensors file with a row for each frame that got a pose: `features` f32 [N,256]
-//! of the lifter's backbone, `image` f32 [N,128] of the person network, `joints` f32 [N,17,3] (metres from the pelvis,
-//! in the rotated frame that the final layers work in), `group` i64 [N], the clip.
+//! ([`poised::lab::eval::render`]). `OUT` is a safetensors file with a row for each frame that got a pose: `features`
+//! f32 [N,256] of the lifter's backbone, `image` f32 [N,128] of the person network, `joints` f32 [N,17,3] (metres
+//! from the pelvis, in the rotated frame that the final layers work in), `group` i64 [N], the clip.
 
 #![expect(clippy::print_stdout, reason = "a program that says what it did")]
 

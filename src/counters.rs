@@ -1,4 +1,4 @@
-//! What all threads count: the one source of the health message, the log line
+//! Counters of all threads: the source of the health message, the log line
 //! and the figures of `--json`.
 //!
 //! Only atomics, so any thread may count without waiting and any may read.
@@ -165,7 +165,7 @@ impl LiftFault {
         }
     }
 
-    /// What happened, for the log; `None` where it says something about the view, not about the program.
+    /// What happened, for the log; `None` if it says something about the view, not about the program.
     pub const fn text(self) -> Option<&'static str> {
         match self {
             Self::TooFewSeen | Self::NoRoot => None,
@@ -494,7 +494,7 @@ impl Reading {
     }
 
     /// The duration in milliseconds that a share of all, 0 to 1, does not
-    /// exceed: the middle of its bucket. `None` where there are none.
+    /// exceed: the middle of its bucket. `None` if there are none.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! What can keep the daemon from starting, and the exit code that goes with it.
+//! Errors that prevent the daemon from starting, and their exit codes.
 
 use crate::base::config::ConfigError;
 use crate::camera::CalibrationError;

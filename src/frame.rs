@@ -28,7 +28,7 @@ impl PixelFormat {
     }
 }
 
-/// A picture turned by a multiple of 90 degrees, mirrored or both: one of eight.
+/// An image turned by a multiple of 90 degrees, mirrored or both: one of eight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
     /// Whether rows become columns, before the rest.
@@ -40,14 +40,14 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The picture as it is.
+    /// The image as it is.
     pub const NONE: Self = Self {
         transpose: false,
         flip_x: false,
         flip_y: false,
     };
 
-    /// Clockwise by so many degrees; `None` where that is not 0, 90, 180 or 270.
+    /// Clockwise by so many degrees; `None` if that is not 0, 90, 180 or 270.
     pub const fn clockwise(degrees: u32) -> Option<Self> {
         let (transpose, flip_x, flip_y) = match degrees {
             0 => (false, false, false),
@@ -92,7 +92,7 @@ impl Turn {
         })
     }
 
-    /// Columns and rows of a picture of this size once it is turned.
+    /// Columns and rows of an image of this size once it is turned.
     pub const fn size(self, (width_px, height_px): (u32, u32)) -> (u32, u32) {
         if self.transpose {
             (height_px, width_px)
@@ -101,7 +101,7 @@ impl Turn {
         }
     }
 
-    /// Where a direction `(right, down)` in the picture points once it is turned.
+    /// Where a direction `(right, down)` in the image points once it is turned.
     pub fn direction(self, (right, down): (f64, f64)) -> (f64, f64) {
         let (x, y) = if self.transpose {
             (down, right)

@@ -1,4 +1,4 @@
-//! `poised`: camera frames in, metric 3D poses of people out, on an edge device.
+//! `poised`: real-time 3D human pose estimation for edge devices. Camera frames in, metric 3D poses out.
 //!
 //! The modules below are layers: each uses only what is listed above it. `tests/tidy.rs` checks that, with a list of
 //! exceptions. The blank lines keep the formatter from sorting the list.
@@ -8,25 +8,25 @@
 // System calls, and nothing else.
 pub mod sys;
 
-// Bounds with their reasons, time, files, queues, range checks, what must not leave the process.
+// Bounds with their reasons, time, files, queues, range checks, redaction of secrets.
 pub mod base;
 
 // Joints, keypoints and their order.
 pub mod skeleton;
 
-// A picture with its time.
+// An image with its capture time.
 pub mod frame;
 
-// What stages hand on: keypoints of a frame, poses of a frame.
+// Values passed between stages: keypoints and poses of a frame.
 pub mod pose;
 
-// Lens, mount, the files they come from, and the camera turned towards a person.
+// Lens, mount, calibration files, perspective rotation.
 pub mod camera;
 
 // Network folders, and the engines that run networks.
 pub mod engine;
 
-// Cameras, films and pictures to frames.
+// Cameras, videos and images to frames.
 pub mod capture;
 
 // A synthetic camera: rendered people whose joints are known.
@@ -35,32 +35,32 @@ pub mod synthetic;
 // Frames to people with keypoints.
 pub mod detect;
 
-// People who keep their ids.
+// Tracking: people with stable ids.
 pub mod track;
 
 // Keypoints over time to metric 3D.
 pub mod lift;
 
-// What people do, and where their hidden joints are.
+// Actions, and completion of hidden joints.
 pub mod motion;
 
-// Learning of the final layers, on the device.
+// Adaptation of the final layers, on the device.
 pub mod adapt;
 
-// What was counted, for `/health` and the log.
+// Counters for `/health` and the log.
 pub mod counters;
 
 // Poses to CBOR, to Zenoh and to files.
 pub mod output;
 
-// Why the daemon does not start, and its exit code.
+// Errors at start, and exit codes.
 pub mod error;
 
 // The stages in their order: a frame in, poses out.
 pub mod estimate;
 
-// Settings, threads, and what is left out under load.
+// Settings, threads, load shedding.
 pub mod daemon;
 
-// What no camera on a wall runs: accuracy table, overlays, building of a dictionary.
+// Tools for developers: accuracy table, overlays, building of a dictionary.
 pub mod lab;

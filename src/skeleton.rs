@@ -1,7 +1,7 @@
 //! The two skeletons: COCO-17 keypoints in the image, Human3.6M-17 joints in space.
 //!
-//! What comes in from a 2D network is always COCO order ([`KEYPOINT_NAMES`]), what goes out on
-//! the wire is always Human3.6M order ([`JOINT_NAMES`]). Twelve limb joints exist in both.
+//! Input from a 2D network is always in COCO order ([`KEYPOINT_NAMES`]), output on
+//! the wire is always in Human3.6M order ([`JOINT_NAMES`]). Twelve limb joints exist in both.
 
 use glam::Vec3;
 

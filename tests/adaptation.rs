@@ -172,7 +172,7 @@ fn state(steps: u64) -> State {
     }
 }
 
-/// Writes states for ever where [`whoever_pulls_the_plug`] asks for it.
+/// Writes states for ever where [`a_killed_process_leaves_a_complete_generation`] asks for it.
 #[test]
 fn a_writer_for_the_test_of_power_cuts() {
     let Ok(path) = std::env::var("POISED_TEST_WRITES") else {

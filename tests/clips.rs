@@ -147,7 +147,7 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
     config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
     config.adapt.method = poised::adapt::Method::Latent;
     config.semantics.enabled = false;
-    let mut poser = Poser::open(&config).unwrap();
+    let mut pipeline = Poser::open(&config).unwrap();
     poses
         .iter()
         .zip(0_u32..)
@@ -169,10 +169,10 @@ fn posed(poses: &[[Vec3; JOINTS]]) -> Vec<Option<[Vec3; JOINTS]>> {
             )]
             let time = 1_000_000_000 + (f64::from(frame) / RATE_HZ * 1e9) as u64;
             let time = poised::base::clock::MonoNs(time);
-            if poser.track(time, &people).is_empty() {
+            if pipeline.track(time, &people).is_empty() {
                 return None;
             }
-            let estimate = poser.lift(time, &camera(), 0).ok()?;
+            let estimate = pipeline.lift(time, &camera(), 0).ok()?;
             Some(estimate.relative_camera_m)
         })
         .collect()

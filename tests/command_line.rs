@@ -206,7 +206,8 @@ fn every_exit_code_of_the_manual_is_given_for_what_it_says() {
         );
         seen.insert(*want);
     }
-    // 141 has a test of its own below, 65 and 130 have theirs in end_to_end.rs; 70 is a mistake that a test would know of.
+    // 141 has a test of its own below, 65 and 130 have theirs in end_to_end.rs; 70 is a mistake that a test would
+    // know of.
     for code in manual
         .keys()
         .filter(|code| ![65, 70, 130, 141].contains(code))

@@ -189,6 +189,10 @@ fn a_watch_that_hears_nothing_writes_no_recording_and_reports_it() {
     }
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success());
-    assert!(said(&output).contains("nothing came"), "{}", said(&output));
+    assert!(
+        said(&output).contains("no message received"),
+        "{}",
+        said(&output)
+    );
     assert!(!clip.exists());
 }

@@ -409,7 +409,7 @@ fn two_daemons_under_one_name_are_seen_by_both_and_the_later_one_refuses() {
     let refused = Outlet::open(&later, "front", Documents::default(), now);
     let error = refused.err().unwrap().to_string();
     assert!(
-        error.contains("poised/test/one-name/front/poses is published already")
+        error.contains("poised/test/one-name/front/poses is already published")
             && error.contains("zenoh.shared_name"),
         "{error}"
     );

@@ -56,7 +56,7 @@ fn a_library_of_another_version_is_refused_with_both() {
     let folder = tempfile::tempdir().unwrap();
     let text = refusal(&fake(folder.path(), "1.10.0"));
     assert!(
-        text.contains("is version 1.10, 1.17 or later is wanted"),
+        text.contains("is version 1.10, 1.17 or later is required"),
         "{text}"
     );
     let text = refusal(&fake(folder.path(), "2.20.0"));

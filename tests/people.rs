@@ -182,8 +182,8 @@ fn a_person_who_moves_is_followed_by_the_keypoints() {
     }
 }
 
-/// A person in the middle. How bright the green square is makes the person detector's score (77: between 0.3 and 0.5, 255: 1), and
-/// with a dark blue one fewer keypoints are visible.
+/// A person in the middle. How bright the green square is makes the person detector's score (77: between 0.3 and 0.5,
+/// 255: 1), and with a dark blue one fewer keypoints are visible.
 fn half_seen(green: u8, blue: u8) -> Frame {
     let mut seen = frame(&[(200, 152)]);
     for pixel in seen.bytes.chunks_exact_mut(3) {

@@ -48,7 +48,7 @@ fn a_network_that_was_swapped_is_refused_with_its_hash() {
 fn an_operator_the_engine_lacks_is_named() {
     assert_eq!(
         refusal("unknown", MOVENET, |_| ()),
-        "unknown.onnx: operator FoldSpacetime is not known to engine tract"
+        "unknown.onnx: engine tract does not support operator FoldSpacetime; use another engine ([inference] engine) or export the network without it"
     );
 }
 

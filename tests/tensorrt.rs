@@ -1,9 +1,9 @@
 //! The GPU engine on a machine without a GPU: clear refusals, and what NVIDIA's own parser and builder say.
 //!
-//! The first half needs no file of NVIDIA's but the headers: libraries are missing, of another version, fail, or pretend
-//! to work (`tests/tensorrt`), and the shim is compiled once more, under the address sanitizer. The second half runs where this
-//! is built for TensorRT for RTX, whose builder needs no GPU, and `POISED_TENSORRT_LIBRARIES` names the folder of its
-//! libraries (`./dev rtx`). Nothing here has ever run a network on a GPU.
+//! The first half needs no file of NVIDIA's but the headers: libraries are missing, of another version, fail, or
+//! pretend to work (`tests/tensorrt`), and the shim is compiled once more, under the address sanitizer. The second
+//! half runs where this is built for TensorRT for RTX, whose builder needs no GPU, and `POISED_TENSORRT_LIBRARIES`
+//! names the folder of its libraries (`./dev rtx`). Nothing here has ever run a network on a GPU.
 
 #![cfg(feature = "tensorrt")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]

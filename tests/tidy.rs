@@ -1,7 +1,7 @@
 //! Checks of the sources themselves: layers, length of functions, and the language of prose.
 //!
-//! Each check has a list of exceptions that were there when the check was made. The lists only shrink: an exception that is
-//! no longer needed fails the test, so that it is taken out.
+//! Each check has a list of exceptions that were there when the check was made. The lists only shrink: an exception
+//! that is no longer needed fails the test, so that it is taken out.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
@@ -222,6 +222,9 @@ fn same(exceptions: &[(&str, &str)], found: &BTreeSet<(String, String)>, what: &
 /// Folders that are not part of the sources: built, fetched or kept beside the repository.
 const OUTSIDE: [&str; 4] = ["target", "shared", ".git", ".venv"];
 
+/// How the name of a document ends.
+const DOCUMENT: &str = ".md";
+
 /// Documents and Rust sources of the repository.
 fn prose() -> Vec<String> {
     let mut found = Vec::new();
@@ -231,7 +234,7 @@ fn prose() -> Vec<String> {
             if OUTSIDE.contains(&name.as_str()) {
                 continue;
             }
-            for suffix in [".md", ".rs"] {
+            for suffix in [DOCUMENT, ".rs"] {
                 let files = files(&entry.path(), suffix);
                 found.extend(
                     files
@@ -239,7 +242,7 @@ fn prose() -> Vec<String> {
                         .map(|file| format!("{name}/{}", file.display())),
                 );
             }
-        } else if name.ends_with(".md") || name.ends_with(".rs") {
+        } else if [DOCUMENT, ".rs"].iter().any(|end| name.ends_with(end)) {
             found.push(name);
         }
     }
@@ -289,10 +292,8 @@ fn prose_has_no_banned_words() {
 #[test]
 fn markdown_lines_fit_a_screen() {
     let mut long = BTreeSet::new();
-    for file in prose() {
-        if !file.ends_with(".md") {
-            continue;
-        }
+    let is_document = |file: &String| file.ends_with(DOCUMENT);
+    for file in prose().into_iter().filter(is_document) {
         let mut code = false;
         for line in fs::read_to_string(root().join(&file)).unwrap().lines() {
             let start = line.trim_start();

@@ -168,7 +168,7 @@ impl Adapter {
         self.backbone.id()
     }
 
-    /// How it stands.
+    /// Its state.
     pub fn report(&self) -> Report {
         Report {
             clips: [self.clips.to_learn().len(), self.clips.held_back().len()],
@@ -404,8 +404,8 @@ impl Adapter {
         }
     }
 
-    /// What was learned holds a number that is not finite, which no further step takes out again: learning begins at the
-    /// factory's weights. What is in use was found good before and stays.
+    /// What was learned holds a number that is not finite, which no further step takes out again: learning begins at
+    /// the factory's weights. What is in use was found good before and stays.
     fn give_up(&mut self) -> Option<Arc<Head>> {
         self.report.decisions[Verdict::Refuse as usize] += 1;
         self.report.softened += 1;

@@ -1,10 +1,10 @@
 //! What people did before this camera: short clips of poses, and which keypoints were seen when.
 //!
-//! Poses come as the lifter gives them and are resampled to [`RATE_HZ`]. A full clip is smoothed
-//! with what came before and after, which the hot path cannot do, and its bones are given one
-//! length: that of the person so far, as large as the factory head takes them for. How large a person
-//! is cannot be learned from rays; without that anchor sizes would wander. Clips are kept in memory only; a full store drops one at random, so that the last hour
-//! is there as well as the last minute.
+//! Poses come as the lifter gives them and are resampled to [`RATE_HZ`]. A full clip is smoothed with what came
+//! before and after, which the hot path cannot do, and its bones are given one length: that of the person so far, as
+//! large as the factory head takes them for. How large a person is cannot be learned from rays; without that anchor
+//! sizes would wander. Clips are kept in memory only; a full store drops one at random, so that the last hour is
+//! there as well as the last minute.
 
 use glam::Vec3;
 

@@ -51,7 +51,7 @@ impl Command {
 pub struct Outcome {
     /// The command, where it is one.
     pub command: Option<Command>,
-    /// What there is to say about it, or why it was not done.
+    /// Details, or why it was not done.
     pub result: Result<Option<&'static str>, String>,
 }
 
@@ -304,7 +304,7 @@ mod tests {
                 .unwrap()
                 .result
                 .unwrap_err()
-                .contains("wait already")
+                .contains("waiting already")
         );
         while let Some(order) = control.take() {
             order.answer(Ok(None));

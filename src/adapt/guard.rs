@@ -27,7 +27,8 @@ pub const EASY_M: f32 = 0.036;
 /// poses that synthetic views are made of are too wrong to learn from, more (docs/lab/accuracy.md).
 pub const BONES_MAX: f32 = 1.02;
 
-/// Largest mean distance of a joint from the factory head's, metres: 10 to 15 mm where learning helps, 20 to 50 where it does not.
+/// Largest mean distance of a joint from the factory head's, metres: 10 to 15 mm where learning helps, 20 to 50 where
+/// it does not.
 pub const FAR_M: f32 = 0.018;
 
 /// Synthetic views before there is a decision.
@@ -76,7 +77,8 @@ impl Verdict {
 /// Features of a real frame, and what its image adds to the hidden layer.
 pub type ShownFeatures<'a> = (&'a [f32; LIFT_FEATURES], &'a [f32; HIDDEN]);
 
-/// Judges `candidate` by synthetic views and by features of real frames, both held back. `None` while there are too few.
+/// Judges `candidate` by synthetic views and by features of real frames, both held back. `None` while there are too
+/// few.
 pub fn judge<'a>(
     factory: &Head,
     candidate: &Head,

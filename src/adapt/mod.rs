@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  poses, keypoints ─▶ clips ─▶ synthetic views ─▶ frozen backbone ─▶ samples ─▶ trainer ─▶ guard ─▶ head in use
-//!  (estimate thread)   (what people did)  (seen again, from all around)    (held-back synthetic views and frames)
+//!  (estimate thread)   (recorded motion)   (reprojected)                  (held-back synthetic views and frames)
 //! ```
 //!
-//! Replay, and supervised: what people did here is shown to the network again, from other sides,
-//! through this camera, with its noise and gaps, and the final layers learn from the joints that these
-//! keypoints were made of. No label is needed and none is guessed. ADR 0010 says what was tried.
+//! Supervised replay: poses recorded at this site are reprojected into this camera from other viewpoints, with its
+//! keypoint noise and gaps, and the final layers learn the joints that these keypoints were made from. No labels and
+//! no pseudo-labels are needed. ADR 0010 lists the alternatives.
 //!
-//! [`Adapter`] is a value that is told of poses and asked to work, step by step: the daemon's thread
+//! [`Adapter`] is a state machine without I/O that takes observations and works in small steps: the daemon's thread
 //! ([`thread`]) and `poised eval` drive the same one.
 
 mod adapter;

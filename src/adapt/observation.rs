@@ -82,7 +82,7 @@ impl Observation {
     }
 
     /// How far a keypoint lies beside `place_camera_m`, half sizes of the person, seen from a camera that faces them as
-    /// [`View::scale`] is; `None` where the keypoint is missing or one of both is not in front.
+    /// [`View::scale`] is; `None` if the keypoint is missing or one of both is not in front.
     pub(super) fn beside(&self, keypoint: usize, place_camera_m: Vec3) -> Option<Vec2> {
         let View {
             rotation, scale, ..

@@ -104,7 +104,7 @@ impl Surroundings {
         (self.quantile / NOISE_AT_QUANTILE).clamp(NOISE_RANGE.0, NOISE_RANGE.1)
     }
 
-    /// Straight up: from the mount, else as trunks point on the mean; `None` where neither is known.
+    /// Straight up: from the mount, else as trunks point on the mean; `None` if neither is known.
     pub(super) fn up(&self) -> Option<Vec3> {
         self.mount_up
             .or_else(|| (self.trunks >= UP_MIN).then(|| self.trunk.normalize_or(Vec3::NEG_Y)))

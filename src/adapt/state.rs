@@ -1,8 +1,8 @@
 //! What survives a restart: learned weights and what is known of the site. No poses, no motion.
 //!
-//! A safetensors file with `mean` `[WEIGHTS]` and `site` `[4]` (up, noise); its one metadata key says format, version,
-//! the networks it belongs to and a checksum. The file before is kept beside it as `.before`, so that there is a whole one
-//! whenever the power goes. A link to the file stays a link: both files are where it points.
+//! A safetensors file with `mean` `[WEIGHTS]` and `site` `[4]` (up, noise); its one metadata key says format,
+//! version, the networks it belongs to and a checksum. The file before is kept beside it as `.before`, so that there
+//! is a whole one whenever the power goes. A link to the file stays a link: both files are where it points.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -241,7 +241,7 @@ impl State {
         file::replace(&target, &self.to_bytes(networks)).map_err(failed)
     }
 
-    /// Reads the newest whole file; `None` where there has never been one. What is wrong with a file
+    /// Reads the newest whole file; `None` if there has never been one. What is wrong with a file
     /// is told to `wrong`, and the one before it is tried.
     pub fn read(
         path: &Path,
@@ -341,7 +341,10 @@ mod tests {
             said.push(format!("{}: {error}", path.display()));
         });
         assert_eq!(read, Some(state(1)));
-        assert!(said[0].contains("front.adapted: not a state"), "{said:?}");
+        assert!(
+            said[0].contains("front.adapted: not an adaptation state"),
+            "{said:?}"
+        );
         // What is damaged does not become the one before.
         state(3).write(&path, "abc").unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -460,12 +463,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let good = state(1).to_bytes("abc");
-        assert!(wrong_with(b"nonsense").contains("not a state"));
-        assert!(wrong_with(&good[..good.len() - 4]).contains("not a state"));
+        assert!(wrong_with(b"nonsense").contains("not an adaptation state"));
+        assert!(wrong_with(&good[..good.len() - 4]).contains("not an adaptation state"));
         let mut damaged = good.clone();
         *damaged.last_mut().unwrap() ^= 1;
         assert!(wrong_with(&damaged).contains("checksum"));
-        assert!(wrong_with(&state(1).to_bytes("other")).contains("other networks"));
+        assert!(wrong_with(&state(1).to_bytes("other")).contains("networks other than"));
         let steps = b"\\\"steps\\\":1";
         let found = good.windows(steps.len()).position(|bytes| bytes == steps);
         let edited = found.unwrap() + steps.len() - 1;

@@ -61,8 +61,8 @@ impl Default for SyntheticViews {
 }
 
 impl SyntheticViews {
-    /// A synthetic view of `clip`, through `backbone`. `None` if a joint would be too near the camera, too little would be seen,
-    /// or a network fails.
+    /// A synthetic view of `clip`, through `backbone`. `None` if a joint would be too near the camera, too little
+    /// would be seen, or a network fails.
     pub fn make<B: Backbone>(
         &mut self,
         clip: &Clip,

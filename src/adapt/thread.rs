@@ -46,7 +46,7 @@ pub struct Link {
     pub heads: Mailbox<Arc<Head>>,
     /// Heads that the estimate thread no longer needs: freed here, not there.
     pub retired: Mailbox<Arc<Head>>,
-    /// How it stands, for the publisher.
+    /// Its state, for the publisher.
     pub reports: Mailbox<Report>,
     /// People of frames that found no room.
     pub untold: AtomicU64,
@@ -75,7 +75,7 @@ struct Mark {
 /// When to write, and which command is done: decided from events and times alone, without a file or a clock.
 #[derive(Debug)]
 struct Chores {
-    /// What was written last; `None` where that failed.
+    /// What was written last; `None` if that failed.
     written: Option<Mark>,
     written_at: MonoNs,
     /// Time between two writings of what was learned.
@@ -266,7 +266,7 @@ impl Worker {
         order.answer(result);
     }
 
-    /// Does a command; gives what there is to say about it, or why it was not done.
+    /// Does a command; returns details, or why it was not done.
     fn obey_one(&mut self, command: Command, now: MonoNs) -> Result<Option<&'static str>, String> {
         if let Some(head) = self.adapter.obey(command)? {
             self.hand_over(head);
@@ -314,7 +314,7 @@ impl Worker {
         }
     }
 
-    /// Writes what there is to keep; gives what there is to say about it.
+    /// Writes what there is to keep; returns details.
     fn write(&mut self, now: MonoNs) -> Result<Option<&'static str>, String> {
         let mark = mark_of(&self.adapter);
         self.chores.wrote(mark, true, now);
@@ -466,7 +466,7 @@ mod tests {
         let mut worker = worker(&path);
         let why = worker.obey_one(Command::Freeze, MonoNs(1)).unwrap_err();
         assert!(
-            why.contains("cannot be written") && why.contains("not kept"),
+            why.contains("cannot be written") && why.contains("not saved"),
             "{why}"
         );
         let mark = mark_of(&worker.adapter);

@@ -4,10 +4,10 @@
 //! loss = mean over samples and joints of |joints(f) - truth|  +  PULL Σ (w - factory)²
 //! ```
 //!
-//! Only `lift` and `joints` of a [`Head`] learn; what it makes of the image, and its sigmas, stay
-//! the factory head's. A synthetic view has no image: it is shown with what the image added for that person on the
-//! mean, so that what the image says beyond that is neither learned nor lost. What is handed out lies half way between the factory weights and the running mean
-//! of the learned ones: for layers this near each other that is the mean of the two poses, which
+//! Only `lift` and `joints` of a [`Head`] learn; what it makes of the image, and its sigmas, stay the factory head's.
+//! A synthetic view has no image: it is shown with what the image added for that person on the mean, so that what the
+//! image says beyond that is neither learned nor lost. What is handed out lies half way between the factory weights
+//! and the running mean of the learned ones: for layers this near each other that is the mean of the two poses, which
 //! held-out streams liked better than either alone.
 
 use glam::Vec3;

@@ -1,4 +1,4 @@
-//! What every layer may use: bounds, time, files, queues, range checks, secrets.
+//! Foundations for every layer: bounds, time, files, queues, range checks, redaction of secrets.
 
 pub mod clock;
 pub mod config;

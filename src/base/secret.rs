@@ -141,7 +141,7 @@ fn redacted_address(scheme: &str, rest: &str) -> String {
 }
 
 /// A TOML file as it may be shown: every value as [`redacted`] has it, without comments, since they may hold anything.
-/// `None` where it is no TOML.
+/// `None` if it is no TOML.
 pub fn redacted_toml(text: &str) -> Option<String> {
     let mut table: toml::Table = text.parse().ok()?;
     for (key, value) in &mut table {

@@ -25,8 +25,8 @@ use crate::frame::Turn;
 /// Rays further from the optical axis than this have no use on the plane z = 1, in degrees.
 pub const FIELD_MAX_DEG: f64 = 85.0;
 
-/// Largest coefficient that any lens has; a bound for typing errors only. Those of a quotient grow together: fits of wide
-/// lenses have some of several thousand.
+/// Largest coefficient that any lens has; a bound for typing errors only. Those of a quotient grow together: fits of
+/// wide lenses have some of several thousand.
 const COEFFICIENT_MAX: f64 = 1e5;
 
 /// Steps of the search for the edge of the field; between two of them a
@@ -104,7 +104,7 @@ pub enum Distortion {
 }
 
 impl Distortion {
-    /// The lens as seen in its pictures turned. What is radial stays; what is tangential turns.
+    /// The lens as seen in its images turned. What is radial stays; what is tangential turns.
     #[must_use]
     pub(super) fn turned(self, turn: Turn) -> Self {
         match self {
@@ -255,7 +255,7 @@ impl Distortion {
 
     /// Finds the ray that bends to `distorted`, within `field` (from [`Self::field`]).
     ///
-    /// `None` where no ray inside the field does.
+    /// `None` if no ray inside the field does.
     pub fn undistort(&self, distorted: DVec2, field: f64) -> Option<DVec2> {
         match self {
             Self::None {} => (distorted.length() <= field).then_some(distorted),

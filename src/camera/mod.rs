@@ -1,8 +1,8 @@
-//! Camera calibration: which ray a pixel looks along, and which pixel a ray lands on.
+//! Camera calibration: from pixels to rays and from rays to pixels.
 //!
 //! Comes from a TOML file ([`toml_file`] documents the format) or from the YAML
-//! of ROS, `OpenCV` or Kalibr ([`ros_yaml`]); where there is none, a plain lens is assumed and
-//! said to be assumed. Pixel centres are at whole numbers: `(0, 0)` is the
+//! of ROS, `OpenCV` or Kalibr ([`ros_yaml`]); without a calibration a pinhole lens is assumed,
+//! and marked as assumed. Pixel centres are at whole numbers: `(0, 0)` is the
 //! middle of the first pixel, as in `OpenCV` and ROS. Rays are `(x, y)` on the
 //! plane z = 1 of the camera's optical frame (x right, y down, z forward).
 
@@ -124,7 +124,7 @@ impl Mount {
         Vec3::new(level.y * roll.sin(), level.y * roll.cos(), level.z)
     }
 
-    /// How the same camera hangs for a reader of its pictures turned.
+    /// How the same camera hangs for a reader of its images turned.
     #[expect(clippy::cast_possible_truncation, reason = "an angle")]
     fn turned(&self, turn: Turn) -> Self {
         // Up is in the image along (-sin, -cos) of the roll.
@@ -263,7 +263,8 @@ impl Calibration {
         self.mount.as_ref()
     }
 
-    /// Reads a calibration: `.toml` in our format, `.yaml` or `.yml` as ROS, `OpenCV` or Kalibr write it; also in capitals.
+    /// Reads a calibration: `.toml` in our format, `.yaml` or `.yml` as ROS, `OpenCV` or Kalibr write it; also in
+    /// capitals.
     ///
     /// # Errors
     ///
@@ -290,7 +291,7 @@ impl Calibration {
 
     /// The ray through a pixel, on the plane z = 1.
     ///
-    /// `None` where the lens model has no ray for it: outside the field in which
+    /// `None` if the lens model has no ray for it: outside the field in which
     /// the model is one to one, or for a coordinate that is not finite.
     pub fn ray(&self, x_px: f32, y_px: f32) -> Option<Vec2> {
         let k = &self.intrinsics;
@@ -373,7 +374,7 @@ impl Calibration {
         })
     }
 
-    /// The same camera, its pictures reduced to another size by us: nothing is cut off, so each side is scaled by
+    /// The same camera, its images reduced to another size by us: nothing is cut off, so each side is scaled by
     /// itself, which takes in rounding and pixels that were not square.
     #[must_use]
     pub fn reduced_to(&self, width_px: u32, height_px: u32) -> Self {
@@ -395,7 +396,7 @@ impl Calibration {
         }
     }
 
-    /// The camera that delivers the pictures of this one turned by us, and how that one hangs.
+    /// The camera that delivers the images of this one turned by us, and how that one hangs.
     #[must_use]
     pub fn turned(&self, turn: Turn) -> Self {
         let (width_px, height_px) = turn.size((self.width_px, self.height_px));
@@ -455,7 +456,7 @@ impl Calibration {
     }
 
     /// Angle between the rays through the middles of the left and right edge, in
-    /// degrees; `None` where the lens model does not reach them.
+    /// degrees; `None` if the lens model does not reach them.
     pub fn horizontal_fov_deg(&self) -> Option<f64> {
         let edge = |column: f64| {
             let at = DVec2::new(
@@ -686,7 +687,7 @@ mod tests {
                     let (x, y) = turn.direction((at.x.into(), at.y.into()));
                     DVec2::new(x, y).as_vec2()
                 };
-                // From the middle of the picture, pixels and rays turn alike.
+                // From the middle of the image, pixels and rays turn alike.
                 let middle = |size: (u32, u32)| {
                     0.5 * (glam::UVec2::new(size.0, size.1).as_vec2() - Vec2::ONE)
                 };

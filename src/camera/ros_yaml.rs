@@ -27,7 +27,8 @@ struct Found {
 ///
 /// # Errors
 ///
-/// Names the key that is missing, not a number, of the wrong length or out of range, or the lens model that is not known.
+/// Names the key that is missing, not a number, of the wrong length or out of range, or the lens model that is not
+/// known.
 pub fn parse(text: &str) -> Result<Calibration, ConfigError> {
     let file = first_document(text).map_err(|why| ConfigError::Value {
         key: "file",

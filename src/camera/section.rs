@@ -27,7 +27,7 @@ pub struct CalibrationConfig {
     pub scale_to_image: bool,
 }
 
-/// What becomes of a camera's pictures before they are looked at.
+/// What becomes of a camera's images before they are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handling {
     /// Columns and rows that the camera makes, which a calibration is for.
@@ -39,20 +39,20 @@ pub struct Handling {
 }
 
 impl CalibrationConfig {
-    /// The calibration for pictures handled like this. The file describes the camera as it is: what we do to its
-    /// pictures is taken into account here.
+    /// The calibration for images handled like this. The file describes the camera as it is: what we do to its
+    /// images is taken into account here.
     ///
     /// # Errors
     ///
     /// As [`Self::open`].
     pub fn open_for(&self, handling: &Handling) -> Result<Calibration, CalibrationError> {
-        // The sides of a picture before it was turned: turning back exchanges them as turning does.
+        // The sides of an image before it was turned: turning back exchanges them as turning does.
         let lying = handling.turn.size(handling.size_px);
         let (native, was_reduced) = (handling.native_px, handling.native_px != lying);
         let camera = if self.file.is_some() && was_reduced {
             match self.open(native.0, native.1) {
                 Ok(camera) => camera.reduced_to(lying.0, lying.1),
-                // It may be for pictures of the size we reduce to.
+                // It may be for images of the size we reduce to.
                 Err(error) => self.open(lying.0, lying.1).map_err(|_| error)?,
             }
         } else {

@@ -7,8 +7,8 @@ use saphyr_parser::{Event, Parser};
 /// Lists and maps within each other; calibrations have three.
 const DEPTH_MAX: usize = 32;
 
-/// Values of a file, those that aliases repeat counted each time: a file of [`crate::base::limits::TEXT_FILE_BYTES_MAX`] could
-/// name billions.
+/// Values of a file, those that aliases repeat counted each time: a file of
+/// [`crate::base::limits::TEXT_FILE_BYTES_MAX`] could name billions.
 const NODES_MAX: usize = 100_000;
 
 /// A value.
@@ -23,7 +23,7 @@ pub enum Node {
 }
 
 impl Node {
-    /// The value of a key; `None` where this is no map or has no such key.
+    /// The value of a key; `None` if this is no map or has no such key.
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Self::Map(entries) = self else {
             return None;

@@ -37,7 +37,7 @@ impl std::fmt::Debug for Address {
 }
 
 impl Address {
-    /// The address of a network camera; `None` where it is none that we read. Capitals in the scheme are as good.
+    /// The address of a network camera; `None` if it is none that we read. Capitals in the scheme are as good.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let lower = scheme.to_ascii_lowercase();

@@ -158,7 +158,7 @@ fn has_huffman_tables(bytes: &[u8]) -> bool {
     while let [0xFF, marker, high, low, ..] = *rest {
         match marker {
             0xC4 => return true,
-            // The picture begins.
+            // The image begins.
             0xDA => return false,
             _ => {}
         }
@@ -169,7 +169,7 @@ fn has_huffman_tables(bytes: &[u8]) -> bool {
     true
 }
 
-/// Bytes of the image that a JPEG begins with: up to its end marker, whatever lies behind. `None` where there is no
+/// Bytes of the image that a JPEG begins with: up to its end marker, whatever lies behind. `None` if there is no
 /// such marker.
 pub(super) fn jpeg_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
@@ -383,7 +383,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(jpeg_size(&jpeg()), Ok((48, 32)));
         jpeg_into(&jpeg(), 48, 32, &mut out).unwrap();
-        // The picture is red = 5 x, green = 7 y, blue = 128.
+        // The image is red = 5 x, green = 7 y, blue = 128.
         let pixel = |x: usize, y: usize| &out[(y * 48 + x) * 3..][..3];
         for (x, y) in [(4, 4), (40, 10), (20, 28)] {
             let want = [5 * x, 7 * y, 128];

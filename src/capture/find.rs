@@ -83,7 +83,7 @@ pub fn nodes() -> Vec<PathBuf> {
     numbers.into_iter().map(path).collect()
 }
 
-/// What is behind a node; `None` where it cannot be opened or captures no video.
+/// What is behind a node; `None` if it cannot be opened or captures no video.
 pub fn identify(node: &Path) -> Option<Identity> {
     let capability = Device::open(node).ok()?.capability().ok()?;
     let needed = CAP_VIDEO_CAPTURE | CAP_STREAMING;

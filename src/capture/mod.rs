@@ -1,4 +1,4 @@
-//! Cameras: whatever makes frames, behind one trait. The capture thread runs it.
+//! Sources of frames behind one trait: V4L2 devices, files and streams. Runs on the capture thread.
 
 pub mod address;
 pub mod convert;
@@ -47,7 +47,7 @@ pub enum SourceKind {
     Device,
     /// A network camera: it may be switched off and come back.
     Stream,
-    /// A film or pictures: it ends, and is not opened again.
+    /// A video or images: it ends, and is not opened again.
     Recording,
 }
 
@@ -74,7 +74,7 @@ pub trait Camera: Send {
     /// How it delivers. Fixed from opening to closing.
     fn mode(&self) -> &CameraMode;
 
-    /// Columns and rows of its pictures before we make them smaller or turn them: those a calibration is for.
+    /// Columns and rows of its images before we make them smaller or turn them: those a calibration is for.
     fn native_px(&self) -> (u32, u32) {
         (self.mode().width_px, self.mode().height_px)
     }

@@ -230,9 +230,9 @@ pub enum Transport {
     /// Over TCP, and over UDP where the camera refuses TCP.
     #[default]
     Auto,
-    /// Over TCP: a lost packet is a late picture.
+    /// Over TCP: a lost packet is a late image.
     Tcp,
-    /// Over UDP: a lost packet is a torn picture.
+    /// Over UDP: a lost packet is a torn image.
     Udp,
 }
 
@@ -241,7 +241,7 @@ pub enum Transport {
 pub struct StreamOptions {
     /// How its packets travel.
     pub transport: Transport,
-    /// The size its pictures are put into, where everything behind is already made for one.
+    /// The size its images are put into, where everything behind is already made for one.
     pub size_px: Option<(u32, u32)>,
 }
 
@@ -254,7 +254,7 @@ pub enum Source {
     Device(PathBuf),
     /// A folder of images, or one image.
     Pictures(PathBuf),
-    /// Any other file: a film, or a kind of image that ffmpeg reads.
+    /// Any other file: a video, or a kind of image that ffmpeg reads.
     Film(PathBuf),
 }
 
@@ -448,12 +448,12 @@ mod tests {
 
     #[test]
     fn names_of_other_programs_get_a_word_that_helps() {
-        assert!(refused("0").ends_with("named by its device, /dev/video0"));
+        assert!(refused("0").ends_with("given by its device, /dev/video0"));
         let folder = tempfile::tempdir().unwrap();
         let series = folder.path().join("f%03d.jpg").display().to_string();
-        let want = format!("named by its folder, {}", folder.path().display());
+        let want = format!("given by its folder, {}", folder.path().display());
         assert!(refused(&series).ends_with(&want));
-        assert!(refused("frames/*.png").ends_with("named by its folder, FOLDER"));
+        assert!(refused("frames/*.png").ends_with("given by its folder, FOLDER"));
     }
 
     #[test]
@@ -500,7 +500,7 @@ mod tests {
         let message = check_size("a.png", 32, 40).unwrap_err().to_string();
         assert_eq!(
             message,
-            "a.png: 32x40 pixels; sides must be from 64 to 1920, and 2088960 pixels are the most"
+            "a.png: 32x40 pixels; sides must be from 64 to 1920, and at most 2088960 pixels in all"
         );
         assert!(check_size("a", 1920, 1920).is_err());
     }

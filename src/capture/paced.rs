@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(steps, [50, 50, 50]);
     }
 
-    /// Frames without pictures, a period of 10 ms apart, each of which takes 400 ms to decode.
+    /// Frames without images, a period of 10 ms apart, each of which takes 400 ms to decode.
     struct Slow(CameraMode, u32);
 
     impl Camera for Slow {

@@ -1,6 +1,6 @@
-//! One photograph or drawn picture: PNG or JPEG, told by its content, as a viewer shows it.
+//! One photograph or drawn image: PNG or JPEG, told by its content, as a viewer shows it.
 //!
-//! What cameras and phones add is allowed for: an EXIF header that says how the camera was held, a film or a maker's
+//! What cameras and phones add is allowed for: an EXIF header that says how the camera was held, a video or a maker's
 //! data behind the image, more pixels than a frame holds.
 
 use std::borrow::Cow;
@@ -156,7 +156,7 @@ fn jpeg_exif(bytes: &[u8]) -> Option<&[u8]> {
         let segment = rest.get(4..2 + length)?;
         match (marker, segment.strip_prefix(b"Exif\0\0")) {
             (0xE1, Some(exif)) => return Some(exif),
-            // The picture begins.
+            // The image begins.
             (0xDA, _) => return None,
             _ => rest = rest.get(2 + length..)?,
         }

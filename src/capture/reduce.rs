@@ -1,4 +1,4 @@
-//! Large pictures made smaller: each pixel is the mean of those it covers.
+//! Large images made smaller: each pixel is the mean of those it covers.
 
 /// Reduces an RGB image to `to` columns and rows, none of which is more than before.
 ///

@@ -87,7 +87,7 @@ pub enum Event {
     Closed,
     /// The pause is over.
     Waited,
-    /// It was opened, and gives pictures of this size.
+    /// It was opened, and gives images of this size.
     Opened {
         /// Image width, pixels.
         width_px: u32,

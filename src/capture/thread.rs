@@ -562,7 +562,7 @@ mod tests {
         assert!(value(&counters.reopened_ns) >= START.0);
         let trouble = counters.last_trouble.take().unwrap();
         assert!(
-            trouble.starts_with("list: came back as 128x64"),
+            trouble.starts_with("list: came back with 128x64"),
             "{trouble}"
         );
     }

@@ -1,4 +1,4 @@
-//! Pictures turned and mirrored, and a camera that hangs on its side or upside down.
+//! Images turned and mirrored, and a camera that hangs on its side or upside down.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ fn turn_pairs(
     }
 }
 
-/// A camera whose pictures are turned.
+/// A camera whose images are turned.
 #[derive(Debug)]
 pub struct Turned<C> {
     inner: C,
@@ -121,7 +121,7 @@ pub struct Turned<C> {
 }
 
 impl<C: Camera> Turned<C> {
-    /// Turns the pictures of `inner`.
+    /// Turns the images of `inner`.
     pub fn new(inner: C, turn: Turn) -> Self {
         let mut mode = inner.mode().clone();
         (mode.width_px, mode.height_px) = turn.size((mode.width_px, mode.height_px));

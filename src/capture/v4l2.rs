@@ -188,7 +188,7 @@ struct Offer {
     format: V4l2Format,
     width_px: u32,
     height_px: u32,
-    /// Highest rate; `None` where the driver does not say.
+    /// Highest rate; `None` if the driver does not say.
     rate_hz: Option<f32>,
 }
 
@@ -669,7 +669,7 @@ mod tests {
         let error = check_index(4, 4, 9).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the driver named buffer 4 of 4 after frame 9"
+            "the driver returned buffer 4 of 4 after frame 9"
         );
     }
 
@@ -774,7 +774,7 @@ mod tests {
         let error = no_format(node, &V4l2Config::default(), &[*b"H264", *b"BA81"]);
         assert_eq!(
             error.to_string(),
-            "/dev/video0: offers H264, BA81, but YUYV, UYVY, NV12, GREY, MJPG is asked for"
+            "/dev/video0: offers H264, BA81, but YUYV, UYVY, NV12, GREY, MJPG is configured"
         );
     }
 

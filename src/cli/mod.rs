@@ -67,7 +67,7 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it only prints, so that it may end with its reader. The others hold sessions, films and
+    /// Whether it only prints, so that it may end with its reader. The others hold sessions, videos and
     /// files that must be closed in order.
     const fn only_prints(&self) -> bool {
         matches!(

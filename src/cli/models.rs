@@ -151,7 +151,8 @@ fn service_directory() -> Result<PathBuf, StartError> {
     let file = Path::new(SERVICE_CONFIGURATION);
     if file.exists() {
         let directory = Settings::read(file)?.models.directory;
-        // The service runs in the root folder: a relative path is the folder `models` of the caller, not one that the service sees.
+        // The service runs in the root folder: a relative path is the folder `models` of the caller, not one that the
+        // service sees.
         if directory.is_absolute() {
             return Ok(directory);
         }

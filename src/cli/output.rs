@@ -331,7 +331,7 @@ mod tests {
     const FORCED: Force = Force { force: true };
     const PLAIN: Force = Force { force: false };
 
-    /// A folder with a film and a folder of pictures.
+    /// A folder with a video and a folder of images.
     fn folder() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let film = folder.path().join("film.mp4");
@@ -438,7 +438,7 @@ mod tests {
                 assert!(error.contains("is the input"), "{source:?}: {error}");
             }
         }
-        // A folder whose only picture is a link to the film.
+        // A folder whose only image is a link to the video.
         let linked = folder.path().join("linked");
         std::fs::create_dir(&linked).unwrap();
         symlink(&film, linked.join("000000.png")).unwrap();
@@ -446,7 +446,7 @@ mod tests {
         outputs.reads(&film);
         let error = refused(outputs.writes_into("--overlay", &linked, is_png));
         assert!(error.contains("is the input"), "{error}");
-        // Pictures of an earlier run.
+        // Images of an earlier run.
         let error = refused(Outputs::new(PLAIN).writes_into("--overlay", &pictures, is_png));
         assert!(error.contains("--force"), "{error}");
         Outputs::new(FORCED)

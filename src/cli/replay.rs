@@ -141,7 +141,7 @@ pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     let source = Source::of(&options.source).map_err(StartError::from)?;
     let pictures = matches!(source, Source::Pictures(_));
     if pictures {
-        // A picture may be the only one of its people.
+        // An image may be the only one of its people.
         config.track.hits_to_confirm = 1;
     }
     let mut film = Film::open(&source, options)?;
@@ -288,10 +288,10 @@ impl Film {
     }
 }
 
-/// Tells pictures that do not belong together from those of a film.
+/// Tells images that do not belong together from those of a video.
 #[derive(Default)]
 struct Scene {
-    /// Mean brightness of each field of a grid over the picture before.
+    /// Mean brightness of each field of a grid over the image before.
     before: Vec<f32>,
 }
 
@@ -299,11 +299,11 @@ impl Scene {
     /// Fields of the grid along each side.
     const FIELDS: usize = 16;
 
-    /// Two pictures of one scene differ by less than this, as a mean over the fields, of 255: a person who walks
+    /// Two images of one scene differ by less than this, as a mean over the fields, of 255: a person who walks
     /// through a room changes a few fields; another room changes all.
     const SAME_MAX: f32 = 20.0;
 
-    /// Whether a picture in RGB shows something else than the one before.
+    /// Whether an image in RGB shows something else than the one before.
     #[expect(clippy::cast_precision_loss, reason = "sums of bytes of one field")]
     fn is_new(&mut self, frame: &Frame) -> bool {
         let (width, height) = (frame.meta.width_px as usize, frame.meta.height_px as usize);

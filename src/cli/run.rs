@@ -235,7 +235,7 @@ struct CameraSource<'a> {
     v4l2: V4l2Source,
     /// Asked of the device, 0 where its default is.
     asked_hz: f32,
-    /// How a network camera is opened: from the second time on, its pictures are put into the first size.
+    /// How a network camera is opened: from the second time on, its images are put into the first size.
     stream: StreamOptions,
 }
 

@@ -270,7 +270,8 @@ fn print_json(config: &ZenohConfig, options: &WatchOptions) -> anyhow::Result<()
     Ok(())
 }
 
-/// One line of JSON, in which a terminal finds nothing to obey: the writer escapes controls up to 31, here are the rest.
+/// One line of JSON, in which a terminal finds nothing to obey: the writer escapes controls up to 31, here are the
+/// rest.
 fn json_line(value: &serde_json::Value) -> String {
     let mut line = String::new();
     for c in value.to_string().chars() {

@@ -3,12 +3,13 @@
 //! In this order, and no further than it has to:
 //!
 //! 1. **Learning.** Its thread has the lowest priority and gets what the others leave ([`rt::stand_back`]).
-//! 2. **Runs of the person detector**, where frames take nearly all the time there is: a third as many ([`Level::Saving`]).
+//! 2. **Runs of the person detector**, where frames take nearly all the time there is: a third as many
+//!    ([`Level::Saving`]).
 //! 3. **Frames.** The newest wins; what comes while one is worked on is passed over ([`slots`]).
 //! 4. **People**, where a frame of all of them would take so long that poses are old when they come: they are
 //!    looked at in turn, so many a frame as fit ([`Level::Turns`]). New people come first.
 //!
-//! Nothing queues up, so nothing grows. How it stands is in `/health`. Recordings take the time they need and
+//! Nothing queues up, so nothing grows. Its state is in `/health`. Recordings take the time they need and
 //! leave nothing out.
 //!
 //! [`rt::stand_back`]: crate::sys::rt::stand_back
@@ -28,8 +29,8 @@ const BUSY: f32 = 0.9;
 /// Share below which it is taken up again. Fewer runs of the person detector lower the share by a few hundredths.
 const IDLE: f32 = 0.75;
 
-/// Longest that all inferences of one frame may take together. With the wait for the frame before it, poses are then about
-/// a fifth of a second old.
+/// Longest that all inferences of one frame may take together. With the wait for the frame before it, poses are then
+/// about a fifth of a second old.
 const INFERENCE_MAX: Duration = Duration::from_millis(100);
 
 /// Share of the newest frame in the running means: a second at ten frames a second.

@@ -1,4 +1,4 @@
-//! The daemon: its settings, its threads, and what it leaves out where the machine is too slow.
+//! The daemon: settings, threads, and load shedding on a machine that is too slow.
 
 pub mod load;
 pub mod settings;

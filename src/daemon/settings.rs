@@ -107,7 +107,7 @@ pub struct CameraConfig {
     /// How the packets of an `rtsp://` camera travel: `"auto"` (default: TCP, and UDP where the camera refuses TCP),
     /// `"tcp"` or `"udp"`.
     pub transport: Transport,
-    /// By how many degrees its pictures are turned clockwise: 0 (default), 90, 180 or 270. The calibration stays
+    /// By how many degrees its images are turned clockwise: 0 (default), 90, 180 or 270. The calibration stays
     /// that of the camera as it is; it is turned along.
     pub rotate: u32,
     /// Whether left and right are exchanged after that, for a camera that looks into a mirror. Default false.
@@ -218,7 +218,7 @@ impl Settings {
 }
 
 impl CameraConfig {
-    /// How its pictures are turned. The configuration has been checked.
+    /// How its images are turned. The configuration has been checked.
     pub fn turn(&self) -> Turn {
         let turn = Turn::clockwise(self.rotate).unwrap_or(Turn::NONE);
         if self.flip { turn.mirrored() } else { turn }

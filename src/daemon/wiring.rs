@@ -10,8 +10,8 @@
 //!                                adapt
 //! ```
 //!
-//! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to the thread that runs the
-//! network (`infer::relay`).
+//! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to the thread that runs
+//! the network (`infer::relay`).
 //!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
 //! A thread that does not start, or that panics, takes the others with it: [`run`] gives the error once they have left.

@@ -48,8 +48,8 @@ pub enum Crop {
     },
 }
 
-/// The perspective crop of a box that leans by `lean`, or `None` where the camera has no
-/// rays there. `corners` are in pixels of the frame, opposite ones two places apart; `size` is the crop's width and height.
+/// The perspective crop of a box that leans by `lean`, or `None` if the camera has no rays there. `corners` are in
+/// pixels of the frame, opposite ones two places apart; `size` is the crop's width and height.
 pub fn perspective(
     corners: &[Vec2; 4],
     lean: f32,

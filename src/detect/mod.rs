@@ -6,7 +6,7 @@
 //!                                      └────────── boxes of the previous frame ◀──────┘
 //! ```
 //!
-//! [`PeopleNet`] is the whole of it. Nothing here touches the heap after construction, the engine's own run apart.
+//! [`PeopleNet`] is the entry point. Nothing here allocates after construction, except inside the engine.
 
 mod crop;
 pub mod decode;

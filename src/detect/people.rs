@@ -451,7 +451,8 @@ impl PeopleNet {
         Ok(true)
     }
 
-    /// Runs the person network on one region: the person there and that person's box along the trunk; `None` where no person is.
+    /// Runs the person network on one region: the person there and that person's box along the trunk; `None` if no
+    /// person is.
     fn infer(
         &mut self,
         frame: &Frame,
@@ -475,7 +476,8 @@ impl PeopleNet {
             return Ok(None);
         };
         let mut placed = self.keypoints(frame, camera, crop, lap)?;
-        // Image features tell where joints are in a crop that is not turned, and of the crop as it is, not of its mirror.
+        // Image features tell where joints are in a crop that is not turned, and of the crop as it is, not of its
+        // mirror.
         let features = self.person.features().filter(|_| region.turned.is_none());
         if self.settings.quality == Quality::High {
             lap(Lap::Decode);

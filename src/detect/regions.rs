@@ -129,7 +129,7 @@ impl TurnedBox {
 /// Regions of one frame.
 pub type Regions = Vec<Region, PEOPLE_MAX>;
 
-/// The box of a person from placed keypoints, with margin; `None` where fewer
+/// The box of a person from placed keypoints, with margin; `None` if fewer
 /// than two are placed.
 pub fn box_of(placed: &[Placed; KEYPOINTS]) -> Option<BoxPx> {
     let mut keypoints = [Keypoint::default(); KEYPOINTS];
@@ -142,7 +142,7 @@ pub fn box_of(placed: &[Placed; KEYPOINTS]) -> Option<BoxPx> {
 }
 
 /// The box of a person from placed keypoints as seen along the trunk: from the middle of the hips to that of the
-/// shoulders. `None` where one of them is not placed, or the trunk points towards the camera.
+/// shoulders. `None` if one of them is not placed, or the trunk points towards the camera.
 pub fn turned_box_of(placed: &[Placed; KEYPOINTS]) -> Option<TurnedBox> {
     const TRUNK: [usize; 4] = [5, 6, 11, 12];
     if TRUNK.iter().any(|&k| placed[k].place < PLACE_GATE) {
@@ -327,11 +327,11 @@ pub fn in_turn(regions: &Regions, inferences: usize) -> [bool; PEOPLE_MAX] {
     turn
 }
 
-/// Joins what the person detector found to the people followed: a box on a followed
-/// person steadies that person's region; a box half beside a person whom no box
-/// lies on sets that region right, if the person detector is sure of it (`score_sure`); any other
-/// becomes a region of its own, doubted where the person detector is not sure and no person was
-/// `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image, where the crop is to be turned.
+/// Joins what the person detector found to the people followed: a box on a followed person steadies that person's
+/// region; a box half beside a person whom no box lies on sets that region right, if the person detector is sure of
+/// it (`score_sure`); any other becomes a region of its own, doubted where the person detector is not sure and no
+/// person was `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image,
+/// where the crop is to be turned.
 pub fn join(
     regions: &mut Regions,
     lost: &Lost,

@@ -396,7 +396,7 @@ mod tests {
         let error = cache.read(&updated).unwrap_err().to_string();
         assert_eq!(
             error,
-            "the engine kept was built for runtime \"TensorRT 10.3.0.30\", wanted is \"TensorRT 10.16.1.1\""
+            "the cached engine was built for runtime \"TensorRT 10.3.0.30\", this machine needs \"TensorRT 10.16.1.1\""
         );
         let other_gpu = Key {
             gpu: "Thor, 11.0".to_owned(),

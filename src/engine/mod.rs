@@ -1,7 +1,7 @@
 //! Network folders, and the engines that run them.
 //!
-//! [`Network`] is what an engine has to be, and [`Engine`] is the one that was chosen. A network that is still being
-//! built for a GPU runs on the CPU meanwhile ([`relay`]).
+//! [`Network`] is the interface of a loaded network, and [`Engine`] is the selected engine. While a network is being
+//! built for a GPU, it runs on the CPU ([`relay`]).
 
 pub mod cache;
 pub mod models;

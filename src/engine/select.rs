@@ -331,7 +331,7 @@ impl Engine {
         }
     }
 
-    /// What is still to be built for the GPU, to be run beside the daemon; `None` where nothing is.
+    /// What is still to be built for the GPU, to be run beside the daemon; `None` if nothing is.
     pub fn builder(&self) -> Option<Builder> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let jobs = std::mem::take(&mut *jobs);

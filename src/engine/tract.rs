@@ -2,7 +2,7 @@
 //!
 //! A [`TractPlan`] is a loaded network, read-only and shared between threads; a
 //! [`TractState`] is one thread's. tract allocates its intermediate tensors on each
-//! run, so a run touches the heap; our side of it does not.
+//! run, so a run allocates; our side of it does not.
 
 use std::path::Path;
 use std::sync::Arc;

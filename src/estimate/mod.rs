@@ -1,14 +1,14 @@
-//! A frame to its poses: the stages in the order a frame passes them.
+//! From a frame to its poses: the stages in order.
 //!
 //! ```text
 //!  Estimator: frame ─▶ people (networks) ─┐
 //!  Poser:                                 └▶ tracks ─▶ windows ─▶ lifter ─▶ head ─▶ meaning ─▶ pose sample
 //! ```
 //!
-//! The [`Estimator`] begins with pixels; a recording of keypoints and the accuracy
-//! table begin with people, at the [`Poser`]. Runs on the estimate thread, and in
-//! `replay` on the only one. After the first frames the heap is left alone, the
-//! engine's own runs apart.
+//! The [`Estimator`] starts from pixels; a recording of keypoints and the accuracy
+//! table start from people, at the [`Poser`]. Runs on the estimate thread, and in
+//! `replay` on the only one. After the first frames nothing is allocated, except
+//! inside the engine.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -258,7 +258,7 @@ impl Poser {
     }
 
     /// From now on takes hints about what people do; gives where they have to arrive,
-    /// or `None` where nothing is named.
+    /// or `None` if nothing is named.
     pub fn hear_hints(&mut self, clock: &Arc<Clock>) -> Option<Arc<Hints>> {
         let semantics = self.semantics.as_mut()?;
         let entries = semantics.dictionary().entries();

@@ -127,7 +127,7 @@ impl Head {
     /// Applies the head.
     ///
     /// Image features are left out where this head has not learned from them.
-    /// `None` where nothing is left to go by, or where an output is not finite.
+    /// `None` if nothing is left to go by, or where an output is not finite.
     pub fn apply(
         &self,
         features: Option<&[f32; LIFT_FEATURES]>,
@@ -150,7 +150,7 @@ impl Head {
     }
 
     /// The hidden layer before the rectifier, of the backbone's features and of what the image adds
-    /// ([`Self::image_part`]). `None` where a number is not finite.
+    /// ([`Self::image_part`]). `None` if a number is not finite.
     pub fn hidden_of(
         &self,
         features: &[f32; LIFT_FEATURES],
@@ -188,7 +188,7 @@ impl Head {
         hidden.iter().all(|value| value.is_finite())
     }
 
-    /// Joints and sigmas of a hidden layer before the rectifier; `None` where one is not finite.
+    /// Joints and sigmas of a hidden layer before the rectifier; `None` if one is not finite.
     pub fn output_of(&self, hidden: &[f32; HIDDEN]) -> Option<HeadOutput> {
         let hidden = hidden.map(|value| value.max(0.0));
         let joints_m = self.joints_behind(&hidden);

@@ -43,7 +43,7 @@ pub struct View {
     pub newest: RaySample,
 }
 
-/// Fills the input tensor, row-major; `None` where the window has not two
+/// Fills the input tensor, row-major; `None` if the window has not two
 /// keypoints to look at.
 pub fn build_input(samples: &RaySamples, tensor: &mut [f32; LIFT_INPUT]) -> Option<View> {
     let newest = &samples[LIFT_SAMPLES - 1];

@@ -41,8 +41,8 @@ pub struct Mirrored {
 }
 
 impl Mirror {
-    /// Runs the mirrored `input`; the backbone made `features` of the input itself. Image features cannot be mirrored, so
-    /// `head` is applied without them in both inferences. `None` where a number is not finite.
+    /// Runs the mirrored `input`; the backbone made `features` of the input itself. Image features cannot be
+    /// mirrored, so `head` is applied without them in both inferences. `None` if a number is not finite.
     ///
     /// # Errors
     ///

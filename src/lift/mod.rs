@@ -6,8 +6,8 @@
 //!                                 the person) once more mirrored)
 //! ```
 //!
-//! [`Lifter`] keeps a window for each person; nothing here but the backbone's
-//! own engine touches the heap after construction.
+//! [`Lifter`] keeps a window for each person; nothing here allocates after construction,
+//! except the engine of the backbone.
 
 pub mod floor;
 pub mod head;
@@ -74,8 +74,9 @@ pub struct LiftConfig {
     /// Whether the final layers use what the image shows beside the keypoints,
     /// where both networks know how. Default true.
     pub image_features: bool,
-    /// Whether each frame's pose is the mean of two inferences, one of them mirrored ([`mirror`]), and is moved to agree
-    /// with its rays and with the person's bones ([`refine`]). Set by `adapt.method`, not by `[lift]` of the file.
+    /// Whether each frame's pose is the mean of two inferences, one of them mirrored ([`mirror`]), and is moved to
+    /// agree with its rays and with the person's bones ([`refine`]). Set by `adapt.method`, not by `[lift]` of the
+    /// file.
     #[serde(skip)]
     pub refine: bool,
     /// Whether the output is smoothed at all. Default true: on captured motion
@@ -186,7 +187,8 @@ pub enum NoPose<E> {
 /// relative to the pelvis, directions of the camera frame, metres.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stages {
-    /// Before refinement: the pose with the correction of the mirrored inference, half of it or, with a picture, three tenths.
+    /// Before refinement: the pose with the correction of the mirrored inference, half of it or, with an image, three
+    /// tenths.
     pub unrefined_m: [Vec3; JOINTS],
     /// Before smoothing.
     pub unsmoothed_m: [Vec3; JOINTS],
@@ -194,7 +196,7 @@ pub struct Stages {
     pub apart_m: [Vec3; JOINTS],
     /// Whether flip test-time augmentation and refinement were asked for ([`LiftConfig::refine`]).
     pub refined: bool,
-    /// Whether the head saw the picture.
+    /// Whether the head saw the image.
     pub picture: bool,
 }
 

@@ -6,20 +6,19 @@
 //!                    pose = head(f + z) + b
 //! ```
 //!
-//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the picture ([`Pull`]), `b` is what a mirrored inference
-//! the mirror adds ([`super::mirror`]), and the own pose is the one at `z = 0`.
-//! The reprojection is that of the pose with the root solved again at each step, and the
-//! gradient goes through that solution: with the root held constant the pose shrinks or
-//! grows without end. Six steps of Adam from 0.8 of the last frame's `z`.
+//! `p` and `n` are 0.85 and 0.2, or 0.15 and 0.6 where the head saw the image ([`Pull`]), `b` is what a mirrored
+//! inference the mirror adds ([`super::mirror`]), and the own pose is the one at `z = 0`. The reprojection is that of
+//! the pose with the root solved again at each step, and the gradient goes through that solution: with the root held
+//! constant the pose shrinks or grows without end. Six steps of Adam from 0.8 of the last frame's `z`.
 //!
-//! What a detector gets wrong in the same way all the time, a hip too far in, is not
-//! for the pose to follow: a share of each keypoint's mean residual `m` of the last seconds is
-//! taken off its ray first, `m² / (m² + STANDING²)` once it is known, for small ones may be the pose's own and large ones
-//! are the detector's. Where such residuals are large altogether `p` falls to 0.3 (with a picture it stays): a detector
-//! that is wrong in what can be seen of it is wrong in the rest as well.
+//! What a detector gets wrong in the same way all the time, a hip too far in, is not for the pose to follow: a share
+//! of each keypoint's mean residual `m` of the last seconds is taken off its ray first, `m² / (m² + STANDING²)` once
+//! it is known, for small ones may be the pose's own and large ones are the detector's. Where such residuals are
+//! large altogether `p` falls to 0.3 (with an image it stays): a detector that is wrong in what can be seen of it is
+//! wrong in the rest as well.
 //!
 //! After "latent refinement" of test-time adaptation (UAO); the loss and its weights without a
-//! picture were chosen on half of the frames of the accuracy table, what is done about residuals on a third of val.
+//! image were chosen on half of the frames of the accuracy table, what is done about residuals on a third of val.
 
 use glam::{Vec2, Vec3};
 
@@ -122,9 +121,9 @@ impl Pull {
         mirrored: 0.5,
     };
 
-    /// Where the head also saw the picture that the keypoints come from, and learned from
+    /// Where the head also saw the image that the keypoints come from, and learned from
     /// such keypoints how they err together: what is left of a residual is rather theirs
-    /// than the pose's, and a mirrored inference without a picture knows less than the head does.
+    /// than the pose's, and a mirrored inference without an image knows less than the head does.
     /// Chosen on a ninth of the drawn motion of the accuracy table.
     pub const WITH_IMAGE: Self = Self {
         reprojection: 0.15,
@@ -246,7 +245,7 @@ struct Rooted {
 }
 
 /// The head's own pose, moved to agree with the rays: joints around the pelvis in the rotated
-/// frame, metres. `None` where too few rays are there or a number is not finite; the head's own
+/// frame, metres. `None` if too few rays are there or a number is not finite; the head's own
 /// pose then stands.
 pub fn refine(
     head: &Head,
@@ -307,7 +306,7 @@ pub fn refine(
 }
 
 /// Gradient of the mean reprojection error alone, the root differentiated, with respect to the
-/// joints around the pelvis, rotated frame. `None` where too few rays are there.
+/// joints around the pelvis, rotated frame. `None` if too few rays are there.
 pub fn reprojection_gradient(joints_m: &[Vec3; JOINTS], view: &View) -> Option<[Vec3; JOINTS]> {
     let targets = rays_to_agree_with(view);
     let nothing = Usual {

@@ -54,7 +54,7 @@ pub struct Root {
 
 /// Solves for the root.
 ///
-/// `None` where the joints do not say: fewer than three, all in one place, a
+/// `None` if the joints do not say: fewer than three, all in one place, a
 /// root behind the camera or out of range, or numbers that are not finite.
 pub fn solve_root(joints: &[RootJoint]) -> Option<Root> {
     if joints.len() < JOINTS_MIN {

@@ -355,7 +355,7 @@ fn rays_pull_less_where_the_head_saw_the_picture() {
         with_picture < 0.7 * alone,
         "{with_picture} m, {alone} m alone"
     );
-    // Features that the configuration leaves out are no picture.
+    // Features that the configuration leaves out are no image.
     assert!((moved(false, true) - alone).abs() < 1e-6);
 }
 

@@ -28,7 +28,7 @@ const SEEN_SHARE: f32 = 0.8;
 /// Joints that must be known in a sample for it to count.
 const JOINTS_MIN: usize = 13;
 
-/// Joints of one frame relative to the pelvis, metres, camera frame; `None` where too few are known.
+/// Joints of one frame relative to the pelvis, metres, camera frame; `None` if too few are known.
 #[derive(Clone, Debug)]
 struct Posed(Option<[Vec3; JOINTS]>);
 
@@ -289,7 +289,7 @@ impl<T> PersonTimeline<T> {
 }
 
 /// Samples without joints take those of the nearest sample before, at the beginning
-/// of the nearest after; `None` where too many are without.
+/// of the nearest after; `None` if too many are without.
 fn without_gaps(posed: &[Posed]) -> Option<Box<JointSamples>> {
     let seen = posed.iter().filter(|sample| sample.0.is_some()).count();
     #[expect(clippy::cast_precision_loss, reason = "sixty samples")]
@@ -377,7 +377,7 @@ mod tests {
         );
         assert_eq!(
             why(read((0..4000).step_by(33), JointState::Absent)),
-            "no two seconds show at least 13 joints in 80 % of their samples"
+            "no window of two seconds shows at least 13 joints in 80 % of its samples"
         );
     }
 

@@ -770,11 +770,11 @@ mod tests {
         };
         assert_eq!(
             refused(&header("version\\\":1", "version\\\":7")),
-            "version 7 of the format, this program knows 1"
+            "format version 7 is not supported, expected 1"
         );
         assert_eq!(
             refused(&header(ENCODER, "bbbbbbbbbbbbbbbbbbbbbbbbbbbb")),
-            "made with encoder bbbbbbbbbbbb, this one is aaaaaaaaaaaa"
+            "made with encoder bbbbbbbbbbbb, but aaaaaaaaaaaa is in use; build the dictionary again"
         );
         assert!(refused(&header(FORMAT, "qoised-dictionary")).contains("qoised"));
     }
@@ -852,7 +852,7 @@ mod tests {
         assert_eq!(dictionary, alone);
         assert_eq!(
             dictionary.remove("walk").unwrap_err().to_string(),
-            "no entry is called \"walk\""
+            "no entry is named \"walk\"; `poised dictionary show` lists them"
         );
     }
 

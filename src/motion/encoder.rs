@@ -447,7 +447,7 @@ impl RayEncoder {
         Workspace::new(&self.net)
     }
 
-    /// Embeds a window; length 1. `None` where no frame shows two keypoints, and
+    /// Embeds a window; length 1. `None` if no frame shows two keypoints, and
     /// for numbers that are not finite.
     ///
     /// Of every frame with two or more keypoints the middle of their box and half its

@@ -1,8 +1,8 @@
 //! Everyday actions and the finer ones that are a kind of each, by the phrases of the dictionary that ships.
 //!
-//! Two seconds of keypoints often tell that a person walks, seldom in what mood. The fine phrases of one everyday action
-//! share its probability, so that none of them is sure while their sum is. Phrases that are not named here, and actions taught
-//! on the device, stand for themselves.
+//! Two seconds of keypoints often tell that a person walks, seldom in what mood. The fine phrases of one everyday
+//! action share its probability, so that none of them is sure while their sum is. Phrases that are not named here,
+//! and actions taught on the device, stand for themselves.
 
 use super::dictionary::Dictionary;
 

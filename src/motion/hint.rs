@@ -10,8 +10,9 @@
 //! | `person` | whole number, may be left out | whom it is about; everybody without it |
 //! | `unix_ns` | whole number, may be left out | when it was sent; refused where that is further than [`AGE_MAX`] from this device's clock |
 //!
-//! While it is fresh it takes the place of the dictionary's own label; a newer one about the same
-//! person, or about everybody, takes its place. What is malformed, stale or about an unknown phrase is counted, and logged now and then.
+//! While it is fresh it takes the place of the dictionary's own label; a newer one about the same person, or about
+//! everybody, takes its place. What is malformed, stale or about an unknown phrase is counted, and logged now and
+//! then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};

@@ -14,8 +14,8 @@ const NEWEST: f32 = 0.4;
 /// Probability from which an everyday action, with all that is a kind of it, becomes the label.
 const ENTER: f32 = 0.4;
 
-/// The same of an action that is seldom seen: martial arts, dances, acting. What the encoder takes a person in an unusual
-/// view for is most often one of these.
+/// The same of an action that is seldom seen: martial arts, dances, acting. What the encoder takes a person in an
+/// unusual view for is most often one of these.
 const ENTER_SELDOM: f32 = 0.7;
 
 /// Probability from which a finer phrase is the label, rather than the everyday action it is a kind of.
@@ -182,7 +182,7 @@ impl Labeller {
         }
     }
 
-    /// The label now, `None` where nothing is sure enough. An everyday action has the probability of all its kinds.
+    /// The label now, `None` if nothing is sure enough. An everyday action has the probability of all its kinds.
     pub fn label(&self) -> Option<Label> {
         self.label.map(|entry| Label {
             entry,

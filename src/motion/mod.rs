@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Runs on the estimate thread, behind the lifter. The label comes from keypoints
-//! alone, so that nothing that is learned about joints in space can confirm itself.
-//! At most one person a frame is looked at, who has waited longest, so the cost of a frame
-//! stays bounded however many there are.
+//! alone, so that errors of the 3D pose cannot confirm themselves.
+//! At most one person is encoded per frame, the one who has waited longest, so the cost of a frame
+//! does not grow with the number of people.
 
 pub mod clip;
 pub mod complete;
@@ -96,14 +96,15 @@ pub enum SemanticsError {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct SemanticsConfig {
-    /// Whether actions are named, seen joints moved by what the network that remembers says, and hidden joints completed.
+    /// Whether actions are named, seen joints moved by what the network that remembers says, and hidden joints
+    /// completed.
     pub enabled: bool,
     /// The dictionary, in place of the one that ships: one that was taught on the
     /// device, or built from other motion with the same encoders.
     #[serde(deserialize_with = "crate::base::config::optional_path")]
     pub dictionary: Option<PathBuf>,
-    /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint
-    /// that is not seen is absent at once; those that are seen are moved all the same, if poses are refined. Default 4: what was measured
+    /// A joint that has not been seen for longer is absent, in seconds, 0 to 60. 0: a joint that is not seen is
+    /// absent at once; those that are seen are moved all the same, if poses are refined. Default 4: what was measured
     /// (docs/lab/accuracy.md).
     pub complete_for_s: f32,
     /// Whether `/hint` is listened to. Default: false.

@@ -8,7 +8,7 @@
 //! asked for. Channels stand last and inputs are padded with zeros, which makes
 //! every convolution window one contiguous slice and every convolution a product
 //! with the same small matrix. [`Workspace`] holds all that changes; with it in
-//! hand neither direction touches the heap.
+//! hand neither direction allocates.
 
 use crate::sys::simd::{add_rows, rows_times, rows_times_two};
 
@@ -207,7 +207,7 @@ impl Net {
 
     /// From the input in `space` to the embedding in `space`.
     ///
-    /// `None` where the embedding has no direction or is not finite.
+    /// `None` if the embedding has no direction or is not finite.
     pub fn forward<'s>(&self, space: &'s mut Workspace) -> Option<&'s [f32]> {
         for at in 0..self.convs.len() {
             space.convs[at].forward(&self.convs[at]);

@@ -123,7 +123,7 @@ impl Watch {
     }
 }
 
-/// What a kind of fault is called in the log; `None` where it is none of the program's.
+/// What a kind of fault is called in the log; `None` if it is none of the program's.
 fn text(kind: usize) -> Option<&'static str> {
     match FrameFault::ALL.get(kind) {
         Some(fault) => Some(fault.text()),

@@ -24,7 +24,7 @@ pub const NAMES_SCHEMA: &str = "names/v1";
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The publisher is on the air.
+    /// The publisher publishes.
     Started,
     /// The daemon ends.
     Stopping,

@@ -1,4 +1,4 @@
-//! Poses out: the publisher thread takes samples, writes messages, puts them on Zenoh.
+//! Output of poses: the publisher thread takes samples, encodes messages and puts them on Zenoh.
 //!
 //! ```text
 //!   estimate ── filled ──▶ Publisher ──▶ Outlet ──▶ Zenoh
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The thread wakes when a pose comes, or by itself every few milliseconds.
-//! Once a second it says how the daemon is ([`health`]), and at once when
-//! something happens to the camera. What it counts is in [`Counters`].
+//! Once a second it publishes the state of the daemon ([`health`]), and
+//! immediately any event of the camera. Its counts are in [`Counters`].
 
 pub mod adaptation;
 mod faults;
@@ -356,7 +356,7 @@ impl<'a> Publisher<'a> {
                     log::warn!("{}: {text}; {count} since the start", self.camera);
                 }
                 faults::FaultAction::Failed { text } => {
-                    self.event(Event::EstimateFailed, Some(text))
+                    self.event(Event::EstimateFailed, Some(text));
                 }
                 faults::FaultAction::Back { failed } => {
                     let detail = format!("after {failed} frames without poses");

@@ -350,7 +350,7 @@ fn list<'b>(
     Ok(())
 }
 
-/// Whether a list or map goes on; `left` is `None` where it has no length and ends with a mark.
+/// Whether a list or map goes on; `left` is `None` if it has no length and ends with a mark.
 fn more(
     cbor: &mut Decoder<'_>,
     field: &'static str,

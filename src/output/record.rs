@@ -595,7 +595,7 @@ mod tests {
         let head = std::fs::read(&path).unwrap();
         let other = refused(&[&head[..], b"\xa1\x61v\x02"].concat());
         assert!(
-            other.starts_with("x.poses: its first message cannot be read"),
+            other.starts_with("x.poses: the first message cannot be decoded"),
             "{other}"
         );
     }

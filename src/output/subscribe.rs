@@ -83,7 +83,7 @@ impl Subscription {
     }
 
     /// Asks for what a publisher tells when asked (`/calibration`, `/config`, ..): the first answer, or
-    /// `None` where none comes in time.
+    /// `None` if none comes in time.
     ///
     /// # Errors
     ///

@@ -21,8 +21,8 @@ use crate::base::secret::{REDACTED, redacted, redacted_text};
 /// Where a session listens, and a subscriber connects, when nothing else is said.
 pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
 
-/// Longest that opening a session may take, in milliseconds: a daemon that starts has to leave in time when it is told to
-/// stop meanwhile (`TimeoutStopSec=10`).
+/// Longest that opening a session may take, in milliseconds: a daemon that starts has to leave in time when it is
+/// told to stop meanwhile (`TimeoutStopSec=10`).
 pub const OPEN_TIMEOUT_MS_MAX: u32 = 10_000;
 
 /// First chunk of every key.
@@ -307,7 +307,7 @@ fn endpoint_fits(endpoint: &str) -> bool {
     host_fits && port.parse::<u16>().is_ok()
 }
 
-/// Why one cannot listen on an endpoint that names no address of this machine; `None` where one can, and for what is
+/// Why one cannot listen on an endpoint that names no address of this machine; `None` if one can, and for what is
 /// no IP.
 fn not_of_this_machine(endpoint: &str) -> Option<std::io::Error> {
     let (protocol, address) = endpoint.split_once('/')?;
@@ -404,7 +404,7 @@ fn without_places(text: &str) -> String {
     clean
 }
 
-/// What follows `file.rs:12.`; `None` where the text does not begin with one.
+/// What follows `file.rs:12.`; `None` if the text does not begin with one.
 fn after_place(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once(".rs:")?;
     let place = &text[..text.len() - rest.len()];

@@ -1,4 +1,4 @@
-//! What the stages hand on: keypoints of a frame, poses of a frame. Fixed size, no heap.
+//! Values passed between the stages: keypoints and poses of a frame. Fixed size, no allocation.
 
 pub mod similarity;
 
@@ -82,7 +82,7 @@ impl BoxPx {
     }
 
     /// The smallest box around the keypoints whose confidence is at least `gate`,
-    /// or `None` where fewer than two are.
+    /// or `None` if fewer than two are.
     pub fn around(keypoints: &[Keypoint; KEYPOINTS], gate: f32) -> Option<Self> {
         let mut found = 0;
         let mut bounds = Self {

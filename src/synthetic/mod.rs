@@ -1,5 +1,5 @@
 //! Synthetic camera: renders people whose joints are known; test camera, demonstration
-//! and source of training pictures. No files; all from a seed and the time.
+//! and source of training images. No files; all from a seed and the time.
 //!
 //! ```text
 //! plan ─▶ motion ─▶ body ─▶ figure's skin ─▶ render ─▶ RGB

@@ -1,4 +1,4 @@
-//! Pictures of recorded motion: a bare room in which one synthetic person does what joints say.
+//! Images of recorded motion: a bare room in which one synthetic person does what joints say.
 
 use fastrand::Rng;
 use glam::Vec3;

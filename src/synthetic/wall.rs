@@ -1,4 +1,4 @@
-//! What hangs on walls: windows, doors, pictures, books.
+//! What hangs on walls: windows, doors, images, books.
 
 use fastrand::Rng;
 use glam::Vec3;

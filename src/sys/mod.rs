@@ -1,5 +1,5 @@
-//! What only the operating system or the processor can do. The one folder that may say
-//! `unsafe`: a few lines each, each with the fact its safety rests on.
+//! System calls and processor instructions. `unsafe` is allowed here and in the TensorRT shim only, a few lines each,
+//! with the argument for their safety.
 
 pub mod pipe;
 pub mod poll;

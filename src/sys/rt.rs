@@ -75,7 +75,7 @@ where
         .spawn_scoped(scope, work)
 }
 
-/// Resident memory of this process in bytes, from `/proc/self/statm`; `None` where there is no such file.
+/// Resident memory of this process in bytes, from `/proc/self/statm`; `None` if there is no such file.
 pub fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;

@@ -71,7 +71,7 @@ pub struct PixFormat {
     pub stride: u32,
 }
 
-/// How the lines of a picture follow each other.
+/// How the lines of an image follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
     /// All at once.
@@ -299,7 +299,7 @@ impl Device {
         sizes
     }
 
-    /// The shortest interval between frames of this format; `None` where the
+    /// The shortest interval between frames of this format; `None` if the
     /// driver does not say.
     pub fn shortest_interval(&self, format: PixFormat) -> Option<Interval> {
         let mut shortest: Option<Interval> = None;
@@ -490,7 +490,7 @@ impl Stream {
         self.buffers.len() as u32
     }
 
-    /// Takes a filled buffer; `None` where none is ready. Does not wait.
+    /// Takes a filled buffer; `None` if none is ready. Does not wait.
     ///
     /// # Errors
     ///
@@ -512,7 +512,7 @@ impl Stream {
     }
 
     /// Lends the first `bytes_used` bytes of a dequeued buffer for one call, at
-    /// most as many as it has; `None` where there is no such buffer.
+    /// most as many as it has; `None` if there is no such buffer.
     ///
     /// The driver may fill a buffer only while it is queued; between
     /// [`Self::dequeue`] and [`Self::queue`] it is ours. Needs `&mut self` so that

@@ -1,4 +1,4 @@
-//! Who is who from frame to frame: people in, people with stable ids out.
+//! Tracking: people in, people with stable ids out.
 //!
 //! ```text
 //!  people ─▶ duplicates out ─▶ assignment ─▶ swaps undone ─▶ smoothing ─▶ people with ids
@@ -6,9 +6,9 @@
 //!                                  └── expected ◀──┘
 //! ```
 //!
-//! Runs on the estimate thread, takes the frame's time and never asks for one,
-//! and leaves the heap alone after construction. An id is given once in a run:
-//! who leaves for longer than [`TrackConfig::keep_s`] comes back with a new id.
+//! Runs on the estimate thread, takes the time as an argument
+//! and does not allocate after construction. An id is assigned once per run: a person
+//! absent for longer than [`TrackConfig::keep_s`] comes back with a new id.
 
 pub mod assign;
 pub mod motion;
@@ -186,7 +186,7 @@ impl Tracker {
         self.counters
     }
 
-    /// Ends all tracks, as where another camera or another picture begins. Ids stay given.
+    /// Ends all tracks, as where another camera or another image begins. Ids stay given.
     pub fn forget(&mut self) {
         self.tracks.fill(None);
     }
@@ -198,8 +198,8 @@ impl Tracker {
         self.step(time, people, true, tracked);
     }
 
-    /// As [`Tracker::update`], of a frame in which the person network did not run for every person: that a person without
-    /// an id is not in it says nothing.
+    /// As [`Tracker::update`], of a frame in which the person network did not run for every person: that a person
+    /// without an id is not in it says nothing.
     pub fn update_partly(&mut self, time: MonoNs, people: &People, tracked: &mut TrackedPeople) {
         self.step(time, people, false, tracked);
     }

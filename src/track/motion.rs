@@ -41,7 +41,7 @@ pub struct Motion {
 }
 
 impl Motion {
-    /// Where each keypoint is expected at `time`; `None` where it was never seen.
+    /// Where each keypoint is expected at `time`; `None` if it was never seen.
     pub fn expect_at(&self, time: MonoNs) -> [Option<Expected>; KEYPOINTS] {
         self.points.map(|point| {
             let age_s = seconds(time, point.seen?);

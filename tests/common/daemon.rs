@@ -48,7 +48,8 @@ impl std::ops::Drop for Daemon {
 }
 
 impl Daemon {
-    /// Starts one; `more` goes behind its configuration, `$FOLDER` in it being the folder that lives as long as it does.
+    /// Starts one; `more` goes behind its configuration, `$FOLDER` in it being the folder that lives as long as it
+    /// does.
     pub fn start(device: &str, more: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), device, more)
     }

@@ -145,7 +145,7 @@ def hung() -> None:
     # As its tracer, take the news that the thread is gone; else it stays as a zombie of ours.
     until("it is started again", lambda: reap() and int(show(UNIT, "NRestarts")) > restarts, 120)
     until("ready again", lambda: show(UNIT, "ActiveState") == "active", 240)
-    if "the estimate thread has not moved" not in journal():
+    if "the estimate thread has not made progress" not in journal():
         raise Failed(f"the log does not name the thread: {journal()}")
     say(f"a hung thread is named, the watchdog ends the daemon after {killed:.0f} s, and it is ready again")
 

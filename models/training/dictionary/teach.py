@@ -32,7 +32,7 @@ CLIPS = 3
 """Clips that an action is taught from, of as many people as there are."""
 FRAMES_MIN = 75
 """Shortest clip: two seconds and a half at 30 frames a second."""
-VISIBLE = re.compile("somebody is seen for|nobody is seen|no two seconds")
+VISIBLE = re.compile("a person is seen for|no person is seen|no window of two seconds")
 """What the program says of a clip in which too little of the person is in the picture."""
 LONG = 3.0
 """A clip so many times as long as the median of its action shows much else (labels cover whole trials): nobody teaches

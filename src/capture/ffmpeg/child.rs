@@ -41,11 +41,11 @@ pub(super) struct Job {
     pub(super) before: Vec<OsString>,
     /// What to read.
     pub(super) input: Input,
-    /// What happens to the pictures.
+    /// What happens to the images.
     pub(super) filter: String,
 }
 
-/// A running ffmpeg: pictures on one pipe, lines on the other.
+/// A running ffmpeg: images on one pipe, lines on the other.
 #[derive(Debug)]
 pub(super) struct Child {
     process: std::process::Child,
@@ -73,7 +73,7 @@ impl Child {
             Input::Script(_) => command.arg("pipe:0").stdin(Stdio::piped()),
         };
         command
-            // A cover picture in a sound file is no video: hence a large V.
+            // A cover image in a sound file is no video: hence a large V.
             .args(["-map", "0:V:0", "-vf", &job.filter])
             .args(version.passthrough())
             .args(["-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"])

@@ -1,4 +1,4 @@
-//! From a decoded picture to one that we take: square pixels, within our bounds, and of one size however often the
+//! From a decoded image to one that we take: square pixels, within our bounds, and of one size however often the
 //! film changes it.
 
 use crate::base::limits::{IMAGE_PX_MAX, IMAGE_SIDE_PX_MAX};
@@ -9,7 +9,7 @@ const SAME_SHAPE_PX: f64 = 1.5;
 /// Kept from rounding down what is a whole number but for the arithmetic.
 const WHOLE: f64 = 0.01;
 
-/// The size that a picture of `size` pixels, each `aspect` times as wide as high, is handed over in.
+/// The size that an image of `size` pixels, each `aspect` times as wide as high, is handed over in.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -27,7 +27,7 @@ pub(in crate::capture) fn fitting_size(size: (u32, u32), aspect: f64) -> (u32, u
     (whole(width), whole(height))
 }
 
-/// The filters that do so. With `size`, pictures of another shape are put into it between black bars; without, they
+/// The filters that do so. With `size`, images of another shape are put into it between black bars; without, they
 /// have the size of [`fitting_size`].
 pub(super) fn filter(size: Option<(u32, u32)>) -> String {
     const ENDS: &str = "showinfo=checksum=0";

@@ -22,8 +22,8 @@ const ERROR_CHARS_MAX: usize = 200;
 /// Frames that a decoder may still hold when the container complains: those of a decoder with many threads.
 const FRAMES_IN_DECODER_MAX: u32 = 64;
 
-/// What containers complain about where a file is cut. A decoder's complaints are not among them: a film that was cut
-/// on purpose, between two whole pictures, has those at its start.
+/// What containers complain about where a file is cut. A decoder's complaints are not among them: a video that was cut
+/// on purpose, between two whole images, has those at its start.
 const CUT_MARKS: [&str; 4] = [
     "partial file",
     "ended prematurely",

@@ -30,7 +30,7 @@ use crate::frame::{Frame, FrameMeta, PixelFormat};
 use crate::sys::poll::wait_readable;
 
 /// How long the first frame of a file or stream may take, in seconds. Network
-/// cameras send a whole picture only every few seconds.
+/// cameras send a whole image only every few seconds.
 const FIRST_FRAME_S: u64 = 20;
 
 /// What a network camera may have ffmpeg open, by how it is reached: the network, and no file of this machine.
@@ -73,7 +73,7 @@ pub struct FfmpegCamera {
     /// Columns and rows as decoded, of the first frame and of the last; 0 before that.
     first_px: (u32, u32),
     source_px: (u32, u32),
-    /// Whether pictures of another size are put into the first size.
+    /// Whether images of another size are put into the first size.
     fits: bool,
     /// The recording is over, for whatever reason.
     over: bool,
@@ -257,7 +257,7 @@ impl FfmpegCamera {
     /// Waits for either pipe and reads the available bytes; true at the end of both.
     fn read_some(&mut self, timeout: Duration) -> std::io::Result<bool> {
         // A frame whose size is not known yet, or which waits for its line,
-        // leaves the picture's pipe alone.
+        // leaves the image's pipe alone.
         let wants_bytes = self.have < self.pending.len() || !self.child.picture_open;
         let (frames_ready, lines_ready) = match (
             self.child.picture_open && wants_bytes,
@@ -371,7 +371,7 @@ fn is_playlist(address: &Address) -> bool {
 fn stream_job(address: &Address, options: &StreamOptions, version: Version) -> Job {
     let of_rtsp = match options.transport {
         Transport::Auto => ("rtsp_flags", "prefer_tcp"),
-        // Over UDP a lost packet is a torn picture; over TCP it is a late one.
+        // Over UDP a lost packet is a torn image; over TCP it is a late one.
         Transport::Tcp => ("rtsp_transport", "tcp"),
         Transport::Udp => ("rtsp_transport", "udp"),
     };

@@ -1,5 +1,5 @@
 //! What a video's header says of it, read by `ffprobe`: rate, size and shape of its pixels. How many frames there
-//! are it says too, but films that were cut, or whose sound is longer, have fewer, so that is not asked.
+//! are it says too, but videos that were cut, or whose sound is longer, have fewer, so that is not asked.
 
 use std::path::Path;
 use std::process::Command;

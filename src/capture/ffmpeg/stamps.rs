@@ -1,6 +1,6 @@
-//! Times of films and of live streams.
+//! Times of videos and of live streams.
 //!
-//! A film's first frame is at zero, and its times go on where a film that was put together of several starts again.
+//! A video's first frame is at zero, and its times go on where a video that was put together of several starts again.
 //!
 //! A stream's times run evenly but have a zero of their own; arrival times
 //! have the right zero but jitter. The frame that was with the least delay ties the
@@ -72,7 +72,7 @@ impl StreamClock {
     }
 }
 
-/// Times of a film.
+/// Times of a video.
 #[derive(Debug, Default)]
 pub(super) struct RecordingClock {
     /// Presentation time that counts as zero.

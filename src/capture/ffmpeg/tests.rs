@@ -9,7 +9,7 @@ use crate::base::clock::MonoNs;
 
 const WAIT: Duration = Duration::from_secs(20);
 
-/// Makes a clip with ffmpeg's test picture; `None`, said aloud, without ffmpeg.
+/// Makes a clip with ffmpeg's test image; `None`, said aloud, without ffmpeg.
 fn clip(folder: &Path, name: &str, arguments: &[&str]) -> Option<PathBuf> {
     let path = folder.join(name);
     let made = Command::new("ffmpeg")
@@ -142,7 +142,7 @@ fn a_film_that_is_cut_off_breaks_off_whatever_its_container() {
         let (whole, end) = read_all(&mut FfmpegCamera::open_file(&path).unwrap());
         assert_eq!((whole.len(), end), (200, Ok(Next::End)), "{name}");
         let bytes = fs::read(&path).unwrap();
-        // In the middle of a picture, whatever the sizes of pictures are.
+        // In the middle of an image, whatever the sizes of images are.
         let at = bytes.len() / 2 + bytes.len() / 37;
         fs::write(&path, &bytes[..at]).unwrap();
         let mut camera = FfmpegCamera::open_file(&path).unwrap();
@@ -236,7 +236,7 @@ fn a_film_that_changes_size_goes_on_in_its_first_size() {
     ) else {
         return;
     };
-    // White, so that what is not picture is told from it.
+    // White, so that what is not image is told from it.
     let other = "color=white:size=96x160:rate=25:duration=1";
     let second = clip(folder.path(), "b.mpg", &["-f", "lavfi", "-i", other]).unwrap();
     let both = folder.path().join("both.mpg");
@@ -335,7 +335,7 @@ fn a_video_whose_pictures_are_rubbish_gives_no_frame() {
     fs::write(&path, bytes).unwrap();
     let message = FfmpegCamera::open_file(&path).unwrap_err().to_string();
     assert!(message.contains("w.mp4: "), "{message}");
-    assert!(message.contains("gives no frame ("), "{message}");
+    assert!(message.contains("contains no frame ("), "{message}");
 }
 
 #[test]

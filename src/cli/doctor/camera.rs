@@ -31,7 +31,7 @@ pub fn findings(config: &CameraConfig) -> Vec<Finding> {
     findings
 }
 
-/// One node; `None` for one that gives no pictures, such as that of a camera's metadata.
+/// One node; `None` for one that gives no images, such as that of a camera's metadata.
 fn check(node: &Path) -> Option<Finding> {
     let device = match Device::open(node) {
         Ok(device) => device,

@@ -76,9 +76,9 @@ fn logit(chance: f32) -> f32 {
 /// mean place of the 5 x 5 cells around it, each weighted with its chance
 /// (`exp` of a logit, or the score itself).
 ///
-/// The place's chance is, for logits, the share of the whole map's chance that lies in
-/// the 5 x 5 cells, and for scores the height of the peak. The confidence is what the fit makes of both
-/// ([`ConfidenceFit`]); without a fit the sigmoid of `visible` where the network has that output, else the place's chance.
+/// The place's chance is, for logits, the share of the whole map's chance that lies in the 5 x 5 cells, and for
+/// scores the height of the peak. The confidence is what the fit makes of both ([`ConfidenceFit`]); without a fit the
+/// sigmoid of `visible` where the network has that output, else the place's chance.
 ///
 /// # Errors
 ///

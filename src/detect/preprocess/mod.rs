@@ -152,7 +152,7 @@ fn to_byte(value: f32) -> u8 {
     (value + 0.5) as u8
 }
 
-/// A frame's pixels as RGB, three bytes each, for pictures.
+/// A frame's pixels as RGB, three bytes each, for images.
 ///
 /// # Errors
 ///

@@ -140,7 +140,7 @@ impl Mapping<'_> {
     }
 
     /// The source columns and rows that a destination reaches, `(left, top,
-    /// right, bottom)`; `None` where some of it has no source pixel.
+    /// right, bottom)`; `None` if some of it has no source pixel.
     #[expect(clippy::cast_precision_loss, reason = "sides are at most 1920")]
     pub(super) fn reach(&self, width: usize, height: usize) -> Option<[f32; 4]> {
         let (right, bottom) = ((width - 1) as f32, (height - 1) as f32);

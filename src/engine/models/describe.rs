@@ -312,9 +312,9 @@ pub enum Decoder {
     },
 }
 
-/// How a keypoint's confidence follows from what the network says, fitted to labelled pictures:
-/// `logit(confidence) = seen * visible + place * logit(p) + bias`, with `visible` the network's logit of the chance that
-/// the keypoint can be seen, and `p` the share of the heatmap's chance in the cells around its peak.
+/// How a keypoint's confidence follows from what the network says, fitted to labelled images:
+/// `logit(confidence) = seen * visible + place * logit(p) + bias`, with `visible` the network's logit of the chance
+/// that the keypoint can be seen, and `p` the share of the heatmap's chance in the cells around its peak.
 ///
 /// The confidence is then the chance that the keypoint lies within 0.2 torso lengths of the truth.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]

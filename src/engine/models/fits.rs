@@ -168,7 +168,7 @@ fn check_decoder(
     }
 }
 
-/// Rows and columns of an image tensor, or `None` where it is none.
+/// Rows and columns of an image tensor, or `None` if it is none.
 pub fn image_size(shape: &[usize], layout: Layout) -> Option<(usize, usize)> {
     match (shape, layout) {
         (&[1, 3, rows, columns], Layout::Nchw) | (&[1, rows, columns, 3], Layout::Nhwc) => {

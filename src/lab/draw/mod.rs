@@ -1,4 +1,4 @@
-//! Pictures of what was seen: the frame with its skeletons, and the poses in
+//! Images of what was seen: the frame with its skeletons, and the poses in
 //! space from the side and from above.
 //!
 //! For `replay --overlay` and the documents. Not on the hot path: it allocates.
@@ -23,16 +23,16 @@ use crate::pose::{CONFIDENCE_GATE, JointState, PersonPose, PoseSample};
 use crate::skeleton::{JOINTS, KEYPOINT_EDGES, PARENTS};
 
 /// Smallest width of the column with the views from the side and from above,
-/// pixels; beside a tall frame it is half as wide as the picture is high.
+/// pixels; beside a tall frame it is half as wide as the image is high.
 const PANEL_PX_MIN: u32 = 320;
 
-/// Rows of a picture for each step in the size of words, pixels.
+/// Rows of an image for each step in the size of words, pixels.
 const ROWS_PER_WORD_SIZE: u32 = 480;
 
 /// Height of the legend for each step in the size of words, pixels.
 const LEGEND_PX: f32 = 18.0;
 
-/// Smallest height of the picture, pixels: two views one above the other.
+/// Smallest height of the image, pixels: two views one above the other.
 const HEIGHT_PX_MIN: u32 = 480;
 
 /// Colours of people, told apart also by the colour-blind (Okabe and Ito 2008).
@@ -124,12 +124,12 @@ impl Overlay {
         self.views(sample);
     }
 
-    /// The picture.
+    /// The image.
     pub fn pixmap(&self) -> &Pixmap {
         &self.canvas.pixmap
     }
 
-    /// Writes the picture as PNG.
+    /// Writes the image as PNG.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Overlay {
 
 /// Hidden joints at their projected positions: hollow, on dashed lines.
 fn completed(canvas: &mut Canvas, lens: &Calibration, person: &PersonPose, thick: f32) {
-    /// Joints nearer to the camera, metres, have no place in the picture.
+    /// Joints nearer to the camera, metres, have no place in the image.
     const NEAREST_M: f32 = 0.1;
     let place = |joint: usize| {
         let at = person.joints_camera_m[joint];
@@ -293,7 +293,7 @@ fn colour_of(id: u32) -> [u8; 3] {
     PEOPLE[(id.max(1) as usize - 1) % PEOPLE.len()]
 }
 
-/// A picture and the few shapes it needs.
+/// An image and the few shapes it needs.
 #[derive(Debug)]
 struct Canvas {
     pixmap: Pixmap,

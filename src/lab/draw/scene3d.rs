@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Above,
 }
 
-/// Part of the picture.
+/// Part of the image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Area {
     pub left: f32,
@@ -126,7 +126,7 @@ fn skeleton(canvas: &mut Canvas, kind: Kind, scale: &Scale, person: &PersonPose)
     }
 }
 
-/// Metres of a view to pixels of the picture.
+/// Metres of a view to pixels of the image.
 struct Scale {
     area: Area,
     centre_m: (f32, f32),

@@ -468,7 +468,7 @@ fn seen(
     })
 }
 
-/// A tensor of zeros and ones; `None` where there is none of that name.
+/// A tensor of zeros and ones; `None` if there is none of that name.
 fn mask(file: &SafeTensors<'_>, name: &str, want: [usize; 3]) -> Result<Option<Vec<bool>>, String> {
     let Ok(view) = file.tensor(name) else {
         return Ok(None);

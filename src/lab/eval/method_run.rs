@@ -103,7 +103,7 @@ impl MethodRun {
     }
 
     /// What a motion (its name and actions) is called in hints: one of its actions, or of those of
-    /// `others` one that it is not. `None` where nothing is said, or no action is in the dictionary.
+    /// `others` one that it is not. `None` if nothing is said, or no action is in the dictionary.
     pub(super) fn told<'a, I: Iterator<Item = &'a String>>(
         &self,
         method: Method,
@@ -189,7 +189,7 @@ impl MethodRun {
     }
 
     /// Whether the likeliest entry is one of a motion's actions, and whether one of the
-    /// likeliest five is; `None` where nothing names actions, or none of the actions has an entry with motion.
+    /// likeliest five is; `None` if nothing names actions, or none of the actions has an entry with motion.
     pub(super) fn named(&self, id: u32, actions: &[String]) -> Option<[bool; 2]> {
         let semantics = self.poser.semantics()?;
         let probabilities = semantics.probabilities(id)?;

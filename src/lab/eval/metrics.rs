@@ -42,7 +42,7 @@ pub fn mpjpe_mm(estimate: &[Vec3], root: Vec3, truth: &[Vec3], true_root: Vec3) 
 }
 
 /// Mean joint error after the best similarity transform (PA-MPJPE, "protocol 2").
-/// `None` where the truth or the estimate is a point.
+/// `None` if the truth or the estimate is a point.
 pub fn pa_mpjpe_mm(estimate: &[Vec3], truth: &[Vec3]) -> Option<f64> {
     let align = Similarity::between(estimate, truth)?;
     mean(
@@ -65,7 +65,7 @@ pub struct Similarity {
 impl Similarity {
     /// The one that brings `estimate` nearest to `truth` in the sense of squared
     /// distances (Umeyama 1991, eqs. 40 to 42); mirroring is not allowed.
-    /// `None` where either is a point.
+    /// `None` if either is a point.
     pub fn between(estimate: &[Vec3], truth: &[Vec3]) -> Option<Self> {
         let from = centre(estimate)?;
         let to = centre(truth)?;
@@ -113,7 +113,7 @@ impl Similarity {
 
 /// Mean absolute difference of joint angles, degrees: knees, elbows, hips, shoulders.
 /// An angle at a bone without length, or of a joint that is not known, is none and is left
-/// out; `None` where all are.
+/// out; `None` if all are.
 pub fn angle_deg(
     estimate: &[Vec3; JOINTS],
     truth: &[Vec3; JOINTS],
@@ -144,7 +144,7 @@ pub fn symmetry_mm(pose: &[Vec3; JOINTS]) -> f64 {
 
 /// Mean difference of the joints' accelerations, millimetres per frame squared:
 /// second differences over three frames in a row, roots at the origin, of the joints
-/// that are `known` in all three. `None` where none is.
+/// that are `known` in all three. `None` if none is.
 pub fn accel_mm(
     estimate: [&[Vec3; JOINTS]; 3],
     truth: [&[Vec3; JOINTS]; 3],

@@ -54,8 +54,8 @@ const THREADS: usize = 2;
 pub enum Method {
     /// Lifter and factory head, without adaptation; hidden joints are the lifter's guess.
     Factory,
-    /// The same, each frame's pose the mean of two inferences, one of them mirrored, and moved to agree with its rays and
-    /// with the person's bones.
+    /// The same, each frame's pose the mean of two inferences, one of them mirrored, and moved to agree with its rays
+    /// and with the person's bones.
     Latent,
     /// That, and the camera's mount is known but for an installer's error, so that the floor
     /// tells how large people are.

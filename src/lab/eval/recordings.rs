@@ -144,7 +144,7 @@ mod tests {
         let scenarios = Scenario::read(None).unwrap();
         let error = record(&motion("../a"), &scenarios, 1, folder.path()).unwrap_err();
         assert!(
-            error.to_string().contains("cannot be that of a file"),
+            error.to_string().contains("is not allowed in a file name"),
             "{error}"
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

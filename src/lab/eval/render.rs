@@ -1,4 +1,4 @@
-//! Streams through pictures: the same motion, camera and gaps, but a synthetic person, and keypoints from the
+//! Streams through images: the same motion, camera and gaps, but a synthetic person, and keypoints from the
 //! networks that ship.
 //!
 //! ```text
@@ -39,7 +39,7 @@ pub(super) fn unseen_appearance(scenario: &Scenario, place: &str, seed: u64) -> 
     FIRST_SEED + (seed ^ hash(place) ^ hash(&scenario.name).rotate_left(11)) % FIRST_SEED
 }
 
-/// How far around hidden keypoints the picture is painted over, share of the person's height in it.
+/// How far around hidden keypoints the image is painted over, share of the person's height in it.
 const AROUND: f32 = 0.07;
 
 /// How far below the hips a counter begins, share of the person's height in the image.
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-/// The networks that read images, and the picture.
+/// The networks that read images, and the image.
 struct Eyes {
     people: PeopleNet,
     found: People,

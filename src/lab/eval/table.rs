@@ -269,7 +269,7 @@ pub struct Row {
     /// Processor time of learning on the device, milliseconds a second of the stream. The one figure
     /// that is not the same each time.
     pub adapt_ms_per_s: Option<f64>,
-    /// PA-MPJPE of the frames of each minute of the streams, millimetres; null where a minute has none.
+    /// PA-MPJPE of the frames of each minute of the streams, millimetres; null if a minute has none.
     pub pa_mpjpe_by_minute_mm: Vec<Option<f64>>,
     /// Motions whose PA-MPJPE is more than 2 % above that of `factory`, where that was run too.
     pub harmed: Option<u64>,

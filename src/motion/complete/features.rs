@@ -12,8 +12,8 @@ const SIGMA_SHIFT: f32 = 3.0;
 /// Most that a ray is taken to be missed by, for each axis, metres.
 const MISS_MAX_M: f32 = 0.2;
 
-/// Metres times these are of order one: misses of rays, the mirrored against the first inference, what refinement and filter
-/// changed.
+/// Metres times these are of order one: misses of rays, the mirrored against the first inference, what refinement and
+/// filter changed.
 const MISS_GAIN: f32 = 5.0;
 const APART_GAIN: f32 = 3.0;
 const CHANGE_GAIN: f32 = 5.0;
@@ -27,7 +27,7 @@ const SPREAD_MIN: f32 = 1e-4;
 /// Keypoints of shoulders and hips: their movement in the image is the body's.
 const TORSO: [usize; 4] = [5, 6, 11, 12];
 
-/// The body's axes of a pose, rows left, up, forward; `None` where they have no direction.
+/// The body's axes of a pose, rows left, up, forward; `None` if they have no direction.
 fn body_axes(joints: &[Vec3; JOINTS]) -> Option<Mat3> {
     let up = joints[8] - joints[0];
     if up.length() < AXIS_MIN_M {

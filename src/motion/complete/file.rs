@@ -134,7 +134,7 @@ impl Constants {
         Ok(())
     }
 
-    /// Share of the network's residual that a joint is moved by. Of pictures it has learned how keypoints err
+    /// Share of the network's residual that a joint is moved by. Of images it has learned how keypoints err
     /// together; keypoints alone come from any detector. Of poses that were not refined it has learned nothing.
     pub(super) fn share(&self, stages: &Stages) -> f32 {
         match (stages.refined, stages.picture) {

@@ -7,7 +7,7 @@
 //!
 //! A small network remembers longer than the lifter does, sees what rays are missed by and what mirror, refinement
 //! and filter changed, and says how far off each joint is. Seen joints are moved by half of that, by all of it where
-//! the head saw the picture, and not at all where poses are not refined (`adapt.method = "off"`). A hidden joint is a
+//! the head saw the image, and not at all where poses are not refined (`adapt.method = "off"`). A hidden joint is a
 //! weighed mean of three opinions: the lifter's, moved likewise, the network's, and that of the dictionary: the motion
 //! of the entries that explain the last two seconds best, given the joints that are seen. The last has a say only where
 //! those entries explain much better than "any motion" does, so that outside the vocabulary it is silent.
