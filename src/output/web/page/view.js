@@ -25,6 +25,9 @@ const TEXT_EVERY_MS = 250;
 const CALM_EVERY_MS = 500;
 const COVERAGE_S = 180;
 const EVENTS_SHOWN = 8;
+/** Characters of a label beside a person, in a narrow and in a wide view; the whole is in the person's card. */
+const [LABEL_SHORT, LABEL_LONG] = [16, 28];
+const TAG_HEIGHT = 18;
 /** Standard deviation that fills a bar of a person's joints, metres. */
 const SIGMA_FULL_M = 0.15;
 
@@ -169,24 +172,27 @@ function dot(context, at, radius, colour, hollow) {
   }
 }
 
-/** Text on a strip of the background's colour, kept inside. */
-function tag(context, text, x, y, colour, width) {
-  const most = Math.max(width - 8, 20);
-  const length = Math.min(context.measureText(text).width, most);
-  const left = Math.max(2, Math.min(x, width - length - 6));
-  const top = Math.max(2, y);
+/** A person's title on a strip of the background's colour: inside the canvas, and above those that are there already. */
+function tag(context, person, x, y, width, placed) {
+  const label = person.action ? ` ${person.action.label}` : "";
+  const most = width < 480 ? LABEL_SHORT : LABEL_LONG;
+  const text = `#${person.id}${label.length > most ? `${label.slice(0, most - 1)}…` : label}`;
+  const length = context.measureText(text).width + 6;
+  const left = Math.max(2, Math.min(x, width - length - 2));
+  const meets = (top) => placed.some((other) =>
+    left < other.right && other.left < left + length && Math.abs(top - other.top) < TAG_HEIGHT);
+  let top = Math.max(2, y);
+  while (meets(top) && top > TAG_HEIGHT) top -= TAG_HEIGHT;
+  placed.push({ left, right: left + length, top });
   context.globalAlpha = 0.85;
   context.fillStyle = colours.card;
-  context.fillRect(left, top, length + 6, 18);
+  context.fillRect(left, top, length, TAG_HEIGHT);
   context.globalAlpha = 1;
-  context.fillStyle = colour;
-  context.fillText(text, left + 3, top + 13, most);
+  context.fillStyle = colourOf(person);
+  context.fillText(text, left + 3, top + 13);
 }
 
 const percent = (share) => `${Math.round(100 * share)} %`;
-const titleOf = (person) =>
-  person.action ? `#${person.id} ${person.action.label} ${percent(person.action.probability)}` : `#${person.id}`;
-
 function notice(context, text, width, height) {
   context.fillStyle = colours.soft;
   context.textAlign = "center";
@@ -218,6 +224,7 @@ function drawPicture() {
   const scale = Math.min(width / pose.image_px[0], height / pose.image_px[1]);
   const at = ([x, y]) => [(x + 0.5) * scale, (y + 0.5) * scale];
   const seen = (keypoint) => keypoint[2] >= CONFIDENCE_GATE;
+  const placed = [];
   for (const person of pose.persons) {
     const colour = colourOf(person);
     const [left, top, right, bottom] = person.box_px.map((edge) => edge * scale);
@@ -236,7 +243,7 @@ function drawPicture() {
       dot(context, at(point), 3.5, colour, false);
     }
     context.globalAlpha = 1;
-    tag(context, titleOf(person), left, top - 20, colour, width);
+    tag(context, person, left, top - 20, width, placed);
   }
 }
 
@@ -308,10 +315,11 @@ function drawSpace() {
   if (old) return notice(context, old, width, height);
   const depth = (person) => project(person.root_m)?.[3] ?? 0;
   const persons = [...now.shown.persons].sort((a, b) => depth(b) - depth(a));
-  for (const person of persons) drawBody(context, project, person, width);
+  const placed = [];
+  for (const person of persons) drawBody(context, project, person, width, placed);
 }
 
-function drawBody(context, project, person, width) {
+function drawBody(context, project, person, width, placed) {
   const colour = colourOf(person);
   const places = person.joints_m.map((joint) => joint && project(joint));
   places.forEach((place, joint) => {
@@ -330,7 +338,7 @@ function drawBody(context, project, person, width) {
     if (place) dot(context, place, Math.max(2.5, 0.022 * place[2]), colour, person.states[joint] === COMPLETED);
   });
   const highest = places.filter(Boolean).sort((a, b) => a[1] - b[1])[0];
-  if (highest) tag(context, titleOf(person), highest[0] - 10, highest[1] - 34, colour, width);
+  if (highest) tag(context, person, highest[0] - 10, highest[1] - 34, width, placed);
 }
 
 // ---- coverage -------------------------------------------------------------------------------------------------------
@@ -385,7 +393,7 @@ function drawCoverage() {
     ? "Nobody in the last 3 minutes, or since this page was opened."
     : `Of all joints ${of(MEASURED)}, ${of(COMPLETED)}, ${of(ABSENT)}; ` +
       `somebody in view ${percent(sum((entry) => entry.withPeople) / frames)} of the time. ` +
-      "Solid: measured. Upper part: completed. White: absent.";
+      "From below: measured, completed; empty: absent.";
 }
 
 // ---- texts ----------------------------------------------------------------------------------------------------------
