@@ -163,6 +163,48 @@ pub struct Seen {
     pub waiting: usize,
 }
 
+/// What finds the people of frames: [`PeopleNet`], or what a test puts in its place.
+pub trait Detect {
+    /// As [`PeopleNet::step_timed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PeopleNet::step`].
+    fn step_timed(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        people: &mut People,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Seen, InferError>;
+
+    /// As [`PeopleNet::spare`].
+    fn spare(&mut self, spare: Spare);
+
+    /// As [`PeopleNet::reset`].
+    fn reset(&mut self);
+}
+
+impl Detect for PeopleNet {
+    fn step_timed(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        people: &mut People,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Seen, InferError> {
+        Self::step_timed(self, frame, camera, people, lap)
+    }
+
+    fn spare(&mut self, spare: Spare) {
+        Self::spare(self, spare);
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+}
+
 /// A frame to its people. Owns its networks, buffers and what it remembers of
 /// the frame before; nothing is allocated after construction.
 #[derive(Debug)]
