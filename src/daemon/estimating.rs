@@ -119,7 +119,11 @@ impl<'a, D: Detect> Estimating<'a, D> {
         // Read before the last look, so that the last frame is not left behind.
         let ending = self.context.frames_ended.load(Ordering::Acquire);
         let Some(frame) = self.frames.take() else {
-            return if ending { self.leave() } else { Step::Wait(WAIT) };
+            return if ending {
+                self.leave()
+            } else {
+                Step::Wait(WAIT)
+            };
         };
         self.estimate(&frame);
         self.frames.give_back(frame);
