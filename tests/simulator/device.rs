@@ -132,7 +132,8 @@ impl Device {
         }
         let mut stamp = MonoNs(taken.0.saturating_add_signed(self.offset_ns));
         let mut is_so = self.offset_ns == 0;
-        if chance(&mut self.rng, rates.stamp_back) {
+        // The first frame of an opening says which clock it is.
+        if self.last_stamp.0 > 0 && chance(&mut self.rng, rates.stamp_back) {
             let back = spell(&mut self.rng, 1_000);
             stamp = MonoNs(self.last_stamp.0.saturating_sub(nanoseconds(back)));
             is_so = false;
@@ -285,6 +286,7 @@ impl Plug {
         device.was_gone = false;
         device.is_honest = device.offset_ns == 0;
         device.got = None;
+        device.last_stamp = MonoNs(0);
         device.buffers.clear();
         device.next = now.plus(device.plan.period);
         if device.rng.bool() {
