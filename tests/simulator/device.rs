@@ -10,7 +10,7 @@ use poised::capture::{Camera, CameraMode, CaptureError, Next, OpenError, SourceK
 use poised::frame::{Frame, PixelFormat};
 
 use super::ledger::{Made, Shared};
-use super::plan::{Plan, chance, spell};
+use super::plan::{Plan, chance, other_clock, spell};
 
 /// Buffers of the driver; without a free one it lets frames go.
 const BUFFERS: usize = 4;
@@ -128,7 +128,7 @@ impl Device {
             return;
         }
         if self.plan.kind != SourceKind::Recording && chance(&mut self.rng, rates.clock_jump) {
-            self.offset_ns = self.rng.i64(-1 << 60..1 << 60);
+            self.offset_ns = other_clock(&mut self.rng);
         }
         let mut stamp = MonoNs(taken.0.saturating_add_signed(self.offset_ns));
         let mut is_so = self.offset_ns == 0;

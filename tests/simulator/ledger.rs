@@ -8,6 +8,7 @@ use poised::base::clock::MonoNs;
 use poised::base::limits::FRAME_SLOTS;
 use poised::frame::FrameMeta;
 use poised::output::read::PoseMessage;
+use poised::pose::JointState;
 
 /// Lines kept of what happened last.
 const TRACE_LINES: usize = 60;
@@ -235,6 +236,14 @@ impl Ledger {
                 format!("message {sequence}: the id {id} is of before the camera was opened again")
             });
             self.id_max[0] = self.id_max[0].max(id);
+            // Without a pose in space there is no head that made it.
+            if person
+                .states
+                .iter()
+                .all(|state| *state == JointState::Absent)
+            {
+                continue;
+            }
             let (generation, last) = (person.head.generation, self.generation);
             self.check(generation >= last, || {
                 format!("message {sequence}: made by head {generation} after {last}")

@@ -99,11 +99,7 @@ impl Plan {
             kind,
             period: Duration::from_millis(rng.u64(PERIOD_MS)),
             latency_ms: rng.u64(0..40),
-            offset_ns: if foreign {
-                rng.i64(-1 << 60..1 << 60)
-            } else {
-                0
-            },
+            offset_ns: if foreign { other_clock(&mut rng) } else { 0 },
             frames: rng.u32(1..60),
             people: rng.usize(0..3),
             learns: rng.bool(),
@@ -116,6 +112,11 @@ impl Plan {
     pub fn rng(&self, part: u64) -> Rng {
         Rng::with_seed(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ part)
     }
+}
+
+/// Another clock less ours: of a machine that was started up to nine minutes later, or years before.
+pub fn other_clock(rng: &mut Rng) -> i64 {
+    rng.i64(-1 << 39..1 << 60)
 }
 
 /// Longest life of a daemon here.
