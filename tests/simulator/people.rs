@@ -73,7 +73,7 @@ impl<'b> Knowing<'b> {
 
     fn person(&mut self, place: usize, time: MonoNs) -> Detection {
         let at = (time.0 / 1_000_000) as f32 * 1e-3;
-        let x_px = 160.0 + 320.0 * place as f32 + 20.0 * at.sin();
+        let x_px = 110.0 + 210.0 * place as f32 + 20.0 * at.sin();
         let keypoints = STANDING_PX.map(|(x, y)| Keypoint {
             x_px: x_px + x,
             y_px: 240.0 + y,

@@ -82,11 +82,11 @@ impl Plan {
             bad_frame: rate(200),
             stamp_back: rate(100),
             clock_jump: rate(20),
-            unplug: rate(10),
+            unplug: rate(20),
             mute: rate(10),
             no_camera: rate(600),
-            hold: rate(20),
-            freeze: rate(6),
+            hold: rate(30),
+            freeze: rate(20),
             network: rate(300),
             lifter: rate(200),
             slow: rate(500),
@@ -101,7 +101,7 @@ impl Plan {
             latency_ms: rng.u64(0..40),
             offset_ns: if foreign { other_clock(&mut rng) } else { 0 },
             frames: rng.u32(1..60),
-            people: rng.usize(0..3),
+            people: rng.usize(0..=3),
             learns: rng.bool(),
             stop_after: Duration::from_millis(rng.u64(0..STOP_AFTER_MS_MAX)),
             rates,
@@ -120,7 +120,7 @@ pub fn other_clock(rng: &mut Rng) -> i64 {
 }
 
 /// Longest life of a daemon here.
-const STOP_AFTER_MS_MAX: u64 = 6_000;
+const STOP_AFTER_MS_MAX: u64 = 20_000;
 
 /// Whether it happens this time.
 pub fn chance(rng: &mut Rng, per_mille: u32) -> bool {
