@@ -27,12 +27,10 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("synthetic/appearance.rs", "from_seed"),
     ("synthetic/plan.rs", "new"),
     // Threads and commands that are still to be taken apart.
-    ("capture/thread.rs", "run"),
     ("cli/demo.rs", "run"),
     ("cli/run.rs", "run"),
     ("cli/watch.rs", "run"),
     ("lift/mod.rs", "lift"),
-    ("daemon/wiring.rs", "run_on"),
 ];
 
 /// Longest line of Markdown, characters. Tables, code and images cannot be wrapped.

@@ -20,6 +20,7 @@ use super::{AdaptConfig, Adapter, Command, Mode, Observation, Report};
 use crate::base::clock::{Clock, MonoNs};
 use crate::base::mailbox::{Mailbox, Put};
 use crate::base::slots::Receiver;
+use crate::base::step::Step;
 use crate::capture::thread::words;
 use crate::lift::head::Head;
 use crate::sys::rt::{stand_back, thread_cpu_ns};
@@ -52,17 +53,104 @@ pub struct Link {
     pub untold: AtomicU64,
 }
 
+/// What learns: the [`Adapter`], or what a test puts in its place.
+pub trait Learn {
+    /// As [`Adapter::networks`].
+    fn networks(&self) -> &str;
+    /// As [`Adapter::take`].
+    fn take(&mut self, observation: &Observation);
+    /// As [`Adapter::work`].
+    fn work(&mut self) -> bool;
+    /// As [`Adapter::decide`].
+    fn decide(&mut self) -> Option<Arc<Head>>;
+    /// As [`Adapter::obey`].
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be done.
+    fn obey(&mut self, command: Command) -> Result<Option<Arc<Head>>, &'static str>;
+    /// As [`Adapter::report`].
+    fn report(&self) -> Report;
+    /// As [`Adapter::frozen`].
+    fn frozen(&self) -> Option<Frozen>;
+    /// As [`Adapter::state`].
+    fn state(&self) -> Option<State>;
+    /// As [`Adapter::resume`].
+    #[must_use = "the head that is in use from now on"]
+    fn resume(&mut self, state: &State) -> Option<Arc<Head>>;
+}
+
+impl Learn for Adapter {
+    fn networks(&self) -> &str {
+        Self::networks(self)
+    }
+    fn take(&mut self, observation: &Observation) {
+        Self::take(self, observation);
+    }
+    fn work(&mut self) -> bool {
+        Self::work(self)
+    }
+    fn decide(&mut self) -> Option<Arc<Head>> {
+        Self::decide(self)
+    }
+    fn obey(&mut self, command: Command) -> Result<Option<Arc<Head>>, &'static str> {
+        Self::obey(self, command)
+    }
+    fn report(&self) -> Report {
+        Self::report(self)
+    }
+    fn frozen(&self) -> Option<Frozen> {
+        Self::frozen(self)
+    }
+    fn state(&self) -> Option<State> {
+        Self::state(self)
+    }
+    fn resume(&mut self, state: &State) -> Option<Arc<Head>> {
+        Self::resume(self, state)
+    }
+}
+
 /// The adapter and what it needs on the device.
 #[derive(Debug)]
-pub struct Worker {
-    adapter: Adapter,
-    core_share: f32,
+pub struct Worker<A = Adapter> {
+    adapter: A,
+    share: Share,
     path: Option<PathBuf>,
     link: Arc<Link>,
     control: Option<Arc<Control>>,
     /// A head that found the mailbox taken.
     pending: Option<Arc<Head>>,
     chores: Chores,
+}
+
+/// How much processor time there is for learning: decided from times alone.
+#[derive(Debug)]
+struct Share {
+    core_share: f32,
+    saved_s: f32,
+    last: MonoNs,
+}
+
+impl Share {
+    const fn new(core_share: f32, now: MonoNs) -> Self {
+        Self {
+            core_share,
+            saved_s: SAVED_MAX_S,
+            last: now,
+        }
+    }
+
+    /// What there is at `now`, seconds; below zero where more was spent.
+    fn at(&mut self, now: MonoNs) -> f32 {
+        let passed_s = now.since(self.last).as_secs_f32();
+        self.last = now;
+        self.saved_s = (self.saved_s + self.core_share * passed_s).min(SAVED_MAX_S);
+        self.saved_s
+    }
+
+    fn spent(&mut self, spent_s: f32) {
+        self.saved_s -= spent_s;
+    }
 }
 
 /// What of learning is worth a writing: what changed since the last tells whether another is due.
@@ -127,10 +215,10 @@ impl Chores {
     }
 }
 
-impl Worker {
+impl<A: Learn> Worker<A> {
     /// Takes up what was kept at `config.state`. A file that is broken or belongs to other networks is
     /// named in the log and left where it is until something has been learned; learning then starts again.
-    pub fn new(config: &AdaptConfig, mut adapter: Adapter, now: MonoNs) -> Self {
+    pub fn new(config: &AdaptConfig, mut adapter: A, now: MonoNs) -> Self {
         let link = Arc::<Link>::default();
         if let Some(path) = &config.state {
             let wrong = |path: &std::path::Path, error: &super::state::StateError| {
@@ -151,7 +239,7 @@ impl Worker {
         let chores = Chores::new(mark_of(&adapter), mode, write_every, now);
         Self {
             adapter,
-            core_share: config.core_share,
+            share: Share::new(config.core_share, now),
             path: config.state.clone(),
             link,
             control: None,
@@ -180,33 +268,45 @@ impl Worker {
         if let Err(error) = stand_back() {
             log::debug!("learning keeps its priority: {error}");
         }
-        let mut budget_s = SAVED_MAX_S;
-        let mut last = clock.now();
         loop {
             let ending = ended.load(Ordering::Acquire);
-            while let Some(observation) = observations.take() {
-                self.adapter.take(&observation);
-                observations.give_back(observation);
+            match self.step(&mut observations, ending, clock.now(), &mut thread_cpu_ns) {
+                Step::Again => {}
+                Step::Wait(most) => observations.wait(most),
+                Step::Left(()) => return,
             }
-            let now = clock.now();
-            budget_s =
-                (budget_s + self.core_share * now.since(last).as_secs_f32()).min(SAVED_MAX_S);
-            last = now;
-            budget_s -= self.work(budget_s);
-            self.poll(now);
-            if ending {
-                self.leave(now);
-                return;
-            }
-            observations.wait(WAIT);
         }
     }
 
+    /// Takes the observations that have come, works while there is time for it, and does what is due beside. `ending`: what
+    /// tells it of people has left. `cpu_ns` is the processor time of this thread.
+    pub fn step(
+        &mut self,
+        observations: &mut Receiver<'_, Observation>,
+        ending: bool,
+        now: MonoNs,
+        cpu_ns: &mut dyn FnMut() -> u64,
+    ) -> Step {
+        while let Some(observation) = observations.take() {
+            self.adapter.take(&observation);
+            observations.give_back(observation);
+        }
+        let budget_s = self.share.at(now);
+        let spent_s = self.work(budget_s, cpu_ns);
+        self.share.spent(spent_s);
+        self.poll(now);
+        if ending {
+            self.leave(now);
+            return Step::Left(());
+        }
+        Step::Wait(WAIT)
+    }
+
     /// Works while `budget_s` lasts; gives the processor time that it took, seconds.
-    fn work(&mut self, budget_s: f32) -> f32 {
-        let begun = thread_cpu_ns();
+    fn work(&mut self, budget_s: f32, cpu_ns: &mut dyn FnMut() -> u64) -> f32 {
+        let begun = cpu_ns();
         #[expect(clippy::cast_precision_loss, reason = "a few milliseconds")]
-        let spent_s = || (thread_cpu_ns() - begun) as f32 * 1e-9;
+        let mut spent_s = || (cpu_ns() - begun) as f32 * 1e-9;
         while spent_s() < budget_s && self.adapter.work() {}
         if let Some(head) = self.adapter.decide() {
             self.hand_over(head);
@@ -335,7 +435,7 @@ impl Worker {
     }
 }
 
-fn mark_of(adapter: &Adapter) -> Mark {
+fn mark_of(adapter: &impl Learn) -> Mark {
     Mark {
         steps: adapter.report().steps,
         frozen: adapter.frozen(),

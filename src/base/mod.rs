@@ -7,4 +7,5 @@ pub mod limits;
 pub mod mailbox;
 pub mod secret;
 pub mod slots;
+pub mod step;
 pub mod tensors;

@@ -64,7 +64,6 @@ pub struct Newest<T, const N: usize> {
 pub struct Filler<'a, T> {
     waiting: &'a Mailbox<Box<T>>,
     free: Consumer<'a, Box<T>>,
-    kept: Option<Box<T>>,
     wait: &'a WaitPoint,
 }
 
@@ -87,6 +86,11 @@ impl<T, const N: usize> Newest<T, N> {
         }
     }
 
+    /// Whether a filled slot was left behind that nobody has taken, once both sides are gone.
+    pub fn left_behind(&mut self) -> bool {
+        self.waiting.take().is_some()
+    }
+
     /// The two sides.
     pub fn split(&mut self) -> (Filler<'_, T>, Taker<'_, T>) {
         let (give, take) = self.free.split();
@@ -94,7 +98,6 @@ impl<T, const N: usize> Newest<T, N> {
             Filler {
                 waiting: &self.waiting,
                 free: take,
-                kept: None,
                 wait: &self.wait,
             },
             Taker {
@@ -109,12 +112,7 @@ impl<T, const N: usize> Newest<T, N> {
 impl<T> Filler<'_, T> {
     /// A slot to fill, if one is free.
     pub fn free(&mut self) -> Option<Box<T>> {
-        self.kept.take().or_else(|| self.free.dequeue())
-    }
-
-    /// Keeps a slot that was not filled, for the next time one is asked for.
-    pub fn keep(&mut self, slot: Box<T>) {
-        self.kept = Some(slot);
+        self.free.dequeue()
     }
 
     /// Hands a filled slot over and wakes the other side.

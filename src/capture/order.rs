@@ -26,8 +26,13 @@ const OPENED_BEFORE_MAX: Duration = Duration::from_mins(1);
 /// Frames that stay too old for this long, and do not catch up, are not late: their clock has jumped.
 const JUMPED_AFTER: Duration = Duration::from_secs(3);
 
-/// Frames catch up where their age falls by at least this share of the time that passes.
-const CATCHING_UP: f64 = 0.1;
+/// Frames catch up, or fall behind, where their age changes by more than this share of the time that passes. The age
+/// of frames whose clock has jumped stays what it is.
+const AGE_CHANGES: f64 = 0.1;
+
+/// Frames that are further apart than this are no evidence of a jump: between them this program was stopped, which makes
+/// frames old as well.
+const APART_MAX: Duration = STAMP_AGE_MAX;
 
 /// A larger gap in the sequence numbers is a new start of the count, not a loss.
 const GAP_MAX: u32 = 1000;
@@ -73,6 +78,8 @@ enum Relation {
 struct Off {
     since: MonoNs,
     age_s: f64,
+    /// When the newest of these frames was in hand.
+    last: MonoNs,
 }
 
 impl Order {
@@ -144,18 +151,22 @@ impl Order {
         }
     }
 
-    /// Whether frames have been off for so long, without catching up, that their clock must have jumped.
+    /// Whether frames have been off for so long, one after the other and by the same, that their clock must have jumped.
     fn has_jumped(&mut self, age_s: f64, now: MonoNs) -> bool {
-        let off = *self.off.get_or_insert(Off { since: now, age_s });
+        let begins = Off {
+            since: now,
+            age_s,
+            last: now,
+        };
+        let off = self.off.get_or_insert(begins);
+        let apart = now.since(std::mem::replace(&mut off.last, now));
         let passed = now.since(off.since);
-        if passed < JUMPED_AFTER {
+        let changed = (off.age_s - age_s).abs() > AGE_CHANGES * passed.as_secs_f64();
+        if apart > APART_MAX || passed >= JUMPED_AFTER && age_s > 0.0 && changed {
+            *off = begins;
             return false;
         }
-        if age_s > 0.0 && off.age_s - age_s > CATCHING_UP * passed.as_secs_f64() {
-            self.off = Some(Off { since: now, age_s });
-            return false;
-        }
-        true
+        passed >= JUMPED_AFTER
     }
 }
 
@@ -167,7 +178,7 @@ const fn nanoseconds(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const START: MonoNs = MonoNs(1_000_000_000_000);
+    const START: MonoNs = MonoNs(10_000_000_000_000);
 
     fn ms(after_start: i64) -> MonoNs {
         MonoNs(START.0.saturating_add_signed(after_start * 1_000_000))
@@ -260,6 +271,37 @@ mod tests {
             let now = 10_000 + taken / 2;
             let verdict = order.judge(ms(taken), ms(now));
             assert_eq!(stale(verdict), now - taken > 2_000, "frame {frame}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_stopped_again_and_again_gives_no_old_frame_a_new_time() {
+        let mut order = Order::new(START);
+        order.judge(ms(0), ms(5));
+        let mut now = 0;
+        // Each time the four buffers of the driver hold what was taken at the beginning of the pause.
+        for stopped in [2_600, 4_000, 3_200, 6_400, 2_100, 9_000] {
+            let begun = now;
+            now += stopped;
+            for frame in 0..4 {
+                let (taken, now) = (begun + 33 * frame + 10, now + frame);
+                assert_eq!(stale(order.judge(ms(taken), ms(now))), now - taken > 2_000);
+            }
+        }
+        assert_eq!(
+            order.judge(ms(now + 20), ms(now + 25)),
+            Verdict::Take(ms(now + 20))
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_always_late_gives_no_old_frame_a_new_time() {
+        let mut order = Order::new(START);
+        order.judge(ms(0), ms(5));
+        // After a pause of five seconds it gets to the driver's four buffers once a second.
+        for frame in 0..4 {
+            let verdict = order.judge(ms(33 * frame + 33), ms(5_000 + 1_000 * frame));
+            assert!(stale(verdict), "frame {frame}: {verdict:?}");
         }
     }
 

@@ -16,6 +16,7 @@ use super::{Camera, CaptureError, Next, OpenError};
 use crate::base::clock::{Clock, MonoNs};
 use crate::base::mailbox::{Mailbox, Put};
 use crate::base::slots::Filler;
+use crate::base::step::Step;
 use crate::frame::Frame;
 
 /// Longest wait for a frame before the stop flag is looked at.
@@ -144,84 +145,193 @@ pub struct Shared<'a> {
 /// first one; after [`super::reopen::MISFITS_MAX`] times in a row that is the end.
 pub fn run(
     camera: Box<dyn Camera>,
-    mut reopen: Option<&mut Reopen<'_>>,
-    mut filler: Filler<'_, Frame>,
+    reopen: Option<&mut Reopen<'_>>,
+    filler: Filler<'_, Frame>,
     shared: Shared<'_>,
 ) -> Ended {
-    let mode = camera.mode();
-    let size_px = (mode.width_px, mode.height_px);
-    let now = shared.clock.now();
-    let mut supervisor = Supervisor::new(camera.kind(), size_px, reopen.is_some(), now);
-    let mut order = Order::new(now);
-    let mut open = Some(camera);
-    let mut action = Action::Read;
-    let ended = loop {
-        let event = match action {
-            Action::Read => {
-                let Some(camera) = open.as_deref_mut() else {
-                    break Ended::Stopped;
-                };
-                let left = stream(camera, &mut filler, &mut order, &mut supervisor, shared);
-                match left {
-                    None => break Ended::Stopped,
-                    Some(next) => {
-                        action = next;
-                        if let Action::Close(error) | Action::Leave(Ended::Failed(error)) = action {
-                            tell_of_loss(camera, error, shared.counters);
-                        }
-                        continue;
-                    }
-                }
-            }
-            Action::Leave(ended) => break ended,
+    let mut capturing = Capturing::new(camera, reopen, filler, shared);
+    loop {
+        match capturing.step() {
+            Step::Again => {}
+            Step::Wait(pause) => std::thread::park_timeout(pause),
+            Step::Left(ended) => return ended,
+        }
+    }
+}
+
+/// The capture thread's work, step by step. It waits nowhere but in the camera.
+pub struct Capturing<'a, 'r> {
+    camera: Option<Box<dyn Camera>>,
+    reopen: Option<&'a mut Reopen<'r>>,
+    filler: Filler<'a, Frame>,
+    shared: Shared<'a>,
+    size_px: (u32, u32),
+    supervisor: Supervisor,
+    order: Order,
+    /// What is to be done next.
+    action: Action,
+    /// Of a pause before the camera is opened again, what is left.
+    pause: Option<Duration>,
+    /// A slot to be filled.
+    in_hand: Option<Box<Frame>>,
+}
+
+impl<'a, 'r> Capturing<'a, 'r> {
+    /// Begins with an open camera.
+    pub fn new(
+        camera: Box<dyn Camera>,
+        reopen: Option<&'a mut Reopen<'r>>,
+        filler: Filler<'a, Frame>,
+        shared: Shared<'a>,
+    ) -> Self {
+        let mode = camera.mode();
+        let size_px = (mode.width_px, mode.height_px);
+        let now = shared.clock.now();
+        Self {
+            supervisor: Supervisor::new(camera.kind(), size_px, reopen.is_some(), now),
+            order: Order::new(now),
+            camera: Some(camera),
+            reopen,
+            filler,
+            shared,
+            size_px,
+            action: Action::Read,
+            pause: None,
+            in_hand: None,
+        }
+    }
+
+    /// Does what is due: asks the camera for a frame, closes it or opens it. Wakes the other side when it leaves.
+    pub fn step(&mut self) -> Step<Ended> {
+        if !goes_on(self.shared) {
+            return self.leave(Ended::Stopped);
+        }
+        match self.action {
+            Action::Read => self.read(),
+            Action::Leave(ended) => self.leave(ended),
             Action::Close(_) => {
                 // Closed before it is opened: a device can be open once only.
-                open = None;
-                Event::Closed
+                self.camera = None;
+                self.happened(Event::Closed)
             }
             Action::Misfit => {
-                if let Some(camera) = open.take() {
-                    let mode = camera.mode();
-                    let trouble = format!(
-                        "{}: came back with {}x{} pixels, but started with {}x{}",
-                        mode.name, mode.width_px, mode.height_px, size_px.0, size_px.1
-                    );
-                    add(&shared.counters.reopen_failed, 1);
-                    let _ = shared.counters.last_trouble.put(trouble);
-                }
-                Event::Closed
+                self.close_misfit();
+                self.happened(Event::Closed)
             }
-            Action::WaitUntil(until) => {
-                if !wait_until(until, shared) {
-                    break Ended::Stopped;
-                }
-                Event::Waited
-            }
-            Action::Open => match open_again(&mut reopen, shared) {
-                Ok(camera) => {
-                    let mode = camera.mode();
-                    let (width_px, height_px) = (mode.width_px, mode.height_px);
-                    open = Some(camera);
-                    Event::Opened {
-                        width_px,
-                        height_px,
-                    }
-                }
-                Err(OpenError::Stopped) => break Ended::Stopped,
-                Err(error) => {
-                    add(&shared.counters.reopen_failed, 1);
-                    let _ = shared.counters.last_trouble.put(words(&error));
-                    Event::Closed
-                }
-            },
-        };
-        action = supervisor.on(event, shared.clock.now());
-        if let (Action::Read, Some(camera)) = (action, &open) {
-            came_back(camera.as_ref(), &mut order, shared);
+            Action::WaitUntil(until) => self.wait_until(until),
+            Action::Open => self.open(),
         }
-    };
-    filler.wake();
-    ended
+    }
+
+    fn leave(&self, ended: Ended) -> Step<Ended> {
+        self.filler.wake();
+        Step::Left(ended)
+    }
+
+    fn happened(&mut self, event: Event) -> Step<Ended> {
+        self.action = self.supervisor.on(event, self.shared.clock.now());
+        Step::Again
+    }
+
+    /// Asks the camera for a frame and hands it over. Hot: neither heap, nor lock that waits, nor text.
+    fn read(&mut self) -> Step<Ended> {
+        let Some(camera) = self.camera.as_deref_mut() else {
+            return self.leave(Ended::Stopped);
+        };
+        let Some(mut slot) = self.in_hand.take().or_else(|| self.filler.free()) else {
+            // The other side holds all slots but for a moment: there is one for each place a frame can be in.
+            return Step::Wait(Duration::from_millis(1));
+        };
+        let counters = self.shared.counters;
+        let event = match camera.next_into(&mut slot, WAIT) {
+            Ok(Next::Frame) => {
+                self.in_hand = if accept(&mut self.order, &mut slot, self.shared) {
+                    hand_over(slot, &mut self.filler, counters)
+                } else {
+                    Some(slot)
+                };
+                Event::Frame
+            }
+            Ok(Next::Pause) => {
+                self.in_hand = Some(slot);
+                Event::Pause
+            }
+            Ok(Next::End) => {
+                self.in_hand = Some(slot);
+                Event::Over
+            }
+            Err(error) => {
+                counters.count(error);
+                if let Some(sequence) = error.bad_frame() {
+                    add(&counters.lost, self.order.lost_before(sequence).into());
+                }
+                self.in_hand = Some(slot);
+                Event::Failed(error)
+            }
+        };
+        self.action = self.supervisor.on(event, self.shared.clock.now());
+        if let Action::Close(error) | Action::Leave(Ended::Failed(error)) = self.action {
+            tell_of_loss(camera, error, counters);
+        }
+        Step::Again
+    }
+
+    fn wait_until(&mut self, until: MonoNs) -> Step<Ended> {
+        // A wait is as long as it was on a clock that stands still.
+        let left = self
+            .pause
+            .unwrap_or_else(|| until.since(self.shared.clock.now()));
+        if left.is_zero() {
+            self.pause = None;
+            return self.happened(Event::Waited);
+        }
+        let look = left.min(RETRY_CHECK);
+        self.pause = Some(left - look);
+        Step::Wait(look)
+    }
+
+    fn open(&mut self) -> Step<Ended> {
+        let shared = self.shared;
+        let opened = match &mut self.reopen {
+            Some(reopen) => reopen(&mut || goes_on(shared)),
+            None => Err(OpenError::Stopped),
+        };
+        match opened {
+            Ok(camera) => {
+                let mode = camera.mode();
+                let (width_px, height_px) = (mode.width_px, mode.height_px);
+                self.camera = Some(camera);
+                let step = self.happened(Event::Opened {
+                    width_px,
+                    height_px,
+                });
+                if let (Action::Read, Some(camera)) = (self.action, &self.camera) {
+                    came_back(camera.as_ref(), &mut self.order, shared);
+                }
+                step
+            }
+            Err(OpenError::Stopped) => self.leave(Ended::Stopped),
+            Err(error) => {
+                add(&shared.counters.reopen_failed, 1);
+                let _ = shared.counters.last_trouble.put(words(&error));
+                self.happened(Event::Closed)
+            }
+        }
+    }
+
+    fn close_misfit(&mut self) {
+        if let Some(camera) = self.camera.take() {
+            let mode = camera.mode();
+            let (width_px, height_px) = self.size_px;
+            let trouble = format!(
+                "{}: came back as {}x{}, not as {width_px}x{height_px} as at the start",
+                mode.name, mode.width_px, mode.height_px
+            );
+            let counters = self.shared.counters;
+            add(&counters.reopen_failed, 1);
+            let _ = counters.last_trouble.put(trouble);
+        }
+    }
 }
 
 /// Says why the camera is closed.
@@ -250,31 +360,6 @@ fn goes_on(shared: Shared<'_>) -> bool {
     !shared.stop.load(Ordering::Acquire)
 }
 
-/// Waits; false when asked to stop.
-fn wait_until(until: MonoNs, shared: Shared<'_>) -> bool {
-    // A wait is as long as it was on a clock that stands still.
-    let mut left = until.since(shared.clock.now());
-    while goes_on(shared) {
-        if left.is_zero() {
-            return true;
-        }
-        let pause = left.min(RETRY_CHECK);
-        std::thread::park_timeout(pause);
-        left -= pause;
-    }
-    false
-}
-
-fn open_again(
-    reopen: &mut Option<&mut Reopen<'_>>,
-    shared: Shared<'_>,
-) -> Result<Box<dyn Camera>, OpenError> {
-    match reopen {
-        Some(reopen) => reopen(&mut || goes_on(shared)),
-        None => Err(OpenError::Stopped),
-    }
-}
-
 /// An error and its causes in one line.
 pub fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
@@ -285,60 +370,6 @@ pub fn words(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     words
-}
-
-/// Streams from an open camera until something else is to be done; `None` when asked to stop. Hot: neither heap, nor
-/// lock that waits, nor text.
-fn stream(
-    camera: &mut dyn Camera,
-    filler: &mut Filler<'_, Frame>,
-    order: &mut Order,
-    supervisor: &mut Supervisor,
-    shared: Shared<'_>,
-) -> Option<Action> {
-    let counters = shared.counters;
-    let mut in_hand = filler.free();
-    while goes_on(shared) {
-        let Some(mut slot) = in_hand.take().or_else(|| filler.free()) else {
-            // The other side holds all slots but for a moment: there is one for each place a frame can be in.
-            std::thread::park_timeout(Duration::from_millis(1));
-            continue;
-        };
-        let event = match camera.next_into(&mut slot, WAIT) {
-            Ok(Next::Frame) => {
-                in_hand = if accept(order, &mut slot, shared) {
-                    hand_over(slot, filler, counters)
-                } else {
-                    Some(slot)
-                };
-                Event::Frame
-            }
-            Ok(Next::Pause) => {
-                in_hand = Some(slot);
-                Event::Pause
-            }
-            Ok(Next::End) => {
-                in_hand = Some(slot);
-                Event::Over
-            }
-            Err(error) => {
-                counters.count(error);
-                if let Some(sequence) = error.bad_frame() {
-                    add(&counters.lost, order.lost_before(sequence).into());
-                }
-                in_hand = Some(slot);
-                Event::Failed(error)
-            }
-        };
-        let action = supervisor.on(event, shared.clock.now());
-        if action != Action::Read {
-            if let Some(slot) = in_hand {
-                filler.keep(slot);
-            }
-            return Some(action);
-        }
-    }
-    None
 }
 
 /// Counts what was lost before this frame and gives it the time it was taken at; false where it is dropped.

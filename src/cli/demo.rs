@@ -222,7 +222,7 @@ fn judge_way(published: u64, received: u64, unreadable: u64) -> anyhow::Result<(
 
 /// The web view, where it is asked for; says where it is.
 fn open_web(
-    options: &Options,
+    options: &DemoOptions,
     engine: &Arc<EngineStatus>,
     counters: &Arc<Counters>,
     clock: &Arc<Clock>,

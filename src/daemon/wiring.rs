@@ -26,28 +26,24 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::Duration;
 
-use super::load::{Load, Work};
+use super::estimating::{Context, Estimating, Learner};
 use crate::adapt::Observation;
 use crate::adapt::thread::{Link, Worker};
 use crate::base::clock::Clock;
 use crate::base::limits::{FRAME_SLOTS, OBSERVATION_SLOTS, POSE_SLOTS};
-use crate::base::slots::{Newest, Queued, Sender, Taker};
+use crate::base::slots::{Filler, Newest, Queued, Receiver, Sender, Taker};
 use crate::camera::Calibration;
 use crate::capture::Camera;
 use crate::capture::thread::{self as capture_thread, Ended, Reopen, Shared};
 use crate::counters::{Counters, DropReason};
 use crate::engine::relay::Builder;
 use crate::error::StartError;
-use crate::estimate::{Estimator, frame_fault};
+use crate::estimate::Estimator;
 use crate::frame::Frame;
 use crate::output::Publisher;
 use crate::pose::PoseSample;
 use crate::sys::rt;
-
-/// Longest sleep of the estimate thread before it looks at the stop flag.
-const WAIT: Duration = Duration::from_millis(50);
 
 /// What the threads work with.
 pub struct Parts<'a> {
@@ -162,6 +158,65 @@ pub fn run_on(
     parts: Parts<'_>,
     meanwhile: impl FnOnce(&AtomicBool),
 ) -> Result<Ended, StartError> {
+    let mode = parts.camera.mode();
+    let (width_px, height_px) = (mode.width_px, mode.height_px);
+    let mut frames =
+        Newest::<Frame, { FRAME_SLOTS + 1 }>::new(|| Frame::with_room(width_px, height_px));
+    let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
+    let mut observations =
+        Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::empty);
+    let (frames_ended, poses_ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (stop, counters) = (parts.stop, parts.counters);
+    let flags = Flags {
+        stop,
+        frames_ended: &frames_ended,
+        poses_ended: &poses_ended,
+    };
+    let link = parts.worker.as_ref().map(Worker::link);
+    let ended = OnceLock::new();
+    let queues = Queues {
+        frames: frames.split(),
+        poses: poses.split(),
+        observations: observations.split(),
+        link: link.as_deref(),
+    };
+    std::thread::scope(|scope| {
+        let leave = LeaveTogether::new(flags);
+        let mut crew = Crew {
+            threads,
+            scope,
+            flags,
+            running: heapless::Vec::new(),
+        };
+        start(&mut crew, parts, queues, &ended)?;
+        meanwhile(flags.frames_ended);
+        crew.join()?;
+        leave.all_well();
+        Ok::<_, StartError>(())
+    })?;
+    if frames.left_behind() {
+        counters.dropped(DropReason::PassedOver, 1);
+    }
+    // Capture has left without a panic, so it has said how it ended.
+    Ok(ended.into_inner().unwrap_or(Ended::Stopped))
+}
+
+/// Both sides of every queue.
+struct Queues<'a> {
+    frames: (Filler<'a, Frame>, Taker<'a, Frame>),
+    poses: (Sender<'a, PoseSample>, Receiver<'a, PoseSample>),
+    observations: (Sender<'a, Observation>, Receiver<'a, Observation>),
+    /// Heads and reports, where something learns.
+    link: Option<&'a Link>,
+}
+
+/// Starts every thread, those that take before those that give.
+fn start<'scope, 'a: 'scope>(
+    crew: &mut Crew<'_, 'scope, '_>,
+    parts: Parts<'a>,
+    queues: Queues<'scope>,
+    ended: &'scope OnceLock<Ended>,
+) -> Result<(), StartError> {
     let Parts {
         camera,
         reopen,
@@ -174,71 +229,42 @@ pub fn run_on(
         counters,
         stop,
     } = parts;
-    let mode = camera.mode();
-    let (width_px, height_px) = (mode.width_px, mode.height_px);
-    let mut frames =
-        Newest::<Frame, { FRAME_SLOTS + 1 }>::new(|| Frame::with_room(width_px, height_px));
-    let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
-    let (filler, taker) = frames.split();
-    let (sender, receiver) = poses.split();
-    let mut observations =
-        Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::empty);
-    let (tell, told) = observations.split();
-    let link = worker.as_ref().map(Worker::link);
-    let learner = link.as_deref().map(|link| Learner { tell, link });
-    let (frames_ended, poses_ended) = (AtomicBool::new(false), AtomicBool::new(false));
-    let flags = Flags {
+    let ((filler, taker), (sender, receiver)) = (queues.frames, queues.poses);
+    let (tell, told) = queues.observations;
+    let Flags {
+        frames_ended,
+        poses_ended,
+        ..
+    } = crew.flags;
+    crew.start("publish", || publisher.run(receiver, poses_ended))?;
+    if let Some(worker) = worker {
+        crew.start("adapt", || worker.run(told, clock, poses_ended))?;
+    }
+    if let Some(builder) = builder {
+        crew.start("build", || builder.run(poses_ended))?;
+    }
+    let learner = queues.link.map(|link| Learner { tell, link });
+    let context = Context {
+        clock,
+        counters,
+        frames_ended,
         stop,
-        frames_ended: &frames_ended,
-        poses_ended: &poses_ended,
     };
-    let (frames_ended, poses_ended) = (&frames_ended, &poses_ended);
-    let ended = OnceLock::new();
-
-    std::thread::scope(|scope| {
-        let leave = LeaveTogether::new(flags);
-        let mut crew = Crew {
-            threads,
-            scope,
-            flags,
-            running: heapless::Vec::new(),
-        };
-        crew.start("publish", || publisher.run(receiver, poses_ended))?;
-        if let Some(worker) = worker {
-            crew.start("adapt", || worker.run(told, clock, poses_ended))?;
-        }
-        if let Some(builder) = builder {
-            crew.start("build", || builder.run(poses_ended))?;
-        }
-        let context = Context {
-            clock,
-            counters,
-            frames_ended,
-            stop,
-        };
-        crew.start("estimate", move || {
-            estimate_loop(estimator, calibration, taker, sender, learner, &context);
-            poses_ended.store(true, Ordering::Release);
-        })?;
-        crew.start("capture", || {
-            let shared = Shared {
-                counters: &counters.capture,
-                stop,
-                clock,
-            };
-            let how = capture_thread::run(camera, reopen, filler, shared);
-            let set = ended.set(how);
-            debug_assert!(set.is_ok(), "it ends once");
-            frames_ended.store(true, Ordering::Release);
-        })?;
-
-        meanwhile(frames_ended);
-        crew.join()?;
-        leave.all_well();
-        Ok::<_, StartError>(())
+    crew.start("estimate", move || {
+        Estimating::new(estimator, calibration, taker, sender, learner, context).run();
+        poses_ended.store(true, Ordering::Release);
     })?;
-    // Capture has left without a panic, so it has said how it ended.
-    Ok(ended.into_inner().unwrap_or(Ended::Stopped))
+    crew.start("capture", move || {
+        let shared = Shared {
+            counters: &counters.capture,
+            stop,
+            clock,
+        };
+        let how = capture_thread::run(camera, reopen, filler, shared);
+        let set = ended.set(how);
+        debug_assert!(set.is_ok(), "it ends once");
+        frames_ended.store(true, Ordering::Release);
+    })
 }
 
 /// Publish, adapt, build, estimate and capture.
@@ -285,112 +311,10 @@ impl<'scope> Crew<'_, 'scope, '_> {
     }
 }
 
-/// What the estimate thread shares with the others.
-struct Context<'a> {
-    clock: &'a Clock,
-    counters: &'a Counters,
-    frames_ended: &'a AtomicBool,
-    stop: &'a AtomicBool,
-}
-
-/// The estimate thread's side of the adapter.
-struct Learner<'a> {
-    tell: Sender<'a, Observation>,
-    link: &'a Link,
-}
-
-impl Learner<'_> {
-    /// Tells what was seen, and puts a head in that has come. Never waits.
-    fn poll(&mut self, estimator: &mut Estimator) {
-        let observations = estimator.observations();
-        for (told, observation) in observations.iter().enumerate() {
-            let Some(mut slot) = self.tell.free() else {
-                let left = (observations.len() - told) as u64;
-                self.link.untold.fetch_add(left, Ordering::Relaxed);
-                break;
-            };
-            Observation::clone_from(&mut slot, observation);
-            self.tell.put(slot);
-        }
-        if let Some(head) = self.link.heads.take() {
-            let old = estimator.replace_head(head);
-            // The adapter frees it. Heads come many seconds apart, so the mailbox is empty.
-            let _ = self.link.retired.put(old);
-        }
-    }
-}
-
-/// The estimate thread: takes the newest frame, fills a pose sample, hands it on.
-fn estimate_loop(
-    mut estimator: Estimator,
-    calibration: &Calibration,
-    mut frames: Taker<'_, Frame>,
-    mut poses: Sender<'_, PoseSample>,
-    mut learner: Option<Learner<'_>>,
-    context: &Context<'_>,
-) {
-    let Context {
-        clock, counters, ..
-    } = *context;
-    let mut load = Load::default();
-    // A slot that was not handed on, since its frame failed.
-    let mut kept: Option<Box<PoseSample>> = None;
-    let mut opened = 0;
-    loop {
-        counters.estimate_beats.add(1);
-        if context.stop.load(Ordering::Acquire) {
-            poses.wake();
-            return;
-        }
-        // Read before the last check, so that the last frame is not left behind.
-        let ending = context.frames_ended.load(Ordering::Acquire);
-        let Some(frame) = frames.take() else {
-            if ending {
-                poses.wake();
-                return;
-            }
-            frames.wait(WAIT);
-            continue;
-        };
-        let reopened = counters.capture.reopened_ns.load(Ordering::Acquire);
-        if reopened > opened && frame.meta.capture.0 >= reopened {
-            // It may look elsewhere now, or be another camera.
-            opened = reopened;
-            estimator.reset();
-        }
-        match kept.take().or_else(|| poses.free()) {
-            None => counters.dropped(DropReason::PublisherFull, 1),
-            Some(mut sample) => {
-                let begun = clock.now();
-                match estimator.step(&frame, calibration, clock, counters, &mut sample) {
-                    Ok(seen) => {
-                        let work = Work {
-                            took: clock.now().since(begun),
-                            inferences: seen.regions - seen.waiting,
-                            waiting: seen.waiting,
-                        };
-                        estimator.shed(load.take(&frame.meta, work));
-                        counters.set_load(load.level(), load.busy());
-                        poses.put(sample);
-                    }
-                    // It is not known who is in view, and an empty message would say that the room is empty.
-                    Err(error) => {
-                        counters.frame_failed(frame_fault(error));
-                        kept = Some(sample);
-                    }
-                }
-                if let Some(learner) = &mut learner {
-                    learner.poll(&mut estimator);
-                }
-            }
-        }
-        frames.give_back(frame);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex, mpsc};
+    use std::time::Duration;
 
     use super::*;
     use crate::camera::CalibrationConfig;

@@ -16,5 +16,5 @@ pub mod preprocess;
 mod regions;
 mod vision;
 
-pub use people::{Lap, PeopleNet, PeopleSettings, Quality, Seen, Shed};
+pub use people::{Detect, Lap, PeopleNet, PeopleSettings, Quality, Seen, Shed};
 pub use vision::{Verified, VerifyRow, VisionNet, verify};

@@ -165,6 +165,48 @@ pub struct Seen {
     pub waiting: usize,
 }
 
+/// What finds the people of frames: [`PeopleNet`], or what a test puts in its place.
+pub trait Detect {
+    /// As [`PeopleNet::step_timed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PeopleNet::step`].
+    fn step_timed(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        people: &mut People,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Seen, InferError>;
+
+    /// As [`PeopleNet::shed`].
+    fn shed(&mut self, shed: Shed);
+
+    /// As [`PeopleNet::reset`].
+    fn reset(&mut self);
+}
+
+impl Detect for PeopleNet {
+    fn step_timed(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        people: &mut People,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Seen, InferError> {
+        Self::step_timed(self, frame, camera, people, lap)
+    }
+
+    fn shed(&mut self, shed: Shed) {
+        Self::shed(self, shed);
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+}
+
 /// A frame to its people. Owns its networks, buffers and what it remembers of
 /// the frame before; nothing is allocated after construction.
 #[derive(Debug)]
@@ -536,7 +578,7 @@ fn standing(bounds: &BoxPx, camera: &Calibration) -> Option<f32> {
     let (mount, ray) = camera.mount().zip(camera.ray(x, y))?;
     let up = rotation_facing(ray) * mount.up();
     let lean = up.x.atan2(-up.y);
-    // Straight above or below, up points along the line of sight.
+    // Straight above or below, up points along the line of observation.
     (up.truncate().length() > UP_MIN && lean.abs() > ASKEW_FROM).then_some(lean)
 }
 

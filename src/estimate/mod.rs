@@ -22,7 +22,7 @@ use crate::base::clock::{Clock, MonoNs};
 use crate::base::limits::PEOPLE_MAX;
 use crate::camera::{Calibration, Mount};
 use crate::counters::{Counters, FrameFault, LiftFault, Timed};
-use crate::detect::{Lap, PeopleNet, PeopleSettings, Seen, Shed};
+use crate::detect::{Detect, Lap, PeopleNet, PeopleSettings, Seen, Shed};
 use crate::engine::{Engine, InferError, InferenceConfig};
 use crate::error::StartError;
 use crate::frame::Frame;
@@ -196,19 +196,29 @@ impl Poser {
         } else {
             None
         };
+        Ok(Self::new(config, backbone, head.into(), semantics))
+    }
+
+    /// Puts an opened lifter and dictionary together.
+    pub fn new(
+        config: &EstimateConfig,
+        backbone: NetworkBackbone,
+        head: Arc<Head>,
+        semantics: Option<Semantics>,
+    ) -> Self {
         let method = config.adapt.method;
         let lift = LiftConfig {
             refine: method != Method::Off,
             ..config.lift
         };
-        Ok(Self {
+        Self {
             tracker: Tracker::new(config.track),
-            lifter: Lifter::new(lift, backbone, head.into()),
+            lifter: Lifter::new(lift, backbone, head),
             semantics,
             tracked: TrackedPeople::new(),
             method,
             observations: heapless::Vec::new(),
-        })
+        }
     }
 
     /// What learns beside this, where the configuration wants that. `seed` fixes what it draws.
@@ -412,8 +422,8 @@ impl Poser {
 
 /// Frames to poses.
 #[derive(Debug)]
-pub struct Estimator {
-    people: PeopleNet,
+pub struct Estimator<D = PeopleNet> {
+    people: D,
     poser: Poser,
     detections: People,
     beside: Option<Beside>,
@@ -459,8 +469,15 @@ impl Estimator {
         Ok(Self::new(people, Poser::open_with(engine, config)?))
     }
 
+    /// Name of the engine that runs the person network now.
+    pub fn engine(&self) -> &'static str {
+        self.people.engine()
+    }
+}
+
+impl<D: Detect> Estimator<D> {
     /// Puts opened networks together.
-    pub fn new(people: PeopleNet, poser: Poser) -> Self {
+    pub fn new(people: D, poser: Poser) -> Self {
         Self {
             people,
             poser,
@@ -478,11 +495,6 @@ impl Estimator {
             out: PoseSample::default(),
             tell: Box::new(tell),
         });
-    }
-
-    /// Name of the engine that runs the person network now.
-    pub fn engine(&self) -> &'static str {
-        self.people.engine()
     }
 
     /// What tracking has counted.

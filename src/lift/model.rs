@@ -48,6 +48,18 @@ pub struct NetworkBackbone {
 }
 
 impl NetworkBackbone {
+    /// A loaded network whose output `features` holds the features; `id` says which network and head it is.
+    pub fn new(network: Box<dyn Network>, features: usize, id: String) -> Self {
+        let outputs = network.outputs().iter();
+        let outputs = outputs.map(|output| vec![0.0; output.count()]).collect();
+        Self {
+            network,
+            outputs,
+            features,
+            id,
+        }
+    }
+
     /// Another use of the same network, for another thread.
     ///
     /// # Errors
@@ -119,18 +131,5 @@ pub fn open(engine: &Engine, path: &Path) -> Result<(NetworkBackbone, Head), Lif
             what: "outputs: none has role = \"lift-features\"".to_owned(),
         })?;
     let network = engine.load(&folder)?;
-    let outputs = network
-        .outputs()
-        .iter()
-        .map(|output| vec![0.0; output.count()])
-        .collect();
-    Ok((
-        NetworkBackbone {
-            network,
-            outputs,
-            features,
-            id,
-        },
-        head,
-    ))
+    Ok((NetworkBackbone::new(network, features, id), head))
 }

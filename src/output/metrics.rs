@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::adapt::Report;
 use crate::base::clock::MonoNs;
 use crate::capture::thread::CameraState;
-use crate::counters::{Counters, Drop, FrameFault, Timed};
+use crate::counters::{Counters, DropReason, FrameFault, Timed};
 use crate::sys::rt::{process_cpu_ns, resident_bytes};
 
 /// The format's name and version, for `Content-Type`.
@@ -130,17 +130,17 @@ fn frames(page: &mut Page, figures: &Figures<'_>, up: bool) {
         page.series(name, &[camera, ("stage", stage)], frames);
     }
 
-    let of_people = |reason: &Drop| matches!(reason, Drop::Unfit | Drop::NoPose);
+    let of_people = |reason: &DropReason| matches!(reason, DropReason::Unfit | DropReason::NoPose);
     let name = "poised_frames_dropped_total";
     page.metric(name, "counter", "Frames that went no further, by reason.");
-    for reason in Drop::ALL.into_iter().filter(|reason| !of_people(reason)) {
+    for reason in DropReason::ALL.into_iter().filter(|reason| !of_people(reason)) {
         let labels = [camera, ("reason", reason.name())];
         page.series(name, &labels, counters.drops(reason));
     }
     let name = "poised_people_dropped_total";
     let help = "People of a frame who have no pose, or are left out, by reason.";
     page.metric(name, "counter", help);
-    for reason in Drop::ALL.into_iter().filter(of_people) {
+    for reason in DropReason::ALL.into_iter().filter(of_people) {
         let labels = [camera, ("reason", reason.name())];
         page.series(name, &labels, counters.drops(reason));
     }

@@ -11,6 +11,7 @@
 //! immediately any event of the camera. Its counts are in [`Counters`].
 
 pub mod adaptation;
+mod camera;
 mod faults;
 pub mod health;
 pub mod json;
@@ -21,6 +22,8 @@ pub mod read;
 pub mod record;
 pub mod sink;
 pub mod subscribe;
+pub mod transport;
+pub mod upkeep;
 pub mod web;
 pub mod wire;
 pub mod zenoh;
@@ -39,7 +42,7 @@ use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::base::mailbox::Mailbox;
 use crate::base::secret::redacted_text;
 use crate::base::slots::Receiver;
-use crate::capture::thread::CameraState;
+use crate::base::step::Step;
 use crate::counters::{Counters, DropReason, Timed};
 use crate::engine::EngineStatus;
 use crate::pose::PoseSample;
@@ -48,7 +51,9 @@ use health::{Event, Health, Snapshot};
 use sink::{Message, Sink};
 use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
 
+pub use names::Others;
 pub use outlet::{Documents, Outlet};
+pub use transport::Transport;
 pub use web::{Web, WebConfig, WebError};
 pub use zenoh::{DEFAULT_ENDPOINT, SessionError, ZenohConfig};
 
@@ -60,9 +65,6 @@ const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
 /// Wall time is set again when it has moved by more against the monotonic clock.
 const WALL_STEP_NS: u64 = 1_000_000;
-
-/// Bad frames are said again only after so long without any.
-const BAD_FRAMES_QUIET: Duration = Duration::from_secs(10);
 
 /// `[publish]`: what counts as late, and as silence.
 ///
@@ -105,13 +107,13 @@ impl PublishConfig {
 }
 
 /// Makes messages of poses and puts them out.
-pub struct Publisher<'a> {
+pub struct Publisher<'a, S = Outlet> {
     config: PublishConfig,
     camera: &'a str,
     engine: Arc<EngineStatus>,
     clock: &'a Clock,
     counters: &'a Counters,
-    outlet: Outlet,
+    outlet: S,
     sinks: Vec<Box<dyn Sink>>,
     buffer: Box<Buffer>,
     unix_offset_ns: i64,
@@ -120,12 +122,7 @@ pub struct Publisher<'a> {
     events: u64,
     started: MonoNs,
     earlier: Snapshot,
-    camera_state: CameraState,
-    captured: u64,
-    captured_at: MonoNs,
-    silent: bool,
-    bad: u64,
-    bad_at: Option<MonoNs>,
+    frames: camera::Watch,
     faults: faults::Watch,
     names: names::Watch,
     announced: bool,
@@ -141,7 +138,7 @@ struct Adaptation {
     sequence: u64,
 }
 
-impl<'a> Publisher<'a> {
+impl<'a, S: Transport> Publisher<'a, S> {
     /// A publisher for `camera`, whose frames `engine` estimates.
     ///
     /// With a live clock the wall time is taken from the machine; with a
@@ -153,7 +150,7 @@ impl<'a> Publisher<'a> {
         engine: Arc<EngineStatus>,
         clock: &'a Clock,
         counters: &'a Counters,
-        outlet: Outlet,
+        outlet: S,
     ) -> Self {
         let now = clock.now();
         let mut publisher = Self {
@@ -171,12 +168,7 @@ impl<'a> Publisher<'a> {
             events: 0,
             started: now,
             earlier: Snapshot::take(counters, now),
-            camera_state: counters.capture.state(),
-            captured: counters.captured(),
-            captured_at: now,
-            silent: false,
-            bad: 0,
-            bad_at: None,
+            frames: camera::Watch::new(counters, now),
             faults: faults::Watch::default(),
             names: names::Watch::default(),
             announced: false,
@@ -191,22 +183,31 @@ impl<'a> Publisher<'a> {
     /// `stop` is set and none waits. Set `stop` once the thread that fills them
     /// has left.
     pub fn run(mut self, mut poses: Receiver<'_, PoseSample>, stop: &AtomicBool) {
-        self.announce();
         loop {
-            self.counters.publish_beats.add(1);
             // Read before the ring is emptied: what was put before the stop goes out.
             let stopping = stop.load(Ordering::Acquire);
-            while let Some(mut sample) = poses.take() {
-                self.publish(&mut sample);
-                poses.give_back(sample);
+            match self.step(&mut poses, stopping) {
+                Step::Again => {}
+                Step::Wait(most) => poses.wait(most),
+                Step::Left(()) => break,
             }
-            self.poll();
-            if stopping {
-                break;
-            }
-            poses.wait(WAIT);
         }
         self.leave();
+    }
+
+    /// Publishes what has come through `poses`, and does what is due beside. `stopping`: what fills them has left.
+    pub fn step(&mut self, poses: &mut Receiver<'_, PoseSample>, stopping: bool) -> Step {
+        self.announce();
+        self.counters.publish_beats.add(1);
+        while let Some(mut sample) = poses.take() {
+            self.publish(&mut sample);
+            poses.give_back(sample);
+        }
+        self.poll();
+        if stopping {
+            return Step::Left(());
+        }
+        Step::Wait(WAIT)
     }
 
     /// From now on takes over what is put into `changes`.
@@ -321,57 +322,34 @@ impl<'a> Publisher<'a> {
     }
 
     fn watch_camera(&mut self, now: MonoNs) {
-        let state = self.counters.capture.state();
-        if state != self.camera_state {
-            let before = std::mem::replace(&mut self.camera_state, state);
-            self.captured_at = now;
-            match (before, state) {
-                (_, CameraState::Lost) => {
-                    let why = self.counters.capture.lost_because.take();
+        let silent_after = Duration::from_millis(self.config.silent_after_ms.into());
+        let capture = &self.counters.capture;
+        for action in self.frames.look(self.counters, silent_after, now) {
+            match action {
+                camera::Action::Lost => {
+                    let why = capture.lost_because.take();
                     self.event(Event::CameraLost, why.as_deref());
                 }
-                (CameraState::Lost, CameraState::Running) => {
-                    let which = self.counters.capture.back_as.take();
+                camera::Action::Back => {
+                    let which = capture.back_as.take();
                     self.event(Event::CameraBack, which.as_deref());
                 }
-                _ => {}
+                camera::Action::FramesBack => self.event(Event::FramesBack, None),
+                camera::Action::Silent { silence } => {
+                    let detail = format!("none for {} ms", silence.as_millis());
+                    self.event(Event::NoFrames, Some(&detail));
+                }
+                camera::Action::BadFrames {
+                    short,
+                    damaged,
+                    resized,
+                } => {
+                    let detail = format!(
+                        "so far {short} short, {damaged} damaged, {resized} of another size"
+                    );
+                    self.event(Event::BadFrames, Some(&detail));
+                }
             }
-        }
-        let captured = self.counters.captured();
-        if captured != self.captured {
-            (self.captured, self.captured_at) = (captured, now);
-            if std::mem::take(&mut self.silent) {
-                self.event(Event::FramesBack, None);
-            }
-        }
-        let silence = now.since(self.captured_at);
-        let too_long = silence >= Duration::from_millis(self.config.silent_after_ms.into());
-        if state == CameraState::Running && too_long && !self.silent {
-            self.silent = true;
-            let detail = format!("none for {} ms", silence.as_millis());
-            self.event(Event::NoFrames, Some(&detail));
-        }
-        self.watch_bad_frames(now);
-    }
-
-    /// Says once that frames are bad, however many there are, and how many of which kind so far.
-    fn watch_bad_frames(&mut self, now: MonoNs) {
-        let [short, damaged] =
-            [DropReason::Short, DropReason::Damaged].map(|kind| self.counters.drops(kind));
-        let resized = self.counters.capture.resized.load(Ordering::Relaxed);
-        let bad = short + damaged + resized;
-        if bad == self.bad {
-            return;
-        }
-        self.bad = bad;
-        let quiet = self
-            .bad_at
-            .is_none_or(|last| now.since(last) >= BAD_FRAMES_QUIET);
-        self.bad_at = Some(now);
-        if quiet {
-            let detail =
-                format!("so far {short} short, {damaged} damaged, {resized} of another size");
-            self.event(Event::BadFrames, Some(&detail));
         }
     }
 
@@ -415,7 +393,7 @@ impl<'a> Publisher<'a> {
         let health = Health {
             started: self.started,
             engine: &self.engine,
-            silent: self.silent,
+            silent: self.frames.is_silent(),
             failing: self.faults.is_failing(),
             rss_bytes: resident_bytes(),
             peers: self.outlet.peers() as u64,

@@ -14,6 +14,7 @@ use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
 use super::names::Others;
+use super::upkeep::{Action, Event, Upkeep};
 use super::wire::{CDDL, POSE_SCHEMA};
 use super::zenoh::{
     Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open, shown,
@@ -23,9 +24,6 @@ use crate::adapt::control::{CONTROL_SCHEMA, Control, Outcome};
 use crate::base::clock::MonoNs;
 use crate::base::secret::redacted_toml;
 use crate::motion::hint::Hints;
-
-/// How long between two tries to open a session.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// How much longer than `open_timeout_ms` the start waits for the session: a busy machine needs a moment. Zenoh's own
 /// file may let opening take longer, or for ever; the daemon then goes on without a session until it is open.
@@ -75,11 +73,8 @@ pub struct Outlet {
     control: Option<Arc<Control>>,
     line: Option<Line>,
     opening: Option<Opening>,
-    next_try: MonoNs,
-    connected: usize,
+    upkeep: Upkeep,
     others: Arc<Others>,
-    /// Whether it was said that the name is taken.
-    said_taken: bool,
 }
 
 /// All that lives as long as the session.
@@ -127,10 +122,8 @@ impl Outlet {
             control: None,
             line: None,
             opening: None,
-            next_try: now.plus(RETRY),
-            connected: 0,
+            upkeep: Upkeep::new(now),
             others: Arc::default(),
-            said_taken: false,
         };
         let opening = begin_opening(config)?;
         let start_max = Duration::from_millis(config.open_timeout_ms.into()) + START_SLACK;
@@ -155,12 +148,14 @@ impl Outlet {
             }
             Err(error) => return Err(error),
         }
-        outlet.connected = outlet.peers();
+        let connected = outlet.peers();
+        // Said below in other words.
+        let _ = outlet.upkeep.on(Event::Connected(connected), now);
         if let Some(line) = &outlet.line {
             let at = shown(&line.listen);
             let key = config.key(camera, "poses");
             log::info!("publishing {key}, listening on {at}");
-            if outlet.connected == 0 && !line.connect.is_empty() {
+            if connected == 0 && !line.connect.is_empty() {
                 let silent = shown(&line.connect);
                 log::warn!("no reply from {silent}, retrying every few seconds");
             }
@@ -445,46 +440,58 @@ impl Outlet {
     /// when others come and go. Call it about once a second; it never waits for a router.
     pub fn poll(&mut self, now: MonoNs) {
         if self.line.is_none() {
-            match self.try_again(now) {
-                Ok(line) => self.line = line,
-                Err(error @ SessionError::NameTaken { .. })
-                    if !std::mem::replace(&mut self.said_taken, true) =>
-                {
-                    log::error!("{error}; nothing is published until it is free");
-                }
-                Err(error) => log::debug!("{error}"),
-            }
+            self.look_for_session(now);
         }
         let connected = self.peers();
-        if (connected == 0) != (self.connected == 0) {
-            match &self.line {
-                Some(line) if !line.connect.is_empty() && connected == 0 => {
-                    log::warn!("all sessions are disconnected, retrying every few seconds");
-                }
-                _ => log::info!("connected to {connected} sessions"),
+        let action = self.upkeep.on(Event::Connected(connected), now);
+        let wanted = |line: &Line| !line.connect.is_empty();
+        match action {
+            Action::LogAlone if self.line.as_ref().is_some_and(wanted) => {
+                log::warn!("all sessions are disconnected, retrying every few seconds");
             }
+            Action::LogAlone | Action::LogConnected => {
+                log::info!("connected with {connected} sessions");
+            }
+            _ => {}
         }
-        self.connected = connected;
     }
 
     /// Takes the session that is being opened, once it is there, or begins to open another.
-    fn try_again(&mut self, now: MonoNs) -> Result<Option<Line>, SessionError> {
-        let Some(opening) = self.opening.take() else {
-            if now >= self.next_try {
-                self.opening = Some(begin_opening(&self.config)?);
+    fn look_for_session(&mut self, now: MonoNs) {
+        let opened = match self.opening.take() {
+            None => {
+                if self.upkeep.on(Event::Closed, now) != Action::Open {
+                    return;
+                }
+                match begin_opening(&self.config) {
+                    Ok(opening) => {
+                        self.opening = Some(opening);
+                        return;
+                    }
+                    Err(error) => Err(error),
+                }
             }
-            return Ok(None);
+            Some(opening) => match opening.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    self.opening = Some(opening);
+                    return;
+                }
+                Err(TryRecvError::Disconnected) => Err(SessionError::NoSession),
+                Ok(opened) => opened,
+            },
         };
-        match opening.try_recv() {
-            Err(TryRecvError::Empty) => {
-                self.opening = Some(opening);
-                Ok(None)
+        let error = match opened.and_then(|opened| self.declare(opened)) {
+            Ok(line) => {
+                self.line = Some(line);
+                self.upkeep.on(Event::Opened, now);
+                return;
             }
-            Err(TryRecvError::Disconnected) => Err(SessionError::NoSession),
-            Ok(opened) => {
-                self.next_try = now.plus(RETRY);
-                self.declare(opened?).map(Some)
-            }
+            Err(error) => error,
+        };
+        let name_taken = matches!(error, SessionError::NameTaken { .. });
+        match self.upkeep.on(Event::Failed { name_taken }, now) {
+            Action::LogTaken => log::error!("{error}; nothing is published until it is free"),
+            _ => log::debug!("{error}"),
         }
     }
 
