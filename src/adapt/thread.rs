@@ -126,7 +126,8 @@ pub struct Worker<A = Adapter> {
 /// How much processor time there is for learning: decided from times alone.
 #[derive(Debug)]
 struct Share {
-    core_share: f32,
+    /// Seconds of processor time for each second.
+    rate: f32,
     saved_s: f32,
     last: MonoNs,
 }
@@ -134,7 +135,7 @@ struct Share {
 impl Share {
     const fn new(core_share: f32, now: MonoNs) -> Self {
         Self {
-            core_share,
+            rate: core_share,
             saved_s: SAVED_MAX_S,
             last: now,
         }
@@ -144,7 +145,7 @@ impl Share {
     fn at(&mut self, now: MonoNs) -> f32 {
         let passed_s = now.since(self.last).as_secs_f32();
         self.last = now;
-        self.saved_s = (self.saved_s + self.core_share * passed_s).min(SAVED_MAX_S);
+        self.saved_s = (self.saved_s + self.rate * passed_s).min(SAVED_MAX_S);
         self.saved_s
     }
 

@@ -286,7 +286,7 @@ impl<'a, 'r> Capturing<'a, 'r> {
             return self.happened(Event::Waited);
         }
         let look = left.min(RETRY_CHECK);
-        self.pause = Some(left - look);
+        self.pause = Some(left.saturating_sub(look));
         Step::Wait(look)
     }
 

@@ -140,10 +140,12 @@ impl Device {
         }
         self.is_honest &= self.offset_ns == 0;
         self.last_stamp = stamp;
-        let state = match chance(&mut self.rng, rates.bad_frame) {
-            false => State::Good,
-            true if self.rng.bool() => State::Short,
-            true => State::Damaged,
+        let state = if !chance(&mut self.rng, rates.bad_frame) {
+            State::Good
+        } else if self.rng.bool() {
+            State::Short
+        } else {
+            State::Damaged
         };
         let latency = Duration::from_millis(self.rng.u64(0..=self.plan.latency_ms));
         self.buffers.push_back(Waiting {

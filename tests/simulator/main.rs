@@ -22,6 +22,7 @@ mod air;
 mod device;
 mod heap;
 mod ledger;
+mod others;
 mod people;
 mod plan;
 mod world;
