@@ -202,22 +202,22 @@ def look(
     return out
 
 
-def score_min(path: Path) -> float | None:
+def score_sure(path: Path) -> float | None:
     """The threshold in the `model.toml` beside the network, where it belongs to it."""
     toml = path.with_name("model.toml")
     if not toml.exists():
         return None
     described = tomllib.loads(toml.read_text())
-    return float(described["decoder"]["score_min"]) if described["network"]["sha256"] == sha256(path) else None
+    return float(described["decoder"]["score_sure"]) if described["network"]["sha256"] == sha256(path) else None
 
 
 def write_toml(path: Path, threshold: float) -> None:
-    """Puts a threshold into a finder's `model.toml`. Raises ValueError where that describes no finder."""
+    """Puts a threshold into a finder's `model.toml` as `score_sure`. Raises ValueError where that names none."""
     new, count = re.subn(
-        r'(?m)^(decoder = \{ type = "finder", score_min = )[0-9.]+', rf"\g<1>{threshold:.3f}", path.read_text()
+        r'(?m)^(decoder = \{ type = "finder", .*?score_sure = )[0-9.]+', rf"\g<1>{threshold:.3f}", path.read_text()
     )
     if count != 1:
-        raise ValueError(f'{path}: {count} lines decoder = {{ type = "finder", score_min = ... }}, wanted one')
+        raise ValueError(f'{path}: {count} lines decoder = {{ type = "finder", ... score_sure = ... }}, wanted one')
     part = path.with_suffix(".part")
     part.write_text(new)
     part.replace(path)
@@ -237,7 +237,7 @@ def measure(a: argparse.Namespace) -> None:
         chosen_on, reported = ([s for s in empty if half(s.photo) == k] for k in (0, 1))
         if not chosen_on or not reported:
             raise IndexFault(f"{a.people / 'train'}: no photographs without people that are held out")
-        shipped = score_min(path)
+        shipped = score_sure(path)
         points = {"model.toml": shipped} if shipped is not None else {}
         points |= {f"given, {n}": t for n, t in enumerate(a.threshold, 1)}
         points |= {why: choose_threshold(chosen_on, held, wanted) for why, wanted in EMPTY_SHARES.items()}

@@ -18,7 +18,7 @@ from evaluate_finder import (
     half,
     overlap,
     recall,
-    score_min,
+    score_sure,
     write_toml,
 )
 from export_networks import export
@@ -119,14 +119,14 @@ def test_boxes_are_in_the_photograph_whatever_the_proportion(tmp_path: Path) -> 
 
 def test_a_threshold_is_read_and_written_where_it_belongs(tmp_path: Path) -> None:
     toml = tmp_path / "model.toml"
-    text = 'name = "x"\ndecoder = { type = "finder", score_min = 0.4, iou_max = 0.5 }\n[network]\nsha256 = "0"\n'
+    text = 'name = "x"\ndecoder = { type = "finder", score_min = 0.2, score_sure = 0.4, iou_max = 0.5 }\n[network]\nsha256 = "0"\n'
     toml.write_text(text)
     (tmp_path / "f.onnx").write_bytes(b"weights")
-    assert score_min(tmp_path / "f.onnx") is None
+    assert score_sure(tmp_path / "f.onnx") is None
     write_toml(toml, 0.3217)
     assert toml.read_text() == text.replace("0.4", "0.322")
     toml.write_text('decoder = { type = "movenet" }\n')
-    with pytest.raises(ValueError, match="score_min"):
+    with pytest.raises(ValueError, match="score_sure"):
         write_toml(toml, 0.3)
 
 
