@@ -142,7 +142,7 @@ mod tests {
         let tensors = open(&bytes).unwrap();
         assert_eq!(*numbers(&tensors, "a", &[2]).unwrap(), [1.0, -2.0]);
         let error = |name: &str, want: &[usize]| numbers(&tensors, name, want).unwrap_err();
-        assert_eq!(error("b", &[2]).to_string(), "no tensor b [2]");
+        assert_eq!(error("b", &[2]).to_string(), "tensor b [2] is missing");
         assert_eq!(
             error("a", &[1, 2]).to_string(),
             "a is F16 [2]: must be F32 or F16 [1, 2]"

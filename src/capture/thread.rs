@@ -324,7 +324,7 @@ impl<'a, 'r> Capturing<'a, 'r> {
             let mode = camera.mode();
             let (width_px, height_px) = self.size_px;
             let trouble = format!(
-                "{}: came back as {}x{}, not as {width_px}x{height_px} as at the start",
+                "{}: came back with {}x{} pixels, but started with {width_px}x{height_px}",
                 mode.name, mode.width_px, mode.height_px
             );
             let counters = self.shared.counters;

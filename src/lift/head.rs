@@ -396,10 +396,10 @@ pub(crate) mod tests {
         let good = random_tensors(1, true);
         let mut tensors = good.clone();
         tensors.remove("joints.bias");
-        assert_eq!(error(&tensors), "no tensor joints.bias [51]");
+        assert_eq!(error(&tensors), "tensor joints.bias [51] is missing");
         let mut tensors = good.clone();
         tensors.remove("image.bias");
-        assert_eq!(error(&tensors), "no tensor image.bias [256]");
+        assert_eq!(error(&tensors), "tensor image.bias [256] is missing");
         let mut tensors = good.clone();
         tensors.insert("joints.bias".into(), (vec![17, 3], vec![0.0; 51]));
         assert_eq!(

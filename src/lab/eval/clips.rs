@@ -371,7 +371,7 @@ pub fn parse_clip(bytes: &[u8], rate_hz: f64, path: &Path) -> Result<Vec<Frame>,
         },
         Err(_) => {
             return Err(wrong(format!(
-                "no tensor keypoints [frames, people, {KEYPOINTS}, 3]"
+                "tensor keypoints [frames, people, {KEYPOINTS}, 3] is missing"
             )));
         }
     };
@@ -386,7 +386,7 @@ pub fn parse_clip(bytes: &[u8], rate_hz: f64, path: &Path) -> Result<Vec<Frame>,
     let masks = [frames, people, JOINTS];
     let known = mask(&file, "known", masks).map_err(wrong)?;
     let Some(known) = known else {
-        return Err(wrong(format!("no tensor known {masks:?}")));
+        return Err(wrong(format!("tensor known {masks:?} is missing")));
     };
     let visible = mask(&file, "visible", masks).map_err(wrong)?;
     let times = times(&file, frames, rate_hz, path)?;

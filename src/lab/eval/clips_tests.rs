@@ -140,9 +140,15 @@ fn who_has_no_keypoints_is_not_seen_and_whose_pelvis_is_unknown_not_scored() {
 fn a_tensor_that_makes_no_sense_is_refused_with_place_value_and_range() {
     let file = || File::new();
     for (file, words) in [
-        (file().without("keypoints"), "no tensor keypoints"),
-        (file().without("joints"), "no tensor joints [3, 2, 17, 3]"),
-        (file().without("known"), "no tensor known [3, 2, 17]"),
+        (file().without("keypoints"), "tensor keypoints [frames"),
+        (
+            file().without("joints"),
+            "tensor joints [3, 2, 17, 3] is missing",
+        ),
+        (
+            file().without("known"),
+            "tensor known [3, 2, 17] is missing",
+        ),
         (
             file().set("joints", 7, f32::NAN),
             "joints[7] = NaN: must be finite",
@@ -173,7 +179,7 @@ fn a_tensor_that_makes_no_sense_is_refused_with_place_value_and_range() {
     let mut file = File::new();
     file.tensor("keypoints").0 = vec![1, 6, KEYPOINTS, 3];
     assert!(
-        file.refused().contains("no tensor joints [1, 6")
+        file.refused().contains("tensor joints [1, 6")
             || file.refused().contains("joints is F32 [3, 2, 17, 3]")
     );
     let mut file = File::new();
