@@ -86,7 +86,7 @@ impl<T, const N: usize> Newest<T, N> {
         }
     }
 
-    /// Whether a filled slot was left behind that nobody has taken, once both sides are gone.
+    /// Whether a filled slot was left behind that was never taken, once both sides are gone.
     pub fn left_behind(&mut self) -> bool {
         self.waiting.take().is_some()
     }

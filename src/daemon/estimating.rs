@@ -77,7 +77,7 @@ pub struct Estimating<'a, D = PeopleNet> {
 }
 
 impl<'a, D: Detect> Estimating<'a, D> {
-    /// Begins with nobody in view.
+    /// Starts with no person in view.
     pub fn new(
         estimator: Estimator<D>,
         calibration: &'a Calibration,

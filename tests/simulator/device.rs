@@ -60,7 +60,7 @@ pub struct Device {
     is_honest: bool,
     last_stamp: MonoNs,
     buffers: VecDeque<Waiting>,
-    /// The last frame that somebody got.
+    /// The last frame that was delivered.
     got: Option<u32>,
     frames_left: u32,
 }

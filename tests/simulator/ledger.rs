@@ -18,7 +18,7 @@ const TRACE_LINES: usize = 60;
 pub struct Made {
     /// When it was really taken.
     pub taken: MonoNs,
-    /// Whether the driver says so, on the machine's clock, and has always done since the camera was opened.
+    /// Whether the driver stamps frames on the machine's clock, and always has since the camera was opened.
     pub is_honest: bool,
     /// Which opening of the camera it is of.
     pub opening: u32,
@@ -38,7 +38,7 @@ struct Estimated {
 pub struct Ledger {
     /// Frames that the camera gave, by their ids.
     pub frames: Vec<Made>,
-    /// Frames that the camera made and nobody got, between two that were got.
+    /// Frames that the camera made but never delivered, between two that were delivered.
     pub lost: u64,
     /// Frames given with too few bytes, and damaged.
     pub bad: [u64; 2],

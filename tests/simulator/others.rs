@@ -147,7 +147,7 @@ impl<'a> Others<'a> {
         due.max(self.held[actor as usize])
     }
 
-    /// Lets time pass until somebody's turn has come, at most until `until`, and says whose.
+    /// Lets time pass until an actor's turn has come, at most until `until`, and returns which.
     pub fn choose(&mut self, with_estimate: bool, until: MonoNs) -> Option<Actor> {
         self.disturb();
         let mut now = self.clock.now();
@@ -171,7 +171,7 @@ impl<'a> Others<'a> {
             if now >= until {
                 return None;
             }
-            // Now and then nobody is on time.
+            // Now and then no actor is on time.
             let late = if self.rng.u8(0..4) == 0 {
                 spell(&mut self.rng, 3)
             } else {
@@ -334,7 +334,7 @@ impl<'a> Others<'a> {
         self.ledger.lock().note(now, || format!("{who} has left"));
     }
 
-    /// Somebody has been woken.
+    /// An actor has been woken.
     fn wake(&mut self, actor: Actor, now: MonoNs) {
         let due = &mut self.due[actor as usize];
         *due = (*due).min(now.plus(spell(&mut self.rng, 2)));

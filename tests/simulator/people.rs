@@ -24,7 +24,7 @@ use super::plan::{Plan, chance, spell};
 /// Heads that may exist at once: in use and of the factory, in each mailbox, in the learner's hand and the one before.
 const HEADS_MAX: usize = 6;
 
-/// Where the keypoints of somebody who stands are, around the middle, in pixels.
+/// Where the keypoints of a standing person are, around the middle, in pixels.
 const STANDING_PX: [(f32, f32); KEYPOINTS] = [
     (0.0, -140.0),
     (6.0, -146.0),
