@@ -176,7 +176,8 @@ impl Device {
         if is_recording && self.frames_left == 0 {
             return Ok(Next::End);
         }
-        let Some(waiting) = self.buffers.pop_front_if(|waiting| waiting.ready <= now) else {
+        let is_ready = self.buffers.front().is_some_and(|front| front.ready <= now);
+        let Some(waiting) = is_ready.then(|| self.buffers.pop_front()).flatten() else {
             return if is_recording {
                 Ok(Next::Pause)
             } else {

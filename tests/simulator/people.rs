@@ -240,7 +240,7 @@ impl Restless {
 }
 
 impl Learn for Restless {
-    fn networks(&self) -> &str {
+    fn networks(&self) -> &'static str {
         "simulated"
     }
 
