@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+FIRST_POSE_S = 240
+"""The emulated processor translates each network as it first runs: a minute and a half on two idle cores."""
+
 Message = dict[str, Any]
 Found = Callable[[Message], bool]
 

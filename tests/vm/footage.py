@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from daemon import Daemon, Failed, main, say, until
+from daemon import FIRST_POSE_S, Daemon, Failed, main, say, until
 
 LOGS = Path("/out")
 CONFIG = """
@@ -45,7 +45,7 @@ def test(program: str, folder: Path) -> None:
     until("the footage plays", is_a_camera, 30)
     daemon = Daemon(program, CONFIG, LOGS / "footage.log")
     try:
-        came, pose = daemon.pose(daemon.started, 120, people=True)
+        came, pose = daemon.pose(daemon.started, FIRST_POSE_S, people=True)
         joints = pose["persons"][0]["joints_m"]
         say(f"MJPG: a person {came - daemon.started:.1f} s after the start, {len(joints)} joints in metres")
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from daemon import Failed, Subscriber, main, say, shell, until
+from daemon import FIRST_POSE_S, Failed, Subscriber, main, say, shell, until
 
 LOGS = Path("/out")
 UNIT = "poised.service"
@@ -99,7 +99,7 @@ def ready() -> None:
     if show(UNIT, "ActiveState") != "active" or user != "poised":
         raise Failed(f"{show(UNIT, 'ActiveState')} as {user}: {said}")
     subscriber = Subscriber("/usr/bin/poised", ["poised/**"])
-    came, _ = subscriber.wait("a pose", "poses", lambda m: True, 0, 120)
+    came, _ = subscriber.wait("a pose", "poses", lambda m: True, 0, FIRST_POSE_S)
     subscriber.close()
     nice = {name: os.getpriority(os.PRIO_PROCESS, n) for name, n in threads_of(int(show(UNIT, "MainPID"))).items()}
     if nice["adapt"] != 19 or nice["estimate"] == 19:

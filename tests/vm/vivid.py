@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from daemon import Daemon, Failed, main, say, shell, until
+from daemon import FIRST_POSE_S, Daemon, Failed, main, say, shell, until
 
 LOGS = Path("/out")
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
@@ -85,7 +85,7 @@ def many(program: str, unplugs: int) -> None:
 
 
 def streams(daemon: Daemon) -> None:
-    came, pose = daemon.pose(daemon.started, 120)
+    came, pose = daemon.pose(daemon.started, FIRST_POSE_S)
     say(f"first pose {came - daemon.started:.1f} s after the start")
     age = time.monotonic() - pose["capture_ns"] * 1e-9
     if not 0 <= age < 60 or pose["image_px"] != [320, 180]:
