@@ -409,7 +409,11 @@ fn more_readers_and_connections_than_there_may_be_are_refused_until_some_leave()
     // The others were closed, since no request came from them.
     view.pose(1, &two_people());
     for reader in &mut readers {
-        assert_eq!(reader.next_of("pose")["sequence"], 1, "readers are as before");
+        assert_eq!(
+            reader.next_of("pose")["sequence"],
+            1,
+            "readers are as before"
+        );
     }
     eventually("there is room again", || {
         get(address, "/", &[]).status == 200
