@@ -30,7 +30,7 @@ use poised::pose::{Action, ActionSource, PoseSample};
 use samples::{STAMP, person, two_people};
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A token as a configuration may have it.
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -108,8 +108,8 @@ fn connect(address: SocketAddr) -> TcpStream {
 /// Sends a request of these lines; `HTTP/1.0`, so that the body comes as it is.
 fn ask(address: SocketAddr, first: &str, lines: &[&str]) -> TcpStream {
     let mut stream = connect(address);
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-    write!(stream, "{first} HTTP/1.0\r\n{lines}\r\n").unwrap();
+    let lines = [lines, &["", ""]].concat().join("\r\n");
+    write!(stream, "{first} HTTP/1.0\r\n{lines}").unwrap();
     stream
 }
 
@@ -206,7 +206,7 @@ fn same(a: &Value, b: &Value) -> bool {
 /// As many people as there may be.
 fn crowd() -> PoseSample {
     let mut sample = two_people();
-    sample.people = (0..PEOPLE_MAX as u32).map(|id| person(id, 0.5)).collect();
+    sample.people = (0..).map(|id| person(id, 0.5)).take(PEOPLE_MAX).collect();
     sample
 }
 
@@ -259,8 +259,8 @@ fn poses_come_as_they_are_published_on_zenoh_and_the_end_is_told() {
     };
     let clock = Clock::live();
     let outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
-    let published = Arc::new(Mutex::new(Vec::new()));
-    let into = Arc::clone(&published);
+    let on_zenoh = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&on_zenoh);
     let reached = ZenohConfig {
         connect: outlet.endpoints().to_vec(),
         ..config.clone()
@@ -304,11 +304,11 @@ fn poses_come_as_they_are_published_on_zenoh_and_the_end_is_told() {
     assert_eq!(seen[0]["event"], "started");
     assert_eq!(seen[21]["event"], "stopping");
     eventually("all is there", || {
-        published.lock().unwrap().len() >= seen.len()
+        on_zenoh.lock().unwrap().len() >= seen.len()
     });
-    let published = published.lock().unwrap();
-    for (seen, published) in seen.iter().zip(&*published) {
-        assert!(same(seen, published), "{seen}\nis not\n{published}");
+    let on_zenoh = on_zenoh.lock().unwrap();
+    for (seen, other) in seen.iter().zip(&*on_zenoh) {
+        assert!(same(seen, other), "{seen}\nis not\n{other}");
     }
     assert_eq!(seen[20]["frame_sequence"], 19);
 }
@@ -333,7 +333,11 @@ fn names_and_pages_of_others_are_refused_and_counted() {
     assert!(posted.head.contains("allow: get, head"), "{}", posted.head);
     let refused = |why: &str| view.metric(&format!("poised_web_refused_total{{reason=\"{why}\"}}"));
     let counts = ["foreign_host", "foreign_origin", "method"].map(refused);
-    assert_eq!(counts, [9.0, 6.0, 1.0]);
+    let rounded = counts.map(f64::round);
+    assert!(
+        rounded.map(|count| count.to_string()) == ["9", "6", "1"],
+        "{counts:?}"
+    );
     let long = format!("X: {}", "x".repeat(20_000));
     let answer = raw(address, "GET /", &[&own, &long]);
     assert!(matches!(answer.status, 0 | 431), "{answer:?}");
