@@ -443,7 +443,8 @@ impl End {
                 ledger.wrong(|| format!("{command:?} was answered {count} times"));
                 continue;
             };
-            let refused = |why: &String| why.contains("waiting already") || why.contains("stopping");
+            let refused =
+                |why: &String| why.contains("waiting already") || why.contains("stopping");
             if !outcome.result.as_ref().is_err_and(refused) {
                 done.push(command);
             }
