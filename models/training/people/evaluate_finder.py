@@ -141,7 +141,13 @@ def covered(box: Box, by: Box) -> bool:
 
 def recall(seen: list[Seen], threshold: float) -> dict[str, dict[str, Any]]:
     """Share of people who are found, by height."""
-    rows = [(p.box[3], hit) for s in seen for p, hit in zip(s.photo.people, s.matched(threshold)[0], strict=True)]
+    return recall_by_height(
+        [(p.box[3], hit) for s in seen for p, hit in zip(s.photo.people, s.matched(threshold)[0], strict=True)]
+    )
+
+
+def recall_by_height(rows: list[tuple[float, bool]]) -> dict[str, dict[str, Any]]:
+    """Share of people who are found, and their number, for each of `HEIGHTS`; a row is a height and whether found."""
     heights, hits = np.array([h for h, _ in rows]), np.array([hit for _, hit in rows], bool)
     out = {}
     for name, (least, most) in HEIGHTS.items():

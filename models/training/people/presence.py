@@ -20,11 +20,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from answers import Floats, NetworkFault, Person, answers, logit, sha256
 from confidence import regress
-from evaluate_finder import FOUND_IOU, HEIGHTS, Detection, Finder, covered, half, overlap
+from evaluate_finder import FOUND_IOU, Detection, Finder, covered, half, overlap, recall_by_height
 from figures import FiguresFault, record
 from photos import IndexFault, Photo, read_index, read_photo
 
@@ -138,21 +137,16 @@ def matched(frame: Frame, shown: list[Detection]) -> tuple[list[bool], int]:
 
 def measured(frames: list[Frame], empty: list[Frame], fit: Floats) -> dict[str, Any]:
     """Recall by height, false people a frame, share of empty frames with a person, boxes looked into."""
-    rows, false = [], 0
+    rows: list[tuple[float, bool]] = []
+    false = 0
     for frame in frames:
         hits, wrong = matched(frame, frame.people(fit))
         rows += [(p.box[3], hit) for p, hit in zip(frame.photo.people, hits, strict=True)]
         false += wrong
-    heights, found = np.array([h for h, _ in rows]), np.array([hit for _, hit in rows], bool)
-    recall = {}
-    for name, (least, most) in HEIGHTS.items():
-        part: NDArray[np.bool_] = (heights >= least) & (heights < most)
-        n = int(part.sum())
-        recall[name] = {"share": round(float(found[part].mean()), 4) if n else None, "people": n}
     shown = [bool(frame.people(fit)) for frame in empty]
     asked = [int((np.isfinite(frame.chances(fit))).sum()) for frame in empty]
     return {
-        "recall": recall,
+        "recall": recall_by_height(rows),
         "false_people_a_frame": round(false / max(1, len(frames)), 4),
         "empty_share": round(float(np.mean(shown)), 4) if empty else None,
         "boxes_an_empty_frame": round(float(np.mean(asked)), 2) if empty else None,

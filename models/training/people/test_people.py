@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from attribution import rows
+from blend import BlendFault, blended
 from body import TREE, align
 from clutter import clutter
 from crop import assumed_camera, facing, person_crop
@@ -125,6 +126,17 @@ def test_a_crop_without_anybody_has_a_finite_loss() -> None:
     parts = losses(PersonNet(), Depth(), Agreement(), torch.ones(1, MAP[0], 1, 1), tensors(b, rng), bf16=False)
     sum(parts.values()).backward()  # type: ignore[union-attr]
     assert all(torch.isfinite(v) for v in parts.values())
+
+
+def test_blended_weights_lie_between_and_other_shapes_are_named() -> None:
+    a = {"w": torch.tensor([0.0, 10.0]), "steps": torch.tensor(3)}
+    b = {"w": torch.tensor([1.0, 20.0]), "steps": torch.tensor(7)}
+    out = blended(a, b, 0.25, "b.pt")
+    assert out["w"].tolist() == [0.25, 12.5] and int(out["steps"]) == 7
+    with pytest.raises(BlendFault, match=r"b.pt: tensor w is \[3\], in the first checkpoint \[2\]"):
+        blended(a, b | {"w": torch.zeros(3)}, 0.5, "b.pt")
+    with pytest.raises(BlendFault, match="tensor bias is in one of the checkpoints only"):
+        blended(a, b | {"bias": torch.zeros(1)}, 0.5, "b.pt")
 
 
 def test_a_shard_reads_back_what_was_written(tmp_path: Path) -> None:
