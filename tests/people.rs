@@ -66,8 +66,13 @@ fn camera() -> Calibration {
 
 /// The small person network behind the small detector.
 fn top_down(settings: PeopleSettings) -> PeopleNet {
+    top_down_with(PERSON, settings)
+}
+
+/// The same, with another description of the person network.
+fn top_down_with(person: &str, settings: PeopleSettings) -> PeopleNet {
     let models = tempfile::tempdir().unwrap();
-    let person = folder(models.path(), &small("person"), PERSON);
+    let person = folder(models.path(), &small("person"), person);
     let detector = folder(models.path(), &small("finder"), FINDER);
     PeopleNet::open(&Engine::tract(), &person, Some(&detector), settings).unwrap()
 }
@@ -222,6 +227,40 @@ fn an_uncertain_new_detection_has_to_be_well_visible() {
     }
     let (_, score) = infer(&half_seen(77, 0));
     assert!(score < Some(0.7) && score.is_some(), "{score:?}");
+}
+
+/// The small person network with a fit that says whether a new box holds a person.
+fn with_presence(presence: &str) -> PeopleNet {
+    let logits = r#"values = "logits""#;
+    let described = PERSON.replace(logits, &format!("{logits}, presence = {{ {presence} }}"));
+    assert!(described.contains("presence"));
+    top_down_with(
+        &described,
+        PeopleSettings {
+            finder_every_frames: 5,
+            ..PeopleSettings::default()
+        },
+    )
+}
+
+#[test]
+fn where_both_networks_decide_neither_score_nor_keypoints_alone_make_a_person() {
+    let camera = camera();
+    let mut people = People::new();
+    let mut count = |net: &mut PeopleNet, frame: &Frame| {
+        net.step(frame, &camera, &mut people).unwrap();
+        people.len()
+    };
+    // However sure each is, a fit that says no is obeyed.
+    let mut net = with_presence("score = 0.0, seen = 0.0, place = 0.0, bias = -0.1");
+    assert_eq!(count(&mut net, &half_seen(255, 255)), 0);
+    // A fit that weighs the keypoints alone rejects a box with too few of them, and takes one as poor with all.
+    let mut net = with_presence("score = 0.0, seen = 1.0, place = 0.0, bias = -2.0");
+    assert_eq!(count(&mut net, &half_seen(77, 0)), 0);
+    assert_eq!(count(&mut net, &half_seen(77, 255)), 1);
+    // Once a person, that person stays when fewer keypoints are seen: only newcomers are asked.
+    assert_eq!(count(&mut net, &half_seen(77, 0)), 1);
+    assert_eq!(count(&mut net, &half_seen(77, 0)), 1);
 }
 
 #[test]

@@ -104,60 +104,64 @@ pub enum Distortion {
 }
 
 impl Distortion {
+    /// Its model's name in a calibration file.
+    pub(super) const fn model(&self) -> &'static str {
+        match self {
+            Self::None {} => "none",
+            Self::PlumbBob { .. } => "plumb_bob",
+            Self::RationalPolynomial { .. } => "rational_polynomial",
+            Self::Equidistant { .. } => "equidistant",
+        }
+    }
+
+    /// Radial as a quotient, from its coefficients in the order of `OpenCV` and ROS.
+    pub(super) const fn rational(coefficients: [f64; 12]) -> Self {
+        let [k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4] = coefficients;
+        Self::RationalPolynomial {
+            k1,
+            k2,
+            p1,
+            p2,
+            k3,
+            k4,
+            k5,
+            k6,
+            s1,
+            s2,
+            s3,
+            s4,
+        }
+    }
+
     /// The lens as seen in its images turned. What is radial stays; what is tangential turns.
     #[must_use]
-    pub(super) fn turned(self, turn: Turn) -> Self {
-        match self {
-            Self::None {} | Self::Equidistant { .. } => self,
-            Self::PlumbBob { k1, k2, p1, p2, k3 } => {
-                // They belong to y and to x.
-                let (p2, p1) = turn.direction((p2, p1));
-                Self::PlumbBob { k1, k2, p1, p2, k3 }
-            }
+    pub(super) fn turned(mut self, turn: Turn) -> Self {
+        match &mut self {
+            Self::None {} | Self::Equidistant { .. } => {}
+            // They belong to y and to x.
+            Self::PlumbBob { p1, p2, .. } => (*p2, *p1) = turn.direction((*p2, *p1)),
             Self::RationalPolynomial {
-                k1,
-                k2,
                 p1,
                 p2,
-                k3,
-                k4,
-                k5,
-                k6,
                 s1,
                 s2,
                 s3,
                 s4,
+                ..
             } => {
-                let (p2, p1) = turn.direction((p2, p1));
-                let (s1, s3) = turn.direction((s1, s3));
-                let (s2, s4) = turn.direction((s2, s4));
-                Self::RationalPolynomial {
-                    k1,
-                    k2,
-                    p1,
-                    p2,
-                    k3,
-                    k4,
-                    k5,
-                    k6,
-                    s1,
-                    s2,
-                    s3,
-                    s4,
-                }
+                (*p2, *p1) = turn.direction((*p2, *p1));
+                (*s1, *s3) = turn.direction((*s1, *s3));
+                (*s2, *s4) = turn.direction((*s2, *s4));
             }
         }
+        self
     }
 
-    /// Checks that each coefficient is a number a lens may have.
-    ///
-    /// # Errors
-    ///
-    /// Names the first that is not.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let named: &[(&'static str, f64)] = match *self {
-            Self::None {} => &[],
-            Self::PlumbBob { k1, k2, p1, p2, k3 } => &[
+    /// The coefficients with their keys in a calibration file, in its order.
+    pub(super) fn coefficients(&self) -> Vec<(&'static str, f64)> {
+        match *self {
+            Self::None {} => vec![],
+            Self::PlumbBob { k1, k2, p1, p2, k3 } => vec![
                 ("distortion.k1", k1),
                 ("distortion.k2", k2),
                 ("distortion.p1", p1),
@@ -177,7 +181,7 @@ impl Distortion {
                 s2,
                 s3,
                 s4,
-            } => &[
+            } => vec![
                 ("distortion.k1", k1),
                 ("distortion.k2", k2),
                 ("distortion.p1", p1),
@@ -191,14 +195,22 @@ impl Distortion {
                 ("distortion.s3", s3),
                 ("distortion.s4", s4),
             ],
-            Self::Equidistant { k1, k2, k3, k4 } => &[
+            Self::Equidistant { k1, k2, k3, k4 } => vec![
                 ("distortion.k1", k1),
                 ("distortion.k2", k2),
                 ("distortion.k3", k3),
                 ("distortion.k4", k4),
             ],
-        };
-        for &(key, value) in named {
+        }
+    }
+
+    /// Checks that each coefficient is a number a lens may have.
+    ///
+    /// # Errors
+    ///
+    /// Names the first that is not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (key, value) in self.coefficients() {
             check(key, value, -COEFFICIENT_MAX, COEFFICIENT_MAX)?;
         }
         Ok(())
@@ -453,9 +465,7 @@ impl fmt::Display for Distortion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None {} => "no distortion",
-            Self::PlumbBob { .. } => "plumb_bob",
-            Self::RationalPolynomial { .. } => "rational_polynomial",
-            Self::Equidistant { .. } => "equidistant",
+            lens => lens.model(),
         })
     }
 }

@@ -309,21 +309,7 @@ fn rational(coefficients: &[f64]) -> Result<Distortion, ConfigError> {
             return Err(wrong(COEFFICIENTS, coefficients, want));
         }
     }
-    let [k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4] = all;
-    Ok(Distortion::RationalPolynomial {
-        k1,
-        k2,
-        p1,
-        p2,
-        k3,
-        k4,
-        k5,
-        k6,
-        s1,
-        s2,
-        s3,
-        s4,
-    })
+    Ok(Distortion::rational(all))
 }
 
 fn equidistant(coefficients: &[f64]) -> Result<Distortion, ConfigError> {

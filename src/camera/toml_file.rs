@@ -159,31 +159,11 @@ pub fn write(calibration: &Calibration) -> String {
     line(format_args!(
         "cx_px = {cx_px:?}\ncy_px = {cy_px:?}\n\n[distortion]"
     ));
-    match calibration.distortion() {
-        Distortion::None {} => line(format_args!("model = \"none\"")),
-        Distortion::PlumbBob { k1, k2, p1, p2, k3 } => line(format_args!(
-            "model = \"plumb_bob\"\nk1 = {k1:?}\nk2 = {k2:?}\np1 = {p1:?}\np2 = {p2:?}\nk3 = {k3:?}"
-        )),
-        Distortion::RationalPolynomial {
-            k1,
-            k2,
-            p1,
-            p2,
-            k3,
-            k4,
-            k5,
-            k6,
-            s1,
-            s2,
-            s3,
-            s4,
-        } => line(format_args!(
-            "model = \"rational_polynomial\"\nk1 = {k1:?}\nk2 = {k2:?}\np1 = {p1:?}\np2 = {p2:?}\nk3 = {k3:?}\n\
-             k4 = {k4:?}\nk5 = {k5:?}\nk6 = {k6:?}\ns1 = {s1:?}\ns2 = {s2:?}\ns3 = {s3:?}\ns4 = {s4:?}"
-        )),
-        Distortion::Equidistant { k1, k2, k3, k4 } => line(format_args!(
-            "model = \"equidistant\"\nk1 = {k1:?}\nk2 = {k2:?}\nk3 = {k3:?}\nk4 = {k4:?}"
-        )),
+    let distortion = calibration.distortion();
+    line(format_args!("model = \"{}\"", distortion.model()));
+    for (key, value) in distortion.coefficients() {
+        let key = key.trim_start_matches("distortion.");
+        line(format_args!("{key} = {value:?}"));
     }
     if let Some(mount) = calibration.mount() {
         line(format_args!(
