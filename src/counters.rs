@@ -277,6 +277,7 @@ pub struct Counters {
     level: AtomicU8,
     busy_permille: AtomicU32,
     newest_capture_ns: AtomicU64,
+    peers: AtomicU64,
 }
 
 impl Counters {
@@ -399,6 +400,16 @@ impl Counters {
         (Level::ALL[usize::from(level)], busy)
     }
 
+    /// Says how many Zenoh sessions are connected.
+    pub fn set_peers(&self, peers: u64) {
+        self.peers.store(peers, Ordering::Relaxed);
+    }
+
+    /// Zenoh sessions connected with, as of the last second.
+    pub fn peers(&self) -> u64 {
+        self.peers.load(Ordering::Relaxed)
+    }
+
     /// People in the newest pose.
     pub fn people(&self) -> u32 {
         self.people.load(Ordering::Relaxed)
@@ -475,6 +486,19 @@ impl Reading {
     /// How many durations there are.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// How many durations were at most `bound_s` seconds, to within the bucket that the bound falls into: one that may
+    /// hold longer ones is not counted.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 microseconds")]
+    pub fn count_within(&self, bound_s: f64) -> u64 {
+        let within = |bucket: usize| {
+            let (low_us, width_us) = edges(bucket);
+            (low_us + width_us - 1) as f64 <= bound_s * 1e6
+        };
+        let counts = self.buckets.iter().enumerate();
+        let counts = counts.take_while(|(bucket, _)| within(*bucket));
+        counts.map(|(_, count)| u64::from(*count)).sum()
     }
 
     /// All durations together in milliseconds, to within 3.2 %.

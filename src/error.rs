@@ -7,7 +7,7 @@ use crate::engine::models::ModelError;
 use crate::engine::{EngineError, InferError};
 use crate::lift::model::LiftModelError;
 use crate::motion::SemanticsError;
-use crate::output::SessionError;
+use crate::output::{SessionError, WebError};
 
 /// What can keep the daemon from starting.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,9 @@ pub enum StartError {
     /// Zenoh.
     #[error(transparent)]
     Zenoh(#[from] SessionError),
+    /// The web view.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The system has no room for a thread.
     #[error("thread {name} cannot be started: raise the limit of tasks (TasksMax=, ulimit -u)")]
     Thread {
@@ -74,7 +77,10 @@ impl StartError {
             | Self::Semantics(_)
             | Self::Calibration(_) => 66,
             // The machine may get it: a driver that loads late, a package.
-            Self::Inference(EngineError::Missing { .. }) | Self::Camera(_) | Self::Zenoh(_) => 69,
+            Self::Inference(EngineError::Missing { .. })
+            | Self::Camera(_)
+            | Self::Zenoh(_)
+            | Self::Web(_) => 69,
             Self::Thread { .. } | Self::Panicked { .. } | Self::Engine(_) => 70,
             Self::Inference(_) | Self::Config(_) => 78,
         }

@@ -43,6 +43,7 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
     }
     settings.zenoh.check_file().map_err(StartError::from)?;
     settings.zenoh.check_listen().map_err(StartError::from)?;
+    settings.web.check_listen().map_err(StartError::from)?;
     check_source(&settings.camera)?;
     let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
     Estimator::open_with(&engine, &settings.estimate())?;
@@ -67,6 +68,13 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
             .zenoh
             .key(&settings.camera.name, "{poses,events,health}")
     )?;
+    if let Some(url) = settings.web.url() {
+        let token = match settings.web.token {
+            Some(_) => "with the token of web.token",
+            None => "on this machine only, without a token",
+        };
+        say!("web: {url}, {token}")?;
+    }
     say!("{}: good", options.file.display())?;
     Ok(())
 }

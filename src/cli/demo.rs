@@ -5,6 +5,7 @@
 //! is compared with the truth of its frame.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -19,13 +20,15 @@ use poised::base::clock::Clock;
 use poised::camera::{Calibration, Distortion, Intrinsics, Origin};
 use poised::counters::Counters;
 use poised::daemon::wiring::{self, Parts};
+use poised::engine::EngineStatus;
 use poised::engine::select::{Choice, Engine};
 use poised::error::StartError;
 use poised::estimate::{EstimateConfig, Estimator, Poser};
 use poised::lab::eval::metrics::{mpjpe_mm, pa_mpjpe_mm};
 use poised::output::read::PoseMessage;
 use poised::output::subscribe::{Received, Subscription};
-use poised::output::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
+use poised::output::web::About;
+use poised::output::{Documents, Outlet, PublishConfig, Publisher, Web, WebConfig, ZenohConfig};
 use poised::pose::{JointState, PersonPose, PoseSample};
 use poised::skeleton::JOINTS;
 use poised::synthetic::{Scenario, Scene, SceneTruth, SyntheticCamera, SyntheticConfig};
@@ -35,6 +38,9 @@ use super::report::{Report, Tally, round};
 
 /// Name of the synthetic camera in keys.
 const CAMERA: &str = "demo";
+
+/// Where the web view is unless another address is given.
+const WEB: &str = "127.0.0.1:8080";
 
 /// Longest wait for the subscriber to find the publisher, and for its last messages.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -76,6 +82,9 @@ pub struct DemoOptions {
     /// Inference engine: auto, tract, onnxruntime or tensorrt.
     #[arg(long)]
     engine: Option<Choice>,
+    /// Serve the web view, at this address of the loopback.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = WEB)]
+    web: Option<SocketAddr>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -100,7 +109,7 @@ pub fn run(options: &DemoOptions) -> anyhow::Result<()> {
     let status = engine.status();
     let calibration = calibration_of(&config)?;
     let clock = Arc::new(Clock::live());
-    let counters = Counters::default();
+    let counters = Arc::<Counters>::default();
 
     let zenoh = ZenohConfig {
         // Two demonstrations on one machine are no mistake.
@@ -123,6 +132,9 @@ pub fn run(options: &DemoOptions) -> anyhow::Result<()> {
         &counters,
         outlet,
     );
+    if let Some(web) = open_web(options, &status, &counters, &clock)? {
+        publisher.also(web);
+    }
     let adapter = estimator.adapter(options.seed)?;
     let worker = adapter.map(|adapter| Worker::new(&estimate.adapt, adapter, clock.now()));
     if let Some(worker) = &worker {
@@ -206,6 +218,37 @@ fn judge_way(published: u64, received: u64, unreadable: u64) -> anyhow::Result<(
         );
     }
     Ok(())
+}
+
+/// The web view, where it is asked for; says where it is.
+fn open_web(
+    options: &DemoOptions,
+    engine: &Arc<EngineStatus>,
+    counters: &Arc<Counters>,
+    clock: &Arc<Clock>,
+) -> anyhow::Result<Option<Web>> {
+    let config = WebConfig {
+        listen: options.web,
+        ..WebConfig::default()
+    };
+    config.validate().map_err(StartError::from)?;
+    let about = About {
+        camera: CAMERA.to_owned(),
+        engine: Arc::clone(engine),
+        counters: Arc::clone(counters),
+        clock: Arc::clone(clock),
+        silent_after: Duration::from_millis(PublishConfig::default().silent_after_ms.into()),
+    };
+    let web = Web::open(&config, about).map_err(StartError::from)?;
+    if let Some(web) = &web {
+        let line = format!("web view: {}", web.url());
+        if options.json {
+            log::info!("{line}");
+        } else {
+            say!("{line}")?;
+        }
+    }
+    Ok(web)
 }
 
 /// A session of our own that receives what `outlet` sends.

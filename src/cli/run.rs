@@ -27,7 +27,8 @@ use poised::engine::Engine;
 use poised::error::StartError;
 use poised::estimate::Estimator;
 use poised::frame::Turn;
-use poised::output::{Documents, Outlet, PublishConfig, Publisher};
+use poised::output::web::About;
+use poised::output::{Documents, Outlet, PublishConfig, Publisher, Web};
 use poised::synthetic::SyntheticCamera;
 
 use super::service::Service;
@@ -56,7 +57,7 @@ struct Running {
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
     clock: Arc<Clock>,
-    counters: Counters,
+    counters: Arc<Counters>,
     publish: Mailbox<PublishConfig>,
 }
 
@@ -74,7 +75,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         stop: Arc::default(),
         reload: Arc::default(),
         clock: Arc::new(Clock::live()),
-        counters: Counters::default(),
+        counters: Arc::default(),
         publish: Mailbox::new(),
     };
     let (clock, counters, stop) = (&running.clock, &running.counters, &running.stop);
@@ -111,6 +112,9 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     let status = engine.status();
     let mut publisher = Publisher::new(&settings.publish, name, status, clock, counters, outlet);
     publisher.follow(&running.publish);
+    if let Some(web) = open_web(&settings, &engine, &running)? {
+        publisher.also(web);
+    }
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
     }
@@ -185,6 +189,26 @@ fn say_engine(engine: &Engine) {
         status.reason(),
         networks.join(", ")
     );
+}
+
+/// The web view, where the configuration wants one.
+fn open_web(
+    settings: &Settings,
+    engine: &Engine,
+    running: &Running,
+) -> Result<Option<Web>, StartError> {
+    let about = About {
+        camera: settings.camera.name.clone(),
+        engine: engine.status(),
+        counters: Arc::clone(&running.counters),
+        clock: Arc::clone(&running.clock),
+        silent_after: Duration::from_millis(settings.publish.silent_after_ms.into()),
+    };
+    let web = Web::open(&settings.web, about)?;
+    if let Some(web) = &web {
+        info!("web view at {}", web.url());
+    }
+    Ok(web)
 }
 
 /// What learns, where the configuration wants that.

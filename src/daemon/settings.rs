@@ -17,7 +17,7 @@ use crate::frame::Turn;
 use crate::lift::LiftConfig;
 use crate::motion::SemanticsConfig;
 use crate::output::zenoh::check_name;
-use crate::output::{PublishConfig, ZenohConfig};
+use crate::output::{PublishConfig, WebConfig, ZenohConfig};
 use crate::synthetic::SyntheticConfig;
 use crate::track::TrackConfig;
 
@@ -65,6 +65,8 @@ pub struct Settings {
     pub publish: PublishConfig,
     /// Names and endpoints.
     pub zenoh: ZenohConfig,
+    /// The web view.
+    pub web: WebConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -164,7 +166,8 @@ impl Settings {
         self.semantics.validate()?;
         self.adapt.validate()?;
         self.publish.validate()?;
-        self.zenoh.validate()
+        self.zenoh.validate()?;
+        self.web.validate()
     }
 
     /// The sections in which `new` differs and that need a new start of the daemon.
@@ -184,6 +187,7 @@ impl Settings {
             adapt,
             publish: _,
             zenoh,
+            web,
             log: _,
         } = self;
         [
@@ -197,6 +201,7 @@ impl Settings {
             ("semantics", *semantics == new.semantics),
             ("adapt", *adapt == new.adapt),
             ("zenoh", *zenoh == new.zenoh),
+            ("web", *web == new.web),
         ]
         .into_iter()
         .filter_map(|(section, same)| (!same).then_some(section))
@@ -322,6 +327,21 @@ mod tests {
         let settings: Settings = toml::from_str("[camera]\ntransport = \"udp\"").unwrap();
         assert_eq!(settings.camera.transport, Transport::Udp);
         assert!(refused("[camera]\ntransport = \"pigeon\"").contains("pigeon"));
+    }
+
+    #[test]
+    fn a_token_of_the_web_view_is_neither_shown_nor_quoted_in_an_error() {
+        let text = "[web]\nlisten = \"0.0.0.0:8080\"\ntoken = \"hunter2-hunter2-hunter2\"";
+        let settings: Settings = toml::from_str(text).unwrap();
+        settings.validate().unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let answered = crate::base::secret::redacted_toml(text).unwrap();
+        assert!(
+            answered.contains("listen") && !answered.contains("hunter2"),
+            "{answered}"
+        );
+        let error = refused(&format!("{text} oops"));
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

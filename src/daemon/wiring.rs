@@ -13,6 +13,9 @@
 //! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to the thread that runs
 //! the network (`infer::relay`).
 //!
+//! Outlets have threads of their own beside these, which live as long as the publisher has them: the runtime of Zenoh,
+//! and `web` (`output::web`), where the configuration wants one.
+//!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
 //! A thread that does not start, or that panics, takes the others with it: [`run`] gives the error once they have left.
 //! Stop is one flag. Capture leaves first, then estimate, then publish and adapt, so that

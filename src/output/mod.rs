@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   estimate ── filled ──▶ Publisher ──▶ Outlet ──▶ Zenoh
-//!      ▲                      │
+//!      ▲                      │  └─────▶ Sink, each with a thread of its own
 //!      └──────── free ◀───────┘
 //! ```
 //!
@@ -15,13 +15,16 @@ mod camera;
 mod faults;
 pub mod health;
 pub mod json;
+pub mod metrics;
 mod names;
 mod outlet;
 pub mod read;
 pub mod record;
+pub mod sink;
 pub mod subscribe;
 pub mod transport;
 pub mod upkeep;
+pub mod web;
 pub mod wire;
 pub mod zenoh;
 
@@ -45,11 +48,13 @@ use crate::engine::EngineStatus;
 use crate::pose::PoseSample;
 use crate::sys::rt::resident_bytes;
 use health::{Event, Health, Snapshot};
+use sink::{Message, Sink};
 use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
 
 pub use names::Others;
 pub use outlet::{Documents, Outlet};
 pub use transport::Transport;
+pub use web::{Web, WebConfig, WebError};
 pub use zenoh::{DEFAULT_ENDPOINT, SessionError, ZenohConfig};
 
 /// Longest sleep of the thread; a pose wakes it earlier.
@@ -109,6 +114,7 @@ pub struct Publisher<'a, S = Outlet> {
     clock: &'a Clock,
     counters: &'a Counters,
     outlet: S,
+    sinks: Vec<Box<dyn Sink>>,
     buffer: Box<Buffer>,
     unix_offset_ns: i64,
     poses: u64,
@@ -154,6 +160,7 @@ impl<'a, S: Transport> Publisher<'a, S> {
             clock,
             counters,
             outlet,
+            sinks: Vec::new(),
             buffer: Box::new([0; MESSAGE_BYTES_MAX]),
             unix_offset_ns: 0,
             poses: 0,
@@ -218,6 +225,12 @@ impl<'a, S: Transport> Publisher<'a, S> {
         });
     }
 
+    /// From now on hands every message to `sink` too. The first event, that the daemon has started, is among them
+    /// when this is called before [`Publisher::run`] and [`Publisher::idle`].
+    pub fn also(&mut self, sink: impl Sink + 'static) {
+        self.sinks.push(Box::new(sink));
+    }
+
     /// The calibration that `/calibration` answers with, where it was not known before.
     pub fn set_calibration(&self, toml: &str) {
         self.outlet.set_calibration(toml);
@@ -254,7 +267,22 @@ impl<'a, S: Transport> Publisher<'a, S> {
         let publish = self.clock.now();
         let stamp = self.stamp(self.poses, publish);
         let sent = match wire::encode(&stamp, sample, &mut self.buffer) {
-            Ok(length) => self.outlet.put_pose(&self.buffer[..length]).is_ok(),
+            Ok(length) => {
+                let bytes = &self.buffer[..length];
+                let sent = self.outlet.put_pose(bytes).is_ok();
+                let stamp = &stamp;
+                let message = Message::Pose {
+                    stamp,
+                    sample,
+                    bytes,
+                };
+                tell(&mut self.sinks, &message);
+                // A number that a sink has seen is not given to another pose.
+                if sent || !self.sinks.is_empty() {
+                    self.poses += 1;
+                }
+                sent
+            }
             Err(error) => {
                 log::debug!("{error}");
                 false
@@ -264,7 +292,6 @@ impl<'a, S: Transport> Publisher<'a, S> {
             self.counters.dropped(DropReason::NotSent, 1);
             return;
         }
-        self.poses += 1;
         let done = self.clock.now();
         let age = publish.since(sample.capture);
         if age > Duration::from_millis(self.config.late_after_ms.into()) {
@@ -371,10 +398,12 @@ impl<'a, S: Transport> Publisher<'a, S> {
             rss_bytes: resident_bytes(),
             peers: self.outlet.peers() as u64,
         };
+        self.counters.set_peers(health.peers);
         let stamp = self.stamp(self.healths, now);
         let bytes = health::health(&stamp, &health, self.counters, &self.earlier, &snapshot);
         self.earlier = snapshot;
         self.healths += 1;
+        tell(&mut self.sinks, &Message::Health { bytes: &bytes });
         if let Err(error) = self.outlet.put_health(bytes) {
             log::debug!("health: {error}");
         }
@@ -391,6 +420,12 @@ impl<'a, S: Transport> Publisher<'a, S> {
         let untold = adaptation.link.untold.load(Ordering::Relaxed);
         let bytes = adaptation::adaptation(&stamp, adaptation.method, &adaptation.newest, untold);
         adaptation.sequence += 1;
+        let report = &adaptation.newest;
+        let message = Message::Adaptation {
+            report,
+            bytes: &bytes,
+        };
+        tell(&mut self.sinks, &message);
         if let Err(error) = self.outlet.put_adaptation(bytes) {
             log::debug!("adaptation: {error}");
         }
@@ -408,6 +443,7 @@ impl<'a, S: Transport> Publisher<'a, S> {
         let stamp = self.stamp(self.events, self.clock.now());
         let bytes = health::event(&stamp, event, detail);
         self.events += 1;
+        tell(&mut self.sinks, &Message::Event { bytes: &bytes });
         if let Err(error) = self.outlet.put_event(bytes) {
             log::debug!("{}: {error}", event.name());
         }
@@ -440,5 +476,12 @@ impl<'a, S: Transport> Publisher<'a, S> {
             }
             self.unix_offset_ns = offset;
         }
+    }
+}
+
+/// Hands a message to every outlet beside Zenoh.
+fn tell(sinks: &mut [Box<dyn Sink>], message: &Message<'_>) {
+    for sink in sinks {
+        sink.take(message);
     }
 }

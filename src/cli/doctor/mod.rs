@@ -127,6 +127,7 @@ pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     findings.extend(machine::findings(root));
     findings.push(video_decoder());
     findings.extend(network::findings(&settings.zenoh));
+    findings.extend(network::web(&settings.web));
     for finding in &findings {
         if options.json {
             say!("{}", serde_json::to_string(finding)?)?;

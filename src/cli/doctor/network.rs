@@ -1,4 +1,5 @@
-//! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer.
+//! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer. The web view:
+//! whether its address is free.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use poised::base::secret::redacted;
 use poised::capture::thread::words;
-use poised::output::{DEFAULT_ENDPOINT, ZenohConfig};
+use poised::output::{DEFAULT_ENDPOINT, WebConfig, ZenohConfig};
 
 use super::Finding;
 
@@ -29,6 +30,25 @@ pub fn findings(config: &ZenohConfig) -> Vec<Finding> {
     let listening = listen.iter().map(|endpoint| free(endpoint));
     let connecting = config.connect.iter().map(|endpoint| answers(endpoint));
     listening.chain(connecting).collect()
+}
+
+/// The address of the web view, where there is one.
+pub fn web(config: &WebConfig) -> Option<Finding> {
+    const PART: &str = "web";
+    let (listen, url) = (config.listen?, config.url()?);
+    Some(match TcpListener::bind(listen) {
+        Ok(_) => Finding::good(PART, format_args!("{listen} is free to listen on: {url}")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::lacking(
+            PART,
+            format_args!("{listen}: {error}"),
+            "good if this daemon runs already; else give [web] listen another port",
+        ),
+        Err(error) => Finding::broken(
+            PART,
+            format_args!("{listen}: {error}"),
+            "let [web] listen on an address of this machine, or on 0.0.0.0 or [::] for all of them",
+        ),
+    })
 }
 
 /// The address of an endpoint over TCP or TLS.
@@ -109,6 +129,24 @@ mod tests {
             finding.to_string().contains("address of this machine"),
             "{finding}"
         );
+    }
+
+    #[test]
+    fn the_address_of_the_web_view_is_looked_at_where_there_is_one() {
+        assert!(web(&WebConfig::default()).is_none());
+        let at = |listen: &str| {
+            let config = WebConfig {
+                listen: Some(listen.parse().unwrap()),
+                ..WebConfig::default()
+            };
+            web(&config).unwrap()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = listener.local_addr().unwrap().to_string();
+        assert_eq!(at(&listen).standing, Standing::Lacking);
+        drop(listener);
+        assert_eq!(at(&listen).standing, Standing::Good);
+        assert_eq!(at("192.0.2.1:8080").standing, Standing::Broken);
     }
 
     #[test]

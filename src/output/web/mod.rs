@@ -1,0 +1,187 @@
+//! The web view: one page that shows people as they are seen now, the same as JSON, and figures for Prometheus.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/`, `/view.js`, `/view.css` | the page |
+//! | `/live` | server-sent events of JSON: `names`, `event`, `health`, `adaptation`, `pose` |
+//! | `/metrics` | figures for Prometheus |
+//!
+//! No pictures: there is no code that gives one. Nothing can be changed here: GET and HEAD only. `docs/web.md` is the
+//! reference.
+//!
+//! All of it runs on one thread of the lowest priority, which has a tokio runtime of its own (ADR 15). The publish
+//! thread leaves messages in a mailbox and never waits.
+
+mod board;
+mod config;
+mod guard;
+mod serve;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+
+use super::sink::{Message, Sink};
+use crate::base::clock::{Clock, unix_ns};
+use crate::counters::Counters;
+use crate::engine::EngineStatus;
+use crate::sys::rt::stand_back;
+use board::{Link, RARE_MAX, Sender};
+use serve::Site;
+
+pub use config::{Token, WebConfig};
+pub use guard::Refusal;
+
+/// Connections that may wait to be accepted: a page needs four at once.
+const BACKLOG: u32 = 32;
+
+/// Bytes the system keeps for a reader who takes nothing, after its own doubling: a few poses, so that a slow reader
+/// soon finds newer ones. Without this it would keep megabytes of old poses.
+const SEND_BUFFER_BYTES: u32 = 16 * 1024;
+
+/// What can keep the web view from starting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WebError {
+    /// The address is of another machine, or taken.
+    #[error("web.listen = \"{listen}\": cannot listen there")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system has no room for a thread or its timer.
+    #[error("the web view's thread does not start")]
+    Thread {
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// What the web view shows beside the messages.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The camera's name.
+    pub camera: String,
+    /// What runs the networks.
+    pub engine: Arc<EngineStatus>,
+    /// What all threads count.
+    pub counters: Arc<Counters>,
+    /// The time.
+    pub clock: Arc<Clock>,
+    /// A camera that gives no frame for this long is down.
+    pub silent_after: Duration,
+}
+
+/// The web view. It is served from [`Web::open`] until it is dropped; hand it to
+/// [`Publisher::also`](super::Publisher::also).
+#[derive(Debug)]
+pub struct Web {
+    sender: Sender,
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Web {
+    /// Listens, and starts the thread; `None` where the configuration has no `listen`.
+    ///
+    /// # Errors
+    ///
+    /// [`WebError`], among others where the address is taken.
+    pub fn open(config: &WebConfig, about: About) -> Result<Option<Self>, WebError> {
+        let Some(listen) = config.listen else {
+            return Ok(None);
+        };
+        let thread_error = |source| WebError::Thread { source };
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(thread_error)?;
+        let listener =
+            bind(&runtime, listen).map_err(|source| WebError::Listen { listen, source })?;
+        let address = listener.local_addr().map_err(thread_error)?;
+        let link = Arc::<Link>::default();
+        let (rare, waiting) = mpsc::channel(RARE_MAX);
+        let started = about.clock.now();
+        let site = Site::new(
+            config,
+            about,
+            address,
+            Arc::clone(&link),
+            started,
+            unix_ns(),
+        );
+        let thread = std::thread::Builder::new()
+            .name("web".to_owned())
+            .spawn(move || {
+                if let Err(error) = stand_back() {
+                    log::debug!("web: the system does not allow a lower priority: {error}");
+                }
+                runtime.block_on(serve::run(site, listener, waiting));
+                // Readers that are still there are left.
+                runtime.shutdown_background();
+            })
+            .map_err(thread_error)?;
+        let sender = Sender {
+            link,
+            rare,
+            poses: 0,
+            spare: Vec::new(),
+        };
+        Ok(Some(Self {
+            sender,
+            address,
+            thread: Some(thread),
+        }))
+    }
+
+    /// Where it listens: the port in use where the configuration asked for 0.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where a browser of this machine finds it, without the token.
+    pub fn url(&self) -> String {
+        config::url(self.address)
+    }
+}
+
+/// Listens on an address. What is accepted has small buffers.
+fn bind(runtime: &Runtime, listen: SocketAddr) -> io::Result<TcpListener> {
+    let _inside = runtime.enter();
+    let socket = match listen {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A daemon that is started again finds its port free.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)
+}
+
+impl Sink for Web {
+    fn take(&mut self, message: &Message<'_>) {
+        self.sender.take(message);
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.sender.link.stop.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the web view's thread panicked");
+        }
+    }
+}

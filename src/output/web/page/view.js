@@ -1,0 +1,681 @@
+// The page of the web view: draws what /live tells. No library, no build; docs/web.md describes the messages.
+// Everything that comes in messages is put into the page as text (textContent, fillText), never as markup.
+
+/** Parent of each joint, which `names` tells before the first pose. */
+let parents = [0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15];
+let jointNames = parents.map((_, joint) => `joint ${joint}`);
+/** Lines between keypoints, which are those of COCO. */
+const EDGES = [
+  [0, 1], [0, 2], [1, 3], [2, 4], [5, 6], [5, 7], [7, 9], [6, 8], [8, 10], [5, 11], [6, 12], [11, 12], [11, 13],
+  [13, 15], [12, 14], [14, 16],
+];
+const ANKLES = [3, 6];
+const STATES = ["absent", "measured", "completed"];
+const [ABSENT, MEASURED, COMPLETED] = [0, 1, 2];
+/** Keypoints below this confidence count as not seen (pose::CONFIDENCE_GATE). */
+const CONFIDENCE_GATE = 0.2;
+/** A pose that is older is not shown as if it were now, milliseconds. */
+const STALE_MS = 2000;
+/** The stream gives a sign of life every 5 s; without one for so long it is opened again, milliseconds. */
+const SILENT_MS = 12000;
+const RETRY_MS = [1000, 2000, 5000, 10000];
+/** Time between two updates of texts, which nobody reads faster, milliseconds. */
+const TEXT_EVERY_MS = 250;
+/** Time between two drawings where less motion is wanted, milliseconds. */
+const CALM_EVERY_MS = 500;
+const COVERAGE_S = 180;
+const EVENTS_SHOWN = 8;
+/** Characters of a label beside a person, in a narrow and in a wide view; the whole is in the person's card. */
+const [LABEL_SHORT, LABEL_LONG] = [16, 28];
+const TAG_HEIGHT = 18;
+/** Standard deviation that fills a bar of a person's joints, metres. */
+const SIGMA_FULL_M = 0.15;
+
+const byId = (id) => document.getElementById(id);
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+const now = { pose: null, poseAt: 0, health: null, adaptation: null, live: false, paused: false, shown: null, count: 0 };
+const view = { yaw: -0.5, pitch: 0.25, distance: 3.2, target: [0, 0.2, 3], floor: null };
+const HOME = { yaw: view.yaw, pitch: view.pitch, distance: view.distance };
+
+// ---- messages -------------------------------------------------------------------------------------------------------
+
+/** The token stands in the address behind `#`, which no server sees; it is kept for this tab only. */
+function token() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem("token", given);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem("token");
+}
+
+function hear(kind, message) {
+  if (kind === "names") {
+    jointNames = message.joints;
+    parents = message.parents;
+  } else if (kind === "pose") {
+    now.pose = message;
+    now.poseAt = performance.now();
+    now.count += 1;
+    document.body.dataset.poses = now.count;
+    cover(message);
+  } else if (kind === "health") {
+    now.health = message;
+  } else if (kind === "adaptation") {
+    now.adaptation = message;
+  } else if (kind === "event") {
+    addEvent(message);
+  }
+  draw();
+}
+
+/** Reads the stream to its end. `EventSource` would do, but cannot send a token. */
+async function read(signal, alive) {
+  const own = token();
+  const headers = own ? { Authorization: `Bearer ${own}` } : {};
+  const response = await fetch("/live", { headers, signal, cache: "no-store" });
+  byId("token").hidden = response.status !== 401;
+  if (!response.ok) {
+    throw new Error(response.status === 503 ? "as many readers as there may be" : `refused (${response.status})`);
+  }
+  now.live = true;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("the daemon has ended the connection");
+    alive();
+    text += value;
+    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
+      const lines = text.slice(0, end).split("\n");
+      text = text.slice(end + 2);
+      const field = (name) => lines.find((line) => line.startsWith(name))?.slice(name.length);
+      const data = field("data: ");
+      if (data) hear(field("event: "), JSON.parse(data));
+    }
+  }
+}
+
+async function listen() {
+  for (let tries = 0; ; tries += 1) {
+    const abort = new AbortController();
+    let watchdog;
+    const alive = () => {
+      tries = 0;
+      clearTimeout(watchdog);
+      watchdog = setTimeout(() => abort.abort(), SILENT_MS);
+    };
+    alive();
+    try {
+      await read(abort.signal, alive);
+    } catch (error) {
+      now.live = false;
+      now.why = error.name === "AbortError" || error.name === "TypeError" ? "no answer" : error.message;
+    }
+    clearTimeout(watchdog);
+    draw();
+    const pause = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)];
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, pause);
+      now.retry = () => { clearTimeout(timer); resolve(); };
+    });
+  }
+}
+
+// ---- drawing --------------------------------------------------------------------------------------------------------
+
+let colours = {};
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["back", "card", "line", "grid", "text", "soft", "measured", "completed", "absent", "bad"];
+  for (const name of names) colours[name] = style.getPropertyValue(`--${name}`).trim();
+  colours.people = Array.from({ length: 8 }, (_, i) => style.getPropertyValue(`--p${i}`).trim());
+}
+const colourOf = (person) => colours.people[person.id % colours.people.length];
+
+/** A canvas's context in units of CSS pixels, cleared, and its size. */
+function begin(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.font = "13px system-ui, sans-serif";
+  context.lineCap = "round";
+  return [context, width, height];
+}
+
+function line(context, from, to, colour, width, dashed) {
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.setLineDash(dashed ? [width + 1, 2 * width + 1] : []);
+  context.beginPath();
+  context.moveTo(from[0], from[1]);
+  context.lineTo(to[0], to[1]);
+  context.stroke();
+  context.setLineDash([]);
+}
+
+function dot(context, at, radius, colour, hollow) {
+  context.beginPath();
+  context.arc(at[0], at[1], radius, 0, 2 * Math.PI);
+  context.fillStyle = hollow ? colours.card : colour;
+  context.fill();
+  if (hollow) {
+    context.strokeStyle = colour;
+    context.lineWidth = 2;
+    context.stroke();
+  }
+}
+
+/** A person's title on a strip of the background's colour: inside the canvas, and above those that are there already. */
+function tag(context, person, x, y, width, placed) {
+  const label = person.action ? ` ${person.action.label}` : "";
+  const most = width < 480 ? LABEL_SHORT : LABEL_LONG;
+  const text = `#${person.id}${label.length > most ? `${label.slice(0, most - 1)}…` : label}`;
+  const length = context.measureText(text).width + 6;
+  const left = Math.max(2, Math.min(x, width - length - 2));
+  const meets = (top) => placed.some((other) =>
+    left < other.right && other.left < left + length && Math.abs(top - other.top) < TAG_HEIGHT);
+  let top = Math.max(2, y);
+  while (meets(top) && top > TAG_HEIGHT) top -= TAG_HEIGHT;
+  placed.push({ left, right: left + length, top });
+  context.globalAlpha = 0.85;
+  context.fillStyle = colours.card;
+  context.fillRect(left, top, length, TAG_HEIGHT);
+  context.globalAlpha = 1;
+  context.fillStyle = colourOf(person);
+  context.fillText(text, left + 3, top + 13);
+}
+
+const percent = (share) => `${Math.round(100 * share)} %`;
+function notice(context, text, width, height) {
+  context.fillStyle = colours.soft;
+  context.textAlign = "center";
+  context.fillText(text, width / 2, height / 2, width - 16);
+  context.textAlign = "left";
+}
+
+/** How old the shown pose is, and what to say in its place where it is too old. */
+function staleness() {
+  if (!now.shown) return now.live ? "waiting for the first pose" : "no connection";
+  if (now.paused) return null;
+  const age = performance.now() - now.poseAt;
+  return age > STALE_MS ? `no new pose for ${Math.round(age / 1000)} s` : null;
+}
+
+function drawPicture() {
+  const canvas = byId("picture");
+  const pose = now.shown;
+  if (pose) {
+    const [w, h] = pose.image_px;
+    canvas.style.aspectRatio = `${w} / ${h}`;
+  }
+  const [context, width, height] = begin(canvas);
+  context.strokeStyle = colours.line;
+  context.lineWidth = 2;
+  context.strokeRect(1, 1, width - 2, height - 2);
+  const old = staleness();
+  if (old) return notice(context, old, width, height);
+  const scale = Math.min(width / pose.image_px[0], height / pose.image_px[1]);
+  const at = ([x, y]) => [(x + 0.5) * scale, (y + 0.5) * scale];
+  const seen = (keypoint) => keypoint[2] >= CONFIDENCE_GATE;
+  const placed = [];
+  for (const person of pose.persons) {
+    const colour = colourOf(person);
+    const [left, top, right, bottom] = person.box_px.map((edge) => edge * scale);
+    context.globalAlpha = 0.5;
+    context.strokeStyle = colour;
+    context.lineWidth = 1;
+    context.strokeRect(left, top, right - left, bottom - top);
+    const points = person.keypoints_px;
+    for (const [a, b] of EDGES) {
+      if (!seen(points[a]) || !seen(points[b])) continue;
+      context.globalAlpha = Math.max(0.25, Math.min(points[a][2], points[b][2]));
+      line(context, at(points[a]), at(points[b]), colour, 3, false);
+    }
+    for (const point of points.filter(seen)) {
+      context.globalAlpha = Math.max(0.35, point[2]);
+      dot(context, at(point), 3.5, colour, false);
+    }
+    context.globalAlpha = 1;
+    tag(context, person, left, top - 20, width, placed);
+  }
+}
+
+/** Camera frame (x right, y down, z forward, metres) to the canvas: place, and pixels a metre there. */
+function projector(width, height) {
+  const [cy, sy, cp, sp] = [Math.cos(view.yaw), Math.sin(view.yaw), Math.cos(view.pitch), Math.sin(view.pitch)];
+  const focal = 1.1 * Math.min(width, height);
+  return (point) => {
+    const [x, y, z] = point.map((value, axis) => value - view.target[axis]);
+    const [u, w] = [cy * x + sy * z, cy * z - sy * x];
+    const [v, depth] = [cp * y - sp * w, cp * w + sp * y + view.distance];
+    if (depth < 0.15) return null;
+    const scale = focal / depth;
+    return [width / 2 + u * scale, height / 2 + v * scale, scale, depth];
+  };
+}
+
+/** Looks at the middle of the people, and lays the grid under their feet; slowly, so that steps do not shake it. */
+function follow(persons) {
+  const roots = persons.map((person) => person.root_m);
+  if (roots.length === 0) return;
+  const share = view.floor === null ? 1 : 0.05;
+  for (const axis of [0, 1, 2]) {
+    const mean = roots.reduce((sum, root) => sum + root[axis], 0) / roots.length;
+    view.target[axis] += share * (mean - view.target[axis]);
+  }
+  const ankles = persons.flatMap((person) => ANKLES.map((joint) => person.joints_m[joint])).filter(Boolean);
+  if (ankles.length > 0) {
+    const lowest = Math.max(...ankles.map((ankle) => ankle[1]));
+    view.floor = view.floor === null ? lowest : view.floor + share * (lowest - view.floor);
+  }
+}
+
+function drawGrid(context, project) {
+  const y = view.floor ?? 1;
+  const [x0, z0] = [Math.round(view.target[0]), Math.round(view.target[2])];
+  const segment = (a, b) => {
+    const [from, to] = [project(a), project(b)];
+    if (from && to) line(context, from, to, colours.grid, 1, false);
+  };
+  for (let i = -3; i <= 3; i += 1) {
+    for (let j = -3; j < 3; j += 1) {
+      segment([x0 + i, y, z0 + j], [x0 + i, y, z0 + j + 1]);
+      segment([x0 + j, y, z0 + i], [x0 + j + 1, y, z0 + i]);
+    }
+  }
+}
+
+/** The camera: a small pyramid at the origin that opens towards what it sees. */
+function drawCamera(context, project) {
+  const corners = [[-0.16, -0.12, 0.25], [0.16, -0.12, 0.25], [0.16, 0.12, 0.25], [-0.16, 0.12, 0.25]];
+  const [top, ...ends] = [[0, 0, 0], ...corners].map(project);
+  if (!top || ends.some((end) => !end)) return;
+  ends.forEach((end, i) => {
+    line(context, top, end, colours.soft, 1.5, false);
+    line(context, end, ends[(i + 1) % 4], colours.soft, 1.5, false);
+  });
+  context.fillStyle = colours.soft;
+  context.fillText("camera", top[0] + 6, top[1] - 6);
+}
+
+function drawSpace() {
+  const [context, width, height] = begin(byId("space"));
+  const old = staleness();
+  if (!old) follow(now.shown.persons);
+  const project = projector(width, height);
+  drawGrid(context, project);
+  drawCamera(context, project);
+  if (old) return notice(context, old, width, height);
+  const depth = (person) => project(person.root_m)?.[3] ?? 0;
+  const persons = [...now.shown.persons].sort((a, b) => depth(b) - depth(a));
+  const placed = [];
+  for (const person of persons) drawBody(context, project, person, width, placed);
+}
+
+function drawBody(context, project, person, width, placed) {
+  const colour = colourOf(person);
+  const places = person.joints_m.map((joint) => joint && project(joint));
+  places.forEach((place, joint) => {
+    if (!place) return;
+    context.globalAlpha = 0.16;
+    dot(context, place, Math.max(2, person.sigmas_m[joint] * place[2]), colour, false);
+  });
+  context.globalAlpha = 1;
+  places.forEach((place, joint) => {
+    const parent = places[parents[joint]];
+    if (!place || !parent || parents[joint] === joint) return;
+    const inferred = [joint, parents[joint]].some((end) => person.states[end] === COMPLETED);
+    line(context, parent, place, colour, Math.max(1.5, 0.025 * place[2]), inferred);
+  });
+  places.forEach((place, joint) => {
+    if (place) dot(context, place, Math.max(2.5, 0.022 * place[2]), colour, person.states[joint] === COMPLETED);
+  });
+  const highest = places.filter(Boolean).sort((a, b) => a[1] - b[1])[0];
+  if (highest) tag(context, person, highest[0] - 10, highest[1] - 34, width, placed);
+}
+
+// ---- coverage -------------------------------------------------------------------------------------------------------
+
+/** One entry a second: when, joints by state, frames, frames with people. */
+const seconds = [];
+
+function cover(pose) {
+  const second = Math.floor(performance.now() / 1000);
+  let entry = seconds.at(-1);
+  if (!entry || entry.second !== second) {
+    entry = { second, joints: [0, 0, 0], frames: 0, withPeople: 0 };
+    seconds.push(entry);
+    while (seconds[0].second <= second - COVERAGE_S) seconds.shift();
+  }
+  entry.frames += 1;
+  entry.withPeople += pose.persons.length > 0 ? 1 : 0;
+  for (const person of pose.persons) for (const state of person.states) entry.joints[state] += 1;
+}
+
+function drawCoverage() {
+  const [context, width, height] = begin(byId("coverage"));
+  const second = Math.floor(performance.now() / 1000);
+  const step = width / COVERAGE_S;
+  context.strokeStyle = colours.line;
+  context.strokeRect(0.5, 0.5, width - 1, height - 1);
+  for (const { second: when, joints } of seconds) {
+    const all = joints[0] + joints[1] + joints[2];
+    if (all === 0) continue;
+    const x = width - (second - when + 1) * step;
+    let y = height;
+    for (const [state, colour] of [[MEASURED, colours.measured], [COMPLETED, colours.completed]]) {
+      const part = (height * joints[state]) / all;
+      context.fillStyle = colour;
+      context.fillRect(x, y - part, Math.ceil(step), part);
+      y -= part;
+    }
+  }
+  context.fillStyle = colours.soft;
+  for (const minutes of [1, 2]) {
+    const x = width - minutes * 60 * step;
+    line(context, [x, 0], [x, height], colours.line, 1, true);
+    context.fillStyle = colours.soft;
+    context.fillText(`${minutes} min`, x + 4, 14);
+  }
+  const sum = (of) => seconds.reduce((total, entry) => total + of(entry), 0);
+  const states = [ABSENT, MEASURED, COMPLETED].map((state) => sum((entry) => entry.joints[state]));
+  const joints = states[0] + states[1] + states[2];
+  const frames = sum((entry) => entry.frames);
+  const of = (state) => `${STATES[state]} ${percent(states[state] / joints)}`;
+  byId("coverage-text").textContent = joints === 0
+    ? "Nobody in the last 3 minutes, or since this page was opened."
+    : `Of all joints ${of(MEASURED)}, ${of(COMPLETED)}, ${of(ABSENT)}; ` +
+      `somebody in view ${percent(sum((entry) => entry.withPeople) / frames)} of the time. ` +
+      "From below: measured, completed; empty: absent.";
+}
+
+// ---- texts ----------------------------------------------------------------------------------------------------------
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+/** Sets a text where it has changed, so that screen readers are not told for nothing. */
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+const metres = (value, digits = 2) => value.toFixed(digits);
+const millimetres = (value) => Math.round(1000 * value);
+
+/** Cards of people by id. */
+const cards = new Map();
+
+function makeCard(person) {
+  const card = element("article", "person");
+  const title = element("h3");
+  const strip = element("div", "strip");
+  strip.setAttribute("role", "img");
+  const bars = jointNames.map((name) => strip.appendChild(element("span", "", "")));
+  const [place, states, sigma, head] = [0, 1, 2, 3].map(() => element("p"));
+  const details = element("details");
+  details.append(element("summary", "", "Joints"));
+  const scroll = details.appendChild(element("div", "scroll"));
+  const table = scroll.appendChild(element("table"));
+  const headings = table.appendChild(element("thead")).appendChild(element("tr"));
+  for (const [text, kind] of [["joint", ""], ["state", ""], ["σ mm", "number"], ["x m", "number"], ["y m", "number"], ["z m", "number"]]) {
+    const heading = headings.appendChild(element("th", kind, text));
+    heading.scope = "col";
+  }
+  const body = table.appendChild(element("tbody"));
+  const rows = jointNames.map((name) => {
+    const row = body.appendChild(element("tr"));
+    row.append(element("td", "", name.replaceAll("_", " ")));
+    return [0, 1, 2, 3, 4].map((i) => row.appendChild(element("td", i > 0 ? "number" : "")));
+  });
+  card.append(title, place, states, strip, sigma, head, details);
+  return { card, title, place, states, strip, bars, sigma, head, details, rows };
+}
+
+function showPerson(parts, person) {
+  parts.card.style.setProperty("--own", `var(--p${person.id % 8})`);
+  const { action } = person;
+  const source = action?.source === "hint" ? "by a hint" : percent(action?.probability ?? 0);
+  setText(parts.title, action ? `#${person.id} ${action.label} (${source})` : `#${person.id} unnamed`);
+  const away = Math.hypot(...person.root_m);
+  setText(parts.place, `${metres(away)} m from the camera, σ ${metres(person.root_sigma_m)} m along the line of sight`);
+  const count = (state) => person.states.filter((own) => own === state).length;
+  const text = `${count(MEASURED)} measured, ${count(COMPLETED)} completed, ${count(ABSENT)} absent`;
+  setText(parts.states, text);
+  parts.strip.setAttribute("aria-label", `Standard deviation of each joint; ${text}`);
+  const sigmas = person.sigmas_m.filter((sigma) => sigma !== null).sort((a, b) => a - b);
+  setText(parts.sigma, sigmas.length === 0 ? "no joint is known"
+    : `σ of joints: median ${millimetres(sigmas[sigmas.length >> 1])} mm, largest ${millimetres(sigmas.at(-1))} mm`);
+  const size = person.size?.source === "floor" ? "size from the floor" : "size guessed";
+  setText(parts.head, person.head.adapted ? `adapted head ${person.head.generation}, ${size}` : `factory head, ${size}`);
+  parts.bars.forEach((bar, joint) => {
+    const [state, sigma] = [STATES[person.states[joint]], person.sigmas_m[joint]];
+    bar.className = state;
+    bar.style.height = sigma === null ? "" : `${Math.min(100, (100 * sigma) / SIGMA_FULL_M)}%`;
+    bar.title = sigma === null ? `${jointNames[joint]}: absent` : `${jointNames[joint]}: ${state}, ${millimetres(sigma)} mm`;
+  });
+  if (!parts.details.open) return;
+  parts.rows.forEach((cells, joint) => {
+    const place = person.joints_m[joint];
+    const numbers = place ? place.map((value) => metres(value)) : ["", "", ""];
+    const sigma = person.sigmas_m[joint];
+    const texts = [STATES[person.states[joint]], sigma === null ? "" : `${millimetres(sigma)}`, ...numbers];
+    texts.forEach((own, i) => setText(cells[i], own));
+  });
+}
+
+function showPeople(persons) {
+  const room = byId("people");
+  for (const [id, parts] of cards) {
+    if (!persons.some((person) => person.id === id)) {
+      parts.card.remove();
+      cards.delete(id);
+    }
+  }
+  for (const person of persons) {
+    let parts = cards.get(person.id);
+    if (!parts) {
+      parts = makeCard(person);
+      cards.set(person.id, parts);
+      room.append(parts.card);
+    }
+    showPerson(parts, person);
+  }
+  byId("nobody").hidden = persons.length > 0;
+}
+
+/** Rows of a list of terms: text, text, and whether it is bad. */
+function showTerms(list, rows) {
+  while (list.children.length > 2 * rows.length) list.lastChild.remove();
+  rows.forEach(([term, text, bad], i) => {
+    while (list.children.length < 2 * (i + 1)) list.append(element(list.children.length % 2 ? "dd" : "dt"));
+    setText(list.children[2 * i], term);
+    const cell = list.children[2 * i + 1];
+    setText(cell, String(text));
+    cell.className = bad ? "bad" : "";
+  });
+}
+
+const number = (value, digits = 1) => (value === null || value === undefined ? "-" : value.toFixed(digits));
+
+function showHealth(health) {
+  if (!health) return;
+  const drops = Object.entries(health.drops).filter(([, count]) => count > 0);
+  const busy = health.load.busy;
+  showTerms(byId("health"), [
+    ["camera", health.camera_state, health.camera_state !== "running"],
+    ["networks", `${health.estimate_state}, in ${health.engine}`, health.estimate_state !== "working"],
+    ["frames/s", `${number(health.fps.captured)} captured, ${number(health.fps.published)} published`],
+    ["latency", health.latency_ms ? `${number(health.latency_ms.p50)} ms, 99 %: ${number(health.latency_ms.p99)} ms` : "-"],
+    ["load", `${percent(busy)}, level ${health.load.level}`, busy > 1],
+    ["dropped", drops.length === 0 ? "nothing" : drops.map(([why, count]) => `${why} ${count}`).join(", ")],
+    ["late", health.late],
+    ["memory", health.rss_bytes === null ? "-" : `${Math.round(health.rss_bytes / 1e6)} MB`],
+    ["Zenoh", `${health.peers} sessions`],
+    ["running for", duration(health.uptime_s)],
+  ]);
+}
+
+function duration(seconds) {
+  const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  return days > 0 ? `${days} d ${hours} h` : hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${Math.floor(seconds) % 60} s`;
+}
+
+function showAdaptation(told) {
+  if (!told) return;
+  const { newest, decisions } = told;
+  showTerms(byId("adaptation"), [
+    ["mode", told.mode],
+    ["method", told.method],
+    ["head in use", told.generation === 0 ? "factory" : `generation ${told.generation}`],
+    ["steps", told.steps],
+    ["clips", `${told.clips.learned_from} to learn from, ${told.clips.held_back} held back`],
+    ["guard", `${decisions.kept} kept, ${decisions.rest} rested, ${decisions.refused} refused`],
+    ["taken back", told.rolled_back],
+    ["newest", newest ? `${newest.verdict}: factory ${number(newest.factory_mm)} mm, learned ${number(newest.learned_mm)} mm` : "-"],
+  ]);
+}
+
+function addEvent(message) {
+  const item = element("li");
+  const when = new Date(message.unix_ns / 1e6);
+  const stamp = element("time", "", when.toLocaleTimeString());
+  stamp.dateTime = when.toISOString();
+  const name = message.event.replaceAll("_", " ");
+  item.append(stamp, element("span", "", message.detail ? `${name}: ${message.detail}` : name));
+  const list = byId("events");
+  list.prepend(item);
+  while (list.children.length > EVENTS_SHOWN) list.lastChild.remove();
+}
+
+function showStatus() {
+  const status = byId("status");
+  const old = staleness();
+  const people = now.shown ? now.shown.persons.length : 0;
+  const counted = people === 1 ? "1 person" : `${people} people`;
+  const lost = now.health && now.health.camera_state !== "running" ? `camera ${now.health.camera_state}` : null;
+  const text = !now.live ? `no connection: ${now.why ?? "connecting"}` : now.paused ? "paused" : lost ?? old ?? `live, ${counted}`;
+  setText(status, text);
+  status.dataset.state = now.live && !lost && !old ? "live" : now.why || lost || old ? "trouble" : "";
+  const pose = now.shown;
+  setText(byId("camera"), pose ? pose.camera : now.health?.camera ?? "");
+  if (pose) {
+    setText(byId("figures"), `${number(now.health?.fps.published)} poses/s, ${Math.round(pose.age_ms)} ms old on arrival`);
+    setText(byId("picture-size"), `${pose.image_px[0]} x ${pose.image_px[1]} pixels. No picture leaves the device: these are keypoints only.`);
+  }
+}
+
+// ---- when to draw ---------------------------------------------------------------------------------------------------
+
+let asked = false;
+let drawnAt = -Infinity;
+let textAt = -Infinity;
+
+function draw() {
+  if (asked) return;
+  asked = true;
+  const wait = calm.matches ? Math.max(0, drawnAt + CALM_EVERY_MS - performance.now()) : 0;
+  if (wait > 0) setTimeout(() => requestAnimationFrame(paint), wait);
+  else requestAnimationFrame(paint);
+}
+
+function paint(time) {
+  asked = false;
+  drawnAt = time;
+  if (!now.paused) now.shown = now.pose;
+  drawPicture();
+  drawSpace();
+  if (time - textAt < TEXT_EVERY_MS) return;
+  textAt = time;
+  drawCoverage();
+  showStatus();
+  showPeople(staleness() || !now.shown ? [] : now.shown.persons);
+  showHealth(now.health);
+  showAdaptation(now.adaptation);
+}
+
+// ---- what the reader does -------------------------------------------------------------------------------------------
+
+function turn(how) {
+  const steps = { left: [0.15, 0], right: [-0.15, 0], up: [0, 0.1], down: [0, -0.1] };
+  if (how === "reset") Object.assign(view, HOME);
+  else if (how === "nearer" || how === "farther") view.distance *= how === "nearer" ? 1 / 1.15 : 1.15;
+  else {
+    const [yaw, pitch] = steps[how] ?? [0, 0];
+    view.yaw += yaw;
+    view.pitch += pitch;
+  }
+  view.pitch = Math.max(-1.5, Math.min(1.5, view.pitch));
+  view.distance = Math.max(0.8, Math.min(20, view.distance));
+  document.body.dataset.yaw = view.yaw.toFixed(3);
+  draw();
+}
+
+function turnByHand(canvas) {
+  let last = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    last = [event.clientX, event.clientY];
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!last) return;
+    view.yaw -= (event.clientX - last[0]) / 150;
+    view.pitch += (event.clientY - last[1]) / 200;
+    last = [event.clientX, event.clientY];
+    turn("by hand");
+  });
+  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { last = null; });
+  canvas.addEventListener("wheel", (event) => {
+    // Without the focus the page scrolls as pages do.
+    if (document.activeElement !== canvas) return;
+    event.preventDefault();
+    turn(event.deltaY < 0 ? "nearer" : "farther");
+  }, { passive: false });
+  const keys = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down", "+": "nearer", "=": "nearer", "-": "farther", 0: "reset" };
+  canvas.addEventListener("keydown", (event) => {
+    const how = keys[event.key];
+    if (!how || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    turn(how);
+  });
+}
+
+function start() {
+  readColours();
+  dark.addEventListener("change", () => { readColours(); draw(); });
+  turnByHand(byId("space"));
+  for (const button of document.querySelectorAll("[data-turn]")) {
+    button.addEventListener("click", () => turn(button.dataset.turn));
+  }
+  const pause = byId("pause");
+  pause.addEventListener("click", () => {
+    now.paused = !now.paused;
+    pause.setAttribute("aria-pressed", now.paused);
+    setText(pause, now.paused ? "Go on" : "Pause");
+    textAt = -Infinity;
+    draw();
+  });
+  byId("token").addEventListener("submit", (event) => {
+    event.preventDefault();
+    sessionStorage.setItem("token", byId("token-field").value);
+    byId("token-field").value = "";
+    now.retry?.();
+  });
+  new ResizeObserver(draw).observe(document.body);
+  // What grows old is said also when nothing comes.
+  setInterval(draw, 1000);
+  draw();
+  listen();
+}
+
+start();
