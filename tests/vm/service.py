@@ -20,6 +20,10 @@ CONFIG = Path("/etc/poised/poised.toml")
 # Without the triggers of other packages: the index of all manual pages takes minutes in an emulated machine.
 DPKG = ["dpkg", "--force-confold", "--force-unsafe-io", "--no-triggers"]
 PTRACE_ATTACH = 16
+# Until the first frame is through all stages: the networks take half a minute in an emulated machine, several times that
+# where its host is busy.
+READY_S = 600
+WATCHDOG_S = 120
 
 
 def show(unit: str, name: str) -> str:
@@ -33,7 +37,7 @@ def journal() -> str:
 
 def start(unit: str = UNIT) -> float:
     began = time.monotonic()
-    done = subprocess.run(["systemctl", "start", unit], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(["systemctl", "start", unit], capture_output=True, text=True, timeout=READY_S, check=False)
     if done.returncode != 0:
         raise Failed(f"{unit} does not start: {done.stderr}\n{journal()}")
     return time.monotonic() - began
@@ -87,7 +91,7 @@ def ready() -> None:
     # An emulated machine is many times slower than the slowest real one.
     drop_in = Path("/etc/systemd/system/poised.service.d/slow.conf")
     drop_in.parent.mkdir(parents=True)
-    drop_in.write_text("[Service]\nWatchdogSec=60\nTimeoutStartSec=300\n")
+    drop_in.write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}\nTimeoutStartSec={READY_S}\n")
     shell("systemctl daemon-reload")
     text = CONFIG.read_text()
     for large, small in [("width_px = 640", "width_px = 320"), ("height_px = 480", "height_px = 180"), ("= 30", "= 2")]:
@@ -140,11 +144,11 @@ def hung() -> None:
     if libc.ptrace(PTRACE_ATTACH, threads["estimate"], None, None) != 0:
         raise Failed(f"ptrace: {os.strerror(ctypes.get_errno())}")
     began = time.monotonic()
-    until("the watchdog ends it", lambda: "Watchdog timeout" in journal(), 180)
+    until("the watchdog ends it", lambda: "Watchdog timeout" in journal(), WATCHDOG_S + READY_S)
     killed = time.monotonic() - began
     # As its tracer, take the news that the thread is gone; else it stays as a zombie of ours.
     until("it is started again", lambda: reap() and int(show(UNIT, "NRestarts")) > restarts, 120)
-    until("ready again", lambda: show(UNIT, "ActiveState") == "active", 240)
+    until("ready again", lambda: show(UNIT, "ActiveState") == "active", READY_S)
     if "the estimate thread has not made progress" not in journal():
         raise Failed(f"the log does not name the thread: {journal()}")
     say(f"a hung thread is named, the watchdog ends the daemon after {killed:.0f} s, and it is ready again")
@@ -188,7 +192,7 @@ def upgraded(package: str) -> None:
     CONFIG.write_text(CONFIG.read_text() + "# a line of mine\n")
     install(package)
     until("the new version runs", lambda: show(UNIT, "MainPID") not in (before, "0"), 120)
-    until("ready after the upgrade", lambda: show(UNIT, "ActiveState") == "active", 240)
+    until("ready after the upgrade", lambda: show(UNIT, "ActiveState") == "active", READY_S)
     if "# a line of mine" not in CONFIG.read_text():
         raise Failed("the upgrade took my configuration away")
     say("an upgrade restarts what runs and leaves the configuration as it was")
