@@ -77,7 +77,7 @@ impl Refusal {
             Self::Token => (401, "the token of [web] is needed\n"),
             Self::Method => (405, "GET and HEAD only\n"),
             Self::NotFound => (404, "no such page\n"),
-            Self::Connections | Self::Readers => (503, "as many readers as there may be\n"),
+            Self::Connections | Self::Readers => (503, "too many connections or readers\n"),
             Self::SlowRequest | Self::SlowReader => (408, "too slow\n"),
             Self::Malformed => (400, "not understood\n"),
         }

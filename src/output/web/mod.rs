@@ -6,7 +6,7 @@
 //! | `/live` | server-sent events of JSON: `names`, `event`, `health`, `adaptation`, `pose` |
 //! | `/metrics` | figures for Prometheus |
 //!
-//! No pictures: there is no code that gives one. Nothing can be changed here: GET and HEAD only. `docs/web.md` is the
+//! No pictures: there is no code that gives one. Nothing can be changed here: GET and HEAD only. `docs/guide/web.md` is the
 //! reference.
 //!
 //! All of it runs on one thread of the lowest priority, which has a tokio runtime of its own (ADR 15). The publish

@@ -1,7 +1,7 @@
-// The page of the web view: draws what /live tells. No library, no build; docs/web.md describes the messages.
+// The page of the web view: draws the messages of /live. No library, no build; see docs/guide/web.md.
 // Everything that comes in messages is put into the page as text (textContent, fillText), never as markup.
 
-/** Parent of each joint, which `names` tells before the first pose. */
+/** Parent of each joint; `names` sends it before the first pose. */
 let parents = [0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15];
 let jointNames = parents.map((_, joint) => `joint ${joint}`);
 /** Lines between keypoints, which are those of COCO. */
@@ -16,7 +16,7 @@ const [ABSENT, MEASURED, COMPLETED] = [0, 1, 2];
 const CONFIDENCE_GATE = 0.2;
 /** A pose that is older is not shown as if it were now, milliseconds. */
 const STALE_MS = 2000;
-/** The stream gives a sign of life every 5 s; without one for so long it is opened again, milliseconds. */
+/** The stream sends something at least every 5 s; without one for so long it is opened again, milliseconds. */
 const SILENT_MS = 12000;
 const RETRY_MS = [1000, 2000, 5000, 10000];
 /** Time between two updates of texts, which nobody reads faster, milliseconds. */
@@ -51,7 +51,7 @@ function token() {
   return sessionStorage.getItem("token");
 }
 
-function hear(kind, message) {
+function receive(kind, message) {
   if (kind === "names") {
     jointNames = message.joints;
     parents = message.parents;
@@ -78,7 +78,7 @@ async function read(signal, alive) {
   const response = await fetch("/live", { headers, signal, cache: "no-store" });
   byId("token").hidden = response.status !== 401;
   if (!response.ok) {
-    throw new Error(response.status === 503 ? "as many readers as there may be" : `refused (${response.status})`);
+    throw new Error(response.status === 503 ? "too many viewers" : `refused (${response.status})`);
   }
   now.live = true;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -93,7 +93,7 @@ async function read(signal, alive) {
       text = text.slice(end + 2);
       const field = (name) => lines.find((line) => line.startsWith(name))?.slice(name.length);
       const data = field("data: ");
-      if (data) hear(field("event: "), JSON.parse(data));
+      if (data) receive(field("event: "), JSON.parse(data));
     }
   }
 }
@@ -200,7 +200,7 @@ function notice(context, text, width, height) {
   context.textAlign = "left";
 }
 
-/** How old the shown pose is, and what to say in its place where it is too old. */
+/** What to show in place of a pose that is missing or too old; null for a current one. */
 function staleness() {
   if (!now.shown) return now.live ? "waiting for the first pose" : "no connection";
   if (now.paused) return null;
@@ -393,7 +393,7 @@ function drawCoverage() {
     ? "Nobody in the last 3 minutes, or since this page was opened."
     : `Of all joints ${of(MEASURED)}, ${of(COMPLETED)}, ${of(ABSENT)}; ` +
       `somebody in view ${percent(sum((entry) => entry.withPeople) / frames)} of the time. ` +
-      "From below: measured, completed; empty: absent.";
+      "From the bottom: measured, completed; empty: absent.";
 }
 
 // ---- texts ----------------------------------------------------------------------------------------------------------
@@ -405,7 +405,7 @@ function element(name, className, text) {
   return made;
 }
 
-/** Sets a text where it has changed, so that screen readers are not told for nothing. */
+/** Sets a text where it has changed, so that screen readers do not announce the same text again. */
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -445,7 +445,7 @@ function makeCard(person) {
 function showPerson(parts, person) {
   parts.card.style.setProperty("--own", `var(--p${person.id % 8})`);
   const { action } = person;
-  const source = action?.source === "hint" ? "by a hint" : percent(action?.probability ?? 0);
+  const source = action?.source === "hint" ? "hint" : percent(action?.probability ?? 0);
   setText(parts.title, action ? `#${person.id} ${action.label} (${source})` : `#${person.id} unnamed`);
   const away = Math.hypot(...person.root_m);
   setText(parts.place, `${metres(away)} m from the camera, σ ${metres(person.root_sigma_m)} m along the line of sight`);
@@ -454,9 +454,9 @@ function showPerson(parts, person) {
   setText(parts.states, text);
   parts.strip.setAttribute("aria-label", `Standard deviation of each joint; ${text}`);
   const sigmas = person.sigmas_m.filter((sigma) => sigma !== null).sort((a, b) => a - b);
-  setText(parts.sigma, sigmas.length === 0 ? "no joint is known"
+  setText(parts.sigma, sigmas.length === 0 ? "no joints"
     : `σ of joints: median ${millimetres(sigmas[sigmas.length >> 1])} mm, largest ${millimetres(sigmas.at(-1))} mm`);
-  const size = person.size?.source === "floor" ? "size from the floor" : "size guessed";
+  const size = person.size?.source === "floor" ? "size from the floor" : "average size assumed";
   setText(parts.head, person.head.adapted ? `adapted head ${person.head.generation}, ${size}` : `factory head, ${size}`);
   parts.bars.forEach((bar, joint) => {
     const [state, sigma] = [STATES[person.states[joint]], person.sigmas_m[joint]];
@@ -514,9 +514,9 @@ function showHealth(health) {
   const busy = health.load.busy;
   showTerms(byId("health"), [
     ["camera", health.camera_state, health.camera_state !== "running"],
-    ["networks", `${health.estimate_state}, in ${health.engine}`, health.estimate_state !== "working"],
+    ["networks", `${health.estimate_state}, ${health.engine}`, health.estimate_state !== "working"],
     ["frames/s", `${number(health.fps.captured)} captured, ${number(health.fps.published)} published`],
-    ["latency", health.latency_ms ? `${number(health.latency_ms.p50)} ms, 99 %: ${number(health.latency_ms.p99)} ms` : "-"],
+    ["latency", health.latency_ms ? `${number(health.latency_ms.p50)} ms, p99 ${number(health.latency_ms.p99)} ms` : "-"],
     ["load", `${percent(busy)}, level ${health.load.level}`, busy > 1],
     ["dropped", drops.length === 0 ? "nothing" : drops.map(([why, count]) => `${why} ${count}`).join(", ")],
     ["late", health.late],
@@ -539,9 +539,9 @@ function showAdaptation(told) {
     ["method", told.method],
     ["head in use", told.generation === 0 ? "factory" : `generation ${told.generation}`],
     ["steps", told.steps],
-    ["clips", `${told.clips.learned_from} to learn from, ${told.clips.held_back} held back`],
-    ["guard", `${decisions.kept} kept, ${decisions.rest} rested, ${decisions.refused} refused`],
-    ["taken back", told.rolled_back],
+    ["clips", `${told.clips.learned_from} for training, ${told.clips.held_back} held back`],
+    ["guard", `${decisions.kept} kept, ${decisions.rest} skipped, ${decisions.refused} rejected`],
+    ["rolled back", told.rolled_back],
     ["newest", newest ? `${newest.verdict}: factory ${number(newest.factory_mm)} mm, learned ${number(newest.learned_mm)} mm` : "-"],
   ]);
 }
@@ -571,11 +571,11 @@ function showStatus() {
   setText(byId("camera"), pose ? pose.camera : now.health?.camera ?? "");
   if (pose) {
     setText(byId("figures"), `${number(now.health?.fps.published)} poses/s, ${Math.round(pose.age_ms)} ms old on arrival`);
-    setText(byId("picture-size"), `${pose.image_px[0]} x ${pose.image_px[1]} pixels. No picture leaves the device: these are keypoints only.`);
+    setText(byId("picture-size"), `${pose.image_px[0]} x ${pose.image_px[1]} pixels. Keypoints only; images never leave the device.`);
   }
 }
 
-// ---- when to draw ---------------------------------------------------------------------------------------------------
+// ---- redrawing ------------------------------------------------------------------------------------------------------
 
 let asked = false;
 let drawnAt = -Infinity;
@@ -604,7 +604,7 @@ function paint(time) {
   showAdaptation(now.adaptation);
 }
 
-// ---- what the reader does -------------------------------------------------------------------------------------------
+// ---- input ----------------------------------------------------------------------------------------------------------
 
 function turn(how) {
   const steps = { left: [0.15, 0], right: [-0.15, 0], up: [0, 0.1], down: [0, -0.1] };
@@ -661,7 +661,7 @@ function start() {
   pause.addEventListener("click", () => {
     now.paused = !now.paused;
     pause.setAttribute("aria-pressed", now.paused);
-    setText(pause, now.paused ? "Go on" : "Pause");
+    setText(pause, now.paused ? "Resume" : "Pause");
     textAt = -Infinity;
     draw();
   });
@@ -672,7 +672,7 @@ function start() {
     now.retry?.();
   });
   new ResizeObserver(draw).observe(document.body);
-  // What grows old is said also when nothing comes.
+  // The age of the newest pose is shown also while no message arrives.
   setInterval(draw, 1000);
   draw();
   listen();

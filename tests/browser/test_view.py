@@ -1,0 +1,253 @@
+"""The web view in a real browser: `./dev browser` installs Chromium and calls this.
+
+`POISED_SCREENSHOTS` names a folder for pictures of the page, on a desktop and on a phone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: ./dev browser")
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAM = REPOSITORY / "target/debug/poised"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+# Until the networks are loaded and the first frames are estimated, on a busy machine.
+FIRST_POSES_MS = 60_000
+POSES_MIN = 40
+
+pytestmark = pytest.mark.skipif(
+    not (PROGRAM.exists() and Path(CHROMIUM).exists()),
+    reason=f"no {PROGRAM} or no {CHROMIUM}: ./dev browser",
+)
+
+# How many pixels of a canvas are in one of the colours of people, and a sum that changes when they move.
+DRAWN = """(id) => {
+    const canvas = document.getElementById(id);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let [count, sum] = [0, 0];
+    for (let i = 0; i < data.length; i += 4) {
+        const [r, g, b, a] = data.slice(i, i + 4);
+        if (a > 100 && Math.max(r, g, b) - Math.min(r, g, b) > 60) { count += 1; sum = (sum + i * 31) % 1000003; }
+    }
+    return [count, sum];
+}"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Demo:
+    """`poised demo --web`, which can be stopped and started again at the same address."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [PROGRAM, "demo", "--seconds", "600", "--width", "320", "--height", "240", "--json"]
+        command += ["--web", f"127.0.0.1:{self.port}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+            self.process = None
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    demo = Demo()
+    demo.start()
+    yield demo
+    demo.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    # A name that resolves to this machine, as a rebinding attack has it.
+    arguments = ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Page:
+    """A page on the web view, and what went wrong in it."""
+
+    def __init__(self, browser: sync_api.Browser, url: str, **options: object) -> None:
+        self.page = browser.new_page(**options)
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(url)
+
+    def wait_for_poses(self, count: int) -> None:
+        script = "(count) => Number(document.body.dataset.poses ?? 0) >= count"
+        self.page.wait_for_function(script, arg=count, timeout=FIRST_POSES_MS)
+
+    def poses(self) -> int:
+        return int(self.page.evaluate("Number(document.body.dataset.poses ?? 0)"))
+
+    def drawn(self, canvas: str) -> tuple[int, int]:
+        count, total = self.page.evaluate(DRAWN, canvas)
+        return count, total
+
+    def shoot(self, name: str) -> None:
+        if folder := os.environ.get("POISED_SCREENSHOTS"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def events(url: str, kind: str, count: int) -> list[dict]:
+    """The next messages of a kind, as a program reads them."""
+    found: list[dict] = []
+    with urllib.request.urlopen(url + "live", timeout=60) as stream:
+        event = ""
+        for line in stream:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                event = value
+            elif name == "data" and event == kind:
+                found.append(json.loads(value))
+                if len(found) == count:
+                    break
+    return found
+
+
+def test_people_are_drawn_move_and_can_be_turned(demo: Demo, browser: sync_api.Browser) -> None:
+    view = Page(browser, demo.url, viewport=DESKTOP)
+    view.wait_for_poses(POSES_MIN)
+    for canvas in ["picture", "space"]:
+        count, before = view.drawn(canvas)
+        assert count > 500, f"{canvas}: {count} pixels in colours of people"
+        view.wait_for_poses(view.poses() + 30)
+        assert view.drawn(canvas)[1] != before, f"{canvas} does not move"
+    assert "1 person" in view.page.inner_text("#status")
+    assert view.page.locator("#people article").count() == 1
+    view.shoot("desktop")
+
+    # Paused, so that only the drag changes what is drawn.
+    view.page.click("#pause")
+    view.page.wait_for_timeout(300)
+    yaw = view.page.evaluate("document.body.dataset.yaw")
+    _, before = view.drawn("space")
+    box = view.page.locator("#space").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    view.page.mouse.move(x, y)
+    view.page.mouse.down()
+    view.page.mouse.move(x + 120, y + 20, steps=5)
+    view.page.mouse.up()
+    view.page.wait_for_timeout(300)
+    assert view.drawn("space")[1] != before
+    turned = view.page.evaluate("document.body.dataset.yaw")
+    assert turned != yaw
+    view.page.focus("#space")
+    view.page.keyboard.press("ArrowLeft")
+    assert view.page.evaluate("document.body.dataset.yaw") != turned
+    assert view.errors == []
+    view.page.close()
+
+
+def test_the_page_shows_what_the_messages_say(demo: Demo, browser: sync_api.Browser) -> None:
+    view = Page(browser, demo.url, viewport=DESKTOP)
+    view.wait_for_poses(POSES_MIN)
+    view.page.click("#people summary")
+    view.page.click("#pause")
+    view.page.wait_for_timeout(400)
+    shown = [row.split("\t") for row in view.page.inner_text("#people tbody").splitlines()]
+    (pose,) = events(demo.url, "pose", 1)
+    (names,) = events(demo.url, "names", 1)
+    assert [row[0] for row in shown] == [name.replace("_", " ") for name in names["joints"]]
+    (person,) = pose["persons"]
+    known = sum(joint is not None for joint in person["joints_m"])
+    # The demo's person walks about: depth changes by centimetres between the page's pose and ours.
+    depths = [float(row[5]) for row in shown if row[5]]
+    assert len(depths) >= known - 4
+    assert all(0.3 < depth < 12 for depth in depths)
+    assert view.errors == []
+    view.page.close()
+
+
+def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(
+    demo: Demo, browser: sync_api.Browser
+) -> None:
+    view = Page(browser, demo.url, viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True)
+    view.wait_for_poses(POSES_MIN)
+    assert view.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert view.drawn("picture")[0] > 500
+    view.shoot("phone")
+    assert view.errors == []
+    view.page.close()
+
+
+def test_the_page_recovers_when_the_daemon_was_restarted(demo: Demo, browser: sync_api.Browser) -> None:
+    view = Page(browser, demo.url, viewport=DESKTOP)
+    view.wait_for_poses(POSES_MIN)
+    demo.stop()
+    view.page.wait_for_function("() => document.getElementById('status').textContent.startsWith('no connection')")
+    seen = view.poses()
+    demo.start()
+    view.wait_for_poses(seen + POSES_MIN)
+    assert view.page.inner_text("#status").startswith("live")
+    assert view.errors == []
+    view.page.close()
+
+
+class Foreign(BaseHTTPRequestHandler):
+    """A page of another origin."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>foreign</title>")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_pages_of_others_and_rebound_names_read_nothing(demo: Demo, browser: sync_api.Browser) -> None:
+    page = browser.new_page()
+    answer = page.goto(f"http://evil.example:{demo.port}/")
+    assert answer is not None and answer.status == 421
+
+    foreign = HTTPServer(("127.0.0.1", 0), Foreign)
+    threading.Thread(target=foreign.serve_forever, daemon=True).start()
+    page.goto(f"http://127.0.0.1:{foreign.server_port}/")
+    read = """async (url) => {
+        const fetched = await fetch(url + "live").then(() => "read", () => "refused");
+        const events = await new Promise((resolve) => {
+            const source = new EventSource(url + "live");
+            source.addEventListener("pose", () => resolve("read"));
+            source.onerror = () => { source.close(); resolve("refused"); };
+        });
+        return [fetched, events];
+    }"""
+    assert page.evaluate(read, demo.url) == ["refused", "refused"]
+    foreign.shutdown()
+    page.close()
+
+    request = urllib.request.Request(demo.url, headers={"Origin": "http://evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=10)
+    assert refusal.value.code == 403
