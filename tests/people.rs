@@ -60,6 +60,16 @@ fn framed(bytes: Vec<u8>, width: usize, height: usize) -> Frame {
     }
 }
 
+/// The same frame, taken at another time.
+fn at(frame: &Frame, capture: MonoNs) -> Frame {
+    let meta = FrameMeta {
+        capture,
+        ..frame.meta
+    };
+    let bytes = frame.bytes.clone();
+    Frame { meta, bytes }
+}
+
 fn camera() -> Calibration {
     Calibration::assumed(384, 288)
 }
@@ -171,6 +181,28 @@ fn the_detector_runs_first_then_periodically_and_when_a_person_is_lost() {
 }
 
 #[test]
+fn in_a_room_that_has_been_empty_for_a_while_the_detector_runs_ten_times_a_second() {
+    let mut net = top_down(PeopleSettings::default());
+    let camera = camera();
+    let mut people = People::new();
+    let mut runs = |frames: std::ops::Range<u64>, places: &[(usize, usize)]| {
+        let mut runs = 0;
+        for number in frames {
+            let frame = at(&frame(places), MonoNs(number * 33_333_333));
+            let seen = net.step(&frame, &camera, &mut people).unwrap();
+            runs += u32::from(seen.detector_ran);
+        }
+        (runs, people.len())
+    };
+    // Two seconds long every frame is searched, then one in four: 100 ms are just over three frames.
+    assert_eq!(runs(0..60, &[]), (60, 0));
+    assert_eq!(runs(61..101, &[]), (10, 0));
+    // Who comes in is seen within four frames; after the first without that person every frame is searched again.
+    assert_eq!(runs(101..105, &[(192, 144)]), (1, 1));
+    assert_eq!(runs(105..125, &[]), (19, 0));
+}
+
+#[test]
 fn a_person_who_moves_is_followed_by_the_keypoints() {
     let mut net = top_down(PeopleSettings {
         finder_every_frames: 1000,
@@ -206,8 +238,11 @@ fn an_uncertain_new_detection_has_to_be_well_visible() {
     });
     let camera = camera();
     let mut people = People::new();
+    // Half a second from frame to frame, so that a box is looked at again in which nobody was seen.
+    let mut taken = MonoNs(0);
     let mut infer = |frame: &Frame| {
-        let seen = net.step(frame, &camera, &mut people).unwrap();
+        taken = MonoNs(taken.0 + 500_000_000);
+        let seen = net.step(&at(frame, taken), &camera, &mut people).unwrap();
         (seen.regions, people.first().map(|person| person.score))
     };
     // Furniture: found again and again, inferred, and no person.
@@ -257,7 +292,10 @@ fn where_both_networks_decide_neither_score_nor_keypoints_alone_make_a_person() 
     // A fit that weighs the keypoints alone rejects a box with too few of them, and takes one as poor with all.
     let mut net = with_presence("score = 0.0, seen = 1.0, place = 0.0, bias = -2.0");
     assert_eq!(count(&mut net, &half_seen(77, 0)), 0);
-    assert_eq!(count(&mut net, &half_seen(77, 255)), 1);
+    // Not at once: the place was empty a moment ago.
+    assert_eq!(count(&mut net, &half_seen(77, 255)), 0);
+    let later = at(&half_seen(77, 255), MonoNs(500_000_000));
+    assert_eq!(count(&mut net, &later), 1);
     // Once a person, that person stays when fewer keypoints are seen: only newcomers are asked.
     assert_eq!(count(&mut net, &half_seen(77, 0)), 1);
     assert_eq!(count(&mut net, &half_seen(77, 0)), 1);

@@ -1,9 +1,12 @@
 //! Where people are expected: boxes from the person detector and from the last frame's keypoints.
 
+use std::time::Duration;
+
 use glam::Vec2;
 use heapless::Vec;
 
 use super::decode::Placed;
+use crate::base::clock::MonoNs;
 use crate::base::limits::PEOPLE_MAX;
 use crate::pose::{BoxPx, Keypoint};
 use crate::skeleton::KEYPOINTS;
@@ -41,6 +44,14 @@ const UNCONFIRMED_MAX: u8 = 1;
 /// Frames for which a place where a person was lost is remembered: longer than from
 /// one run of a shed person detector to the next.
 const LOST_FRAMES: u8 = 40;
+
+/// Time for which the person network is not run again on a place where it saw nobody: a person who is hardly visible
+/// waits so long. Longer than from one run of the person detector to the next with a camera of 30 Hz, so that of many
+/// such places each has its turn.
+const EMPTY_FOR: Duration = Duration::from_millis(500);
+
+/// A person detector box that overlaps a place where nobody was by more than this is about the same thing.
+const SAME_PLACE_IOU: f32 = 0.7;
 
 /// A person who leans by more than this, radians, is turned upright in the crop, and one who was turned stays so
 /// until [`UPRIGHT_AGAIN`]. Person networks are trained on people who lean less, and image features say where joints
@@ -275,38 +286,59 @@ impl Region {
     }
 }
 
-/// Where people were lost from sight lately.
+/// Places in which the person network saw nobody a moment ago, the oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct Lost(Vec<(BoxPx, u8), PEOPLE_MAX>);
+pub struct Places {
+    /// Where a person was lost from sight, and how many frames ago.
+    lost: Vec<(BoxPx, u8), PEOPLE_MAX>,
+    /// Boxes of the person detector without a person in them, and when that was found out.
+    empty: Vec<(BoxPx, MonoNs), PEOPLE_MAX>,
+}
 
-impl Lost {
-    /// Another frame is over.
-    pub fn age(&mut self) {
-        for (_, frames) in &mut self.0 {
+impl Places {
+    /// Another frame is there, taken at `now`.
+    pub fn age(&mut self, now: MonoNs) {
+        for (_, frames) in &mut self.lost {
             *frames += 1;
         }
-        self.0.retain(|(_, frames)| *frames < LOST_FRAMES);
+        self.lost.retain(|(_, frames)| *frames < LOST_FRAMES);
+        self.empty.retain(|(_, then)| now.since(*then) < EMPTY_FOR);
     }
 
-    /// A person is lost. A person of whom the person detector was never sure leaves nothing
-    /// behind: furniture would vouch for itself.
-    pub fn remember(&mut self, region: &Region) {
-        if region.inferences > 0 && region.belief == Belief::Confirmed {
-            if self.0.is_full() {
-                self.0.remove(0);
-            }
-            let _ = self.0.push((region.expected(), 0));
+    /// Nobody was seen in a region, in a frame taken at `now`. A person of whom the person detector was never sure
+    /// leaves nothing behind: furniture would vouch for itself.
+    pub fn nobody_in(&mut self, region: &Region, now: MonoNs) {
+        if region.is_new() {
+            push(&mut self.empty, (region.bounds, now));
+        } else if region.inferences > 0 && region.belief == Belief::Confirmed {
+            push(&mut self.lost, (region.expected(), 0));
         }
     }
 
     /// Forgets all places.
     pub fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
-    fn was_near(&self, bounds: &BoxPx) -> bool {
-        self.0.iter().any(|(lost, _)| lost.iou(bounds) > ASTRAY_IOU)
+    fn was_lost_near(&self, bounds: &BoxPx) -> bool {
+        self.lost
+            .iter()
+            .any(|(lost, _)| lost.iou(bounds) > ASTRAY_IOU)
     }
+
+    fn was_empty(&self, bounds: &BoxPx) -> bool {
+        self.empty
+            .iter()
+            .any(|(empty, _)| empty.iou(bounds) > SAME_PLACE_IOU)
+    }
+}
+
+/// Appends to a list that loses its first entry when it is full.
+fn push<T>(list: &mut Vec<T, PEOPLE_MAX>, item: T) {
+    if list.is_full() {
+        list.remove(0);
+    }
+    let _ = list.push(item);
 }
 
 /// Whose turn it is, where only `inferences` of the regions can be looked at: who is new, then who has waited longest.
@@ -327,14 +359,24 @@ pub fn in_turn(regions: &Regions, inferences: usize) -> [bool; PEOPLE_MAX] {
     turn
 }
 
+/// Leaves only the first `max` newcomers of whom the person detector is not sure, and everybody else.
+pub fn postpone_doubted(regions: &mut Regions, max: usize) {
+    let mut doubted = 0;
+    regions.retain(|region| {
+        let counts = region.inferences == 0 && region.belief == Belief::Doubted;
+        doubted += usize::from(counts);
+        !counts || doubted <= max
+    });
+}
+
 /// Joins what the person detector found to the people followed: a box on a followed person steadies that person's
 /// region; a box half beside a person whom no box lies on sets that region right, if the person detector is sure of
-/// it (`score_sure`); any other becomes a region of its own, doubted where the person detector is not sure and no
-/// person was `lost` there a moment ago. `lean_at` says how far a person who stands in a box leans in the image,
-/// where the crop is to be turned.
+/// it (`score_sure`); any other becomes a region of its own, unless `places` knows it as empty, doubted where the
+/// person detector is not sure and no person was lost there a moment ago. `lean_at` says how far a person who stands
+/// in a box leans in the image, where the crop is to be turned.
 pub fn join(
     regions: &mut Regions,
-    lost: &Lost,
+    places: &Places,
     found: impl Iterator<Item = (BoxPx, f32)>,
     score_sure: f32,
     lean_at: impl Fn(&BoxPx) -> Option<f32>,
@@ -367,6 +409,10 @@ pub fn join(
             region.velocity = (0.0, 0.0);
             region.confirm(score >= score_sure);
         } else {
+            let was_lost = places.was_lost_near(&bounds);
+            if !was_lost && places.was_empty(&bounds) {
+                continue;
+            }
             let fresh = Region {
                 bounds,
                 score,
@@ -374,7 +420,7 @@ pub fn join(
                 unconfirmed: 0,
                 belief: if score >= score_sure {
                     Belief::Confirmed
-                } else if lost.was_near(&bounds) {
+                } else if was_lost {
                     Belief::Believed
                 } else {
                     Belief::Doubted
@@ -471,21 +517,21 @@ mod tests {
             (bounds(110.0, 100.0, 100.0, 220.0), 0.9),
             (bounds(400.0, 100.0, 80.0, 200.0), 0.6),
         ];
-        join_upright(&mut regions, &Lost::default(), found.into_iter());
+        join_upright(&mut regions, &Places::default(), found.into_iter());
         assert_eq!(regions.len(), 2);
         assert_eq!(regions[0].bounds, bounds(105.0, 100.0, 100.0, 210.0));
         assert_eq!(regions[0].velocity, (3.0, 0.0));
         assert_eq!(regions[1].bounds, found[1].0);
         // Two found boxes never merge into each other, and eight is the end.
         let many = (0_u8..12).map(|i| (bounds(f32::from(i) * 300.0, 900.0, 80.0, 200.0), 0.5));
-        join_upright(&mut regions, &Lost::default(), many);
+        join_upright(&mut regions, &Places::default(), many);
         assert_eq!(regions.len(), PEOPLE_MAX);
     }
 
     #[test]
     fn furniture_is_in_question_until_the_detector_is_sure_and_a_seen_person_stays_confirmed() {
         let table = bounds(100.0, 100.0, 100.0, 200.0);
-        let no_one = Lost::default();
+        let no_one = Places::default();
         let mut regions = Regions::new();
         for _ in 0..3 {
             join_upright(&mut regions, &no_one, std::iter::once((table, 0.41)));
@@ -510,33 +556,63 @@ mod tests {
             velocity: (0.0, 0.0),
             ..followed(place)
         };
-        let mut lost = Lost::default();
-        lost.remember(&person);
-        let found = |lost: &Lost, at: BoxPx| {
+        let mut places = Places::default();
+        places.nobody_in(&person, MonoNs(0));
+        let found = |places: &Places, at: BoxPx| {
             let mut regions = Regions::new();
-            join_upright(&mut regions, lost, std::iter::once((at, 0.41)));
+            join_upright(&mut regions, places, std::iter::once((at, 0.41)));
             regions[0].belief
         };
         let beside = bounds(120.0, 100.0, 100.0, 200.0);
-        assert_eq!(found(&lost, beside), Belief::Believed);
+        assert_eq!(found(&places, beside), Belief::Believed);
         let elsewhere = bounds(400.0, 100.0, 100.0, 200.0);
-        assert_eq!(found(&lost, elsewhere), Belief::Doubted);
+        assert_eq!(found(&places, elsewhere), Belief::Doubted);
         for _ in 0..LOST_FRAMES {
-            lost.age();
+            places.age(MonoNs(0));
         }
-        assert_eq!(found(&lost, place), Belief::Doubted);
+        assert_eq!(found(&places, place), Belief::Doubted);
         // Whom the person detector was never sure of does not vouch for the next; nor is ten too many.
         for belief in [Belief::Believed, Belief::Confirmed] {
             for _ in 0..10 {
-                lost.remember(&Region { belief, ..person });
+                places.nobody_in(&Region { belief, ..person }, MonoNs(0));
             }
-            let vouched = found(&lost, place) == Belief::Believed;
+            let vouched = found(&places, place) == Belief::Believed;
             assert_eq!(vouched, belief == Belief::Confirmed);
         }
     }
 
-    fn join_upright(regions: &mut Regions, lost: &Lost, found: impl Iterator<Item = (BoxPx, f32)>) {
-        join(regions, lost, found, 0.5, |_| None);
+    #[test]
+    fn a_place_where_nobody_was_is_left_alone_for_a_while() {
+        let coat = bounds(100.0, 100.0, 100.0, 200.0);
+        let look = |places: &Places, at: BoxPx| {
+            let mut regions = Regions::new();
+            join_upright(&mut regions, places, std::iter::once((at, 0.8)));
+            regions
+        };
+        let mut places = Places::default();
+        let newcomer = look(&places, coat)[0];
+        places.nobody_in(&newcomer, MonoNs(0));
+        for frame in 0..15 {
+            places.age(MonoNs(frame * 33_000_000));
+            assert!(look(&places, bounds(104.0, 100.0, 100.0, 200.0)).is_empty());
+            // Whoever walks past it has another box.
+            assert_eq!(look(&places, bounds(140.0, 100.0, 100.0, 200.0)).len(), 1);
+        }
+        let now = MonoNs(510_000_000);
+        places.age(now);
+        assert_eq!(look(&places, coat).len(), 1);
+        // A person who was lost in front of it is looked for all the same.
+        places.nobody_in(&newcomer, now);
+        places.nobody_in(&followed(coat), now);
+        assert_eq!(look(&places, coat)[0].belief, Belief::Confirmed);
+    }
+
+    fn join_upright(
+        regions: &mut Regions,
+        places: &Places,
+        found: impl Iterator<Item = (BoxPx, f32)>,
+    ) {
+        join(regions, places, found, 0.5, |_| None);
     }
 
     fn followed(bounds: BoxPx) -> Region {
@@ -579,6 +655,21 @@ mod tests {
     }
 
     #[test]
+    fn of_doubted_newcomers_only_some_stay_and_everybody_else() {
+        let mut regions: Regions = (0_u8..6)
+            .map(|i| followed(bounds(f32::from(i) * 200.0, 50.0, 80.0, 200.0)))
+            .collect();
+        for place in [0, 1, 3, 4] {
+            regions[place].inferences = 0;
+            regions[place].belief = Belief::Doubted;
+        }
+        regions[4].belief = Belief::Confirmed;
+        let all = regions.clone();
+        postpone_doubted(&mut regions, 2);
+        assert_eq!(regions[..], [all[0], all[1], all[2], all[4], all[5]]);
+    }
+
+    #[test]
     fn a_waiting_person_is_expected_where_the_movement_leads() {
         let still = Region {
             velocity: (0.0, 0.0),
@@ -603,7 +694,7 @@ mod tests {
         let person = bounds(100.0, 100.0, 100.0, 200.0);
         join_upright(
             &mut regions,
-            &Lost::default(),
+            &Places::default(),
             std::iter::once((person, 0.8)),
         );
         assert_eq!(regions.len(), 1);
@@ -613,7 +704,7 @@ mod tests {
         regions[0] = followed(bounds(120.0, 120.0, 160.0, 300.0));
         join_upright(
             &mut regions,
-            &Lost::default(),
+            &Places::default(),
             std::iter::once((person, 0.45)),
         );
         assert_eq!(regions.len(), 2);
@@ -629,7 +720,7 @@ mod tests {
         regions.push(followed(first)).unwrap();
         join_upright(
             &mut regions,
-            &Lost::default(),
+            &Places::default(),
             [(first, 0.9), (second, 0.8)].into_iter(),
         );
         assert_eq!(regions.len(), 2);
@@ -643,8 +734,8 @@ mod tests {
         regions
             .push(followed(bounds(100.0, 100.0, 100.0, 200.0)))
             .unwrap();
-        join_upright(&mut regions, &Lost::default(), std::iter::empty());
-        join_upright(&mut regions, &Lost::default(), std::iter::empty());
+        join_upright(&mut regions, &Places::default(), std::iter::empty());
+        join_upright(&mut regions, &Places::default(), std::iter::empty());
         assert_eq!(regions[0].unconfirmed, 2);
     }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from daemon import FIRST_POSE_S, Daemon, Failed, main, say, until
 
 LOGS = Path("/out")
+# One person, as each box costs seconds of an emulated processor.
 CONFIG = """
 [camera]
 name = "front"
@@ -26,6 +27,9 @@ rate_hz = 15
 [zenoh]
 site = "test"
 device = "guest"
+
+[people]
+people_max = 1
 """
 
 

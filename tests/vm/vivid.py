@@ -14,6 +14,7 @@ from daemon import FIRST_POSE_S, Daemon, Failed, main, say, shell, until
 
 LOGS = Path("/out")
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
+# One person, as each box of the test image costs seconds of an emulated processor.
 CONFIG = """
 [camera]
 name = "front"
@@ -25,6 +26,9 @@ rate_hz = 30
 [zenoh]
 site = "test"
 device = "guest"
+
+[people]
+people_max = 1
 """
 
 
