@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,13 +23,15 @@ import pytest
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: ./dev browser")
 
 REPOSITORY = Path(__file__).parents[2]
-PROGRAM = REPOSITORY / "target/debug/poised"
+PROGRAM = Path(os.environ.get("POISED_PROGRAM", REPOSITORY / "target/debug/poised"))
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 # Until the networks are loaded and the first frames are estimated, on a busy machine.
 FIRST_POSES_MS = 60_000
 POSES_MIN = 40
+# Until the daemon has opened its networks.
+LISTENS_S = 60
 
 pytestmark = pytest.mark.skipif(
     not (PROGRAM.exists() and Path(CHROMIUM).exists()),
@@ -66,6 +69,16 @@ class Demo:
         command = [PROGRAM, "demo", "--seconds", "600", "--width", "320", "--height", "240", "--json"]
         command += ["--web", f"127.0.0.1:{self.port}"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.wait_until_it_listens()
+
+    def wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + LISTENS_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.2)
+        raise TimeoutError(f"nothing listens on port {self.port} after {LISTENS_S} s")
 
     def stop(self) -> None:
         if self.process:
