@@ -27,6 +27,7 @@ use poised::motion::dictionary::DictionaryError;
 use poised::motion::encoder::EncoderError;
 use poised::motion::hint::HintError;
 use poised::output::SessionError;
+use poised::output::export::ExportError;
 use poised::output::record::RecordError;
 use poised::output::wire::WireError;
 use poised::output::zenoh::ZenohText;
@@ -150,6 +151,13 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
             RecordError::Write { source, .. } => written(source),
             _ => NO_INPUT,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<ExportError>() {
+        return match error {
+            ExportError::Read(error) => of(error),
+            ExportError::Write(error) => Some(written(error)),
+            _ => Some(NO_INPUT),
+        };
     }
     if let Some(error) = cause.downcast_ref::<RecordingsError>() {
         return match error {
