@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use poised::output::export::{ExportError, csv};
+use poised::output::export::{ExportError, csv, trc};
 use poised::output::record::Recording;
 
 use super::exit::UsageError;
@@ -19,6 +19,12 @@ pub struct ExportOptions {
     /// Write a table to this file, one row for each frame, person and joint: for pandas, R and spreadsheets.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Write the joints of one person to this file as markers: for `OpenSim`.
+    #[arg(long, value_name = "FILE")]
+    trc: Option<PathBuf>,
+    /// The person whose joints --trc writes; by default the only one in the recording.
+    #[arg(long, value_name = "ID", requires = "trc")]
+    person: Option<u32>,
     #[command(flatten)]
     force: Force,
 }
@@ -26,17 +32,20 @@ pub struct ExportOptions {
 impl ExportOptions {
     /// Refuses outputs that would overwrite what is read, or what exists.
     fn check_outputs(&self) -> anyhow::Result<()> {
-        if self.csv.is_none() {
-            return Err(UsageError("no output given, expected --csv FILE").into());
-        }
-        let mut outputs = Outputs::new(self.force);
-        outputs.reads(&self.recording);
-        for (option, path) in [("--csv", &self.csv)] {
+        let outputs = [("--csv", &self.csv), ("--trc", &self.trc)];
+        let mut checked = Outputs::new(self.force);
+        checked.reads(&self.recording);
+        let mut any = false;
+        for (option, path) in outputs {
             if let Some(path) = path {
-                outputs.writes(option, path)?;
+                checked.writes(option, path)?;
+                any = true;
             }
         }
-        Ok(())
+        if any {
+            return Ok(());
+        }
+        Err(UsageError("no output: give --csv FILE or --trc FILE").into())
     }
 }
 
@@ -44,11 +53,14 @@ impl ExportOptions {
 ///
 /// # Errors
 ///
-/// The recording cannot be read, or a file not be written.
+/// The recording cannot be read, or a file not be written; for markers, it is not clear of whom.
 pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
     options.check_outputs()?;
     if let Some(path) = &options.csv {
         to_csv(&options.recording, path)?;
+    }
+    if let Some(path) = &options.trc {
+        to_trc(&options.recording, options.person, path)?;
     }
     Ok(())
 }
@@ -58,12 +70,21 @@ fn to_csv(recording: &Path, path: &Path) -> anyhow::Result<()> {
     let mut recording = Recording::open(recording)?;
     let mut out = create(option, path)?;
     let written = csv::write(&mut recording, &mut out).map_err(at(option, path))?;
-    log::info!(
-        "{}: {} rows of {} frames",
-        path.display(),
-        written.rows,
-        written.frames
-    );
+    let (rows, frames) = (written.rows, written.frames);
+    log::info!("{}: {rows} rows of {frames} frames", path.display());
+    Ok(())
+}
+
+fn to_trc(recording: &Path, person: Option<u32>, path: &Path) -> anyhow::Result<()> {
+    let option = "--trc";
+    let open = || Recording::open(recording);
+    // Whom it is about is known before the file is made.
+    let plan = trc::plan(&mut open()?, person)?;
+    let mut out = create(option, path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    trc::write(&mut open()?, &plan, &name, &mut out).map_err(at(option, path))?;
+    let (person, frames) = (plan.person(), plan.frames());
+    log::info!("{}: person {person}, {frames} frames", path.display());
     Ok(())
 }
 

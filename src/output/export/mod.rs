@@ -1,9 +1,11 @@
-//! Recordings for other programs: tables ([`csv`]).
+//! Recordings for other programs: tables ([`csv`]), markers for OpenSim ([`trc`]).
 //!
 //! Each writer takes the messages of a [`Recording`](super::record::Recording) one after the other and holds one of
 //! them, so that a recording of a day needs no more memory than one of a minute.
 
 pub mod csv;
+pub mod ground;
+pub mod trc;
 
 use std::io;
 
