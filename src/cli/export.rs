@@ -1,12 +1,12 @@
 //! `poised export`: a recording of poses as files that other programs open.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use poised::output::export::{ExportError, csv, trc};
+use poised::output::export::{self, ExportError, csv, mcap, trc};
 use poised::output::record::Recording;
 
 use super::exit::UsageError;
@@ -14,7 +14,8 @@ use super::output::{Force, OutputError, Outputs, failed};
 
 #[derive(Debug, Args)]
 pub struct ExportOptions {
-    /// Recording of poses (.poses), as `replay --record` and `watch --record` write it.
+    /// Recording of poses (.poses), as `replay --record` and `watch --record` write it, or one that was exported to
+    /// MCAP (.mcap).
     recording: PathBuf,
     /// Write a table to this file, one row for each frame, person and joint: for pandas, R and spreadsheets.
     #[arg(long, value_name = "FILE")]
@@ -25,6 +26,9 @@ pub struct ExportOptions {
     /// The person whose joints --trc writes; by default the only one in the recording.
     #[arg(long, value_name = "ID", requires = "trc")]
     person: Option<u32>,
+    /// Write joints, skeletons and the recorded messages to this file: for Foxglove, ROS 2 and rerun.
+    #[arg(long, value_name = "FILE")]
+    mcap: Option<PathBuf>,
     #[command(flatten)]
     force: Force,
 }
@@ -32,7 +36,11 @@ pub struct ExportOptions {
 impl ExportOptions {
     /// Refuses outputs that would overwrite what is read, or what exists.
     fn check_outputs(&self) -> anyhow::Result<()> {
-        let outputs = [("--csv", &self.csv), ("--trc", &self.trc)];
+        let outputs = [
+            ("--csv", &self.csv),
+            ("--trc", &self.trc),
+            ("--mcap", &self.mcap),
+        ];
         let mut checked = Outputs::new(self.force);
         checked.reads(&self.recording);
         let mut any = false;
@@ -45,7 +53,7 @@ impl ExportOptions {
         if any {
             return Ok(());
         }
-        Err(UsageError("no output: give --csv FILE or --trc FILE").into())
+        Err(UsageError("no output: give --csv FILE, --trc FILE or --mcap FILE").into())
     }
 }
 
@@ -62,12 +70,15 @@ pub fn run(options: &ExportOptions) -> anyhow::Result<()> {
     if let Some(path) = &options.trc {
         to_trc(&options.recording, options.person, path)?;
     }
+    if let Some(path) = &options.mcap {
+        to_mcap(&options.recording, path)?;
+    }
     Ok(())
 }
 
 fn to_csv(recording: &Path, path: &Path) -> anyhow::Result<()> {
     let option = "--csv";
-    let mut recording = Recording::open(recording)?;
+    let mut recording = export::open(recording)?;
     let mut out = create(option, path)?;
     let written = csv::write(&mut recording, &mut out).map_err(at(option, path))?;
     let (rows, frames) = (written.rows, written.frames);
@@ -77,7 +88,7 @@ fn to_csv(recording: &Path, path: &Path) -> anyhow::Result<()> {
 
 fn to_trc(recording: &Path, person: Option<u32>, path: &Path) -> anyhow::Result<()> {
     let option = "--trc";
-    let open = || Recording::open(recording);
+    let open = || -> anyhow::Result<Recording<Box<dyn Read>>> { Ok(export::open(recording)?) };
     // Whom it is about is known before the file is made.
     let plan = trc::plan(&mut open()?, person)?;
     let mut out = create(option, path)?;
@@ -85,6 +96,15 @@ fn to_trc(recording: &Path, person: Option<u32>, path: &Path) -> anyhow::Result<
     trc::write(&mut open()?, &plan, &name, &mut out).map_err(at(option, path))?;
     let (person, frames) = (plan.person(), plan.frames());
     log::info!("{}: person {person}, {frames} frames", path.display());
+    Ok(())
+}
+
+fn to_mcap(recording: &Path, path: &Path) -> anyhow::Result<()> {
+    let option = "--mcap";
+    let mut recording = export::open(recording)?;
+    let out = create(option, path)?;
+    let written = mcap::write(&mut recording, out).map_err(at(option, path))?;
+    log::info!("{}: {} frames", path.display(), written.frames);
     Ok(())
 }
 

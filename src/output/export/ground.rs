@@ -1,4 +1,4 @@
-//! The level frame of reference that OpenSim and ROS expect, in place of the camera's own.
+//! The level frame of reference that `OpenSim` and ROS expect, in place of the camera's own.
 
 use glam::{Mat3, Quat, Vec3};
 
@@ -50,7 +50,7 @@ impl Ground {
         self.measured
     }
 
-    /// A place of the camera frame in OpenSim's axes, metres: x towards the camera, y up, z to the camera's left.
+    /// A place of the camera frame in `OpenSim`'s axes, metres: x towards the camera, y up, z to the camera's left.
     pub fn y_up(&self, camera_m: Vec3) -> Vec3 {
         Vec3::new(
             self.towards_camera.dot(camera_m),

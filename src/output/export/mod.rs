@@ -1,15 +1,22 @@
-//! Recordings for other programs: tables ([`csv`]), markers for OpenSim ([`trc`]).
+//! Recordings for other programs: tables ([`csv`]), markers for `OpenSim` ([`trc`]), and MCAP for Foxglove, ROS 2 and
+//! rerun ([`mcap`]), which can be read back ([`mcap_read`]).
 //!
-//! Each writer takes the messages of a [`Recording`](super::record::Recording) one after the other and holds one of
-//! them, so that a recording of a day needs no more memory than one of a minute.
+//! Each writer takes the messages of a [`Recording`] one after the other and holds one of them, so that a recording
+//! of a day needs no more memory than one of a minute.
 
 pub mod csv;
 pub mod ground;
+pub mod mcap;
+pub mod mcap_read;
+pub mod ros;
 pub mod trc;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
-use super::record::RecordError;
+use super::record::{RecordError, Recording};
+use mcap_read::RecordingInMcap;
 
 /// Why a recording was not converted.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +31,23 @@ pub enum ExportError {
     /// The file cannot be written.
     #[error("cannot be written")]
     Write(#[from] io::Error),
+}
+
+/// Opens a recording: the one in an MCAP file if the name says that it is one, else a `.poses` file.
+///
+/// # Errors
+///
+/// The file cannot be read, or holds no recording.
+pub fn open(path: &Path) -> Result<Recording<Box<dyn Read>>, RecordError> {
+    let source: Box<dyn Read> = if mcap_read::is_mcap(path) {
+        Box::new(RecordingInMcap::open(path)?)
+    } else {
+        Box::new(File::open(path).map_err(|source| RecordError::Read {
+            path: path.to_owned(),
+            source,
+        })?)
+    };
+    Recording::of(source, path)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! TRC, the marker files of OpenSim: one person, one row a frame, tabs between the columns.
+//! TRC, the marker files of `OpenSim`: one person, one row a frame, tabs between the columns.
 //!
 //! The head of the file says how many frames follow, so a recording is read twice: [`plan`], then [`write`].
 
@@ -136,7 +136,7 @@ fn choice(person: Option<u32>, seen: &BTreeMap<u32, Seen>, more: bool) -> String
 /// Writes the frames of a plan; `name` is that of the file, which its first line repeats.
 ///
 /// Joints are in [`Ground`]'s y-up axes in metres, measured and completed ones alike. Where the person or a joint is
-/// absent, the fields are empty, which OpenSim reads as NaN.
+/// absent, the fields are empty, which `OpenSim` reads as NaN.
 ///
 /// # Errors
 ///
@@ -222,7 +222,7 @@ mod tests {
     fn a_person_has_a_row_for_each_frame_from_their_first_to_their_last() {
         let mut half = person(7);
         half.states[1] = JointState::Absent;
-        let film = [
+        let film = vec![
             frame(0, &[]),
             frame(1, &[person(7)]),
             frame(2, &[person(9)]),
