@@ -1,6 +1,6 @@
 //! TRC, the marker files of `OpenSim`: one person, one row a frame, tabs between the columns.
 //!
-//! The head of the file says how many frames follow, so a recording is read twice: [`plan`], then [`write`].
+//! The head of the file says how many frames follow, so a recording is read twice: [`plan`], then [`write()`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
