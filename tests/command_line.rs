@@ -121,7 +121,20 @@ fn every_exit_code_of_the_manual_is_given_for_what_it_says() {
             "--dictionary FILE",
         ),
         (64, &["dictionary", "remove", "walk"], "--dictionary FILE"),
+        (64, &["export", &room], "--csv FILE"),
+        (64, &["export", &room, "--person", "1"], "--trc"),
         (66, &["replay", "/nowhere/a.poses"], "/nowhere/a.poses"),
+        (
+            66,
+            &["export", "/nowhere/a.poses", "--csv", &at("none")],
+            "/nowhere/a.poses",
+        ),
+        (
+            66,
+            &["export", &at("text.poses"), "--mcap", &at("none")],
+            "not a recording",
+        ),
+        (66, &["export", &room, "--trc", &at("none")], "no person"),
         (66, &["replay", &at("text.poses")], "not a recording"),
         (
             66,
@@ -185,9 +198,22 @@ fn every_exit_code_of_the_manual_is_given_for_what_it_says() {
             "is the input",
         ),
         (73, &["replay", &room, "--poses", "/nowhere/a"], "/nowhere"),
+        (73, &["export", &room, "--csv", &at("old")], "--force"),
+        (
+            73,
+            &["export", &room, "--mcap", &room, "--force"],
+            "is the input",
+        ),
+        (
+            73,
+            &["export", &room, "--csv", &at("x"), "--mcap", &at("x")],
+            "the same file",
+        ),
         (73, &["man", &at("old")], "must be a folder"),
         (74, &["replay", &room, "--poses", "/dev/full"], "/dev/full"),
         (74, &["replay", &room, "--record", "/dev/full"], "/dev/full"),
+        (74, &["export", &room, "--csv", "/dev/full"], "/dev/full"),
+        (74, &["export", &room, "--mcap", "/dev/full"], "/dev/full"),
         (78, &["check", &at("wrong.toml")], "people.people_max"),
         (
             78,

@@ -9,7 +9,9 @@ use std::path::{Component, Path, PathBuf};
 const DOCUMENTS: &str = "usr/share/doc/poised";
 
 /// Places that only the repository has; a document says by the link that it speaks of the sources.
-const SOURCES: [&str; 6] = ["src", "tests", "models", "examples", "fuzz", "systemd"];
+const SOURCES: [&str; 7] = [
+    "src", "tests", "models", "examples", "clients", "fuzz", "systemd",
+];
 
 /// Files of a pattern with `*` in its last part.
 fn files(pattern: &str) -> Vec<PathBuf> {

@@ -22,7 +22,7 @@ use poised::motion::clip::ClipReader;
 use poised::motion::dictionary::{Dictionary, DictionaryError, Entry, Origin};
 use poised::motion::encoder::Encoders;
 use poised::motion::{ENCODER_FILE, SemanticsError, open as open_dictionary};
-use poised::output::record::Recording;
+use poised::output::export;
 use poised::pose::PoseSample;
 
 use super::exit::{NothingFits, UsageError};
@@ -542,7 +542,7 @@ fn windows_of<T>(
     let counters = Counters::default();
     let mut sample = PoseSample::default();
     if replay::is_recording(clip) {
-        let mut recording = Recording::open(Path::new(clip))?;
+        let mut recording = export::open(Path::new(clip))?;
         let calibration = recording.calibration().clone();
         let mut poser = Poser::open(&config)?;
         while let Some(recorded) = recording.next().transpose()? {

@@ -27,6 +27,7 @@ use poised::motion::dictionary::DictionaryError;
 use poised::motion::encoder::EncoderError;
 use poised::motion::hint::HintError;
 use poised::output::SessionError;
+use poised::output::export::ExportError;
 use poised::output::record::RecordError;
 use poised::output::wire::WireError;
 use poised::output::zenoh::ZenohText;
@@ -145,19 +146,6 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
             _ => UNAVAILABLE,
         });
     }
-    if let Some(error) = cause.downcast_ref::<RecordError>() {
-        return Some(match error {
-            RecordError::Write { source, .. } => written(source),
-            _ => NO_INPUT,
-        });
-    }
-    if let Some(error) = cause.downcast_ref::<RecordingsError>() {
-        return match error {
-            RecordingsError::Camera(error) => of(error),
-            RecordingsError::Record(error) => of(error),
-            _ => Some(NO_INPUT),
-        };
-    }
     if let Some(error) = cause.downcast_ref::<DictionaryError>() {
         return Some(match error {
             DictionaryError::File {
@@ -199,7 +187,32 @@ fn of(cause: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<serde_json::Error>() {
         return Some(if error.is_io() { IO } else { SOFTWARE });
     }
-    of_type(cause)
+    of_recording(cause).or_else(|| of_type(cause))
+}
+
+/// The exit code of a cause that has to do with recordings.
+fn of_recording(cause: &(dyn Error + 'static)) -> Option<u8> {
+    if let Some(error) = cause.downcast_ref::<RecordError>() {
+        return Some(match error {
+            RecordError::Write { source, .. } => written(source),
+            _ => NO_INPUT,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<ExportError>() {
+        return match error {
+            ExportError::Read(error) => of(error),
+            ExportError::Write(error) => Some(written(error)),
+            _ => Some(NO_INPUT),
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<RecordingsError>() {
+        return match error {
+            RecordingsError::Camera(error) => of(error),
+            RecordingsError::Record(error) => of(error),
+            _ => Some(NO_INPUT),
+        };
+    }
+    None
 }
 
 /// The exit code of a cause whose type alone says it.

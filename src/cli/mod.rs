@@ -11,6 +11,7 @@ mod doctor;
 mod engine;
 mod eval;
 pub mod exit;
+mod export;
 pub mod log;
 mod man;
 mod models;
@@ -47,6 +48,8 @@ enum Command {
     Check(check::CheckOptions),
     /// Run a video, a folder of images or a stream through the pipeline as fast as possible.
     Replay(replay::ReplayOptions),
+    /// Convert a recording of poses for other programs.
+    Export(export::ExportOptions),
     /// Print the accuracy table from labelled motion.
     Eval(eval::EvalOptions),
     /// Build, show, query or teach the dictionary of actions.
@@ -108,6 +111,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Export(options) => export::run(&options),
         Command::Eval(options) => eval::run(&options),
         Command::Dictionary(options) => dictionary::run(&options),
         Command::Bench(options) => bench::run(&options),

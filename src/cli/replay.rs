@@ -30,7 +30,8 @@ use poised::error::StartError;
 use poised::estimate::{EstimateConfig, Estimator, Poser, frame_fault};
 use poised::frame::{Frame, Turn};
 use poised::lab::draw::Overlay;
-use poised::output::record::{self, Recorder, Recording};
+use poised::output::export::{self, mcap_read};
+use poised::output::record::{self, Recorder};
 use poised::pose::PoseSample;
 use poised::sys::rt::process_cpu_ns;
 
@@ -55,7 +56,7 @@ const DAMAGED_MAX: u32 = 100;
 #[derive(Debug, Args)]
 pub struct ReplayOptions {
     /// A video file, an image or a folder of images, the address of a network camera (rtsp://, http://), or a
-    /// recording (.poses).
+    /// recording (.poses, or .mcap from `export`).
     source: OsString,
     #[command(flatten)]
     networks: Networks,
@@ -341,9 +342,11 @@ const fn lens_of(file: Option<PathBuf>) -> CalibrationConfig {
 
 /// Whether a source is a recording of poses, by its name.
 pub fn is_recording(source: impl AsRef<OsStr>) -> bool {
-    Path::new(source.as_ref())
+    let path = Path::new(source.as_ref());
+    let is_poses = path
         .extension()
-        .is_some_and(|extension| extension == record::EXTENSION)
+        .is_some_and(|extension| extension == record::EXTENSION);
+    is_poses || mcap_read::is_mcap(path)
 }
 
 /// Opens a source of pixels, and its calibration: that of a file, else an assumed one.
@@ -370,7 +373,7 @@ fn run_recording(options: &ReplayOptions, config: &EstimateConfig) -> anyhow::Re
     if options.overlay.is_some() {
         return Err(UsageError("--overlay: a recording of poses holds no pictures").into());
     }
-    let mut recording = Recording::open(Path::new(&options.source))?;
+    let mut recording = export::open(Path::new(&options.source))?;
     let calibration = recording.calibration().clone();
     let mut poser = Poser::open(config)?;
     let mut adapter = poser.adapter(SEED)?;

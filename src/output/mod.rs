@@ -12,6 +12,7 @@
 
 pub mod adaptation;
 mod camera;
+pub mod export;
 mod faults;
 pub mod health;
 pub mod json;

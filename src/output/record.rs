@@ -15,7 +15,7 @@ use minicbor::{Decoder, Encoder};
 use crate::base::config::ConfigError;
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::camera::Calibration;
-use crate::output::read::decode;
+use crate::output::read::{PoseMessage, decode};
 use crate::output::wire::{self, Buffer, CLOCK_RECORDING, Stamp};
 use crate::pose::{Detection, People, PersonPose, PoseSample};
 
@@ -23,7 +23,7 @@ use crate::pose::{Detection, People, PersonPose, PoseSample};
 pub const EXTENSION: &str = "poses";
 
 /// Value of `recording` in the first item.
-const FORMAT: &str = "poised-recording/v1";
+pub const FORMAT: &str = "poised-recording/v1";
 
 /// Name of the camera in messages that are recorded.
 const CAMERA: &str = "recording";
@@ -89,6 +89,8 @@ pub struct Recording<R> {
     path: PathBuf,
     items: Items<R>,
     calibration: Calibration,
+    /// The calibration as it is in the file.
+    calibration_toml: String,
     /// Messages given.
     given: u64,
     ended: bool,
@@ -139,7 +141,8 @@ impl<R: Read> Recording<R> {
                 "format {format:?} is not supported, expected {FORMAT:?}"
             )));
         }
-        let calibration = Calibration::from_toml(calibration, path).map_err(|source| {
+        let calibration_toml = calibration.to_owned();
+        let calibration = Calibration::from_toml(&calibration_toml, path).map_err(|source| {
             RecordError::Calibration {
                 path: path.to_owned(),
                 source,
@@ -149,6 +152,7 @@ impl<R: Read> Recording<R> {
             path: path.to_owned(),
             items,
             calibration,
+            calibration_toml,
             given: 0,
             ended: false,
         })
@@ -159,12 +163,40 @@ impl<R: Read> Recording<R> {
         &self.calibration
     }
 
-    /// The next message; `None` at the end, or where the rest cannot be read.
-    fn sample(&mut self) -> Result<Option<PoseSample>, RecordError> {
+    /// The calibration, byte by byte as it is in the file.
+    pub fn calibration_toml(&self) -> &str {
+        &self.calibration_toml
+    }
+
+    /// The next message with its stamp; `None` at the end, or where the rest cannot be read. The iterator gives the
+    /// same messages without the stamp.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or not one message of it can be decoded.
+    pub fn next_message(&mut self) -> Result<Option<PoseMessage>, RecordError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let message = self.message();
+        self.given += 1;
+        self.ended = !matches!(message, Ok(Some(_)));
+        message
+    }
+
+    /// The bytes of the newest message that was given, one item of CBOR; none before the first.
+    pub fn message_bytes(&self) -> &[u8] {
+        match (self.given, self.ended) {
+            (1.., false) => self.items.newest(),
+            _ => &[],
+        }
+    }
+
+    fn message(&mut self) -> Result<Option<PoseMessage>, RecordError> {
         let broken = match self.items.next(MESSAGE_BYTES_MAX) {
             Ok(None) => return Ok(None),
             Ok(Some(item)) => match decode(item) {
-                Ok(message) => return Ok(Some(message.sample)),
+                Ok(message) => return Ok(Some(message)),
                 Err(error) => Broken::Item(error.to_string()),
             },
             Err(Broken::Read(source)) => {
@@ -196,13 +228,8 @@ impl<R: Read> Iterator for Recording<R> {
     type Item = Result<PoseSample, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let sample = self.sample().transpose();
-        self.given += 1;
-        self.ended = !matches!(sample, Some(Ok(_)));
-        sample
+        let message = self.next_message().transpose()?;
+        Some(message.map(|message| message.sample))
     }
 }
 
@@ -234,6 +261,8 @@ struct Items<R> {
     /// Bytes read, of which those before `start` are used up.
     bytes: Vec<u8>,
     start: usize,
+    /// Bytes of the item that ends at `start`.
+    newest: usize,
     ended: bool,
 }
 
@@ -243,8 +272,14 @@ impl<R: Read> Items<R> {
             source,
             bytes: Vec::new(),
             start: 0,
+            newest: 0,
             ended: false,
         }
+    }
+
+    /// The item given last.
+    fn newest(&self) -> &[u8] {
+        &self.bytes[self.start - self.newest..self.start]
     }
 
     /// The next item, of at most `most` bytes; `None` at the end of the file.
@@ -259,6 +294,7 @@ impl<R: Read> Items<R> {
         match cbor.skip() {
             Ok(()) => {
                 let item = &item[..cbor.position()];
+                self.newest = item.len();
                 self.start += item.len();
                 Ok(Some(item))
             }
@@ -276,12 +312,24 @@ impl<R: Read> Items<R> {
     fn fill(&mut self, most: usize) -> std::io::Result<()> {
         while self.bytes.len() - self.start <= most && !self.ended {
             self.bytes.drain(..self.start);
-            self.start = 0;
+            (self.start, self.newest) = (0, 0);
             let mut chunk = self.source.by_ref().take(CHUNK_BYTES);
             self.ended = chunk.read_to_end(&mut self.bytes)? == 0;
         }
         Ok(())
     }
+}
+
+/// The first item of a recording.
+pub fn head(calibration_toml: &str) -> Vec<u8> {
+    let mut head = Encoder::new(Vec::new());
+    let written = head
+        .map(2)
+        .and_then(|head| head.str("recording")?.str(FORMAT))
+        .and_then(|head| head.str("calibration")?.str(calibration_toml))
+        .is_ok();
+    debug_assert!(written, "memory takes everything");
+    head.into_writer()
 }
 
 /// Format and calibration of the first item.
@@ -338,14 +386,8 @@ impl Recorder {
             source,
         };
         let mut file = BufWriter::new(File::create(path).map_err(failed)?);
-        let mut head = Encoder::new(Vec::new());
-        let written = head
-            .map(2)
-            .and_then(|head| head.str("recording")?.str(FORMAT))
-            .and_then(|head| head.str("calibration")?.str(&calibration.to_toml()))
-            .is_ok();
-        debug_assert!(written, "memory takes everything");
-        file.write_all(&head.into_writer()).map_err(failed)?;
+        file.write_all(&head(&calibration.to_toml()))
+            .map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
             file,
