@@ -1,5 +1,6 @@
-//! Foundations for every layer: bounds, time, files, queues, range checks, redaction of secrets.
+//! Foundations for every layer: bounds, time, files, queues, range checks, byte layouts, redaction of secrets.
 
+pub mod cdr;
 pub mod clock;
 pub mod config;
 pub mod file;
