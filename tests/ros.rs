@@ -289,9 +289,10 @@ fn golden(name: &str, bytes: &[u8]) {
 #[test]
 fn a_router_that_comes_late_and_goes_is_found_again() {
     let port = free_port();
-    let (mut ros, counters) = outlet(port, RosConfig::default());
+    let (ros, counters) = outlet(port, RosConfig::default());
+    let ros = Mutex::new(ros);
     eventually("the router is missed", || {
-        put_pose(&mut ros, &two_people());
+        put_pose(&mut ros.lock().unwrap(), &two_people());
         counters.ros.unanswered.get() > 0
     });
     let connected = || counters.ros.connected.load(Ordering::Relaxed);
@@ -300,7 +301,6 @@ fn a_router_that_comes_late_and_goes_is_found_again() {
         let router = router(port);
         let (node, _subscriber, seen) = listen(port, "0/poised/front/joints/**");
         let messages = || seen.lock().unwrap().values().map(Vec::len).sum::<usize>();
-        let ros = Mutex::new(&mut ros);
         eventually("joints come", || {
             put_pose(&mut ros.lock().unwrap(), &two_people());
             messages() >= 10

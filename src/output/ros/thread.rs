@@ -57,7 +57,7 @@ pub(super) struct Link {
     pub(super) back: Mailbox<Box<Moment>>,
     /// The newest health message, CBOR.
     pub(super) health: Mailbox<Vec<u8>>,
-    /// How the camera hangs, once its calibration is known and says so.
+    /// How the camera hangs, once a calibration with a mount is known.
     pub(super) mount: OnceLock<Mount>,
     /// Ends the thread.
     pub(super) stop: AtomicBool,
