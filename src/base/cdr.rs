@@ -97,9 +97,8 @@ impl<'b> CdrWriter<'b> {
 
     /// `builtin_interfaces/Time` of nanoseconds since 1970. From 2038 on, when its seconds end, it stays at the last.
     pub fn time(&mut self, unix_ns: u64) {
-        let (seconds, rest) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
-        self.i32(i32::try_from(seconds).unwrap_or(i32::MAX));
-        self.u32(u32::try_from(rest).expect("less than 10^9"));
+        self.i32(i32::try_from(unix_ns / 1_000_000_000).unwrap_or(i32::MAX));
+        self.u32((unix_ns % 1_000_000_000) as u32);
     }
 
     /// `std_msgs/Header`: when, and in which frame of reference.

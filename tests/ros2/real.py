@@ -36,6 +36,8 @@ TOPICS = {
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
     "/tf": "tf2_msgs/msg/TFMessage",
 }
+# A message with a person is longer; one of an empty room is shorter.
+PERSON_BYTES = 500
 # There is no wheel of tf2_msgs.
 TF_MESSAGE = "geometry_msgs/TransformStamped[] transforms\n"
 
@@ -186,7 +188,8 @@ def main() -> None:
         try:
             wait = zenoh.open(config("client", "connect", port))
             first = wait.declare_subscriber(f"{DOMAIN}/poised/front/joints/**")
-            first.recv()
+            while len(first.recv().payload.to_bytes()) < PERSON_BYTES:
+                pass
             tokens = [str(reply.ok.key_expr) for reply in wait.liveliness().get(f"@ros2_lv/{DOMAIN}/**") if reply.ok]
             print("\n".join(sorted(tokens)))
             assert len(tokens) == 1 + len(TOPICS)

@@ -125,18 +125,18 @@ impl RosConfig {
             parent_frame: (!parent.is_empty()).then_some(parent),
         }
     }
+}
 
-    /// The session of its own: a client of the router. Between two of its peers a router carries nothing, so a peer
-    /// would need a way to each node.
-    pub(super) fn session(&self, endpoint: &str) -> ZenohConfig {
-        ZenohConfig {
-            mode: Some(Mode::Client),
-            connect: vec![endpoint.to_owned()],
-            listen: Some(Vec::new()),
-            multicast: Some(false),
-            open_timeout_ms: OPEN_TIMEOUT_MS,
-            ..ZenohConfig::default()
-        }
+/// The session of its own: a client of the router. Between two of its peers a router carries nothing, so a peer would
+/// need a way to each node.
+pub(super) fn session_of(endpoint: &str) -> ZenohConfig {
+    ZenohConfig {
+        mode: Some(Mode::Client),
+        connect: vec![endpoint.to_owned()],
+        listen: Some(Vec::new()),
+        multicast: Some(false),
+        open_timeout_ms: OPEN_TIMEOUT_MS,
+        ..ZenohConfig::default()
     }
 }
 

@@ -108,7 +108,7 @@ impl Ros {
         counters.ros.on.store(true, Ordering::Relaxed);
         let link = Arc::<Link>::default();
         let place = Place {
-            session: config.session(endpoint),
+            session: config::session_of(endpoint),
             domain: config.domain,
             names: config.names(&camera),
             camera,

@@ -88,7 +88,7 @@ struct Port {
 struct Line {
     ports: [Option<Port>; RosTopic::ALL.len()],
     // These end before the session does.
-    _node: LivelinessToken,
+    node: LivelinessToken,
     session: Session,
 }
 
@@ -308,10 +308,10 @@ impl Line {
     fn declare(opened: Opened, place: &Place, link: &Link) -> Result<Self, SessionError> {
         let session = opened.session;
         let zid = session.zid().to_string();
-        let own = rmw::node_token(place.domain, &zid, &place.names);
+        let key = rmw::node_token(place.domain, &zid, &place.names);
         let mut line = Self {
             ports: [const { None }; RosTopic::ALL.len()],
-            _node: token(&session, own)?,
+            node: token(&session, key)?,
             session,
         };
         line.declare_missing(place, link)?;
@@ -364,10 +364,10 @@ impl Line {
     fn close(self) {
         let Self {
             ports,
-            _node,
+            node,
             session,
         } = self;
-        drop((ports, _node));
+        drop((ports, node));
         if let Err(error) = session.close().wait() {
             log::debug!("ros: {error}");
         }
