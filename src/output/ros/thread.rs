@@ -309,19 +309,19 @@ impl Line {
         let session = opened.session;
         let zid = session.zid().to_string();
         let key = rmw::node_token(place.domain, &zid, &place.names);
-        let mut line = Self {
+        let mut all = Self {
             ports: [const { None }; RosTopic::ALL.len()],
             node: token(&session, key)?,
             session,
         };
-        line.declare_missing(place, link)?;
+        all.declare_missing(place, link)?;
         let namespace = &place.names.namespace;
         log::info!(
             "ros: publishing as node /{namespace}/{} in domain {}",
             rmw::NODE,
             place.domain
         );
-        Ok(line)
+        Ok(all)
     }
 
     /// Declares what there is no publisher for yet: `/tf` comes once the mount is known.
