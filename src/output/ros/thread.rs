@@ -386,14 +386,14 @@ impl Port {
         let poses = topic != RosTopic::Diagnostics;
         let publisher = session
             .declare_publisher(key.clone())
-            // What cannot leave is dropped, as rmw_zenoh does it with all but the most careful of publishers.
+            // What cannot leave is dropped, as rmw_zenoh does it with all but the most careful of publishers. Not
+            // express: the three messages of a frame would each need one of Zenoh's two buffers, and the last be lost.
             .congestion_control(CongestionControl::Drop)
             .priority(if poses {
                 Priority::InteractiveHigh
             } else {
                 Priority::DataLow
             })
-            .express(poses)
             .wait()
             .map_err(|source| SessionError::Declare {
                 key,
