@@ -4,7 +4,7 @@
 //! Only atomics, so any thread may count without waiting and any may read.
 //! Counts only grow; a rate is the difference of two readings.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::clock::MonoNs;
@@ -250,9 +250,61 @@ impl Level {
     }
 }
 
+/// A topic of the outlet for ROS 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum RosTopic {
+    /// Joints of all people as points.
+    Joints,
+    /// Skeletons and labels to look at.
+    Markers,
+    /// How the daemon is.
+    Diagnostics,
+    /// Where the camera is.
+    Tf,
+}
+
+impl RosTopic {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Joints, Self::Markers, Self::Diagnostics, Self::Tf];
+
+    /// Its name without the namespace.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Joints => "joints",
+            Self::Markers => "markers",
+            Self::Diagnostics => "diagnostics",
+            Self::Tf => "tf",
+        }
+    }
+}
+
+/// What the outlet for ROS 2 counts.
+#[derive(Debug, Default)]
+pub struct RosCounters {
+    /// Whether there is such an outlet.
+    pub on: AtomicBool,
+    /// Whether its router is connected.
+    pub connected: AtomicBool,
+    /// Tries to reach the router that failed.
+    pub unanswered: Count,
+    /// Poses that its thread did not look at, since a newer one had come.
+    pub replaced: Count,
+    /// Poses that came while there was no session.
+    pub no_session: Count,
+    /// Messages that the session did not take.
+    pub not_sent: Count,
+    /// Messages sent, by topic.
+    pub sent: [Count; RosTopic::ALL.len()],
+    /// Whether there are subscribers, by topic.
+    pub listening: [AtomicBool; RosTopic::ALL.len()],
+}
+
 /// What all threads count.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// What the outlet for ROS 2 did.
+    pub ros: RosCounters,
     /// What the capture thread did.
     pub capture: CaptureCounters,
     /// Frames that went through all stages.

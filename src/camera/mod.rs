@@ -16,7 +16,7 @@ mod yaml;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use glam::{DVec2, Vec2, Vec3};
+use glam::{DVec2, Mat3, Quat, Vec2, Vec3};
 use serde::Deserialize;
 
 use crate::base::config::{ConfigError, check, read_text};
@@ -122,6 +122,18 @@ impl Mount {
         let level = Vec3::new(0.0, -down.cos(), -down.sin());
         // Turned clockwise, the image's contents turn the other way.
         Vec3::new(level.y * roll.sin(), level.y * roll.cos(), level.z)
+    }
+
+    /// From the camera's optical frame to the frame of the floor below it: x along the floor as the camera looks, y to
+    /// the left, z up. Looking straight down, x is up in the image.
+    pub fn to_floor(&self) -> Quat {
+        let (down, roll) = (self.down_deg.to_radians(), self.roll_deg.to_radians());
+        // As `up`: level, and then turned about the line of sight.
+        let level = Vec3::new(0.0, -down.sin(), down.cos());
+        let forward = Vec3::new(level.y * roll.sin(), level.y * roll.cos(), level.z);
+        let up = self.up();
+        let from_floor = Mat3::from_cols(forward, up.cross(forward), up);
+        Quat::from_mat3(&from_floor.transpose())
     }
 
     /// How the same camera hangs for a reader of its images turned.
@@ -700,6 +712,44 @@ mod tests {
                 let got = turned.mount().unwrap().up();
                 assert!((got - want).length() < 1e-5, "{orientation}: {got} {want}");
             }
+        }
+    }
+
+    #[test]
+    fn the_floor_is_ahead_left_and_up_of_the_camera() {
+        let mount = |down_deg, roll_deg| Mount {
+            height_m: 2.0,
+            down_deg,
+            roll_deg,
+        };
+        let is = |mount: Mount, camera: Vec3, floor: Vec3| {
+            let got = mount.to_floor() * camera;
+            assert!(
+                (got - floor).length() < 1e-5,
+                "{mount:?}: {camera} at {got}"
+            );
+        };
+        let level = mount(0.0, 0.0);
+        is(level, Vec3::Z, Vec3::X);
+        is(level, Vec3::X, Vec3::NEG_Y);
+        is(level, Vec3::Y, Vec3::NEG_Z);
+        // Looking down by 45 degrees, the line of sight goes ahead and down alike.
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        is(mount(45.0, 0.0), Vec3::Z, Vec3::new(half, 0.0, -half));
+        is(mount(45.0, 0.0), Vec3::X, Vec3::NEG_Y);
+        is(mount(90.0, 0.0), Vec3::Z, Vec3::NEG_Z);
+        is(mount(90.0, 0.0), Vec3::NEG_Y, Vec3::X);
+        // Turned clockwise by a quarter, what is to the right in the image is below.
+        is(mount(0.0, 90.0), Vec3::X, Vec3::NEG_Z);
+        for (down, roll) in [(20.0, 30.0), (-60.0, -170.0), (90.0, 12.0)] {
+            let mount = mount(down, roll);
+            is(mount, mount.up(), Vec3::Z);
+            let sight = mount.to_floor() * Vec3::Z;
+            assert!(
+                sight.y.abs() < 1e-5 && sight.x > -1e-5,
+                "{mount:?}: {sight}"
+            );
+            assert!((sight.z + f32::to_radians(down).sin()).abs() < 1e-5);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use poised::base::secret::redacted;
 use poised::camera::Calibration;
 use poised::capture::open_source;
 use poised::daemon::settings::{CameraConfig, Settings};
@@ -30,6 +31,28 @@ fn check_source(camera: &CameraConfig) -> Result<(), StartError> {
     }
 }
 
+/// What ROS 2 is given, where the configuration wants that.
+fn say_ros(settings: &Settings, has_mount: bool) -> anyhow::Result<()> {
+    let (ros, camera) = (&settings.ros, &settings.camera.name);
+    let Some(endpoint) = &ros.connect else {
+        return Ok(());
+    };
+    let names = ros.names(camera);
+    say!(
+        "ros: through the router at {} in domain {}, frame {}",
+        redacted(endpoint),
+        ros.domain,
+        names.frame
+    )?;
+    for (topic, kind) in ros.topics(camera, has_mount) {
+        say!("ros: {topic} [{kind}]")?;
+    }
+    if let (Some(parent), false) = (&names.parent_frame, has_mount) {
+        say!("ros: no /tf of {parent}, since the calibration has no [mount]")?;
+    }
+    Ok(())
+}
+
 /// Reads the configuration, opens its networks, its calibration and its recording.
 ///
 /// # Errors
@@ -37,8 +60,10 @@ fn check_source(camera: &CameraConfig) -> Result<(), StartError> {
 /// The first thing that is wrong, with its file, key, value and range.
 pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
     let settings = Settings::read(&options.file).map_err(StartError::from)?;
+    let mut has_mount = false;
     if let Some(path) = &settings.calibration.file {
         let calibration = Calibration::read(path).map_err(StartError::from)?;
+        has_mount = calibration.mount().is_some();
         say!("calibration: {calibration}")?;
     }
     settings.zenoh.check_file().map_err(StartError::from)?;
@@ -75,6 +100,7 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
         };
         say!("web: {url}, {token}")?;
     }
+    say_ros(&settings, has_mount)?;
     say!("{}: good", options.file.display())?;
     Ok(())
 }

@@ -27,8 +27,9 @@ use poised::engine::Engine;
 use poised::error::StartError;
 use poised::estimate::Estimator;
 use poised::frame::Turn;
+use poised::output::ros::{RosAbout, RosMount};
 use poised::output::web::About;
-use poised::output::{Documents, Outlet, PublishConfig, Publisher, Web};
+use poised::output::{Documents, Outlet, PublishConfig, Publisher, Ros, Web};
 use poised::synthetic::SyntheticCamera;
 
 use super::service::Service;
@@ -105,8 +106,8 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     if let Some(path) = &settings.calibration.file {
         poised::camera::Calibration::read(path).map_err(StartError::from)?;
     }
-    let mut outlet =
-        Outlet::open(&settings.zenoh, name, documents, clock.now()).map_err(StartError::from)?;
+    let mut outlet = Outlet::open(&settings.session(), name, documents, clock.now())
+        .map_err(StartError::from)?;
     let worker = worker_of(&settings, &estimator, clock)?;
     let worker = listen(&settings, &mut estimator, worker, &mut outlet, clock)?;
     let status = engine.status();
@@ -115,6 +116,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     if let Some(web) = open_web(&settings, &engine, &running)? {
         publisher.also(web);
     }
+    let ros_mount = open_ros(&settings, &running, &mut publisher)?;
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
     }
@@ -133,6 +135,9 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         })
         .map_err(StartError::from)?;
     publisher.set_calibration(&calibration.to_toml());
+    if let (Some(ros), Some(mount)) = (ros_mount, calibration.mount()) {
+        ros.set(*mount);
+    }
     info!(
         "{}: {}x{} at {:.1} Hz; lens {calibration}",
         mode.name, mode.width_px, mode.height_px, mode.rate_hz
@@ -209,6 +214,26 @@ fn open_web(
         info!("web view at {}", web.url());
     }
     Ok(web)
+}
+
+/// The outlet for ROS 2, where the configuration wants one; what tells it how the camera hangs.
+fn open_ros(
+    settings: &Settings,
+    running: &Running,
+    publisher: &mut Publisher<'_>,
+) -> Result<Option<RosMount>, StartError> {
+    let about = RosAbout {
+        camera: settings.camera.name.clone(),
+        device: settings.zenoh.device.clone(),
+        counters: Arc::clone(&running.counters),
+        clock: Arc::clone(&running.clock),
+    };
+    let Some(ros) = Ros::open(&settings.ros, about)? else {
+        return Ok(None);
+    };
+    let mount = ros.mount();
+    publisher.also(ros);
+    Ok(Some(mount))
 }
 
 /// What learns, where the configuration wants that.

@@ -17,7 +17,7 @@ use crate::frame::Turn;
 use crate::lift::LiftConfig;
 use crate::motion::SemanticsConfig;
 use crate::output::zenoh::check_name;
-use crate::output::{PublishConfig, WebConfig, ZenohConfig};
+use crate::output::{PublishConfig, RosConfig, WebConfig, ZenohConfig};
 use crate::synthetic::SyntheticConfig;
 use crate::track::TrackConfig;
 
@@ -67,6 +67,8 @@ pub struct Settings {
     pub zenoh: ZenohConfig,
     /// The web view.
     pub web: WebConfig,
+    /// Messages for ROS 2.
+    pub ros: RosConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -167,7 +169,8 @@ impl Settings {
         self.adapt.validate()?;
         self.publish.validate()?;
         self.zenoh.validate()?;
-        self.web.validate()
+        self.web.validate()?;
+        self.ros.validate()
     }
 
     /// The sections in which `new` differs and that need a new start of the daemon.
@@ -188,6 +191,7 @@ impl Settings {
             publish: _,
             zenoh,
             web,
+            ros,
             log: _,
         } = self;
         [
@@ -202,10 +206,20 @@ impl Settings {
             ("adapt", *adapt == new.adapt),
             ("zenoh", *zenoh == new.zenoh),
             ("web", *web == new.web),
+            ("ros", *ros == new.ros),
         ]
         .into_iter()
         .filter_map(|(section, same)| (!same).then_some(section))
         .collect()
+    }
+
+    /// `[zenoh]` for the daemon's own session: where it speaks with a router of ROS 2, that router's usual port, which
+    /// is Zenoh's too, is left to it.
+    pub fn session(&self) -> ZenohConfig {
+        ZenohConfig {
+            leave_default: self.ros.connect.is_some(),
+            ..self.zenoh.clone()
+        }
     }
 
     /// The sections that turn frames into poses.
@@ -342,6 +356,16 @@ mod tests {
         );
         let error = refused(&format!("{text} oops"));
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_usual_port_of_a_router_is_left_to_it_where_there_is_ros_2() {
+        let settings: Settings = toml::from_str("[ros]\nconnect = \"tcp/localhost:7447\"").unwrap();
+        settings.validate().unwrap();
+        assert!(settings.session().leave_default);
+        assert!(!Settings::default().session().leave_default);
+        assert_eq!(Settings::default().needs_restart(&settings), ["ros"]);
+        assert!(refused("[ros]\ndomain = 300").contains("ros.domain = 300"));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! the network (`infer::relay`).
 //!
 //! Outlets have threads of their own beside these, which live as long as the publisher has them: the runtime of Zenoh,
-//! and `web` (`output::web`), where the configuration wants one.
+//! `web` (`output::web`) and `ros` (`output::ros`), where the configuration wants them.
 //!
 //! Threads are scoped: they borrow queues and counters, and none outlives them.
 //! A thread that does not start, or that panics, takes the others with it: [`run`] gives the error once they have left.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::adapt::Report;
 use crate::base::clock::MonoNs;
 use crate::capture::thread::CameraState;
-use crate::counters::{Counters, DropReason, FrameFault, Timed};
+use crate::counters::{Counters, DropReason, FrameFault, RosTopic, Timed};
 use crate::sys::rt::{process_cpu_ns, resident_bytes};
 
 /// The format's name and version, for `Content-Type`.
@@ -87,6 +87,7 @@ pub(super) fn page(figures: &Figures<'_>) -> Page {
     frames(&mut page, figures, up);
     times(&mut page, figures, up);
     adaptation(&mut page, figures);
+    ros(&mut page, figures);
     process(&mut page, figures);
     page
 }
@@ -133,7 +134,10 @@ fn frames(page: &mut Page, figures: &Figures<'_>, up: bool) {
     let of_people = |reason: &DropReason| matches!(reason, DropReason::Unfit | DropReason::NoPose);
     let name = "poised_frames_dropped_total";
     page.metric(name, "counter", "Frames that went no further, by reason.");
-    for reason in DropReason::ALL.into_iter().filter(|reason| !of_people(reason)) {
+    for reason in DropReason::ALL
+        .into_iter()
+        .filter(|reason| !of_people(reason))
+    {
         let labels = [camera, ("reason", reason.name())];
         page.series(name, &labels, counters.drops(reason));
     }
@@ -217,6 +221,45 @@ fn adaptation(page: &mut Page, figures: &Figures<'_>) {
     }
 }
 
+/// The outlet for ROS 2, where there is one.
+fn ros(page: &mut Page, figures: &Figures<'_>) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (ros, camera) = (&figures.counters.ros, ("camera", figures.camera));
+    if !ros.on.load(Relaxed) {
+        return;
+    }
+    let name = "poised_ros_connected";
+    page.metric(name, "gauge", "Whether the router of ROS 2 is connected.");
+    page.series(name, &[camera], u8::from(ros.connected.load(Relaxed)));
+    let name = "poised_ros_messages_total";
+    page.metric(name, "counter", "ROS 2 messages sent, by topic.");
+    for topic in RosTopic::ALL {
+        let labels = [camera, ("topic", topic.name())];
+        page.series(name, &labels, ros.sent[topic as usize].get());
+    }
+    let name = "poised_ros_listening";
+    page.metric(name, "gauge", "Whether a ROS 2 topic has subscribers.");
+    for topic in RosTopic::ALL {
+        let listening = ros.listening[topic as usize].load(Relaxed);
+        let labels = [camera, ("topic", topic.name())];
+        page.series(name, &labels, u8::from(listening));
+    }
+    let name = "poised_ros_dropped_total";
+    let help = "Poses and messages that did not leave for ROS 2, by reason.";
+    page.metric(name, "counter", help);
+    for (reason, count) in [
+        ("replaced", &ros.replaced),
+        ("no_session", &ros.no_session),
+        ("not_sent", &ros.not_sent),
+    ] {
+        page.series(name, &[camera, ("reason", reason)], count.get());
+    }
+    let name = "poised_ros_unanswered_total";
+    let help = "Tries to reach the router of ROS 2 that failed.";
+    page.metric(name, "counter", help);
+    page.series(name, &[camera], ros.unanswered.get());
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "bytes and nanoseconds are far below 2^53"
@@ -294,6 +337,28 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         assert_eq!(counts, [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 5]);
+    }
+
+    #[test]
+    fn figures_of_ros_2_are_there_only_with_its_outlet() {
+        let counters = Counters::default();
+        assert!(!text("front", &counters).contains("poised_ros"));
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        counters.ros.on.store(true, relaxed);
+        counters.ros.sent[RosTopic::Markers as usize].add(7);
+        counters.ros.listening[RosTopic::Joints as usize].store(true, relaxed);
+        counters.ros.no_session.add(2);
+        let text = text("front", &counters);
+        for line in [
+            "poised_ros_connected{camera=\"front\"} 0",
+            "poised_ros_messages_total{camera=\"front\",topic=\"markers\"} 7",
+            "poised_ros_messages_total{camera=\"front\",topic=\"joints\"} 0",
+            "poised_ros_listening{camera=\"front\",topic=\"joints\"} 1",
+            "poised_ros_dropped_total{camera=\"front\",reason=\"no_session\"} 2",
+            "poised_ros_unanswered_total{camera=\"front\"} 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
     }
 
     #[test]

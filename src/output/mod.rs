@@ -21,6 +21,7 @@ mod names;
 mod outlet;
 pub mod read;
 pub mod record;
+pub mod ros;
 pub mod sink;
 pub mod subscribe;
 pub mod transport;
@@ -54,6 +55,7 @@ use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
 
 pub use names::Others;
 pub use outlet::{Documents, Outlet};
+pub use ros::{Ros, RosConfig, RosError};
 pub use transport::Transport;
 pub use web::{Web, WebConfig, WebError};
 pub use zenoh::{DEFAULT_ENDPOINT, SessionError, ZenohConfig};

@@ -33,9 +33,14 @@ const START_SLACK: Duration = Duration::from_secs(5);
 const NAMES_WITHIN: Duration = Duration::from_secs(1);
 
 /// A session that is being opened, on a thread of its own: however long that takes, the watchdog is fed meanwhile.
-type Opening = mpsc::Receiver<Result<Opened, SessionError>>;
+pub(super) type Opening = mpsc::Receiver<Result<Opened, SessionError>>;
 
-fn begin_opening(config: &ZenohConfig) -> Result<Opening, SessionError> {
+/// Begins to open a session as `config` has it.
+///
+/// # Errors
+///
+/// The system has no room for a thread.
+pub(super) fn begin_opening(config: &ZenohConfig) -> Result<Opening, SessionError> {
     let (tell, told) = mpsc::channel();
     let config = config.clone();
     std::thread::Builder::new()
@@ -578,7 +583,12 @@ fn session_of(sample: &Sample) -> String {
     key.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-fn token(session: &Session, key: String) -> Result<LivelinessToken, SessionError> {
+/// Declares a liveliness token, which lasts until it is dropped.
+///
+/// # Errors
+///
+/// [`SessionError::Declare`] with the key.
+pub(super) fn token(session: &Session, key: String) -> Result<LivelinessToken, SessionError> {
     session
         .liveliness()
         .declare_token(key.clone())

@@ -67,6 +67,10 @@ pub struct ZenohConfig {
     /// A key given above wins over the file; what neither says is as without one.
     #[serde(deserialize_with = "crate::base::config::optional_path")]
     pub config_file: Option<PathBuf>,
+    /// Whether [`DEFAULT_ENDPOINT`] is left to a router of this machine, as ROS 2 has one: the session connects to it
+    /// and listens on another port. Not a key: it follows from `[ros]`.
+    #[serde(skip)]
+    pub leave_default: bool,
 }
 
 impl fmt::Debug for ZenohConfig {
@@ -83,6 +87,7 @@ impl fmt::Debug for ZenohConfig {
             open_timeout_ms,
             shared_name,
             config_file,
+            leave_default,
         } = self;
         f.debug_struct("ZenohConfig")
             .field("site", site)
@@ -95,6 +100,7 @@ impl fmt::Debug for ZenohConfig {
             .field("open_timeout_ms", open_timeout_ms)
             .field("shared_name", shared_name)
             .field("config_file", config_file)
+            .field("leave_default", leave_default)
             .finish()
     }
 }
@@ -123,6 +129,7 @@ impl Default for ZenohConfig {
             open_timeout_ms: 3_000,
             shared_name: false,
             config_file: None,
+            leave_default: false,
         }
     }
 }
@@ -266,7 +273,12 @@ impl ZenohConfig {
 /// Protocols that are built in (the features of `zenoh` in Cargo.toml).
 const PROTOCOLS: [&str; 4] = ["tcp", "udp", "tls", "unixsock-stream"];
 
-fn check_endpoint(key: &'static str, endpoint: &str) -> Result<(), ConfigError> {
+/// Checks that an endpoint is of a protocol that is built in and names host and port.
+///
+/// # Errors
+///
+/// [`ConfigError`] with `key`, the endpoint and what an endpoint may be.
+pub(super) fn check_endpoint(key: &'static str, endpoint: &str) -> Result<(), ConfigError> {
     if endpoint_fits(endpoint) {
         return Ok(());
     }
@@ -607,7 +619,7 @@ pub(super) fn open(config: &ZenohConfig, role: Role) -> Result<Opened, SessionEr
     }
     let free = [String::from("tcp/127.0.0.1:0")];
     let mut connect = config.connect.clone();
-    if is_free(DEFAULT_ENDPOINT) {
+    if !config.leave_default && is_free(DEFAULT_ENDPOINT) {
         let default = [String::from(DEFAULT_ENDPOINT)];
         match open_at(base.clone(), Some(&default), &connect) {
             Err(SessionError::Open { .. }) if !is_free(DEFAULT_ENDPOINT) => {}
@@ -617,7 +629,12 @@ pub(super) fn open(config: &ZenohConfig, role: Role) -> Result<Opened, SessionEr
     if !connect.iter().any(|endpoint| endpoint == DEFAULT_ENDPOINT) {
         connect.push(DEFAULT_ENDPOINT.into());
     }
-    log::info!("{DEFAULT_ENDPOINT} is in use: connecting to it and listening on another port");
+    let why = if config.leave_default {
+        "left to a router"
+    } else {
+        "in use"
+    };
+    log::info!("{DEFAULT_ENDPOINT} is {why}: connecting to it and listening on another port");
     open_at(base, Some(&free), &connect)
 }
 

@@ -126,8 +126,9 @@ pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     ));
     findings.extend(machine::findings(root));
     findings.push(video_decoder());
-    findings.extend(network::findings(&settings.zenoh));
+    findings.extend(network::findings(&settings.session()));
     findings.extend(network::web(&settings.web));
+    findings.extend(network::ros(&settings.ros));
     for finding in &findings {
         if options.json {
             say!("{}", serde_json::to_string(finding)?)?;

@@ -1,5 +1,5 @@
 //! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer. The web view:
-//! whether its address is free.
+//! whether its address is free. ROS 2: whether its router answers.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use poised::base::secret::redacted;
 use poised::capture::thread::words;
-use poised::output::{DEFAULT_ENDPOINT, WebConfig, ZenohConfig};
+use poised::output::{DEFAULT_ENDPOINT, RosConfig, WebConfig, ZenohConfig};
 
 use super::Finding;
 
@@ -26,9 +26,10 @@ pub fn findings(config: &ZenohConfig) -> Vec<Finding> {
         )];
     }
     let default = [DEFAULT_ENDPOINT.to_owned()];
-    let listen = config.listen.as_deref().unwrap_or(&default);
+    let default: &[String] = if config.leave_default { &[] } else { &default };
+    let listen = config.listen.as_deref().unwrap_or(default);
     let listening = listen.iter().map(|endpoint| free(endpoint));
-    let connecting = config.connect.iter().map(|endpoint| answers(endpoint));
+    let connecting = config.connect.iter().map(|at| answers(PART, at));
     listening.chain(connecting).collect()
 }
 
@@ -49,6 +50,12 @@ pub fn web(config: &WebConfig) -> Option<Finding> {
             "let [web] listen on an address of this machine, or on 0.0.0.0 or [::] for all of them",
         ),
     })
+}
+
+/// The router of ROS 2, where messages go to one.
+pub fn ros(config: &RosConfig) -> Option<Finding> {
+    let endpoint = config.connect.as_ref()?;
+    Some(answers("ros", endpoint))
 }
 
 /// The address of an endpoint over TCP or TLS.
@@ -84,10 +91,10 @@ fn free(endpoint: &str) -> Finding {
     }
 }
 
-fn answers(endpoint: &str) -> Finding {
+fn answers(part: &'static str, endpoint: &str) -> Finding {
     let Some(address) = address(endpoint) else {
         return Finding::good(
-            PART,
+            part,
             format_args!("{}: not tried, no TCP", redacted(endpoint)),
         );
     };
@@ -96,9 +103,9 @@ fn answers(endpoint: &str) -> Finding {
         TcpStream::connect_timeout(&first, PATIENCE)
     });
     match reached {
-        Ok(_) => Finding::good(PART, format_args!("{} answers", redacted(endpoint))),
+        Ok(_) => Finding::good(part, format_args!("{} answers", redacted(endpoint))),
         Err(error) => Finding::lacking(
-            PART,
+            part,
             format_args!("{}: {error}", redacted(endpoint)),
             "start the router, open the firewall, allow the address in the unit (IPAddressAllow=)",
         ),
@@ -114,10 +121,10 @@ mod tests {
     fn a_router_that_answers_is_told_from_one_that_does_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("tcp/{}", listener.local_addr().unwrap());
-        assert_eq!(answers(&endpoint).standing, Standing::Good);
+        assert_eq!(answers(PART, &endpoint).standing, Standing::Good);
         assert_eq!(free(&endpoint).standing, Standing::Lacking);
         drop(listener);
-        assert_eq!(answers(&endpoint).standing, Standing::Lacking);
+        assert_eq!(answers(PART, &endpoint).standing, Standing::Lacking);
         assert_eq!(free(&endpoint).standing, Standing::Good);
     }
 
