@@ -9,7 +9,7 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
 # Of sensor_msgs/PointField: struct's letter for a datatype.
-LETTERS = {2: "B", 6: "I", 7: "f"}
+LETTERS = {2: "B", 4: "H", 7: "f"}
 
 
 def points(cloud: Any) -> list[dict[str, float]]:

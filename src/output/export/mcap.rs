@@ -18,13 +18,28 @@ use mcap::{McapError, WriteOptions, Writer};
 
 use super::ExportError;
 use super::ground::Ground;
-use super::ros;
 use crate::output::read::PoseMessage;
 use crate::output::record::{FORMAT, Recording};
+use crate::output::ros::messages;
 use crate::output::wire::{CDDL, FRAME_SUFFIX, POSE_SCHEMA};
 
 /// How the recorded messages are encoded.
 pub const CBOR: &str = "cbor";
+
+/// Name and definition of `sensor_msgs/PointCloud2`, with all it contains, as ROS 2 Jazzy has them.
+const POINT_CLOUD: (&str, &str) = (
+    "sensor_msgs/msg/PointCloud2",
+    include_str!("point_cloud2.msg"),
+);
+
+/// The same of `visualization_msgs/MarkerArray`.
+const MARKER_ARRAY: (&str, &str) = (
+    "visualization_msgs/msg/MarkerArray",
+    include_str!("marker_array.msg"),
+);
+
+/// The same of `tf2_msgs/TFMessage`.
+const TF_MESSAGE: (&str, &str) = ("tf2_msgs/msg/TFMessage", include_str!("tf_message.msg"));
 
 /// Key of the pose channel's metadata under which the format of the recording is.
 pub const RECORDING: &str = "recording";
@@ -111,9 +126,9 @@ impl<W: Write> Film<W> {
             let schema = out.add_schema(name, "ros2msg", text.as_bytes())?;
             out.add_channel(schema, topic, "cdr", &none)
         };
-        let joints = ros(&format!("{topic}/joints"), ros::POINT_CLOUD)?;
-        let markers = ros(&format!("{topic}/markers"), ros::MARKER_ARRAY)?;
-        let transforms = ros("/tf", ros::TF_MESSAGE)?;
+        let joints = ros(&format!("{topic}/joints"), POINT_CLOUD)?;
+        let markers = ros(&format!("{topic}/markers"), MARKER_ARRAY)?;
+        let transforms = ros("/tf", TF_MESSAGE)?;
         // Without an encoding of the schema, which readers pass over. They stop at one that they do not know, so the
         // text is in the metadata.
         let schema = out.add_schema(POSE_SCHEMA, "", &[])?;
@@ -164,15 +179,15 @@ impl<W: Write> Film<W> {
         };
         if taken_ns >= self.transform_due_ns {
             let (place, rotation) = self.ground.camera_z_up();
-            ros::transform(&mut self.bytes, taken_ns, [base, camera], place, rotation);
+            messages::transform(&mut self.bytes, taken_ns, (base, camera), place.z, rotation);
             self.out
                 .write_to_known_channel(&header(self.transforms), &self.bytes)?;
             self.transform_due_ns = taken_ns.saturating_add(TRANSFORM_EVERY_NS);
         }
-        ros::point_cloud(&mut self.bytes, taken_ns, camera, people);
+        messages::joints(&mut self.bytes, taken_ns, camera, people);
         self.out
             .write_to_known_channel(&header(self.joints), &self.bytes)?;
-        ros::markers(&mut self.bytes, taken_ns, camera, people);
+        messages::markers(&mut self.bytes, taken_ns, camera, people);
         self.out
             .write_to_known_channel(&header(self.markers), &self.bytes)?;
         self.out

@@ -8,7 +8,6 @@ pub mod csv;
 pub mod ground;
 pub mod mcap;
 pub mod mcap_read;
-pub mod ros;
 pub mod trc;
 
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! Poses and health as ROS 2 messages, field by field as their definitions have them.
+//! Poses and health as ROS 2 messages, field by field as their definitions have them. Live ones and those of MCAP files
+//! ([`crate::output::export::mcap`]) are the same.
 
 use glam::{Quat, Vec3};
 use serde_json::Value;
@@ -84,7 +85,12 @@ fn is_known(person: &PersonPose, joint: usize) -> bool {
 }
 
 /// `sensor_msgs/PointCloud2`: the joints of all people, one point each, in one row. Absent joints are left out.
-pub(super) fn joints(out: &mut Vec<u8>, unix_ns: u64, frame: &str, people: &[PersonPose]) {
+pub(in crate::output) fn joints(
+    out: &mut Vec<u8>,
+    unix_ns: u64,
+    frame: &str,
+    people: &[PersonPose],
+) {
     let mut data = Vec::with_capacity(people.len() * JOINTS * POINT_BYTES as usize);
     let mut points = 0;
     for person in people {
@@ -127,7 +133,12 @@ const fn low_half(id: u32) -> u16 {
 }
 
 /// `visualization_msgs/MarkerArray`: of each person the bones between known joints, and a label with id and action.
-pub(super) fn markers(out: &mut Vec<u8>, unix_ns: u64, frame: &str, people: &[PersonPose]) {
+pub(in crate::output) fn markers(
+    out: &mut Vec<u8>,
+    unix_ns: u64,
+    frame: &str,
+    people: &[PersonPose],
+) {
     let shown = |person: &&PersonPose| (0..JOINTS).any(|joint| is_known(person, joint));
     let people: Vec<&PersonPose> = people.iter().filter(shown).collect();
     let mut cdr = CdrWriter::new(out);
@@ -349,7 +360,7 @@ fn flatten(key: &str, value: &Value, into: &mut Vec<(String, String)>) {
 }
 
 /// `tf2_msgs/TFMessage`: where the optical frame is in the frame on the floor below the camera.
-pub(super) fn transform(
+pub(in crate::output) fn transform(
     out: &mut Vec<u8>,
     unix_ns: u64,
     (parent, child): (&str, &str),

@@ -14,7 +14,7 @@
 //! messages in a mailbox and never waits.
 
 mod config;
-mod messages;
+pub(super) mod messages;
 mod rmw;
 mod thread;
 
