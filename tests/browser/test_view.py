@@ -17,8 +17,12 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: ./dev browser")
 
@@ -96,7 +100,7 @@ def demo() -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
+def browser() -> Iterator[Browser]:
     # A name that resolves to this machine, as a rebinding attack has it.
     arguments = ["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
     with sync_api.sync_playwright() as playwright:
@@ -108,7 +112,7 @@ def browser() -> Iterator[sync_api.Browser]:
 class Page:
     """A page on the web view, and what went wrong in it."""
 
-    def __init__(self, browser: sync_api.Browser, url: str, **options: object) -> None:
+    def __init__(self, browser: Browser, url: str, **options: object) -> None:
         self.page = browser.new_page(**options)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -146,7 +150,7 @@ def events(url: str, kind: str, count: int) -> list[dict]:
     return found
 
 
-def test_people_are_drawn_move_and_can_be_turned(demo: Demo, browser: sync_api.Browser) -> None:
+def test_people_are_drawn_move_and_can_be_turned(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=DESKTOP)
     view.wait_for_poses(POSES_MIN)
     for canvas in ["picture", "space"]:
@@ -181,7 +185,7 @@ def test_people_are_drawn_move_and_can_be_turned(demo: Demo, browser: sync_api.B
     view.page.close()
 
 
-def test_the_page_shows_what_the_messages_say(demo: Demo, browser: sync_api.Browser) -> None:
+def test_the_page_shows_what_the_messages_say(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=DESKTOP)
     view.wait_for_poses(POSES_MIN)
     view.page.click("#people summary")
@@ -201,9 +205,7 @@ def test_the_page_shows_what_the_messages_say(demo: Demo, browser: sync_api.Brow
     view.page.close()
 
 
-def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(
-    demo: Demo, browser: sync_api.Browser
-) -> None:
+def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True)
     view.wait_for_poses(POSES_MIN)
     assert view.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -213,7 +215,7 @@ def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(
     view.page.close()
 
 
-def test_the_page_recovers_when_the_daemon_was_restarted(demo: Demo, browser: sync_api.Browser) -> None:
+def test_the_page_recovers_when_the_daemon_was_restarted(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=DESKTOP)
     view.wait_for_poses(POSES_MIN)
     demo.stop()
@@ -239,7 +241,7 @@ class Foreign(BaseHTTPRequestHandler):
         pass
 
 
-def test_pages_of_others_and_rebound_names_read_nothing(demo: Demo, browser: sync_api.Browser) -> None:
+def test_pages_of_others_and_rebound_names_read_nothing(demo: Demo, browser: Browser) -> None:
     page = browser.new_page()
     answer = page.goto(f"http://evil.example:{demo.port}/")
     assert answer is not None and answer.status == 421
