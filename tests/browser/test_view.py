@@ -70,7 +70,7 @@ class Demo:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [PROGRAM, "demo", "--seconds", "600", "--width", "320", "--height", "240", "--json"]
+        command = [str(PROGRAM), "demo", "--seconds", "600", "--width", "320", "--height", "240", "--json"]
         command += ["--web", f"127.0.0.1:{self.port}"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.wait_until_it_listens()
