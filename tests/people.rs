@@ -238,7 +238,7 @@ fn an_uncertain_new_detection_has_to_be_well_visible() {
     });
     let camera = camera();
     let mut people = People::new();
-    // Half a second from frame to frame, so that a box is looked at again in which nobody was seen.
+    // Half a second from frame to frame, so that a box is looked at again in which no one was seen.
     let mut taken = MonoNs(0);
     let mut infer = |frame: &Frame| {
         taken = MonoNs(taken.0 + 500_000_000);

@@ -298,7 +298,7 @@ fn poses_come_as_they_are_published_on_zenoh_and_the_end_is_told() {
     while stream.next().is_some() {}
     assert!(
         TcpStream::connect(address).is_err(),
-        "nobody listens any more"
+        "no one listens any more"
     );
 
     assert_eq!(seen[0]["event"], "started");
@@ -563,7 +563,7 @@ fn figures_can_be_parsed_and_are_zero_without_a_camera() {
     }
     assert!(described.len() >= 20, "{described:?}");
 
-    // Whoever is in view, and whatever they are called: no further series.
+    // No further series for people and their names.
     let before = series.len();
     view.counters.capture.set_state(CameraState::Running);
     let now = Clock::live().now();

@@ -68,11 +68,11 @@ const AGAIN_EVERY: u32 = 3;
 /// eight people do.
 const DOUBTED_PER_FRAME: usize = 2;
 
-/// A room in which nobody was seen for this long is taken to be empty, and the person detector no longer runs on every
+/// A room in which no one was seen for this long is taken to be empty, and the person detector no longer runs on every
 /// frame: people who are lost from view come back sooner.
 const EMPTY_AFTER: Duration = Duration::from_secs(2);
 
-/// Time between two runs of the person detector in an empty room: whoever comes in is seen a tenth of a second later,
+/// Time between two runs of the person detector in an empty room: a person who comes in is seen a tenth of a second later,
 /// and with a camera of 30 Hz two thirds of the processor time are saved.
 const EMPTY_EVERY: Duration = Duration::from_millis(100);
 
@@ -243,7 +243,7 @@ pub struct PeopleNet {
     frames_since_detector: u32,
     /// When the last frame was taken on which the person detector ran.
     detector_ran: Option<MonoNs>,
-    /// When somebody was last in view, or the first frame was taken.
+    /// When a person was last in view, or the first frame was taken.
     last_person: Option<MonoNs>,
     /// Whether the keypoints of a person made another box than was looked at.
     disagreed: bool,
@@ -450,7 +450,7 @@ impl PeopleNet {
                 continue;
             }
             let Some((person, turned)) = self.infer(frame, camera, region, lap)? else {
-                self.places.nobody_in(region, frame.meta.capture);
+                self.places.seen_empty(region, frame.meta.capture);
                 lap(Lap::Decode);
                 continue;
             };
@@ -497,8 +497,8 @@ impl PeopleNet {
         let factor = if self.shed.detector { SHED_FACTOR } else { 1 };
         let due = self.frames_since_detector >= factor * self.settings.finder_every_frames - 1;
         self.frames_since_detector = self.frames_since_detector.saturating_add(1);
-        let nobody = regions.is_empty() && !self.rests(frame.meta.capture);
-        if !(nobody || lost || astray || due) {
+        let empty = regions.is_empty() && !self.rests(frame.meta.capture);
+        if !(empty || lost || astray || due) {
             return Ok(false);
         }
         let Some(detector) = &mut self.detector else {

@@ -45,12 +45,12 @@ const UNCONFIRMED_MAX: u8 = 1;
 /// one run of a shed person detector to the next.
 const LOST_FRAMES: u8 = 40;
 
-/// Time for which the person network is not run again on a place where it saw nobody: a person who is hardly visible
+/// Time for which the person network is not run again on a place where it saw no one: a person who is hardly visible
 /// waits so long. Longer than from one run of the person detector to the next with a camera of 30 Hz, so that of many
 /// such places each has its turn.
 const EMPTY_FOR: Duration = Duration::from_millis(500);
 
-/// A person detector box that overlaps a place where nobody was by more than this is about the same thing.
+/// A person detector box that overlaps an empty place by more than this is about the same thing.
 const SAME_PLACE_IOU: f32 = 0.7;
 
 /// A person who leans by more than this, radians, is turned upright in the crop, and one who was turned stays so
@@ -286,7 +286,7 @@ impl Region {
     }
 }
 
-/// Places in which the person network saw nobody a moment ago, the oldest first.
+/// Places in which the person network saw no one a moment ago, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// Where a person was lost from sight, and how many frames ago.
@@ -305,9 +305,9 @@ impl Places {
         self.empty.retain(|(_, then)| now.since(*then) < EMPTY_FOR);
     }
 
-    /// Nobody was seen in a region, in a frame taken at `now`. A person of whom the person detector was never sure
+    /// No one was seen in a region, in a frame taken at `now`. A person of whom the person detector was never sure
     /// leaves nothing behind: furniture would vouch for itself.
-    pub fn nobody_in(&mut self, region: &Region, now: MonoNs) {
+    pub fn seen_empty(&mut self, region: &Region, now: MonoNs) {
         if region.is_new() {
             push(&mut self.empty, (region.bounds, now));
         } else if region.inferences > 0 && region.belief == Belief::Confirmed {
@@ -557,7 +557,7 @@ mod tests {
             ..followed(place)
         };
         let mut places = Places::default();
-        places.nobody_in(&person, MonoNs(0));
+        places.seen_empty(&person, MonoNs(0));
         let found = |places: &Places, at: BoxPx| {
             let mut regions = Regions::new();
             join_upright(&mut regions, places, std::iter::once((at, 0.41)));
@@ -574,7 +574,7 @@ mod tests {
         // Whom the person detector was never sure of does not vouch for the next; nor is ten too many.
         for belief in [Belief::Believed, Belief::Confirmed] {
             for _ in 0..10 {
-                places.nobody_in(&Region { belief, ..person }, MonoNs(0));
+                places.seen_empty(&Region { belief, ..person }, MonoNs(0));
             }
             let vouched = found(&places, place) == Belief::Believed;
             assert_eq!(vouched, belief == Belief::Confirmed);
@@ -591,19 +591,19 @@ mod tests {
         };
         let mut places = Places::default();
         let newcomer = look(&places, coat)[0];
-        places.nobody_in(&newcomer, MonoNs(0));
+        places.seen_empty(&newcomer, MonoNs(0));
         for frame in 0..15 {
             places.age(MonoNs(frame * 33_000_000));
             assert!(look(&places, bounds(104.0, 100.0, 100.0, 200.0)).is_empty());
-            // Whoever walks past it has another box.
+            // A person who walks past it has another box.
             assert_eq!(look(&places, bounds(140.0, 100.0, 100.0, 200.0)).len(), 1);
         }
         let now = MonoNs(510_000_000);
         places.age(now);
         assert_eq!(look(&places, coat).len(), 1);
         // A person who was lost in front of it is looked for all the same.
-        places.nobody_in(&newcomer, now);
-        places.nobody_in(&followed(coat), now);
+        places.seen_empty(&newcomer, now);
+        places.seen_empty(&followed(coat), now);
         assert_eq!(look(&places, coat)[0].belief, Belief::Confirmed);
     }
 

@@ -65,7 +65,7 @@ fn item(cbor: &mut Decoder<'_>, depth: u32) -> Result<Value, Error> {
 /// As [`to_json`], written straight into a text of one line: for programs that read many messages a second.
 ///
 /// A 32-bit float is written with as few digits as give the same 32 bits when read back, so a text is a third as long
-/// as that of [`to_json`]. A number that JSON cannot hold (not finite) is null; no message of ours has one.
+/// as that of [`to_json`]. A number that JSON cannot hold (not finite) is null; none of our messages has one.
 ///
 /// # Errors
 ///

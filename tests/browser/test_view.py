@@ -153,7 +153,7 @@ def events(url: str, kind: str, count: int) -> list[dict]:
 def test_people_are_drawn_move_and_can_be_turned(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=DESKTOP)
     view.wait_for_poses(POSES_MIN)
-    for canvas in ["picture", "space"]:
+    for canvas in ["image", "space"]:
         count, before = view.drawn(canvas)
         assert count > 500, f"{canvas}: {count} pixels in colours of people"
         view.wait_for_poses(view.poses() + 30)
@@ -209,7 +209,7 @@ def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(dem
     view = Page(browser, demo.url, viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True)
     view.wait_for_poses(POSES_MIN)
     assert view.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    assert view.drawn("picture")[0] > 500
+    assert view.drawn("image")[0] > 500
     view.shoot("phone")
     assert view.errors == []
     view.page.close()

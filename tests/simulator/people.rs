@@ -124,7 +124,7 @@ impl Detect for Knowing<'_> {
         let seen = people.len();
         self.ledger.lock().estimated(id, &frame.meta, seen);
         Ok(Seen {
-            finder_ran: true,
+            detector_ran: true,
             regions: seen,
             dropped: 0,
             waiting: 0,

@@ -207,7 +207,7 @@ fn run_inside(seed: u64, traced: bool) -> Result<Tally, String> {
         Newest::<Frame, { FRAME_SLOTS + 1 }>::new(|| Frame::with_room(SIZE_PX.0, SIZE_PX.1));
     let mut poses = Queued::<PoseSample, { POSE_SLOTS + 1 }>::new(PoseSample::default);
     let mut observations =
-        Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::nobody);
+        Queued::<Observation, { OBSERVATION_SLOTS + 1 }>::new(Observation::empty);
     let (filler, taker) = frames.split();
     let (sender, receiver) = poses.split();
     let (tell, told) = observations.split();

@@ -151,7 +151,7 @@ def hung() -> None:
     began = time.monotonic()
     until("the watchdog ends it", lambda: "Watchdog timeout" in journal(), WATCHDOG_S + READY_S)
     killed = time.monotonic() - began
-    # As its tracer, take the news that the thread is gone; else it stays as a zombie of ours.
+    # As its tracer, take the news that the thread is gone; else it stays as our zombie.
     until("it is started again", lambda: reap() and int(show(UNIT, "NRestarts")) > restarts, PATIENCE_S)
     until("ready again", lambda: show(UNIT, "ActiveState") == "active", READY_S)
     if "the estimate thread has not made progress" not in journal():

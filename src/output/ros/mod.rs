@@ -8,7 +8,7 @@
 //! | `/diagnostics` | `diagnostic_msgs/msg/DiagnosticArray` |
 //! | `/tf` | `tf2_msgs/msg/TFMessage`, where the mount is known |
 //!
-//! No pictures: there is no code that gives one. `docs/guide/ros2.md` is the reference.
+//! No images: there is no code that sends one. `docs/guide/ros2.md` is the reference.
 //!
 //! All of it runs on one thread with a Zenoh session of its own, a client of the router. The publish thread leaves
 //! messages in a mailbox and never waits.

@@ -12,7 +12,7 @@ use hyper::{Method, Uri};
 
 use super::config::{Token, WebConfig};
 
-/// Why somebody is not answered, or no longer.
+/// Why a request is refused, or a connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Refusal {
@@ -175,7 +175,7 @@ impl Guard {
         }
     }
 
-    /// Whether a host, with its port, is one of ours.
+    /// Whether a host, with its port, is in our list.
     fn knows(&self, host: &str) -> bool {
         let listed = self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host));
         listed || self.any_address.is_some_and(|port| is_address(host, port))

@@ -1,13 +1,12 @@
-//! The web view: one page that shows people as they are seen now, the same as JSON, and figures for Prometheus.
+//! The web view: one page that shows tracked people, the same as JSON, and metrics for Prometheus.
 //!
 //! | path | what |
 //! | --- | --- |
 //! | `/`, `/view.js`, `/view.css` | the page |
 //! | `/live` | server-sent events of JSON: `names`, `event`, `health`, `adaptation`, `pose` |
-//! | `/metrics` | figures for Prometheus |
+//! | `/metrics` | metrics for Prometheus |
 //!
-//! No pictures: there is no code that gives one. Nothing can be changed here: GET and HEAD only. `docs/guide/web.md` is the
-//! reference.
+//! No images: there is no code that serves one. Read-only: GET and HEAD. `docs/guide/web.md` is the reference.
 //!
 //! All of it runs on one thread of the lowest priority, which has a tokio runtime of its own (ADR 15). The publish
 //! thread leaves messages in a mailbox and never waits.

@@ -47,7 +47,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Longest wait for readers at the end, so that they hear of it.
-const FAREWELL: Duration = Duration::from_millis(300);
+const GOODBYE: Duration = Duration::from_millis(300);
 
 /// Pause where the system gives no connection, as when it has no file numbers left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What strangers do is logged at most so often.
 const SAID_EVERY: Duration = Duration::from_mins(1);
 
-/// The page: no scripts, styles or pictures from elsewhere, no frames, no forms.
+/// The page: no scripts, styles or images from elsewhere, no frames, no forms.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -265,7 +265,7 @@ pub(super) async fn run(site: Site, listener: TcpListener, rare: mpsc::Receiver<
         }
     };
     // Those that do not take the end are left.
-    let _ = timeout(FAREWELL, gone).await;
+    let _ = timeout(GOODBYE, gone).await;
 }
 
 async fn accept(site: &Arc<Site>, listener: &TcpListener) {
@@ -420,7 +420,7 @@ async fn feed(site: &Site, into: mpsc::Sender<Bytes>) {
     if into.send(site.names.clone()).await.is_err() {
         return;
     }
-    // A pose of before, since the web thread is not woken while nobody reads.
+    // A pose of before, since the web thread is not woken while there are no readers.
     site.link.wake.notify_one();
     let mut seen = Seen::default();
     loop {
@@ -450,7 +450,7 @@ async fn feed(site: &Site, into: mpsc::Sender<Bytes>) {
     }
 }
 
-/// Turns messages into JSON: rare ones as they come, the newest pose where somebody reads.
+/// Turns messages into JSON: rare ones as they come, the newest pose while there are readers.
 async fn pump(site: &Site, mut rare: mpsc::Receiver<Rare>) {
     let mut counts = [0; 2];
     loop {

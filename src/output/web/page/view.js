@@ -19,7 +19,7 @@ const STALE_MS = 2000;
 /** The stream sends something at least every 5 s; without one for so long it is opened again, milliseconds. */
 const SILENT_MS = 12000;
 const RETRY_MS = [1000, 2000, 5000, 10000];
-/** Time between two updates of texts, which nobody reads faster, milliseconds. */
+/** Time between two updates of texts, which cannot be read faster, milliseconds. */
 const TEXT_EVERY_MS = 250;
 /** Time between two drawings where less motion is wanted, milliseconds. */
 const CALM_EVERY_MS = 500;
@@ -208,8 +208,8 @@ function staleness() {
   return age > STALE_MS ? `no new pose for ${Math.round(age / 1000)} s` : null;
 }
 
-function drawPicture() {
-  const canvas = byId("picture");
+function drawImage() {
+  const canvas = byId("image");
   const pose = now.shown;
   if (pose) {
     const [w, h] = pose.image_px;
@@ -390,9 +390,9 @@ function drawCoverage() {
   const frames = sum((entry) => entry.frames);
   const of = (state) => `${STATES[state]} ${percent(states[state] / joints)}`;
   byId("coverage-text").textContent = joints === 0
-    ? "Nobody in the last 3 minutes, or since this page was opened."
+    ? "No people in the last 3 minutes, or since this page was opened."
     : `Of all joints ${of(MEASURED)}, ${of(COMPLETED)}, ${of(ABSENT)}; ` +
-      `somebody in view ${percent(sum((entry) => entry.withPeople) / frames)} of the time. ` +
+      `people in view ${percent(sum((entry) => entry.withPeople) / frames)} of the time. ` +
       "From the bottom: measured, completed; empty: absent.";
 }
 
@@ -491,7 +491,7 @@ function showPeople(persons) {
     }
     showPerson(parts, person);
   }
-  byId("nobody").hidden = persons.length > 0;
+  byId("no-one").hidden = persons.length > 0;
 }
 
 /** Rows of a list of terms: text, text, and whether it is bad. */
@@ -571,7 +571,7 @@ function showStatus() {
   setText(byId("camera"), pose ? pose.camera : now.health?.camera ?? "");
   if (pose) {
     setText(byId("figures"), `${number(now.health?.fps.published)} poses/s, ${Math.round(pose.age_ms)} ms old on arrival`);
-    setText(byId("picture-size"), `${pose.image_px[0]} x ${pose.image_px[1]} pixels. Keypoints only; images never leave the device.`);
+    setText(byId("image-size"), `${pose.image_px[0]} x ${pose.image_px[1]} pixels. Keypoints only; images never leave the device.`);
   }
 }
 
@@ -593,7 +593,7 @@ function paint(time) {
   asked = false;
   drawnAt = time;
   if (!now.paused) now.shown = now.pose;
-  drawPicture();
+  drawImage();
   drawSpace();
   if (time - textAt < TEXT_EVERY_MS) return;
   textAt = time;
