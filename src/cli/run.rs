@@ -1,5 +1,6 @@
 //! `poised run`: the daemon.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +63,20 @@ struct Running {
     publish: Mailbox<PublishConfig>,
 }
 
+impl Running {
+    /// SIGTERM and SIGINT ask for an orderly end, SIGHUP for the configuration to be read again. While `loading` holds,
+    /// the former end the process at once: networks and session take seconds to open, nothing looks at the flag
+    /// meanwhile, and nothing needs an orderly end yet.
+    fn register_signals(&self, loading: &Arc<AtomicBool>) -> io::Result<()> {
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(loading))?;
+            signal_hook::flag::register(signal, Arc::clone(&self.stop))?;
+        }
+        signal_hook::flag::register(SIGHUP, Arc::clone(&self.reload))?;
+        Ok(())
+    }
+}
+
 /// Runs until SIGTERM or SIGINT, or until a recording is over.
 ///
 /// The daemon waits for a camera that is not present yet; it is on Zenoh meanwhile and reports that it waits.
@@ -81,13 +96,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     };
     let (clock, counters, stop) = (&running.clock, &running.counters, &running.stop);
     let loading = Arc::new(AtomicBool::new(true));
-    for signal in [SIGTERM, SIGINT] {
-        // Networks and session take seconds to open, and nothing looks at the flag meanwhile; nothing needs an orderly
-        // end yet either.
-        signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&loading))?;
-        signal_hook::flag::register(signal, Arc::clone(stop))?;
-    }
-    signal_hook::flag::register(SIGHUP, Arc::clone(&running.reload))?;
+    running.register_signals(&loading)?;
     let level = log::max_level();
     set_log_level(settings.log.level, level);
     let mut service = Service::new(clock.now(), counters);
