@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,6 +122,10 @@ class Page:
         script = "(count) => Number(document.body.dataset.poses ?? 0) >= count"
         self.page.wait_for_function(script, arg=count, timeout=FIRST_POSES_MS)
 
+    def wait_for_person(self) -> None:
+        """Until a person is listed, and so also drawn: on a busy machine the demo's person is lost at times."""
+        self.page.wait_for_selector("#people article", timeout=FIRST_POSES_MS)
+
     def poses(self) -> int:
         return int(self.page.evaluate("Number(document.body.dataset.poses ?? 0)"))
 
@@ -134,25 +138,23 @@ class Page:
             self.page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-def events(url: str, kind: str, count: int) -> list[dict]:
-    """The next messages of a kind, as a program reads them."""
-    found: list[dict] = []
+def event_of(url: str, kind: str, wanted: Callable[[dict], bool] = lambda message: True) -> dict:
+    """The next message of a kind that is `wanted`, as a program reads it."""
     with urllib.request.urlopen(url + "live", timeout=60) as stream:
         event = ""
         for line in stream:
             name, _, value = line.decode().rstrip("\n").partition(": ")
             if name == "event":
                 event = value
-            elif name == "data" and event == kind:
-                found.append(json.loads(value))
-                if len(found) == count:
-                    break
-    return found
+            elif name == "data" and event == kind and wanted(message := json.loads(value)):
+                return message
+    raise EOFError(f"the stream ended before a {kind}")
 
 
 def test_people_are_drawn_move_and_can_be_turned(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=DESKTOP)
     view.wait_for_poses(POSES_MIN)
+    view.wait_for_person()
     for canvas in ["image", "space"]:
         count, before = view.drawn(canvas)
         assert count > 500, f"{canvas}: {count} pixels in colours of people"
@@ -188,12 +190,13 @@ def test_people_are_drawn_move_and_can_be_turned(demo: Demo, browser: Browser) -
 def test_the_page_shows_what_the_messages_say(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=DESKTOP)
     view.wait_for_poses(POSES_MIN)
+    view.wait_for_person()
     view.page.click("#people summary")
     view.page.click("#pause")
     view.page.wait_for_timeout(400)
     shown = [row.split("\t") for row in view.page.inner_text("#people tbody").splitlines()]
-    (pose,) = events(demo.url, "pose", 1)
-    (names,) = events(demo.url, "names", 1)
+    pose = event_of(demo.url, "pose", lambda message: len(message["persons"]) == 1)
+    names = event_of(demo.url, "names")
     assert [row[0] for row in shown] == [name.replace("_", " ") for name in names["joints"]]
     (person,) = pose["persons"]
     known = sum(joint is not None for joint in person["joints_m"])
@@ -209,6 +212,7 @@ def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(dem
     view = Page(browser, demo.url, viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True)
     view.wait_for_poses(POSES_MIN)
     assert view.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    view.wait_for_person()
     assert view.drawn("image")[0] > 500
     view.shoot("phone")
     assert view.errors == []
