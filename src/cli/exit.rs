@@ -26,11 +26,11 @@ use poised::motion::complete::CompletionError;
 use poised::motion::dictionary::DictionaryError;
 use poised::motion::encoder::EncoderError;
 use poised::motion::hint::HintError;
-use poised::output::SessionError;
 use poised::output::export::ExportError;
 use poised::output::record::RecordError;
 use poised::output::wire::WireError;
 use poised::output::zenoh::ZenohText;
+use poised::output::{RosError, SessionError, WebError};
 
 use super::output::OutputError;
 use super::print::StdoutError;
@@ -68,7 +68,7 @@ pub const TABLE: [(u8, &str); 11] = [
     ),
     (
         UNAVAILABLE,
-        "a camera, an engine, ffmpeg or Zenoh is unavailable, or a live stream is lost",
+        "a camera, an engine, ffmpeg, Zenoh or an address is unavailable, or a live stream is lost",
     ),
     (SOFTWARE, "a mistake of the program: please report it"),
     (
@@ -245,12 +245,13 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
                 UNAVAILABLE,
                 cause.is::<OpenError>()
                     || cause.is::<SessionError>()
+                    || cause.is::<WebError>()
                     || cause.is::<ZenohText>()
                     || cause.is::<relay::BuildError>()
                     || cause.is::<Unavailable>(),
             )
         })
-        .or_else(|| is(SOFTWARE, cause.is::<InferError>()))
+        .or_else(|| is(SOFTWARE, cause.is::<InferError>() || cause.is::<RosError>()))
         .or_else(|| is(IO, cause.is::<io::Error>()))
 }
 
