@@ -19,6 +19,7 @@ use poised::lab::eval::clips;
 use poised::lift::head::Head;
 use poised::motion::dictionary::Dictionary;
 use poised::motion::hint::Hints;
+use poised::output::export::mcap_read::RecordingInMcap;
 use poised::output::read;
 use poised::output::record::Recording;
 
@@ -96,6 +97,15 @@ pub fn dictionary(bytes: &[u8]) -> bool {
 pub fn recording(bytes: &[u8]) -> bool {
     Recording::of(bytes, Path::new("fuzz.poses"))
         .is_ok_and(|mut recording| recording.all(|sample| sample.is_ok()))
+}
+
+/// Whatever is called a recording in MCAP.
+pub fn mcap(bytes: &[u8]) -> bool {
+    let path = Path::new("fuzz.mcap");
+    let Ok(inside) = RecordingInMcap::of(bytes, path) else {
+        return false;
+    };
+    Recording::of(inside, path).is_ok_and(|mut recording| recording.all(|sample| sample.is_ok()))
 }
 
 /// Whatever is called a state of adaptation, for networks of the name that the mutated one has; and one that is read

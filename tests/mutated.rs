@@ -19,7 +19,8 @@ use poised::camera::Calibration;
 use poised::engine::cache;
 use poised::engine::select::Precision;
 use poised::motion::dictionary::{Dictionary, Entry, NewEntry};
-use poised::output::record::Recorder;
+use poised::output::export;
+use poised::output::record::{Recorder, Recording};
 
 /// What often is the end of a reader of text.
 const WORDS: [&str; 20] = [
@@ -297,6 +298,9 @@ fn a_changed_recording_is_read_or_refused() {
         false,
         targets::recording,
     );
+    let mut file = Vec::new();
+    export::mcap::write(&mut Recording::open(&path).unwrap(), &mut file).unwrap();
+    mutate(&[file], 3_000, false, targets::mcap);
 }
 
 #[test]
