@@ -4,11 +4,13 @@
 
 #[path = "common/daemon.rs"]
 mod daemon;
+#[path = "common/python.rs"]
+mod python;
 mod samples;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output};
 
 use daemon::poised;
 use mcap::Summary;
@@ -255,34 +257,10 @@ fn the_command_writes_all_three_and_the_player_takes_mcap() {
     assert_eq!(std::fs::read(&film).unwrap(), recording(60).0);
 }
 
-/// An interpreter with the packages of `tests/mcap/requirements.txt`.
-fn python() -> Result<PathBuf, String> {
-    let finish = |command: &mut Command| {
-        let output = command.stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("{command:?}: {error}"))?;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        let last = complaint.lines().last().unwrap_or("no reason given");
-        let failed = || format!("{command:?}: {last}");
-        output.status.success().then_some(()).ok_or_else(failed)
-    };
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mcap/requirements.txt");
-    let wanted = std::fs::read_to_string(&requirements).unwrap();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcap-reader");
-    let (python, done) = (folder.join("bin/python"), folder.join("installed"));
-    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    finish(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
-    finish(install.arg(&requirements))?;
-    std::fs::write(done, wanted).unwrap();
-    Ok(python)
-}
-
 #[test]
 fn a_reader_of_ros_2_finds_joints_skeletons_and_the_camera() {
-    let python = match python() {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mcap/requirements.txt");
+    let python = match python::interpreter(&requirements, "mcap-reader") {
         Ok(python) => python,
         Err(reason) => {
             assert!(std::env::var_os("POISED_NEED_PYTHON").is_none(), "{reason}");

@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
+#[path = "common/python.rs"]
+mod python;
 mod samples;
 
 use std::path::{Path, PathBuf};
@@ -20,38 +22,12 @@ use poised::output::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
 use poised::skeleton::{JOINT_NAMES, JOINTS};
 use samples::two_people;
 
-/// Runs a command to its end; its complaint where it fails.
-fn finish(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let last = complaint.lines().last().unwrap_or("no reason given");
-    Err(format!("{command:?}: {last}"))
-}
-
 /// An interpreter with the packages of `examples/requirements.txt`.
 fn python(examples: &Path) -> Result<PathBuf, String> {
     if let Some(named) = std::env::var_os("POISED_PYTHON") {
         return Ok(named.into());
     }
-    let requirements = examples.join("requirements.txt");
-    let wanted = std::fs::read_to_string(&requirements).unwrap();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-client");
-    let (python, done) = (folder.join("bin/python"), folder.join("installed"));
-    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    finish(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
-    finish(install.arg(&requirements))?;
-    std::fs::write(done, wanted).unwrap();
-    Ok(python)
+    python::interpreter(&examples.join("requirements.txt"), "python-client")
 }
 
 #[test]

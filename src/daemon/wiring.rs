@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Where an engine for the GPU is still to be built, a thread `build` does that and hands it to the thread that runs
-//! the network (`infer::relay`).
+//! the network (`engine::relay`).
 //!
 //! Outlets have threads of their own beside these, which live as long as the publisher has them: the runtime of Zenoh,
 //! `web` (`output::web`) and `ros` (`output::ros`), where the configuration wants them.

@@ -103,12 +103,16 @@ impl Recording<File> {
     ///
     /// It cannot be read, or is no recording.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
-        let file = File::open(path).map_err(|source| RecordError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::of(file, path)
+        Self::of(open(path)?, path)
     }
+}
+
+/// Opens the file of a recording.
+pub(super) fn open(path: &Path) -> Result<File, RecordError> {
+    File::open(path).map_err(|source| RecordError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl<R: Read> Recording<R> {

@@ -1,11 +1,15 @@
 //! The level frame of reference that `OpenSim` and ROS expect, in place of the camera's own.
 
-use glam::{Mat3, Quat, Vec3};
+use glam::{Quat, Vec3};
 
 use crate::camera::{Calibration, Mount};
 
-/// A direction is told from straight up or down by more than this, as a length of its level part.
-const LEVEL_MIN: f32 = 1.0e-3;
+/// A camera without a known mount: level, at the origin.
+const LEVEL: Mount = Mount {
+    height_m: 0.0,
+    down_deg: 0.0,
+    roll_deg: 0.0,
+};
 
 /// A level frame below a camera.
 ///
@@ -13,11 +17,8 @@ const LEVEL_MIN: f32 = 1.0e-3;
 /// the lens. Where it does not, the camera is taken as level and the origin is the lens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ground {
-    /// Level, from the scene to the camera; in the camera frame as all of these.
-    towards_camera: Vec3,
-    up: Vec3,
-    /// Level, to the left of the camera: the right-hand side of a person who faces it.
-    left: Vec3,
+    /// As [`Mount::to_floor`].
+    rotation: Quat,
     /// Of the lens above the origin, metres.
     height_m: f32,
     measured: bool,
@@ -26,22 +27,12 @@ pub struct Ground {
 impl Ground {
     /// The frame below the camera of a calibration.
     pub fn of(calibration: &Calibration) -> Self {
-        let mount = calibration.mount();
-        let up = mount.map_or(Vec3::NEG_Y, Mount::up);
-        // A camera that looks straight down sees forward at the upper edge of its image.
-        let level = |direction: Vec3| direction - direction.dot(up) * up;
-        let forward = [Vec3::Z, Vec3::NEG_Y]
-            .map(level)
-            .into_iter()
-            .find(|level| level.length() > LEVEL_MIN)
-            .unwrap_or(Vec3::Z);
-        let towards_camera = -forward.normalize();
+        let known = calibration.mount();
+        let mount = known.unwrap_or(&LEVEL);
         Self {
-            towards_camera,
-            up,
-            left: towards_camera.cross(up),
-            height_m: mount.map_or(0.0, |mount| mount.height_m),
-            measured: mount.is_some(),
+            rotation: mount.to_floor(),
+            height_m: mount.height_m,
+            measured: known.is_some(),
         }
     }
 
@@ -52,18 +43,15 @@ impl Ground {
 
     /// A place of the camera frame in `OpenSim`'s axes, metres: x towards the camera, y up, z to the camera's left.
     pub fn y_up(&self, camera_m: Vec3) -> Vec3 {
-        Vec3::new(
-            self.towards_camera.dot(camera_m),
-            self.up.dot(camera_m) + self.height_m,
-            self.left.dot(camera_m),
-        )
+        let (lens, rotation) = self.camera_z_up();
+        let level = lens + rotation * camera_m;
+        Vec3::new(-level.x, level.z, level.y)
     }
 
     /// The camera in ROS's axes (x forward as it looks, y to its left, z up): where the lens is, metres, and the
     /// rotation that takes directions of the camera frame there.
     pub fn camera_z_up(&self) -> (Vec3, Quat) {
-        let rows = Mat3::from_cols(-self.towards_camera, self.left, self.up).transpose();
-        (Vec3::Z * self.height_m, Quat::from_mat3(&rows))
+        (Vec3::Z * self.height_m, self.rotation)
     }
 }
 

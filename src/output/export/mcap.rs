@@ -113,10 +113,10 @@ impl<W: Write> Film<W> {
         calibration_toml: &str,
     ) -> Result<Self, McapError> {
         // Nothing is sought, so that the output may be a pipe; and a chunk is written at once, when it is whole.
-        let mut out = WriteOptions::new()
+        let written_by = concat!("poised ", env!("CARGO_PKG_VERSION"));
+        let mut out = WriteOptions::library(WriteOptions::new(), written_by)
             .compression(None)
             .profile("ros2")
-            .library(concat!("poised ", env!("CARGO_PKG_VERSION")))
             .chunk_size(Some(CHUNK_BYTES))
             .disable_seeking(true)
             .create(NoSeek::new(out))?;

@@ -50,11 +50,7 @@ impl RecordingInMcap<File> {
     ///
     /// It cannot be read, or holds no recording.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
-        let file = File::open(path).map_err(|source| RecordError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::of(file, path)
+        Self::of(record::open(path)?, path)
     }
 }
 
