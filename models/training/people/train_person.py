@@ -5,6 +5,8 @@
 
 Shards are mixed by weight and read again as they grow; `--photo-share` of each batch comes from photographs. Learning follows a
 cosine over the given time; what is written is the exponential moving average of the weights. `--resume` goes on from `--out`.
+`--features` keeps the image features what they are in a network that the lifter's head was trained with, so that the head need
+not be trained again.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -49,6 +52,8 @@ NOBODY = 0.08
 """Share of the crops of photographs that show no person: nothing is seen there."""
 NO_MASK = 255
 """Mask of a photograph's cells: unknown."""
+KEEP = 1.0
+"""Weight of keeping the image features, which are of about unit variance."""
 SAVE_EVERY = 400
 """Steps between two checkpoints."""
 SHAPES: dict[str, dict[str, Any]] = {
@@ -163,11 +168,27 @@ def photo_tensors(crops: PersonCrops, count: int, rng: np.random.Generator) -> d
     }
 
 
+class Features:
+    """Image features [N,128] of a shipped network, by ONNX Runtime."""
+
+    def __init__(self, path: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features of images [N,3,192,144], RGB 0..1."""
+        rows = [self.session.run(["features"], {"image": i[None].numpy()})[0] for i in images.contiguous()]
+        return torch.from_numpy(np.concatenate(rows))
+
+
 def losses(
     net: PersonNet, depth: Depth, agree: Agreement, spread: Tensor, t: dict[str, Tensor], bf16: bool
 ) -> dict[str, Tensor]:
     """Cross entropy of the places, the chance of being seen and the mask; mean joint distance in metres;
-    squared distance to the teacher's map in units of `spread` [1,24,1,1], its channels' standard deviations."""
+    squared distance to the teacher's map in units of `spread` [1,24,1,1], its channels' standard deviations;
+    squared distance of the image features to those that `t` wants, if it wants any (robust: unusual crops have huge ones).
+    """
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         last, features = net.last_map(t["image"].contiguous(memory_format=torch.channels_last))
         heat, visible, mask = net.read(last)
@@ -191,12 +212,14 @@ def losses(
     bce = F.binary_cross_entropy_with_logits(visible, t["seen"], reduction="none")
     known = t["mask"] != NO_MASK
     area = F.cross_entropy(mask, t["mask"].where(known, 0), reduction="none")
+    kept = F.smooth_l1_loss(features, t["features"]) if "features" in t else torch.zeros(())
     return {
         "heat": (ce * weight).sum() / weight.sum().clamp(min=1),
         "visible": (bce * t["seen_weight"]).sum() / t["seen_weight"].sum().clamp(min=1),
         "mask": (area * known).sum() / known.sum().clamp(min=1),
         "joints": (distance * there).sum() / there.sum().clamp(min=1),
         "teacher": apart,
+        "features": kept,
     }
 
 
@@ -251,19 +274,22 @@ def open_photos(arguments: list[str], held_out: bool) -> PersonCrops:
 
 
 def start_from(path: Path, net: PersonNet, depth: Depth, agree: Agreement, images: Tensor) -> None:
-    """Weights of a checkpoint, or of a shipped ONNX file (whose shape is the one without `reach`).
+    """Weights of a checkpoint, or of a shipped ONNX file (the first ones are without `reach`).
 
     Raises ValueError where the shapes differ.
     """
     if path.suffix == ".onnx":
-        was = PersonNet(reach=0)
-        unfold(was, path, images[:1])
-        calibrate(was, images)
-        print("channels before the features that were never on:", was.revive(images), flush=True)
-        left = net.load_state_dict(was.state_dict(), strict=False)
-        if left.unexpected_keys or any(not k.startswith("s16.3.") for k in left.missing_keys):
-            raise ValueError(f"{path}: another shape than the network that is trained")
-        net.add_nothing()
+        try:
+            unfold(net, path, images[:1])
+        except ValueError:
+            without = PersonNet(reach=0)
+            unfold(without, path, images[:1])
+            left = net.load_state_dict(without.state_dict(), strict=False)
+            if left.unexpected_keys or any(not k.startswith("s16.3.") for k in left.missing_keys):
+                raise ValueError(f"{path}: another shape than the network that is trained") from None
+            net.add_nothing()
+        calibrate(net, images)
+        print("channels before the features that were never on:", net.revive(images), flush=True)
         return
     s = torch.load(path, map_location="cpu")
     net.load_state_dict(s["net"])
@@ -283,6 +309,7 @@ def main() -> None:
     p.add_argument("--shape", choices=sorted(SHAPES), default="reach")
     p.add_argument("--resume", action="store_true", help="go on from --out where a run was stopped")
     p.add_argument("--teacher", type=float, default=0.0, help="weight of agreeing with teacher.py's maps in the shards")
+    p.add_argument("--features", type=Path, help="a shipped ONNX file whose image features are kept")
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--bf16", action="store_true", help="convolutions in bfloat16, where the machine is quicker so")
@@ -304,6 +331,7 @@ def main() -> None:
         if crops:
             images.append(photo_tensors(crops, 160, rng)["image"])
         start_from(a.init, net, depth, agree, torch.cat(images))
+    features = Features(a.features) if a.features else None
     count = len(crops.rows) if crops else 0
     print(
         sum(q.numel() for q in net.parameters()), "parameters", shards.count, count, "people in photographs", flush=True
@@ -337,9 +365,12 @@ def main() -> None:
         if crops:
             photos = photo_tensors(crops, trained, rng)
             t = {k: torch.cat([v, photos[k]]) for k, v in t.items()}
+        if features:
+            t["features"] = features(t["image"])
         parts = losses(net, depth, agree, spread, t, a.bf16)
-        loss = parts["heat"] + 0.5 * parts["visible"] + 0.3 * parts["mask"] + 3 * parts["joints"]
-        loss = loss + a.teacher * parts["teacher"]
+        loss = parts["heat"] + 0.5 * parts["visible"] + 0.3 * parts["mask"] + a.teacher * parts["teacher"]
+        # The features are either kept, or such that the 3D joints can be read from them.
+        loss = loss + (KEEP * parts["features"] if features else 3 * parts["joints"])
         opt.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(ps, 5.0)
