@@ -462,7 +462,7 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
     }
     if new.log != current.log {
         current.log = new.log;
-        info!("[log] taken over: {:?}", current.log.level);
+        info!("[log] applied: {:?}", current.log.level);
         set_log_level(current.log.level, level);
     }
     info!("{} read again", path.display());

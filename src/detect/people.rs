@@ -243,6 +243,8 @@ pub struct PeopleNet {
     frames_since_detector: u32,
     /// When the last frame was taken on which the person detector ran.
     detector_ran: Option<MonoNs>,
+    /// When the last frame was taken, of which the people followed are.
+    last_frame: Option<MonoNs>,
     /// When a person was last in view, or the first frame was taken.
     last_person: Option<MonoNs>,
     /// Whether the keypoints of a person made another box than was looked at.
@@ -304,6 +306,7 @@ impl PeopleNet {
             expected: 0,
             frames_since_detector: u32::MAX,
             detector_ran: None,
+            last_frame: None,
             last_person: None,
             disagreed: false,
             boxes: Vec::new(),
@@ -328,6 +331,7 @@ impl PeopleNet {
         self.expected = 0;
         self.frames_since_detector = u32::MAX;
         self.detector_ran = None;
+        self.last_frame = None;
         self.last_person = None;
         self.disagreed = false;
     }
@@ -432,6 +436,12 @@ impl PeopleNet {
         lap: &mut dyn FnMut(Lap),
     ) -> Result<Seen, InferError> {
         let mut regions = self.followed.clone();
+        let span = self
+            .last_frame
+            .map_or(Duration::ZERO, |last| frame.meta.capture.since(last));
+        for region in &mut regions {
+            region.move_on(span);
+        }
         self.places.age(frame.meta.capture);
         let detector_ran = self.find(frame, camera, &mut regions, lap)?;
         self.disagreed &= !detector_ran;
@@ -476,6 +486,7 @@ impl PeopleNet {
             self.last_person = Some(frame.meta.capture);
         }
         self.followed = next;
+        self.last_frame = Some(frame.meta.capture);
         Ok(Seen {
             detector_ran,
             regions: regions.len(),

@@ -32,18 +32,28 @@ const SAME_PERSON_IOU: f32 = 0.4;
 /// a person was lost.
 const ASTRAY_IOU: f32 = 0.1;
 
-/// How much each side of a person's box may move outward from one frame to the
-/// next, as a share of the box's longer side: arms are raised in a few frames,
-/// while keypoints that run away would double the box in two.
-const GROWTH_MAX: f32 = 0.2;
+/// How fast each side of a person's box may move outward, in its longer side a second: arms are raised in a few
+/// frames, while keypoints that run away would double the box in two.
+const GROWTH_PER_S: f32 = 6.0;
+
+/// Least and most that each side may move outward from one look to the next, as shares of the box's longer side: what
+/// a camera of 30 Hz gives, and three times as much where frames were left out.
+const GROWTH: (f32, f32) = (0.2, 0.6);
+
+/// Most that a person moves on from one look to the next, as a share of the box's longer side. A jump of half a person
+/// is a new crop, not a movement.
+const STEP_MAX: f32 = 0.25;
+
+/// People go on as they moved for no longer than this between two frames, seconds; after a longer pause nothing is known.
+const AHEAD_S_MAX: f32 = 0.3;
 
 /// Missed detections tolerated before a person has to be well
 /// visible to be followed on. It misses people who lie or are half hidden.
 const UNCONFIRMED_MAX: u8 = 1;
 
-/// Frames for which a place where a person was lost is remembered: longer than from
-/// one run of a shed person detector to the next.
-const LOST_FRAMES: u8 = 40;
+/// Time for which a place where a person was lost is remembered: longer than from one run of a shed person detector to
+/// the next.
+const LOST_FOR: Duration = Duration::from_millis(1300);
 
 /// Time for which the person network is not run again on a place where it saw no one: a person who is hardly visible
 /// waits so long. Longer than from one run of the person detector to the next with a camera of 30 Hz, so that of many
@@ -87,12 +97,16 @@ pub enum Belief {
 /// A place to look at in the next frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Region {
-    /// The person's box.
+    /// The person's box in this frame, moved on since the person was looked at ([`Region::move_on`]).
     pub bounds: BoxPx,
     /// The person detector's score, 1 for a person who is followed.
     pub score: f32,
-    /// Movement of the box's centre from one frame to the next, pixels.
-    pub velocity: (f32, f32),
+    /// Movement of the box's centre, pixels a second.
+    pub velocity: Vec2,
+    /// Centre of the box when the person was last looked at, pixels.
+    pub centre: Vec2,
+    /// Time since the person was last looked at, seconds.
+    pub since_s: f32,
     /// Looks of the person detector in a row that passed over this person.
     pub unconfirmed: u8,
     /// How sure it is that there is a person.
@@ -192,14 +206,28 @@ fn grown(bounds: &BoxPx, by: f32) -> BoxPx {
 }
 
 impl Region {
-    /// The person's region in the next frame: moved on by the last movement and
-    /// grown by half of it, since people also stop. `turned` as [`turned_box_of`] gives it.
+    /// A box that no person was seen in yet. `lean` as [`join`] has it.
+    pub fn new(bounds: &BoxPx, score: f32, belief: Belief, lean: Option<f32>) -> Self {
+        Self {
+            bounds: *bounds,
+            score,
+            velocity: Vec2::ZERO,
+            centre: bounds.centre().into(),
+            since_s: 0.0,
+            unconfirmed: 0,
+            belief,
+            waited: 0,
+            inferences: 0,
+            turned: lean.map(|lean| TurnedBox::of(bounds, lean)),
+        }
+    }
+
+    /// The region of a person who was seen in it. `turned` as [`turned_box_of`] gives it.
     pub fn after(bounds: &BoxPx, turned: Option<TurnedBox>, before: &Region) -> Self {
-        let ((x, y), (old_x, old_y)) = (bounds.centre(), before.bounds.centre());
-        let frames = before.frames();
+        let growth = (GROWTH_PER_S * before.since_s).clamp(GROWTH.0, GROWTH.1);
         let room = grown(
             &before.expected(),
-            GROWTH_MAX * before.bounds.width().max(before.bounds.height()),
+            growth * before.bounds.width().max(before.bounds.height()),
         );
         let bounds = &BoxPx {
             left: bounds.left.max(room.left),
@@ -207,22 +235,41 @@ impl Region {
             right: bounds.right.min(room.right),
             bottom: bounds.bottom.min(room.bottom),
         };
-        let side = bounds.width().max(bounds.height());
-        // A jump of half a person is a new crop, not a movement.
-        let velocity = (
-            (x - old_x).clamp(-0.25 * side, 0.25 * side) / frames,
-            (y - old_y).clamp(-0.25 * side, 0.25 * side) / frames,
-        );
+        let centre = Vec2::from(bounds.centre());
+        let most = Vec2::splat(STEP_MAX * bounds.width().max(bounds.height()));
+        let velocity = if before.since_s > 0.0 {
+            (centre - before.centre).clamp(-most, most) / before.since_s
+        } else {
+            Vec2::ZERO
+        };
         Self {
             bounds: *bounds,
             score: 1.0,
             velocity,
+            centre,
+            since_s: 0.0,
             unconfirmed: before.unconfirmed,
             belief: before.belief,
             waited: 0,
             inferences: FAMILIAR.min(before.inferences + 1),
             turned: turned.filter(|turned| turned.lean.abs() > before.turns_from()),
         }
+    }
+
+    /// Another frame was taken `span` later: the person has moved on.
+    pub fn move_on(&mut self, span: Duration) {
+        let span_s = span.as_secs_f32().min(AHEAD_S_MAX);
+        let by = span_s * self.velocity;
+        self.bounds = BoxPx {
+            left: self.bounds.left + by.x,
+            top: self.bounds.top + by.y,
+            right: self.bounds.right + by.x,
+            bottom: self.bounds.bottom + by.y,
+        };
+        if let Some(turned) = &mut self.turned {
+            turned.centre += by;
+        }
+        self.since_s += span_s;
     }
 
     /// From which lean on the crop is turned, radians.
@@ -257,11 +304,6 @@ impl Region {
         self.inferences == 0 && self.belief != Belief::Believed
     }
 
-    /// Frames since the last inference of this person.
-    fn frames(&self) -> f32 {
-        1.0 + f32::from(self.waited)
-    }
-
     /// The region of a person who has to wait for another frame.
     pub fn left_waiting(&self) -> Self {
         Self {
@@ -270,18 +312,14 @@ impl Region {
         }
     }
 
-    /// Where to look for this person now.
+    /// Where to look for this person now: the box, grown by half of the movement, since people also stop.
     pub fn expected(&self) -> BoxPx {
-        let (dx, dy) = (
-            self.velocity.0 * self.frames(),
-            self.velocity.1 * self.frames(),
-        );
-        let (grow_x, grow_y) = (0.5 * dx.abs(), 0.5 * dy.abs());
+        let by = 0.5 * self.since_s * self.velocity.abs();
         BoxPx {
-            left: self.bounds.left + dx - grow_x,
-            top: self.bounds.top + dy - grow_y,
-            right: self.bounds.right + dx + grow_x,
-            bottom: self.bounds.bottom + dy + grow_y,
+            left: self.bounds.left - by.x,
+            top: self.bounds.top - by.y,
+            right: self.bounds.right + by.x,
+            bottom: self.bounds.bottom + by.y,
         }
     }
 }
@@ -289,8 +327,8 @@ impl Region {
 /// Places in which the person network saw no one a moment ago, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// Where a person was lost from sight, and how many frames ago.
-    lost: Vec<(BoxPx, u8), PEOPLE_MAX>,
+    /// Where a person was lost from sight, and when.
+    lost: Vec<(BoxPx, MonoNs), PEOPLE_MAX>,
     /// Boxes of the person detector without a person in them, and when that was found out.
     empty: Vec<(BoxPx, MonoNs), PEOPLE_MAX>,
 }
@@ -298,10 +336,7 @@ pub struct Places {
 impl Places {
     /// Another frame is there, taken at `now`.
     pub fn age(&mut self, now: MonoNs) {
-        for (_, frames) in &mut self.lost {
-            *frames += 1;
-        }
-        self.lost.retain(|(_, frames)| *frames < LOST_FRAMES);
+        self.lost.retain(|(_, then)| now.since(*then) < LOST_FOR);
         self.empty.retain(|(_, then)| now.since(*then) < EMPTY_FOR);
     }
 
@@ -311,7 +346,7 @@ impl Places {
         if region.is_new() {
             push(&mut self.empty, (region.bounds, now));
         } else if region.inferences > 0 && region.belief == Belief::Confirmed {
-            push(&mut self.lost, (region.expected(), 0));
+            push(&mut self.lost, (region.expected(), now));
         }
     }
 
@@ -406,29 +441,22 @@ pub fn join(
             region.turned = region
                 .turned
                 .map(|turned| TurnedBox::of(&bounds, turned.lean));
-            region.velocity = (0.0, 0.0);
+            region.velocity = Vec2::ZERO;
+            region.centre = bounds.centre().into();
             region.confirm(score >= score_sure);
         } else {
             let was_lost = places.was_lost_near(&bounds);
             if !was_lost && places.was_empty(&bounds) {
                 continue;
             }
-            let fresh = Region {
-                bounds,
-                score,
-                velocity: (0.0, 0.0),
-                unconfirmed: 0,
-                belief: if score >= score_sure {
-                    Belief::Confirmed
-                } else if was_lost {
-                    Belief::Believed
-                } else {
-                    Belief::Doubted
-                },
-                waited: 0,
-                inferences: 0,
-                turned: lean_at(&bounds).map(|lean| TurnedBox::of(&bounds, lean)),
+            let belief = if score >= score_sure {
+                Belief::Confirmed
+            } else if was_lost {
+                Belief::Believed
+            } else {
+                Belief::Doubted
             };
+            let fresh = Region::new(&bounds, score, belief, lean_at(&bounds));
             // Full: the people already followed come first.
             let _ = regions.push(fresh);
         }
@@ -461,6 +489,9 @@ fn between(a: &BoxPx, b: &BoxPx, share: f32) -> BoxPx {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Time between two frames: a number of seconds that makes round numbers of pixels.
+    const FRAME: Duration = Duration::from_millis(40);
 
     fn bounds(left: f32, top: f32, width: f32, height: f32) -> BoxPx {
         BoxPx {
@@ -496,15 +527,47 @@ mod tests {
 
     #[test]
     fn a_region_goes_on_with_the_movement() {
-        let before = Region {
-            velocity: (0.0, 0.0),
-            ..followed(bounds(100.0, 50.0, 40.0, 100.0))
-        };
-        let region = Region::after(&bounds(110.0, 50.0, 40.0, 100.0), None, &before);
-        assert_eq!(region.velocity, (10.0, 0.0));
+        let mut before = followed(bounds(100.0, 50.0, 40.0, 100.0));
+        before.move_on(FRAME);
+        let mut region = Region::after(&bounds(110.0, 50.0, 40.0, 100.0), None, &before);
+        assert_eq!(region.velocity, Vec2::new(250.0, 0.0));
+        assert_eq!(region.expected(), bounds(110.0, 50.0, 40.0, 100.0));
+        region.move_on(FRAME);
         assert_eq!(region.expected(), bounds(115.0, 50.0, 50.0, 100.0));
         let jump = Region::after(&bounds(400.0, 50.0, 40.0, 100.0), None, &before);
-        assert_eq!(jump.velocity, (25.0, 0.0));
+        assert_eq!(jump.velocity, Vec2::new(0.25 * 100.0 / 0.04, 0.0));
+    }
+
+    #[test]
+    fn a_person_is_followed_at_a_third_of_the_frames_as_well() {
+        // Walks 800 pixels a second, four widths; looked at at 30 and at 10 Hz, with a second's pause in the end.
+        for frame in [FRAME, 3 * FRAME] {
+            let at =
+                |span: Duration| bounds(100.0 + 800.0 * span.as_secs_f32(), 50.0, 200.0, 500.0);
+            let mut region = Region::new(&at(Duration::ZERO), 0.8, Belief::Confirmed, None);
+            region = Region::after(&at(Duration::ZERO), None, &region);
+            for look in 1..20 {
+                region.move_on(frame);
+                let now = at(look * frame);
+                assert!(
+                    look < 3 || region.expected().iou(&now) > 0.6,
+                    "{region:?} {now:?}"
+                );
+                region = Region::after(&now, None, &region);
+            }
+            let before = region.bounds;
+            region.move_on(Duration::from_secs(1));
+            let moved = region.bounds.left - before.left;
+            assert!((moved - 800.0 * AHEAD_S_MAX).abs() < 1.0, "{moved}");
+        }
+    }
+
+    #[test]
+    fn a_box_from_the_detector_alone_is_no_movement() {
+        let found = bounds(100.0, 50.0, 40.0, 100.0);
+        let fresh = Region::new(&found, 0.9, Belief::Confirmed, None);
+        let seen = Region::after(&bounds(108.0, 50.0, 40.0, 100.0), None, &fresh);
+        assert_eq!(seen.velocity, Vec2::ZERO);
     }
 
     #[test]
@@ -520,7 +583,7 @@ mod tests {
         join_upright(&mut regions, &Places::default(), found.into_iter());
         assert_eq!(regions.len(), 2);
         assert_eq!(regions[0].bounds, bounds(105.0, 100.0, 100.0, 210.0));
-        assert_eq!(regions[0].velocity, (3.0, 0.0));
+        assert_eq!(regions[0].velocity, Vec2::ZERO);
         assert_eq!(regions[1].bounds, found[1].0);
         // Two found boxes never merge into each other, and eight is the end.
         let many = (0_u8..12).map(|i| (bounds(f32::from(i) * 300.0, 900.0, 80.0, 200.0), 0.5));
@@ -552,10 +615,7 @@ mod tests {
     #[test]
     fn who_was_lost_a_moment_ago_is_believed_where_they_were() {
         let place = bounds(100.0, 100.0, 100.0, 200.0);
-        let person = Region {
-            velocity: (0.0, 0.0),
-            ..followed(place)
-        };
+        let person = followed(place);
         let mut places = Places::default();
         places.seen_empty(&person, MonoNs(0));
         let found = |places: &Places, at: BoxPx| {
@@ -567,9 +627,9 @@ mod tests {
         assert_eq!(found(&places, beside), Belief::Believed);
         let elsewhere = bounds(400.0, 100.0, 100.0, 200.0);
         assert_eq!(found(&places, elsewhere), Belief::Doubted);
-        for _ in 0..LOST_FRAMES {
-            places.age(MonoNs(0));
-        }
+        places.age(MonoNs(1_290_000_000));
+        assert_eq!(found(&places, beside), Belief::Believed);
+        places.age(MonoNs(1_300_000_000));
         assert_eq!(found(&places, place), Belief::Doubted);
         // Whom the person detector was never sure of does not vouch for the next; nor is ten too many.
         for belief in [Belief::Believed, Belief::Confirmed] {
@@ -617,14 +677,9 @@ mod tests {
 
     fn followed(bounds: BoxPx) -> Region {
         Region {
-            bounds,
             score: 1.0,
-            velocity: (3.0, 0.0),
-            unconfirmed: 0,
-            belief: Belief::Confirmed,
-            waited: 0,
             inferences: FAMILIAR,
-            turned: None,
+            ..Region::new(&bounds, 1.0, Belief::Confirmed, None)
         }
     }
 
@@ -671,17 +726,19 @@ mod tests {
 
     #[test]
     fn a_waiting_person_is_expected_where_the_movement_leads() {
-        let still = Region {
-            velocity: (0.0, 0.0),
-            ..followed(bounds(100.0, 50.0, 40.0, 100.0))
-        };
+        let mut still = followed(bounds(100.0, 50.0, 40.0, 100.0));
+        still.move_on(FRAME);
         let moving = Region::after(&bounds(104.0, 50.0, 40.0, 100.0), None, &still);
-        assert_eq!(moving.velocity, (4.0, 0.0));
-        let waited = moving.left_waiting().left_waiting();
+        assert_eq!(moving.velocity, Vec2::new(100.0, 0.0));
+        let mut waited = moving;
+        for _ in 0..3 {
+            waited = waited.left_waiting();
+            waited.move_on(FRAME);
+        }
         assert_eq!(waited.expected(), bounds(110.0, 50.0, 52.0, 100.0));
         // Three frames later it is seen twelve pixels on: as fast as before.
         let after = Region::after(&bounds(116.0, 50.0, 40.0, 100.0), None, &waited);
-        assert_eq!((after.velocity, after.waited), ((4.0, 0.0), 0));
+        assert_eq!((after.velocity, after.waited), (Vec2::new(100.0, 0.0), 0));
     }
 
     #[test]
@@ -741,10 +798,7 @@ mod tests {
 
     #[test]
     fn a_box_grows_by_no_more_than_arms_can() {
-        let before = Region {
-            velocity: (0.0, 0.0),
-            ..followed(bounds(100.0, 100.0, 100.0, 200.0))
-        };
+        let before = followed(bounds(100.0, 100.0, 100.0, 200.0));
         let after = Region::after(&bounds(0.0, 0.0, 600.0, 800.0), None, &before);
         assert_eq!(after.bounds, bounds(60.0, 60.0, 180.0, 280.0));
     }
