@@ -1,5 +1,5 @@
 //! What each fuzz target does with its bytes. `fuzz_targets/` gives it those of
-//! libFuzzer; `tests/mutated.rs` gives it valid inputs, changed at random.
+//! libFuzzer; `tests/library/mutated.rs` gives it valid inputs, changed at random.
 //!
 //! Each says whether it took the input. Refusing is always right; a panic never is.
 

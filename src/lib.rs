@@ -1,6 +1,6 @@
 //! `poised`: real-time 3D human pose estimation for edge devices. Camera frames in, metric 3D poses out.
 //!
-//! The modules below are layers: each uses only what is listed above it. `tests/tidy.rs` checks that, with a list of
+//! The modules below are layers: each uses only what is listed above it. `tests/repository/tidy.rs` checks that, with a list of
 //! exceptions. The blank lines keep the formatter from sorting the list.
 
 #![deny(unsafe_code)]

@@ -1,7 +1,7 @@
 //! What a thread's loop does next.
 //!
 //! The work of a thread is cut into steps that never wait. A step says what comes after it, and the thread alone sleeps:
-//! so a test can step all threads of the daemon on one, in any order and at any time (`tests/simulator.rs`).
+//! so a test can step all threads of the daemon on one, in any order and at any time (`tests/simulator/`).
 
 use std::time::Duration;
 

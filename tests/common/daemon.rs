@@ -1,8 +1,5 @@
 //! The built daemon on a synthetic figure, and a session to talk to it.
 
-#![allow(dead_code, reason = "not every test file uses every part")]
-#![allow(clippy::unwrap_used, reason = "this is all test code")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! An allocator that counts the heap calls of each thread. One for a test binary:
-//! `mod heap` installs it.
+//! An allocator that counts the heap calls of each thread, so that tests beside each other do not disturb the count.
+//! A test binary that declares this module has it.
 
 #![expect(unsafe_code, reason = "an allocator is unsafe by nature")]
 
@@ -36,4 +36,9 @@ pub fn heap_calls(work: impl FnOnce()) -> u64 {
     let before = HEAP_CALLS.get();
     work();
     HEAP_CALLS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(heap_calls(|| drop(std::hint::black_box(Box::new(1)))), 2);
 }

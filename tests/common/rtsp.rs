@@ -1,8 +1,6 @@
 //! A network camera on the loopback: RTSP with a password, one H.264 stream in
 //! the same TCP connection or over UDP, made by ffmpeg at the pace of a camera.
 
-#![allow(dead_code, reason = "not every test file uses every part")]
-
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-"""Store outputs of networks, computed by ONNX Runtime, for tests/engines.rs.
+"""Store outputs of networks, computed by ONNX Runtime, for tests/engines/.
 
     python tests/onnx/golden.py FOLDER...      (model folders; needs numpy, onnxruntime, safetensors)
 

@@ -1,5 +1,5 @@
 """The messages for ROS 2, read by rosbags: a decoder of CDR and a reckoner of type hashes that shares nothing with
-this project. `tests/ros.rs` holds the daemon's bytes against the same golden files."""
+this project. `tests/program/ros.rs` holds the daemon's bytes against the same golden files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ TYPES = {
     "diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
     "tf": "tf2_msgs/msg/TFMessage",
 }
-# The time and the place of the first person's pelvis in tests/samples.
+# The time and the place of the first person's pelvis in tests/common/samples.rs.
 STAMP = (1_790_005_000, 0)
 PELVIS = (0.0, 0.25, 3.0)
 
@@ -122,7 +122,7 @@ def test_tf_says_where_the_camera_is_above_the_floor() -> None:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
-    # The mount of tests/ros.rs looks down by 30 degrees: ahead and down; right in the image is -y on the floor.
+    # The mount of tests/program/ros.rs looks down by 30 degrees: ahead and down; right in the image is -y on the floor.
     ahead = np.array([np.cos(np.pi / 6), 0, -np.sin(np.pi / 6)])
     assert np.allclose(turned @ [0, 0, 1], ahead, atol=1e-6)
     assert np.allclose(turned @ [1, 0, 0], [0, -1, 0], atol=1e-6)

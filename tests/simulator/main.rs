@@ -6,6 +6,8 @@
 //! camera was opened again, that every command is answered once and done as the answer says, that memory stays within its
 //! sum, and that the daemon leaves when it is asked to.
 //!
+//! A binary of its own: its allocator weighs the heap, and its seeds take every core.
+//!
 //! ```text
 //! POISED_SIM_SEED=17 cargo test --test simulator            one seed, with what happened last where it fails
 //! POISED_SIM_SEEDS=1000000 cargo test --test simulator      more seeds than the 10000 of CI

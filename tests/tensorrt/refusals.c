@@ -1,5 +1,5 @@
 /* Asks the shim for everything and prints what it answers: refusals CORE PARSER CUDA. Run under the address sanitizer
- * by tests/tensorrt.rs, with libraries that are missing, wrong or fake. */
+ * by tests/tensorrt/, with libraries that are missing, wrong or fake. */
 #include "shim.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* The whole way through the shim on a pretended GPU: runs CORE PARSER CUDA. Prints what it sees, ends with 0 where all
- * is as it should be. Run under the address sanitizer by tests/tensorrt.rs; PRETEND_NETWORKS has a network of 8 bytes
+ * is as it should be. Run under the address sanitizer by tests/tensorrt/; PRETEND_NETWORKS has a network of 8 bytes
  * with an input "x" of 12 bytes and an output "y" of 20 floats. */
 #include "shim.h"
 
