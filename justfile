@@ -15,6 +15,9 @@ check:
 python:
     ./dev python
 
+js:
+    ./dev js
+
 replay *ARGS:
     ./dev replay {{ARGS}}
 

@@ -3,6 +3,7 @@
 //! | path | what |
 //! | --- | --- |
 //! | `/`, `/view.js`, `/view.css` | the page |
+//! | `/poised.js` | the JavaScript client (`clients/js`), which the page and pages behind the same proxy use |
 //! | `/live` | server-sent events of JSON: `names`, `event`, `health`, `adaptation`, `pose` |
 //! | `/metrics` | metrics for Prometheus |
 //!

@@ -28,7 +28,7 @@ use crate::output::health;
 use crate::output::json::to_text;
 use crate::output::metrics::{self, Figures};
 
-/// Connections at once: eight readers, four for each page that is being loaded, a scrape, and some to spare.
+/// Connections at once: eight readers, five for each page that is being loaded, a scrape, and some to spare.
 const CONNECTIONS_MAX: usize = 32;
 
 /// Readers of the event stream at once. Each costs about a percent of a core with eight people in view.
@@ -76,7 +76,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// The files of the page: path, type, bytes.
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 4] = [
     (
         "/",
         "text/html; charset=utf-8",
@@ -86,6 +86,11 @@ const FILES: [(&str, &str, &str); 3] = [
         "/view.js",
         "text/javascript; charset=utf-8",
         include_str!("page/view.js"),
+    ),
+    (
+        "/poised.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../../clients/js/poised.js"),
     ),
     (
         "/view.css",

@@ -1,24 +1,14 @@
 // The page of the web view: draws the messages of /live. No library, no build; see docs/guide/web.md.
 // Everything that comes in messages is put into the page as text (textContent, fillText), never as markup.
 
-/** Parent of each joint; `names` sends it before the first pose. */
-let parents = [0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15];
-let jointNames = parents.map((_, joint) => `joint ${joint}`);
-/** Lines between keypoints, which are those of COCO. */
-const EDGES = [
-  [0, 1], [0, 2], [1, 3], [2, 4], [5, 6], [5, 7], [7, 9], [6, 8], [8, 10], [5, 11], [6, 12], [11, 12], [11, 13],
-  [13, 15], [12, 14], [14, 16],
-];
+import { JOINT_NAMES, KEYPOINT_EDGES, Live, PARENTS, STATES } from "/poised.js";
+
 const ANKLES = [3, 6];
-const STATES = ["absent", "measured", "completed"];
 const [ABSENT, MEASURED, COMPLETED] = [0, 1, 2];
 /** Keypoints below this confidence count as not seen (pose::CONFIDENCE_GATE). */
 const CONFIDENCE_GATE = 0.2;
-/** A pose that is older is not shown as if it were now, milliseconds. */
-const STALE_MS = 2000;
-/** The stream sends something at least every 5 s; without one for so long it is opened again, milliseconds. */
-const SILENT_MS = 12000;
-const RETRY_MS = [1000, 2000, 5000, 10000];
+/** A daemon that refused is asked again after so long, milliseconds: it may have been restarted with another token. */
+const ASK_AGAIN_MS = 10000;
 /** Time between two updates of texts, which cannot be read faster, milliseconds. */
 const TEXT_EVERY_MS = 250;
 /** Time between two drawings where less motion is wanted, milliseconds. */
@@ -35,7 +25,8 @@ const byId = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-const now = { pose: null, poseAt: 0, health: null, adaptation: null, live: false, paused: false, shown: null, count: 0 };
+/** The connection, the pose that is shown, and how many came. */
+const now = { live: null, shown: null, paused: false, count: 0 };
 const view = { yaw: -0.5, pitch: 0.25, distance: 3.2, target: [0, 0.2, 3], floor: null };
 const HOME = { yaw: view.yaw, pitch: view.pitch, distance: view.distance };
 
@@ -51,77 +42,24 @@ function token() {
   return sessionStorage.getItem("token");
 }
 
-function receive(kind, message) {
-  if (kind === "names") {
-    jointNames = message.joints;
-    parents = message.parents;
-  } else if (kind === "pose") {
-    now.pose = message;
-    now.poseAt = performance.now();
+/** Connects; again with another token, and after a refusal. */
+function listen() {
+  clearTimeout(now.askAgain);
+  const [live, before] = [new Live(location.origin, { token: token() }), now.live];
+  now.live = live;
+  before?.close();
+  live.addEventListener("pose", ({ detail: pose }) => {
     now.count += 1;
     document.body.dataset.poses = now.count;
-    cover(message);
-  } else if (kind === "health") {
-    now.health = message;
-  } else if (kind === "adaptation") {
-    now.adaptation = message;
-  } else if (kind === "event") {
-    addEvent(message);
-  }
-  draw();
-}
-
-/** Reads the stream to its end. `EventSource` would do, but cannot send a token. */
-async function read(signal, alive) {
-  const own = token();
-  const headers = own ? { Authorization: `Bearer ${own}` } : {};
-  const response = await fetch("/live", { headers, signal, cache: "no-store" });
-  byId("token").hidden = response.status !== 401;
-  if (!response.ok) {
-    throw new Error(response.status === 503 ? "too many viewers" : `refused (${response.status})`);
-  }
-  now.live = true;
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error("the daemon has ended the connection");
-    alive();
-    text += value;
-    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
-      const lines = text.slice(0, end).split("\n");
-      text = text.slice(end + 2);
-      const field = (name) => lines.find((line) => line.startsWith(name))?.slice(name.length);
-      const data = field("data: ");
-      if (data) receive(field("event: "), JSON.parse(data));
-    }
-  }
-}
-
-async function listen() {
-  for (let tries = 0; ; tries += 1) {
-    const abort = new AbortController();
-    let watchdog;
-    const alive = () => {
-      tries = 0;
-      clearTimeout(watchdog);
-      watchdog = setTimeout(() => abort.abort(), SILENT_MS);
-    };
-    alive();
-    try {
-      await read(abort.signal, alive);
-    } catch (error) {
-      now.live = false;
-      now.why = error.name === "AbortError" || error.name === "TypeError" ? "no answer" : error.message;
-    }
-    clearTimeout(watchdog);
+    cover(pose);
     draw();
-    const pause = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)];
-    await new Promise((resolve) => {
-      const timer = setTimeout(resolve, pause);
-      now.retry = () => { clearTimeout(timer); resolve(); };
-    });
-  }
+  });
+  live.addEventListener("event", ({ detail: message }) => addEvent(message));
+  live.addEventListener("state", () => {
+    byId("token").hidden = live.error?.status !== 401;
+    if (live.state === "refused") now.askAgain = setTimeout(listen, ASK_AGAIN_MS);
+    draw();
+  });
 }
 
 // ---- drawing --------------------------------------------------------------------------------------------------------
@@ -202,10 +140,11 @@ function notice(context, text, width, height) {
 
 /** What to show in place of a pose that is missing or too old; null for a current one. */
 function staleness() {
-  if (!now.shown) return now.live ? "waiting for the first pose" : "no connection";
-  if (now.paused) return null;
-  const age = performance.now() - now.poseAt;
-  return age > STALE_MS ? `no new pose for ${Math.round(age / 1000)} s` : null;
+  if (now.paused && now.shown) return null;
+  const { state, poseAgeMs } = now.live;
+  if (state === "live") return null;
+  if (state === "lost" || state === "refused") return "no connection";
+  return poseAgeMs === Infinity ? "waiting for the first pose" : `no new pose for ${Math.round(poseAgeMs / 1000)} s`;
 }
 
 function drawImage() {
@@ -233,7 +172,7 @@ function drawImage() {
     context.lineWidth = 1;
     context.strokeRect(left, top, right - left, bottom - top);
     const points = person.keypoints_px;
-    for (const [a, b] of EDGES) {
+    for (const [a, b] of KEYPOINT_EDGES) {
       if (!seen(points[a]) || !seen(points[b])) continue;
       context.globalAlpha = Math.max(0.25, Math.min(points[a][2], points[b][2]));
       line(context, at(points[a]), at(points[b]), colour, 3, false);
@@ -329,9 +268,9 @@ function drawBody(context, project, person, width, placed) {
   });
   context.globalAlpha = 1;
   places.forEach((place, joint) => {
-    const parent = places[parents[joint]];
-    if (!place || !parent || parents[joint] === joint) return;
-    const inferred = [joint, parents[joint]].some((end) => person.states[end] === COMPLETED);
+    const parent = places[PARENTS[joint]];
+    if (!place || !parent || PARENTS[joint] === joint) return;
+    const inferred = [joint, PARENTS[joint]].some((end) => person.states[end] === COMPLETED);
     line(context, parent, place, colour, Math.max(1.5, 0.025 * place[2]), inferred);
   });
   places.forEach((place, joint) => {
@@ -421,7 +360,7 @@ function makeCard(person) {
   const title = element("h3");
   const strip = element("div", "strip");
   strip.setAttribute("role", "img");
-  const bars = jointNames.map((name) => strip.appendChild(element("span", "", "")));
+  const bars = JOINT_NAMES.map((name) => strip.appendChild(element("span", "", "")));
   const [place, states, sigma, head] = [0, 1, 2, 3].map(() => element("p"));
   const details = element("details");
   details.append(element("summary", "", "Joints"));
@@ -433,7 +372,7 @@ function makeCard(person) {
     heading.scope = "col";
   }
   const body = table.appendChild(element("tbody"));
-  const rows = jointNames.map((name) => {
+  const rows = JOINT_NAMES.map((name) => {
     const row = body.appendChild(element("tr"));
     row.append(element("td", "", name.replaceAll("_", " ")));
     return [0, 1, 2, 3, 4].map((i) => row.appendChild(element("td", i > 0 ? "number" : "")));
@@ -462,7 +401,7 @@ function showPerson(parts, person) {
     const [state, sigma] = [STATES[person.states[joint]], person.sigmas_m[joint]];
     bar.className = state;
     bar.style.height = sigma === null ? "" : `${Math.min(100, (100 * sigma) / SIGMA_FULL_M)}%`;
-    bar.title = sigma === null ? `${jointNames[joint]}: absent` : `${jointNames[joint]}: ${state}, ${millimetres(sigma)} mm`;
+    bar.title = sigma === null ? `${JOINT_NAMES[joint]}: absent` : `${JOINT_NAMES[joint]}: ${state}, ${millimetres(sigma)} mm`;
   });
   if (!parts.details.open) return;
   parts.rows.forEach((cells, joint) => {
@@ -546,31 +485,43 @@ function showAdaptation(told) {
   ]);
 }
 
+/** Puts an event on top of the list. The stream begins with the last events, also when it is opened again. */
 function addEvent(message) {
+  const list = byId("events");
+  const key = `${message.sequence} ${message.publish_ns}`;
+  if ([...list.children].some((other) => other.dataset.key === key)) return;
   const item = element("li");
+  item.dataset.key = key;
   const when = new Date(message.unix_ns / 1e6);
   const stamp = element("time", "", when.toLocaleTimeString());
   stamp.dateTime = when.toISOString();
   const name = message.event.replaceAll("_", " ");
   item.append(stamp, element("span", "", message.detail ? `${name}: ${message.detail}` : name));
-  const list = byId("events");
   list.prepend(item);
   while (list.children.length > EVENTS_SHOWN) list.lastChild.remove();
 }
 
+/** Why there is no connection, in a few words. */
+function reason({ status }) {
+  if (status === null) return "no answer";
+  return { 401: "the token is needed", 503: "too many viewers" }[status] ?? `refused (${status})`;
+}
+
 function showStatus() {
   const status = byId("status");
+  const { error, health } = now.live;
   const old = staleness();
   const people = now.shown ? now.shown.persons.length : 0;
   const counted = people === 1 ? "1 person" : `${people} people`;
-  const lost = now.health && now.health.camera_state !== "running" ? `camera ${now.health.camera_state}` : null;
-  const text = !now.live ? `no connection: ${now.why ?? "connecting"}` : now.paused ? "paused" : lost ?? old ?? `live, ${counted}`;
+  const lost = health && health.camera_state !== "running" ? `camera ${health.camera_state}` : null;
+  const text = error ? `no connection: ${reason(error)}` : now.paused ? "paused" : lost ?? old ?? `live, ${counted}`;
   setText(status, text);
-  status.dataset.state = now.live && !lost && !old ? "live" : now.why || lost || old ? "trouble" : "";
+  const waiting = now.live.state === "connecting" && !lost;
+  status.dataset.state = error || lost || (old && !waiting) ? "trouble" : old ? "" : "live";
   const pose = now.shown;
-  setText(byId("camera"), pose ? pose.camera : now.health?.camera ?? "");
+  setText(byId("camera"), pose ? pose.camera : health?.camera ?? "");
   if (pose) {
-    setText(byId("figures"), `${number(now.health?.fps.published)} poses/s, ${Math.round(pose.age_ms)} ms old on arrival`);
+    setText(byId("figures"), `${number(health?.fps.published)} poses/s, ${Math.round(pose.age_ms)} ms old on arrival`);
     setText(byId("image-size"), `${pose.image_px[0]} x ${pose.image_px[1]} pixels. Keypoints only; images never leave the device.`);
   }
 }
@@ -592,7 +543,7 @@ function draw() {
 function paint(time) {
   asked = false;
   drawnAt = time;
-  if (!now.paused) now.shown = now.pose;
+  if (!now.paused && now.live.pose) now.shown = now.live.pose;
   drawImage();
   drawSpace();
   if (time - textAt < TEXT_EVERY_MS) return;
@@ -600,8 +551,8 @@ function paint(time) {
   drawCoverage();
   showStatus();
   showPeople(staleness() || !now.shown ? [] : now.shown.persons);
-  showHealth(now.health);
-  showAdaptation(now.adaptation);
+  showHealth(now.live.health);
+  showAdaptation(now.live.adaptation);
 }
 
 // ---- input ----------------------------------------------------------------------------------------------------------
@@ -669,13 +620,13 @@ function start() {
     event.preventDefault();
     sessionStorage.setItem("token", byId("token-field").value);
     byId("token-field").value = "";
-    now.retry?.();
+    listen();
   });
   new ResizeObserver(draw).observe(document.body);
   // The age of the newest pose is shown also while no message arrives.
   setInterval(draw, 1000);
-  draw();
   listen();
+  draw();
 }
 
 start();
