@@ -427,8 +427,9 @@ export class Live extends EventTarget {
     this.#published += more;
     this.pose = pose;
     this.#poseAt = performance.now();
-    // Later, so that what has come in the meantime is taken first.
-    this.#wakeTimer ??= setTimeout(() => this.#wake(), 0);
+    // Once nothing more is there to be read, so that loops get the newest of what has piled up.
+    clearTimeout(this.#wakeTimer);
+    this.#wakeTimer = setTimeout(() => this.#wake(), 0);
     this.#watchPoses();
     this.#tell();
     return true;
@@ -436,7 +437,6 @@ export class Live extends EventTarget {
 
   #wake() {
     clearTimeout(this.#wakeTimer);
-    this.#wakeTimer = undefined;
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
