@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,9 +29,16 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = Path(os.environ.get("POISED_PROGRAM", REPOSITORY / "target/debug/poised"))
+NODE = shutil.which("node")
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+# The narrowest screen that WCAG 2.2 wants (1.4.10).
+NARROW = {"width": 320, "height": 640}
+# What can be reached with the tabulator, in this order; `summary` is that of the person's joints.
+FOCUS = ["pause", "space", "left", "right", "up", "down", "nearer", "farther", "reset", "summary"]
+# Of text, and of the colours of people, which names beside them are written in.
+CONTRAST_MIN = 4.5
 # Until the networks are loaded and the first frames are estimated, on a busy machine.
 FIRST_POSES_MS = 60_000
 POSES_MIN = 40
@@ -233,6 +241,102 @@ def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(dem
     view.page.close()
 
 
+def test_at_320_pixels_nothing_is_cut_off_and_pause_is_beside_the_name(demo: Demo, browser: Browser) -> None:
+    view = Page(browser, demo.url, viewport=NARROW, device_scale_factor=2)
+    view.pause_with_person()
+    view.page.click("#people summary")
+    # Wide content scrolls in a box of its own; nothing else is wider than what holds it.
+    wide = """() => [...document.querySelectorAll("body *")].filter((node) =>
+        !node.matches(".scroll, .scroll *") && getComputedStyle(node).display !== "inline" &&
+        node.scrollWidth > node.clientWidth + 1 && node.clientWidth > 0).map((node) => node.outerHTML.slice(0, 60))"""
+    assert view.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    assert view.page.evaluate(wide) == []
+    name, pause = (view.page.locator(part).bounding_box() for part in ["h1", "#pause"])
+    assert name and pause and abs(name["y"] + name["height"] / 2 - pause["y"] - pause["height"] / 2) < 4
+    view.shoot("narrow")
+    assert view.errors == []
+    view.page.close()
+
+
+def test_the_keyboard_reaches_everything_in_the_order_of_the_page(demo: Demo, browser: Browser) -> None:
+    view = Page(browser, demo.url, viewport=DESKTOP)
+    view.pause_with_person()
+    view.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    focused = """() => {
+        const own = document.activeElement;
+        return [own.id || own.dataset.turn || own.localName, getComputedStyle(own).outlineStyle];
+    }"""
+    reached = []
+    for _ in FOCUS:
+        view.page.keyboard.press("Tab")
+        reached.append(view.page.evaluate(focused))
+    assert reached[0][0] in FOCUS
+    start = FOCUS.index(reached[0][0])
+    assert [name for name, _ in reached][: len(FOCUS) - start] == FOCUS[start:]
+    assert all(outline == "solid" for name, outline in reached if name in FOCUS), reached
+    yaw = view.page.evaluate("document.body.dataset.yaw")
+    view.page.focus("[data-turn=left]")
+    view.page.keyboard.press("Enter")
+    assert view.page.evaluate("document.body.dataset.yaw") != yaw
+    view.page.focus("#people summary")
+    view.page.keyboard.press("Enter")
+    assert view.page.locator("#people details[open]").count() == 1
+    view.page.focus("#pause")
+    view.page.keyboard.press("Space")
+    assert view.page.inner_text("#pause") == "Pause"
+    assert view.errors == []
+    view.page.close()
+
+
+def test_with_reduced_motion_it_is_drawn_twice_a_second(demo: Demo, browser: Browser) -> None:
+    def drawings(motion: str) -> int:
+        view = Page(browser, demo.url, viewport=DESKTOP, reduced_motion=motion)
+        view.wait_for_poses(POSES_MIN)
+        view.wait_for_drawing("space")
+        # Each drawing clears both canvases of people once.
+        count = """async () => {
+            const context = document.getElementById("space").getContext("2d");
+            const clear = context.clearRect;
+            let drawn = 0;
+            context.clearRect = (...area) => { drawn += 1; clear.apply(context, area); };
+            await new Promise((done) => setTimeout(done, 4000));
+            return drawn;
+        }"""
+        drawn = int(view.page.evaluate(count))
+        assert view.errors == []
+        view.page.close()
+        return drawn
+
+    assert 3 <= drawings("reduce") <= 9
+    assert drawings("no-preference") > 12
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_colours_of_people_can_be_read(demo: Demo, browser: Browser, scheme: str) -> None:
+    view = Page(browser, demo.url, viewport=DESKTOP, color_scheme=scheme)
+    view.wait_for_poses(POSES_MIN)
+    view.shoot(f"desktop-{scheme}")
+    script = """() => {
+        const style = getComputedStyle(document.documentElement);
+        const light = (name) => {
+            const text = style.getPropertyValue(name).trim();
+            const parts = [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16) / 255);
+            const [r, g, b] = parts.map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const people = Array.from({ length: 8 }, (_, i) => `--p${i}`);
+        const names = ["--text", "--soft", "--accent", "--good", "--bad", "--measured", "--completed", ...people];
+        return names.flatMap((name) => ["--back", "--card"].map((back) => {
+            const [a, b] = [light(name), light(back)].sort((x, y) => y - x);
+            return [name, back, (a + 0.05) / (b + 0.05)];
+        }));
+    }"""
+    contrasts = view.page.evaluate(script)
+    assert len(contrasts) == 30
+    assert [entry for entry in contrasts if entry[2] < CONTRAST_MIN] == []
+    view.page.close()
+
+
 def test_the_page_recovers_when_the_daemon_was_restarted(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=DESKTOP)
     view.wait_for_poses(POSES_MIN)
@@ -244,6 +348,34 @@ def test_the_page_recovers_when_the_daemon_was_restarted(demo: Demo, browser: Br
     assert view.page.inner_text("#status").startswith("live")
     assert view.errors == []
     view.page.close()
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed: the example page is not tested")
+def test_the_example_page_draws_people_through_its_own_server(demo: Demo, browser: Browser) -> None:
+    port = free_port()
+    folder = REPOSITORY / "clients/js"
+    command = [str(NODE), str(folder / "examples/serve.mjs"), str(folder), str(port), demo.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout and server.stdout.readline()
+        page = browser.new_page(viewport=DESKTOP)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"http://localhost:{port}/examples/stick-figures.html")
+        drawn = """(least) => {
+            const canvas = document.querySelector("canvas");
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let count = 0;
+            for (let i = 3; i < data.length; i += 4) count += data[i] > 100;
+            return count > least;
+        }"""
+        page.wait_for_function(drawn, arg=DRAWN_MIN, timeout=FIRST_POSES_MS)
+        if folder_of_shots := os.environ.get("POISED_SCREENSHOTS"):
+            page.screenshot(path=Path(folder_of_shots) / "stick-figures.png")
+        server.terminate()
+        page.wait_for_function("() => document.getElementById('status').dataset.state === 'lost'")
+        assert not page.evaluate(drawn, 0), "what is not of now is not shown"
+        assert errors == []
+        page.close()
 
 
 class Foreign(BaseHTTPRequestHandler):

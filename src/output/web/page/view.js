@@ -18,6 +18,9 @@ const EVENTS_SHOWN = 8;
 /** Characters of a label beside a person, in a narrow and in a wide view; the whole is in the person's card. */
 const [LABEL_SHORT, LABEL_LONG] = [16, 28];
 const TAG_HEIGHT = 18;
+/** People are in view from the usual distance if they are this near to their middle, metres; beyond, it grows. */
+const SPREAD_FREE_M = 0.9;
+const SPREAD_SHARE = 1.4;
 /** Standard deviation that fills a bar of a person's joints, metres. */
 const SIGMA_FULL_M = 0.15;
 
@@ -27,7 +30,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** The connection, the pose that is shown, and how many came. */
 const now = { live: null, shown: null, paused: false, count: 0 };
-const view = { yaw: -0.5, pitch: 0.25, distance: 3.2, target: [0, 0.2, 3], floor: null };
+const view = { yaw: -0.5, pitch: 0.25, distance: 3.2, spread: 0, target: [0, 0.2, 3], floor: null };
 const HOME = { yaw: view.yaw, pitch: view.pitch, distance: view.distance };
 
 // ---- messages -------------------------------------------------------------------------------------------------------
@@ -56,7 +59,11 @@ function listen() {
   });
   live.addEventListener("event", ({ detail: message }) => addEvent(message));
   live.addEventListener("state", () => {
-    byId("token").hidden = live.error?.status !== 401;
+    const form = byId("token");
+    const wanted = live.error?.status === 401;
+    const isNew = wanted && form.hidden;
+    form.hidden = !wanted;
+    if (isNew) byId("token-field").focus();
     if (live.state === "refused") now.askAgain = setTimeout(listen, ASK_AGAIN_MS);
     draw();
   });
@@ -71,7 +78,20 @@ function readColours() {
   for (const name of names) colours[name] = style.getPropertyValue(`--${name}`).trim();
   colours.people = Array.from({ length: 8 }, (_, i) => style.getPropertyValue(`--p${i}`).trim());
 }
-const colourOf = (person) => colours.people[person.id % colours.people.length];
+
+/** Number of each person's colour: as many as there may be people, so that no two have the same one. */
+const slots = new Map();
+function giveColours(persons) {
+  for (const id of slots.keys()) if (!persons.some((person) => person.id === id)) slots.delete(id);
+  const free = [0, 1, 2, 3, 4, 5, 6, 7].filter((slot) => ![...slots.values()].includes(slot));
+  for (const { id } of persons) {
+    if (slots.has(id) || free.length === 0) continue;
+    const own = Math.max(0, free.indexOf(id % 8));
+    slots.set(id, free.splice(own, 1)[0]);
+  }
+}
+const slotOf = (person) => slots.get(person.id) ?? person.id % 8;
+const colourOf = (person) => colours.people[slotOf(person)];
 
 /** A canvas's context in units of CSS pixels, cleared, and its size. */
 function begin(canvas) {
@@ -130,7 +150,7 @@ function tag(context, person, x, y, width, placed) {
   context.fillText(text, left + 3, top + 13);
 }
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 function notice(context, text, width, height) {
   context.fillStyle = colours.soft;
   context.textAlign = "center";
@@ -193,7 +213,7 @@ function projector(width, height) {
   return (point) => {
     const [x, y, z] = point.map((value, axis) => value - view.target[axis]);
     const [u, w] = [cy * x + sy * z, cy * z - sy * x];
-    const [v, depth] = [cp * y - sp * w, cp * w + sp * y + view.distance];
+    const [v, depth] = [cp * y - sp * w, cp * w + sp * y + view.distance + view.spread];
     if (depth < 0.15) return null;
     const scale = focal / depth;
     return [width / 2 + u * scale, height / 2 + v * scale, scale, depth];
@@ -209,6 +229,9 @@ function follow(persons) {
     const mean = roots.reduce((sum, root) => sum + root[axis], 0) / roots.length;
     view.target[axis] += share * (mean - view.target[axis]);
   }
+  // Farther away for people who are far apart, so that all are in view.
+  const spread = Math.max(...roots.map((root) => Math.hypot(root[0] - view.target[0], root[2] - view.target[2])));
+  view.spread += share * (Math.max(0, SPREAD_SHARE * (spread - SPREAD_FREE_M)) - view.spread);
   const ankles = persons.flatMap((person) => ANKLES.map((joint) => person.joints_m[joint])).filter(Boolean);
   if (ankles.length > 0) {
     const lowest = Math.max(...ankles.map((ankle) => ankle[1]));
@@ -312,7 +335,8 @@ function drawCoverage() {
     for (const [state, colour] of [[MEASURED, colours.measured], [COMPLETED, colours.completed]]) {
       const part = (height * joints[state]) / all;
       context.fillStyle = colour;
-      context.fillRect(x, y - part, Math.ceil(step), part);
+      // From whole pixel to whole pixel, without seams.
+      context.fillRect(Math.floor(x), y - part, Math.floor(x + step) - Math.floor(x), part);
       y -= part;
     }
   }
@@ -382,7 +406,7 @@ function makeCard(person) {
 }
 
 function showPerson(parts, person) {
-  parts.card.style.setProperty("--own", `var(--p${person.id % 8})`);
+  parts.card.style.setProperty("--own", `var(--p${slotOf(person)})`);
   const { action } = person;
   const source = action?.source === "hint" ? "hint" : percent(action?.probability ?? 0);
   setText(parts.title, action ? `#${person.id} ${action.label} (${source})` : `#${person.id} unnamed`);
@@ -504,7 +528,7 @@ function addEvent(message) {
 /** Why there is no connection, in a few words. */
 function reason({ status }) {
   if (status === null) return "no answer";
-  return { 401: "the token is needed", 503: "too many viewers" }[status] ?? `refused (${status})`;
+  return { 401: "the token is missing or wrong", 503: "too many viewers" }[status] ?? `refused (${status})`;
 }
 
 function showStatus() {
@@ -514,7 +538,9 @@ function showStatus() {
   const people = now.shown ? now.shown.persons.length : 0;
   const counted = people === 1 ? "1 person" : `${people} people`;
   const lost = health && health.camera_state !== "running" ? `camera ${health.camera_state}` : null;
-  const text = error ? `no connection: ${reason(error)}` : now.paused ? "paused" : lost ?? old ?? `live, ${counted}`;
+  // Without the age in seconds, which a screen reader would read each second.
+  const trouble = old?.replace(/ for .* s$/, "");
+  const text = error ? `no connection: ${reason(error)}` : now.paused ? "paused" : lost ?? trouble ?? `live, ${counted}`;
   setText(status, text);
   const waiting = now.live.state === "connecting" && !lost;
   status.dataset.state = error || lost || (old && !waiting) ? "trouble" : old ? "" : "live";
@@ -544,6 +570,7 @@ function paint(time) {
   asked = false;
   drawnAt = time;
   if (!now.paused && now.live.pose) now.shown = now.live.pose;
+  if (now.shown) giveColours(now.shown.persons);
   drawImage();
   drawSpace();
   if (time - textAt < TEXT_EVERY_MS) return;
@@ -611,7 +638,7 @@ function start() {
   const pause = byId("pause");
   pause.addEventListener("click", () => {
     now.paused = !now.paused;
-    pause.setAttribute("aria-pressed", now.paused);
+    pause.classList.toggle("on", now.paused);
     setText(pause, now.paused ? "Resume" : "Pause");
     textAt = -Infinity;
     draw();
