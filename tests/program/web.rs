@@ -495,7 +495,9 @@ fn a_hostile_label_is_text_and_nothing_else() {
     // What is a message becomes text nodes: the script has no way to make elements of a text, and the page runs no
     // script but its own file.
     let files = ["/view.js", "/poised.js"];
-    let script = files.map(|file| get(view.address(), file, &[]).body).concat();
+    let script = files
+        .map(|file| get(view.address(), file, &[]).body)
+        .concat();
     for way in [
         "innerHTML",
         "outerHTML",

@@ -389,6 +389,10 @@ function makeCard(person) {
   const details = element("details");
   details.append(element("summary", "", "Joints"));
   const scroll = details.appendChild(element("div", "scroll"));
+  // It can be scrolled with the keys where it is wider than the card.
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", `Joints of #${person.id}`);
   const table = scroll.appendChild(element("table"));
   const headings = table.appendChild(element("thead")).appendChild(element("tr"));
   for (const [text, kind] of [["joint", ""], ["state", ""], ["σ mm", "number"], ["x m", "number"], ["y m", "number"], ["z m", "number"]]) {
