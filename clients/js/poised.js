@@ -320,9 +320,15 @@ export class Live extends EventTarget {
   }
 
   #pause(milliseconds) {
+    const { signal } = this.#closing;
     return new Promise((done) => {
-      const timer = setTimeout(done, milliseconds);
-      this.#closing.signal.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
+      const end = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", end);
+        done();
+      };
+      const timer = setTimeout(end, milliseconds);
+      signal.addEventListener("abort", end);
     });
   }
 

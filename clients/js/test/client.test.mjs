@@ -183,6 +183,19 @@ test("pauses between tries grow, and begin again after a message", async () => {
   assert.ok(server.asked.at(-1).at - cutAt[1] < 300, "the pause is the first one again");
 });
 
+test("a daemon that is away for long leaves nothing behind in the process", async () => {
+  const warnings = [];
+  const warned = (warning) => warnings.push(warning.message);
+  process.on("warning", warned);
+  server.answer = (_, response) => response.writeHead(502).end();
+  connect({ retryMs: [5] });
+  // Node warns of the eleventh listener that is left.
+  await until(() => server.asked.length === 30, "thirty tries");
+  await sleep(20);
+  process.off("warning", warned);
+  assert.deepEqual(warnings, []);
+});
+
 test("refusals end it, with the reason and what to do", async () => {
   for (const [status, words] of [[401, /token/], [403, /origin/], [404, /web view/], [421, /\[web\] hosts/]]) {
     server.answer = (_, response) => response.writeHead(status).end("no\n");

@@ -20,7 +20,7 @@ const [LABEL_SHORT, LABEL_LONG] = [16, 28];
 const TAG_HEIGHT = 18;
 /** People are in view from the usual distance if they are this near to their middle, metres; beyond, it grows. */
 const SPREAD_FREE_M = 0.9;
-const SPREAD_SHARE = 1.4;
+const SPREAD_SHARE = 1.6;
 /** Standard deviation that fills a bar of a person's joints, metres. */
 const SIGMA_FULL_M = 0.15;
 
@@ -264,7 +264,8 @@ function drawCamera(context, project) {
     line(context, end, ends[(i + 1) % 4], colours.soft, 1.5, false);
   });
   context.fillStyle = colours.soft;
-  context.fillText("camera", top[0] + 6, top[1] - 6);
+  const end = context.canvas.clientWidth - context.measureText("camera").width - 2;
+  context.fillText("camera", Math.min(top[0] + 6, end), top[1] - 6);
 }
 
 function drawSpace() {
