@@ -300,11 +300,80 @@ pub struct RosCounters {
     pub listening: [AtomicBool; RosTopic::ALL.len()],
 }
 
+/// Why the outlet for MQTT has no connection with its broker, or lost it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum MqttFault {
+    /// No reply: the broker is away, or its name is not known.
+    Unreachable,
+    /// No encrypted connection: the broker's certificate is not accepted.
+    Tls,
+    /// The broker refuses the user or the password.
+    Credentials,
+    /// The broker refuses the connection for another reason.
+    Refused,
+    /// A connection that had been accepted ended.
+    Lost,
+    /// The file with the password or with the certificates cannot be used.
+    File,
+}
+
+impl MqttFault {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Unreachable,
+        Self::Tls,
+        Self::Credentials,
+        Self::Refused,
+        Self::Lost,
+        Self::File,
+    ];
+
+    /// Its name in figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::Credentials => "credentials",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+            Self::File => "file",
+        }
+    }
+
+    /// Whether it lasts until a person does something about it.
+    pub const fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Self::Tls | Self::Credentials | Self::Refused | Self::File
+        )
+    }
+}
+
+/// What the outlet for MQTT counts.
+#[derive(Debug, Default)]
+pub struct MqttCounters {
+    /// Whether there is such an outlet.
+    pub on: AtomicBool,
+    /// Whether its broker is connected.
+    pub connected: AtomicBool,
+    /// Connections that the broker accepted.
+    pub connections: Count,
+    /// Connections that failed or ended, by reason.
+    pub failures: [Count; MqttFault::ALL.len()],
+    /// States published.
+    pub states: Count,
+    /// Messages that the client had no room for.
+    pub not_sent: Count,
+}
+
 /// What all threads count.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// What the outlet for ROS 2 did.
     pub ros: RosCounters,
+    /// What the outlet for MQTT did.
+    pub mqtt: MqttCounters,
     /// What the capture thread did.
     pub capture: CaptureCounters,
     /// Frames that went through all stages.

@@ -7,7 +7,7 @@ use crate::engine::models::ModelError;
 use crate::engine::{EngineError, InferError};
 use crate::lift::model::LiftModelError;
 use crate::motion::SemanticsError;
-use crate::output::{RosError, SessionError, WebError};
+use crate::output::{MqttError, RosError, SessionError, WebError};
 
 /// What can keep the daemon from starting.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,9 @@ pub enum StartError {
     /// The outlet for ROS 2.
     #[error(transparent)]
     Ros(#[from] RosError),
+    /// The outlet for MQTT.
+    #[error(transparent)]
+    Mqtt(#[from] MqttError),
     /// The system has no room for a thread.
     #[error("thread {name} cannot be started: raise the limit of tasks (TasksMax=, ulimit -u)")]
     Thread {
@@ -84,7 +87,11 @@ impl StartError {
             | Self::Camera(_)
             | Self::Zenoh(_)
             | Self::Web(_) => 69,
-            Self::Thread { .. } | Self::Panicked { .. } | Self::Engine(_) | Self::Ros(_) => 70,
+            Self::Thread { .. }
+            | Self::Panicked { .. }
+            | Self::Engine(_)
+            | Self::Ros(_)
+            | Self::Mqtt(_) => 70,
             Self::Inference(_) | Self::Config(_) => 78,
         }
     }

@@ -53,6 +53,31 @@ fn say_ros(settings: &Settings, has_mount: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is published over MQTT, where the configuration wants that.
+fn say_mqtt(settings: &Settings) -> anyhow::Result<()> {
+    let mqtt = &settings.mqtt;
+    let Some(broker) = mqtt.address() else {
+        return Ok(());
+    };
+    let user = match (&mqtt.username, &mqtt.password_file) {
+        (None, _) => "without a user".to_owned(),
+        (Some(user), None) => format!("as {user:?} without a password"),
+        (Some(user), Some(_)) if broker.tls => format!("as {user:?} with a password"),
+        (Some(user), Some(_)) => {
+            format!("as {user:?} with a password, which mqtt:// does not encrypt (mqtts:// does)")
+        }
+    };
+    say!("mqtt: {broker}, {user}")?;
+    let names = &settings.zenoh;
+    let topics = mqtt.topics(&names.site, &names.device, &settings.camera.name);
+    say!("mqtt: state on {}", topics.state)?;
+    match topics.discovery {
+        Some(topic) => say!("mqtt: Home Assistant is told of the device on {topic}")?,
+        None => say!("mqtt: Home Assistant is not told of the device")?,
+    }
+    Ok(())
+}
+
 /// Reads the configuration, opens its networks, its calibration and its recording.
 ///
 /// # Errors
@@ -69,6 +94,7 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
     settings.zenoh.check_file().map_err(StartError::from)?;
     settings.zenoh.check_listen().map_err(StartError::from)?;
     settings.web.check_listen().map_err(StartError::from)?;
+    settings.mqtt.check_files().map_err(StartError::from)?;
     check_source(&settings.camera)?;
     let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
     Estimator::open_with(&engine, &settings.estimate())?;
@@ -101,6 +127,7 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
         say!("web: {url}, {token}")?;
     }
     say_ros(&settings, has_mount)?;
+    say_mqtt(&settings)?;
     say!("{}: good", options.file.display())?;
     Ok(())
 }

@@ -30,7 +30,7 @@ use poised::output::export::ExportError;
 use poised::output::record::RecordError;
 use poised::output::wire::WireError;
 use poised::output::zenoh::ZenohText;
-use poised::output::{RosError, SessionError, WebError};
+use poised::output::{MqttError, RosError, SessionError, WebError};
 
 use super::output::OutputError;
 use super::print::StdoutError;
@@ -251,7 +251,12 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
                     || cause.is::<Unavailable>(),
             )
         })
-        .or_else(|| is(SOFTWARE, cause.is::<InferError>() || cause.is::<RosError>()))
+        .or_else(|| {
+            is(
+                SOFTWARE,
+                cause.is::<InferError>() || cause.is::<RosError>() || cause.is::<MqttError>(),
+            )
+        })
         .or_else(|| is(IO, cause.is::<io::Error>()))
 }
 

@@ -28,9 +28,10 @@ use poised::engine::Engine;
 use poised::error::StartError;
 use poised::estimate::Estimator;
 use poised::frame::Turn;
+use poised::output::mqtt::MqttAbout;
 use poised::output::ros::{RosAbout, RosMount};
 use poised::output::web::About;
-use poised::output::{Documents, Outlet, PublishConfig, Publisher, Ros, Web};
+use poised::output::{Documents, Mqtt, Outlet, PublishConfig, Publisher, Ros, Web};
 use poised::synthetic::SyntheticCamera;
 
 use super::service::Service;
@@ -115,6 +116,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     if let Some(path) = &settings.calibration.file {
         poised::camera::Calibration::read(path).map_err(StartError::from)?;
     }
+    settings.mqtt.check_files().map_err(StartError::from)?;
     let mut outlet = Outlet::open(&settings.session(), name, documents, clock.now())
         .map_err(StartError::from)?;
     let worker = worker_of(&settings, &estimator, clock)?;
@@ -126,6 +128,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         publisher.also(web);
     }
     let ros_mount = open_ros(&settings, &running, &mut publisher)?;
+    open_mqtt(&settings, &running, &mut publisher)?;
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
     }
@@ -243,6 +246,26 @@ fn open_ros(
     let mount = ros.mount();
     publisher.also(ros);
     Ok(Some(mount))
+}
+
+/// The outlet for MQTT, where the configuration wants one.
+fn open_mqtt(
+    settings: &Settings,
+    running: &Running,
+    publisher: &mut Publisher<'_>,
+) -> Result<(), StartError> {
+    let about = MqttAbout {
+        site: settings.zenoh.site.clone(),
+        device: settings.zenoh.device.clone(),
+        camera: settings.camera.name.clone(),
+        silent_after: Duration::from_millis(settings.publish.silent_after_ms.into()),
+        counters: Arc::clone(&running.counters),
+        clock: Arc::clone(&running.clock),
+    };
+    if let Some(mqtt) = Mqtt::open(&settings.mqtt, about)? {
+        publisher.also(mqtt);
+    }
+    Ok(())
 }
 
 /// What learns, where the configuration wants that.

@@ -17,7 +17,7 @@ use crate::frame::Turn;
 use crate::lift::LiftConfig;
 use crate::motion::SemanticsConfig;
 use crate::output::zenoh::check_name;
-use crate::output::{PublishConfig, RosConfig, WebConfig, ZenohConfig};
+use crate::output::{MqttConfig, PublishConfig, RosConfig, WebConfig, ZenohConfig};
 use crate::synthetic::SyntheticConfig;
 use crate::track::TrackConfig;
 
@@ -69,6 +69,8 @@ pub struct Settings {
     pub web: WebConfig,
     /// Messages for ROS 2.
     pub ros: RosConfig,
+    /// State for Home Assistant.
+    pub mqtt: MqttConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -170,7 +172,8 @@ impl Settings {
         self.publish.validate()?;
         self.zenoh.validate()?;
         self.web.validate()?;
-        self.ros.validate()
+        self.ros.validate()?;
+        self.mqtt.validate()
     }
 
     /// The sections in which `new` differs and that need a new start of the daemon.
@@ -192,6 +195,7 @@ impl Settings {
             zenoh,
             web,
             ros,
+            mqtt,
             log: _,
         } = self;
         [
@@ -207,6 +211,7 @@ impl Settings {
             ("zenoh", *zenoh == new.zenoh),
             ("web", *web == new.web),
             ("ros", *ros == new.ros),
+            ("mqtt", *mqtt == new.mqtt),
         ]
         .into_iter()
         .filter_map(|(section, same)| (!same).then_some(section))
@@ -366,6 +371,22 @@ mod tests {
         assert!(!Settings::default().session().leave_default);
         assert_eq!(Settings::default().needs_restart(&settings), ["ros"]);
         assert!(refused("[ros]\ndomain = 300").contains("ros.domain = 300"));
+    }
+
+    #[test]
+    fn a_password_in_the_address_of_a_broker_is_in_no_message() {
+        for text in [
+            "[mqtt]\nbroker = \"mqtt://kim:hunter2@broker\"",
+            "[mqtt]\nbroker = \"mqtt://kim:hunter2@broker\" oops",
+            "[mqtt]\npassword = \"hunter2\"",
+        ] {
+            let error = refused(text);
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let text = "[mqtt]\nbroker = \"mqtt://broker\"";
+        let settings: Settings = toml::from_str(text).unwrap();
+        settings.validate().unwrap();
+        assert_eq!(Settings::default().needs_restart(&settings), ["mqtt"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::adapt::Report;
 use crate::base::clock::MonoNs;
 use crate::capture::thread::CameraState;
-use crate::counters::{Counters, DropReason, FrameFault, RosTopic, Timed};
+use crate::counters::{Counters, DropReason, FrameFault, MqttFault, RosTopic, Timed};
 use crate::sys::rt::{process_cpu_ns, resident_bytes};
 
 /// The format's name and version, for `Content-Type`.
@@ -88,6 +88,7 @@ pub(super) fn page(figures: &Figures<'_>) -> Page {
     times(&mut page, figures, up);
     adaptation(&mut page, figures);
     ros(&mut page, figures);
+    mqtt(&mut page, figures);
     process(&mut page, figures);
     page
 }
@@ -260,6 +261,45 @@ fn ros(page: &mut Page, figures: &Figures<'_>) {
     page.series(name, &[camera], ros.unanswered.get());
 }
 
+/// The outlet for MQTT, where there is one.
+fn mqtt(page: &mut Page, figures: &Figures<'_>) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (mqtt, camera) = (&figures.counters.mqtt, ("camera", figures.camera));
+    if !mqtt.on.load(Relaxed) {
+        return;
+    }
+    let name = "poised_mqtt_connected";
+    page.metric(name, "gauge", "Whether the MQTT broker is connected.");
+    page.series(name, &[camera], u8::from(mqtt.connected.load(Relaxed)));
+    for (name, help, count) in [
+        (
+            "poised_mqtt_connections_total",
+            "Connections that the MQTT broker accepted.",
+            &mqtt.connections,
+        ),
+        (
+            "poised_mqtt_states_total",
+            "States published over MQTT.",
+            &mqtt.states,
+        ),
+        (
+            "poised_mqtt_dropped_total",
+            "Messages that the MQTT client had no room for.",
+            &mqtt.not_sent,
+        ),
+    ] {
+        page.metric(name, "counter", help);
+        page.series(name, &[camera], count.get());
+    }
+    let name = "poised_mqtt_failures_total";
+    let help = "Connections with the MQTT broker that failed or ended, by reason.";
+    page.metric(name, "counter", help);
+    for fault in MqttFault::ALL {
+        let labels = [camera, ("reason", fault.name())];
+        page.series(name, &labels, mqtt.failures[fault as usize].get());
+    }
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "bytes and nanoseconds are far below 2^53"
@@ -337,6 +377,27 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         assert_eq!(counts, [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 5]);
+    }
+
+    #[test]
+    fn figures_of_mqtt_are_there_only_with_its_outlet() {
+        let counters = Counters::default();
+        assert!(!text("front", &counters).contains("poised_mqtt"));
+        counters
+            .mqtt
+            .on
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        counters.mqtt.failures[MqttFault::Credentials as usize].add(3);
+        counters.mqtt.states.add(7);
+        let text = text("front", &counters);
+        for line in [
+            "poised_mqtt_connected{camera=\"front\"} 0",
+            "poised_mqtt_states_total{camera=\"front\"} 7",
+            "poised_mqtt_failures_total{camera=\"front\",reason=\"credentials\"} 3",
+            "poised_mqtt_failures_total{camera=\"front\",reason=\"tls\"} 0",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
     }
 
     #[test]

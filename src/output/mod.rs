@@ -17,6 +17,7 @@ mod faults;
 pub mod health;
 pub mod json;
 pub mod metrics;
+pub mod mqtt;
 mod names;
 mod outlet;
 pub mod read;
@@ -53,6 +54,7 @@ use health::{Event, Health, Snapshot};
 use sink::{Message, Sink};
 use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
 
+pub use mqtt::{Mqtt, MqttConfig, MqttError};
 pub use names::Others;
 pub use outlet::{Documents, Outlet};
 pub use ros::{Ros, RosConfig, RosError};

@@ -31,6 +31,7 @@ mod hints;
 
 // What goes out, and who reads it.
 mod loopback;
+mod outlets;
 mod python_client;
 mod ros;
 mod router;

@@ -129,6 +129,7 @@ pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     findings.extend(network::findings(&settings.session()));
     findings.extend(network::web(&settings.web));
     findings.extend(network::ros(&settings.ros));
+    findings.extend(network::mqtt(&settings.mqtt));
     for finding in &findings {
         if options.json {
             say!("{}", serde_json::to_string(finding)?)?;

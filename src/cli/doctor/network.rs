@@ -1,5 +1,5 @@
 //! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer. The web view:
-//! whether its address is free. ROS 2: whether its router answers.
+//! whether its address is free. ROS 2: whether its router answers. MQTT: whether its broker answers, and its files.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use poised::base::secret::redacted;
 use poised::capture::thread::words;
-use poised::output::{DEFAULT_ENDPOINT, RosConfig, WebConfig, ZenohConfig};
+use poised::output::mqtt::is_open_to_all;
+use poised::output::{DEFAULT_ENDPOINT, MqttConfig, RosConfig, WebConfig, ZenohConfig};
 
 use super::Finding;
 
@@ -58,6 +59,59 @@ pub fn ros(config: &RosConfig) -> Option<Finding> {
     Some(answers("ros", endpoint))
 }
 
+/// The broker of MQTT and the files that belong to it, where the state goes to one.
+pub fn mqtt(config: &MqttConfig) -> Vec<Finding> {
+    const PART: &str = "mqtt";
+    let Some(broker) = config.address() else {
+        return Vec::new();
+    };
+    let mut findings = vec![match reach(&broker.socket()) {
+        Ok(()) => Finding::good(PART, format_args!("{broker} answers")),
+        Err(error) => Finding::lacking(
+            PART,
+            format_args!("{broker}: {error}"),
+            "start the broker, open the firewall, allow the address in the unit (IPAddressAllow=)",
+        ),
+    }];
+    if let Err(error) = config.check_files() {
+        findings.push(Finding::broken(
+            PART,
+            words(&error),
+            "put the file right; the service's user has to be able to read it (chown root:poised, chmod 640)",
+        ));
+    }
+    if let Some(path) = &config.password_file {
+        if is_open_to_all(path) {
+            findings.push(Finding::lacking(
+                PART,
+                format_args!("{}: every user can read the password", path.display()),
+                format_args!("chmod 640 {}", path.display()),
+            ));
+        }
+        if !broker.tls && !is_of_this_machine(&broker.host) {
+            findings.push(Finding::lacking(
+                PART,
+                "the password crosses the network unencrypted",
+                "let the broker take TLS, and write mqtts:// in [mqtt] broker",
+            ));
+        }
+    }
+    findings
+}
+
+/// Whether a host's name is this machine's loopback.
+fn is_of_this_machine(host: &str) -> bool {
+    let address = host.parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
+}
+
+/// Connects with an address, and leaves again.
+fn reach(address: &str) -> std::io::Result<()> {
+    let first = address.to_socket_addrs()?.next();
+    let first = first.ok_or(ErrorKind::AddrNotAvailable)?;
+    TcpStream::connect_timeout(&first, PATIENCE).map(drop)
+}
+
 /// The address of an endpoint over TCP or TLS.
 fn address(endpoint: &str) -> Option<&str> {
     let rest = endpoint
@@ -98,12 +152,8 @@ fn answers(part: &'static str, endpoint: &str) -> Finding {
             format_args!("{}: not tried, no TCP", redacted(endpoint)),
         );
     };
-    let reached = address.to_socket_addrs().and_then(|mut found| {
-        let first = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-        TcpStream::connect_timeout(&first, PATIENCE)
-    });
-    match reached {
-        Ok(_) => Finding::good(part, format_args!("{} answers", redacted(endpoint))),
+    match reach(address) {
+        Ok(()) => Finding::good(part, format_args!("{} answers", redacted(endpoint))),
         Err(error) => Finding::lacking(
             part,
             format_args!("{}: {error}", redacted(endpoint)),
@@ -154,6 +204,43 @@ mod tests {
         drop(listener);
         assert_eq!(at(&listen).standing, Standing::Good);
         assert_eq!(at("192.0.2.1:8080").standing, Standing::Broken);
+    }
+
+    #[test]
+    fn a_broker_and_the_file_of_its_password_are_looked_at_where_there_is_one() {
+        use std::os::unix::fs::PermissionsExt;
+        assert!(mqtt(&MqttConfig::default()).is_empty());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let config = MqttConfig {
+            broker: Some(format!("mqtt://{}", listener.local_addr().unwrap())),
+            username: Some("kim".into()),
+            password_file: Some(file.clone()),
+            ..MqttConfig::default()
+        };
+        let standings = |config| {
+            let findings: Vec<Finding> = mqtt(config);
+            let shown: String = findings.iter().map(Finding::to_string).collect();
+            assert!(!shown.contains("hunter2"), "{shown}");
+            let standings = findings.iter().map(|finding| finding.standing);
+            standings.collect::<Vec<_>>()
+        };
+        assert_eq!(standings(&config), [Standing::Good, Standing::Broken]);
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let mode = |mode| std::fs::set_permissions(&file, PermissionsExt::from_mode(mode));
+        mode(0o644).unwrap();
+        assert_eq!(standings(&config), [Standing::Good, Standing::Lacking]);
+        mode(0o640).unwrap();
+        assert_eq!(standings(&config), [Standing::Good]);
+        drop(listener);
+        assert_eq!(standings(&config), [Standing::Lacking]);
+        // A name that no one has, so that no broker of the network is asked.
+        let config = MqttConfig {
+            broker: Some("mqtt://broker.invalid".into()),
+            ..config
+        };
+        assert_eq!(standings(&config), [Standing::Lacking, Standing::Lacking]);
     }
 
     #[test]
