@@ -367,6 +367,55 @@ pub struct MqttCounters {
     pub not_sent: Count,
 }
 
+/// Why recordings are not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum RecordFault {
+    /// The disk is full, or less of it is free than is to stay so.
+    Full,
+    /// The folder cannot be made, read or written to.
+    Folder,
+    /// A file cannot be written or removed for another reason.
+    Write,
+}
+
+impl RecordFault {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Folder, Self::Write];
+
+    /// Its name in figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Folder => "folder",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// What recording counts.
+#[derive(Debug, Default)]
+pub struct RecordCounters {
+    /// Whether there are recordings.
+    pub on: AtomicBool,
+    /// Whether a file is being written.
+    pub writing: AtomicBool,
+    /// Poses written.
+    pub poses: Count,
+    /// Messages that its thread was too slow for.
+    pub dropped: Count,
+    /// Messages that came while nothing could be written.
+    pub not_written: Count,
+    /// Failures, by reason.
+    pub failures: [Count; RecordFault::ALL.len()],
+    /// Files that were finished.
+    pub files: Count,
+    /// Files that were removed for others.
+    pub removed: Count,
+    /// Files that a crash or a power cut had left unfinished, and that have their index now.
+    pub repaired: Count,
+}
+
 /// What all threads count.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -374,6 +423,8 @@ pub struct Counters {
     pub ros: RosCounters,
     /// What the outlet for MQTT did.
     pub mqtt: MqttCounters,
+    /// What recording did.
+    pub record: RecordCounters,
     /// What the capture thread did.
     pub capture: CaptureCounters,
     /// Frames that went through all stages.

@@ -7,7 +7,7 @@ use crate::engine::models::ModelError;
 use crate::engine::{EngineError, InferError};
 use crate::lift::model::LiftModelError;
 use crate::motion::SemanticsError;
-use crate::output::{MqttError, RosError, SessionError, WebError};
+use crate::output::{ArchiveError, MqttError, RosError, SessionError, WebError};
 
 /// What can keep the daemon from starting.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub enum StartError {
     /// The outlet for MQTT.
     #[error(transparent)]
     Mqtt(#[from] MqttError),
+    /// Recordings.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The system has no room for a thread.
     #[error("thread {name} cannot be started: raise the limit of tasks (TasksMax=, ulimit -u)")]
     Thread {
@@ -91,7 +94,8 @@ impl StartError {
             | Self::Panicked { .. }
             | Self::Engine(_)
             | Self::Ros(_)
-            | Self::Mqtt(_) => 70,
+            | Self::Mqtt(_)
+            | Self::Archive(_) => 70,
             Self::Inference(_) | Self::Config(_) => 78,
         }
     }

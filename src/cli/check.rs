@@ -78,6 +78,22 @@ fn say_mqtt(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is recorded, where the configuration wants that.
+fn say_record(settings: &Settings) -> anyhow::Result<()> {
+    let record = &settings.record;
+    if let Some(folder) = &record.folder {
+        say!(
+            "record: {}, a file every {} s, at most {} MB and {} days, {} MB stay free",
+            folder.display(),
+            record.rotate_s,
+            record.keep_mb,
+            record.keep_days,
+            record.free_mb
+        )?;
+    }
+    Ok(())
+}
+
 /// Reads the configuration, opens its networks, its calibration and its recording.
 ///
 /// # Errors
@@ -128,6 +144,7 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
     }
     say_ros(&settings, has_mount)?;
     say_mqtt(&settings)?;
+    say_record(&settings)?;
     say!("{}: good", options.file.display())?;
     Ok(())
 }

@@ -30,7 +30,7 @@ use poised::output::export::ExportError;
 use poised::output::record::RecordError;
 use poised::output::wire::WireError;
 use poised::output::zenoh::ZenohText;
-use poised::output::{MqttError, RosError, SessionError, WebError};
+use poised::output::{ArchiveError, MqttError, RosError, SessionError, WebError};
 
 use super::output::OutputError;
 use super::print::StdoutError;
@@ -254,7 +254,10 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
         .or_else(|| {
             is(
                 SOFTWARE,
-                cause.is::<InferError>() || cause.is::<RosError>() || cause.is::<MqttError>(),
+                cause.is::<InferError>()
+                    || cause.is::<RosError>()
+                    || cause.is::<MqttError>()
+                    || cause.is::<ArchiveError>(),
             )
         })
         .or_else(|| is(IO, cause.is::<io::Error>()))

@@ -28,10 +28,11 @@ use poised::engine::Engine;
 use poised::error::StartError;
 use poised::estimate::Estimator;
 use poised::frame::Turn;
+use poised::output::archive::ArchiveCalibration;
 use poised::output::mqtt::MqttAbout;
 use poised::output::ros::{RosAbout, RosMount};
 use poised::output::web::About;
-use poised::output::{Documents, Mqtt, Outlet, PublishConfig, Publisher, Ros, Web};
+use poised::output::{Archive, Documents, Mqtt, Outlet, PublishConfig, Publisher, Ros, Web};
 use poised::synthetic::SyntheticCamera;
 
 use super::service::Service;
@@ -129,6 +130,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     }
     let ros_mount = open_ros(&settings, &running, &mut publisher)?;
     open_mqtt(&settings, &running, &mut publisher)?;
+    let record = open_archive(&settings, &running, &mut publisher)?;
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
     }
@@ -149,6 +151,9 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     publisher.set_calibration(&calibration.to_toml());
     if let (Some(ros), Some(mount)) = (ros_mount, calibration.mount()) {
         ros.set(*mount);
+    }
+    if let Some(record) = record {
+        record.set(&calibration);
     }
     info!(
         "{}: {}x{} at {:.1} Hz; lens {calibration}",
@@ -266,6 +271,21 @@ fn open_mqtt(
         publisher.also(mqtt);
     }
     Ok(())
+}
+
+/// Recordings, where the configuration wants them; what tells them what lens the camera has.
+fn open_archive(
+    settings: &Settings,
+    running: &Running,
+    publisher: &mut Publisher<'_>,
+) -> Result<Option<ArchiveCalibration>, StartError> {
+    let (counters, clock) = (&running.counters, &running.clock);
+    let archive = Archive::open(&settings.record, &settings.camera.name, counters, clock)?;
+    Ok(archive.map(|archive| {
+        let calibration = archive.calibration();
+        publisher.also(archive);
+        calibration
+    }))
 }
 
 /// What learns, where the configuration wants that.

@@ -17,7 +17,7 @@ use crate::frame::Turn;
 use crate::lift::LiftConfig;
 use crate::motion::SemanticsConfig;
 use crate::output::zenoh::check_name;
-use crate::output::{MqttConfig, PublishConfig, RosConfig, WebConfig, ZenohConfig};
+use crate::output::{ArchiveConfig, MqttConfig, PublishConfig, RosConfig, WebConfig, ZenohConfig};
 use crate::synthetic::SyntheticConfig;
 use crate::track::TrackConfig;
 
@@ -71,6 +71,8 @@ pub struct Settings {
     pub ros: RosConfig,
     /// State for Home Assistant.
     pub mqtt: MqttConfig,
+    /// Recordings on this machine.
+    pub record: ArchiveConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -173,7 +175,8 @@ impl Settings {
         self.zenoh.validate()?;
         self.web.validate()?;
         self.ros.validate()?;
-        self.mqtt.validate()
+        self.mqtt.validate()?;
+        self.record.validate()
     }
 
     /// The sections in which `new` differs and that need a new start of the daemon.
@@ -196,6 +199,7 @@ impl Settings {
             web,
             ros,
             mqtt,
+            record,
             log: _,
         } = self;
         [
@@ -212,6 +216,7 @@ impl Settings {
             ("web", *web == new.web),
             ("ros", *ros == new.ros),
             ("mqtt", *mqtt == new.mqtt),
+            ("record", *record == new.record),
         ]
         .into_iter()
         .filter_map(|(section, same)| (!same).then_some(section))

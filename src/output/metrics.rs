@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::adapt::Report;
 use crate::base::clock::MonoNs;
 use crate::capture::thread::CameraState;
-use crate::counters::{Counters, DropReason, FrameFault, MqttFault, RosTopic, Timed};
+use crate::counters::{Counters, DropReason, FrameFault, MqttFault, RecordFault, RosTopic, Timed};
 use crate::sys::rt::{process_cpu_ns, resident_bytes};
 
 /// The format's name and version, for `Content-Type`.
@@ -89,6 +89,7 @@ pub(super) fn page(figures: &Figures<'_>) -> Page {
     adaptation(&mut page, figures);
     ros(&mut page, figures);
     mqtt(&mut page, figures);
+    record(&mut page, figures);
     process(&mut page, figures);
     page
 }
@@ -300,6 +301,49 @@ fn mqtt(page: &mut Page, figures: &Figures<'_>) {
     }
 }
 
+/// Recordings, where there are any.
+fn record(page: &mut Page, figures: &Figures<'_>) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (record, camera) = (&figures.counters.record, ("camera", figures.camera));
+    if !record.on.load(Relaxed) {
+        return;
+    }
+    let name = "poised_record_writing";
+    page.metric(name, "gauge", "Whether a recording is being written.");
+    page.series(name, &[camera], u8::from(record.writing.load(Relaxed)));
+    let name = "poised_record_poses_total";
+    page.metric(name, "counter", "Poses recorded.");
+    page.series(name, &[camera], record.poses.get());
+    let name = "poised_record_dropped_total";
+    let help = "Messages that were not recorded, by reason.";
+    page.metric(name, "counter", help);
+    for (reason, count) in [
+        ("queue_full", &record.dropped),
+        ("not_written", &record.not_written),
+    ] {
+        page.series(name, &[camera, ("reason", reason)], count.get());
+    }
+    let name = "poised_record_failures_total";
+    page.metric(name, "counter", "Failures of recording, by reason.");
+    for fault in RecordFault::ALL {
+        let labels = [camera, ("reason", fault.name())];
+        page.series(name, &labels, record.failures[fault as usize].get());
+    }
+    let name = "poised_record_files_total";
+    page.metric(
+        name,
+        "counter",
+        "Files of recordings, by what became of them.",
+    );
+    for (outcome, count) in [
+        ("finished", &record.files),
+        ("removed", &record.removed),
+        ("repaired", &record.repaired),
+    ] {
+        page.series(name, &[camera, ("outcome", outcome)], count.get());
+    }
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "bytes and nanoseconds are far below 2^53"
@@ -377,6 +421,27 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         assert_eq!(counts, [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 5]);
+    }
+
+    #[test]
+    fn figures_of_recording_are_there_only_where_there_is_one() {
+        let counters = Counters::default();
+        assert!(!text("front", &counters).contains("poised_record"));
+        counters
+            .record
+            .on
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        counters.record.failures[RecordFault::Full as usize].add(2);
+        counters.record.not_written.add(60);
+        let text = text("front", &counters);
+        for line in [
+            "poised_record_writing{camera=\"front\"} 0",
+            "poised_record_dropped_total{camera=\"front\",reason=\"not_written\"} 60",
+            "poised_record_failures_total{camera=\"front\",reason=\"full\"} 2",
+            "poised_record_files_total{camera=\"front\",outcome=\"repaired\"} 0",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! immediately any event of the camera. Its counts are in [`Counters`].
 
 pub mod adaptation;
+pub mod archive;
 mod camera;
 pub mod export;
 mod faults;
@@ -54,6 +55,7 @@ use health::{Event, Health, Snapshot};
 use sink::{Message, Sink};
 use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
 
+pub use archive::{Archive, ArchiveConfig, ArchiveError};
 pub use mqtt::{Mqtt, MqttConfig, MqttError};
 pub use names::Others;
 pub use outlet::{Documents, Outlet};

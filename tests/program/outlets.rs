@@ -1,11 +1,12 @@
-//! The outlet for MQTT before a real broker.
+//! The outlet for MQTT before a real broker, and recordings on disks that are full, cut off or small.
 //!
-//! Skipped, with the reason printed: where mosquitto is missing, the part with TLS also where openssl is.
+//! Skipped, with the reason printed: what needs mosquitto where that is missing, the part with TLS also where openssl
+//! is; the full disk where no file system can be mounted.
 
 #![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -15,11 +16,15 @@ use serde_json::Value;
 use zenoh::Wait;
 
 use crate::common::daemon::{Daemon, eventually, poised};
-use poised::base::clock::Clock;
-use poised::counters::{Counters, MqttFault};
+use poised::base::clock::{Clock, MonoNs};
+use poised::base::limits::MESSAGE_BYTES_MAX;
+use poised::camera::Calibration;
+use poised::counters::{Counters, MqttFault, RecordFault};
 use poised::output::mqtt::MqttAbout;
+use poised::output::read::PoseMessage;
 use poised::output::sink::{Message, Sink};
-use poised::output::{Mqtt, MqttConfig};
+use poised::output::wire::{self, Stamp};
+use poised::output::{Archive, ArchiveConfig, Mqtt, MqttConfig, export};
 use poised::pose::PoseSample;
 use crate::common::samples::{STAMP, two_people};
 
@@ -458,4 +463,306 @@ fn a_camera_that_fails_is_no_empty_room_and_a_hostile_label_is_a_label() {
     until(&mut mqtt, &people, &|state| state["occupied"] == true);
     assert!(counters.mqtt.states.get() >= 4);
     assert_eq!(counters.mqtt.not_sent.get(), 0);
+}
+
+/// Files of a folder whose names end so, in the order of their names.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = paths
+        .filter(|path| path.to_string_lossy().ends_with(end))
+        .collect();
+    files.sort();
+    files
+}
+
+fn bytes_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |about| about.len())
+}
+
+/// The poses of a recording.
+fn poses_of(path: &Path) -> Vec<PoseMessage> {
+    let mut recording = export::open(path).unwrap();
+    let mut poses = Vec::new();
+    while let Some(message) = recording.next_message().unwrap() {
+        poses.push(message);
+    }
+    poses
+}
+
+/// Messages that the index of a file counts; what has no index has no end either.
+fn indexed(path: &Path) -> u64 {
+    let bytes = std::fs::read(path).unwrap();
+    let summary = mcap::Summary::read(&bytes).unwrap().unwrap();
+    summary.stats.unwrap().message_count
+}
+
+#[test]
+fn what_a_killed_daemon_recorded_is_read_and_has_its_index_after_the_next_start() {
+    let section = "[record]\nfolder = \"$FOLDER/recordings\"\nfree_mb = 0\n";
+    let daemon = Daemon::start("kiosk-4", section);
+    let folder = daemon.folder.path().join("recordings");
+    // Three chunks, a second each.
+    let mut before = 0;
+    for _ in 0..3 {
+        eventually("the file grows", || {
+            let parts = files(&folder, ".mcap.part");
+            parts.first().is_some_and(|part| bytes_of(part) > before)
+        });
+        before = bytes_of(&files(&folder, ".mcap.part")[0]);
+    }
+    let kept = daemon.kill();
+    let [part] = &files(&folder, ".mcap.part")[..] else {
+        panic!("one file was being written");
+    };
+    let cut_off = poses_of(part);
+    assert!(cut_off.len() > 10, "{} poses", cut_off.len());
+    // As after a power cut in the middle of a block.
+    let file = std::fs::OpenOptions::new().write(true).open(part).unwrap();
+    file.set_len(bytes_of(part) - 1).unwrap();
+    let torn = poses_of(part);
+    assert!(!torn.is_empty());
+    // And what a file system makes of blocks that were never written.
+    file.set_len(bytes_of(part) + 5000).unwrap();
+    drop(file);
+    let whole = part.with_extension("");
+    let daemon = Daemon::start_in(kept, "kiosk-4", section);
+    eventually("the file is repaired", || whole.exists());
+    let repaired = poses_of(&whole);
+    assert_eq!(repaired.len(), torn.len());
+    assert!(indexed(&whole) >= repaired.len() as u64);
+    for (one, other) in repaired.iter().zip(&cut_off) {
+        assert_eq!((one.sequence, &one.sample), (other.sequence, &other.sample));
+    }
+    eventually("the next file is written", || {
+        files(&folder, ".mcap.part")
+            .first()
+            .is_some_and(|part| bytes_of(part) > 0)
+    });
+    let kept = daemon.stop();
+    let all = files(&folder, "");
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all.iter().all(|path| indexed(path) > 0));
+    drop(kept);
+}
+
+/// Recordings in a folder, fed by hand.
+struct Fed {
+    archive: Archive,
+    counters: Arc<Counters>,
+    sample: PoseSample,
+    sequence: u64,
+    /// Wall time less monotonic time, nanoseconds.
+    unix_offset_ns: i64,
+}
+
+impl Fed {
+    fn open(folder: &Path, more: ArchiveConfig) -> Self {
+        let config = ArchiveConfig {
+            folder: Some(folder.to_owned()),
+            ..more
+        };
+        config.validate().unwrap();
+        let counters = Arc::<Counters>::default();
+        let clock = Arc::new(Clock::live());
+        let archive = Archive::open(&config, "front", &counters, &clock);
+        let archive = archive.unwrap().unwrap();
+        archive.calibration().set(&Calibration::assumed(640, 480));
+        Self {
+            archive,
+            counters,
+            sample: two_people(),
+            sequence: 0,
+            unix_offset_ns: STAMP.unix_offset_ns,
+        }
+    }
+
+    /// Hands over the next pose.
+    fn feed(&mut self) {
+        self.sequence += 1;
+        self.sample.capture.0 += 4_000_000;
+        let stamp = Stamp {
+            sequence: self.sequence,
+            publish: MonoNs(self.sample.capture.0 + 20_000_000),
+            unix_offset_ns: self.unix_offset_ns,
+            ..STAMP
+        };
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let length = wire::encode(&stamp, &self.sample, &mut buffer).unwrap();
+        self.archive.take(&Message::Pose {
+            stamp: &stamp,
+            sample: &self.sample,
+            bytes: &buffer[..length],
+        });
+        std::thread::sleep(Duration::from_millis(4));
+        // A busy machine gives the other thread, which stands back, no time for long.
+        let record = &self.counters.record;
+        eventually("the thread keeps up", || {
+            let done = record.poses.get() + record.not_written.get() + record.dropped.get();
+            done + 60 >= self.sequence
+        });
+    }
+
+    /// Feeds until something is so.
+    fn feed_until(&mut self, what: &str, condition: impl Fn(&Counters) -> bool) {
+        let clock = Clock::live();
+        let begun = clock.now();
+        while !condition(&self.counters) {
+            self.feed();
+            let took = clock.now().since(begun);
+            assert!(took < daemon::PATIENCE, "not within {took:?}: {what}");
+        }
+    }
+}
+
+#[test]
+fn recordings_rotate_and_stay_within_their_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fed = Fed::open(
+        folder.path(),
+        ArchiveConfig {
+            keep_mb: 4,
+            free_mb: 0,
+            ..ArchiveConfig::default()
+        },
+    );
+    std::fs::write(folder.path().join("holiday.mcap"), "of another program").unwrap();
+    let most = 9_000_000;
+    fed.feed_until("files are removed", |counters| {
+        let all: u64 = files(folder.path(), "")
+            .iter()
+            .map(|path| bytes_of(path))
+            .sum();
+        assert!(all < most, "{all} bytes");
+        counters.record.removed.get() >= 2
+    });
+    let counters = Arc::clone(&fed.counters);
+    drop(fed);
+    assert_eq!(counters.record.dropped.get(), 0);
+    assert!(
+        counters
+            .record
+            .failures
+            .iter()
+            .all(|count| count.get() == 0)
+    );
+    assert!(folder.path().join("holiday.mcap").exists());
+    assert!(files(folder.path(), ".part").is_empty());
+    let kept = files(folder.path(), "Z.mcap");
+    assert!((1..=8).contains(&kept.len()), "{kept:?}");
+    // No gap from one file to the next.
+    let mut numbers: Vec<u64> = Vec::new();
+    for path in &kept {
+        assert!(indexed(path) > 0);
+        numbers.extend(poses_of(path).iter().map(|pose| pose.sequence));
+    }
+    numbers.sort_unstable();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+    assert_eq!(numbers.last(), Some(&counters.record.poses.get()));
+}
+
+#[test]
+fn a_clock_that_is_set_begins_a_new_file_and_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fed = Fed::open(
+        folder.path(),
+        ArchiveConfig {
+            free_mb: 0,
+            keep_days: 1,
+            ros_messages: false,
+            ..ArchiveConfig::default()
+        },
+    );
+    let year_ns = 365 * 86_400_000_000_000;
+    for step_ns in [0, -year_ns, 2 * year_ns, 500_000_000] {
+        fed.unix_offset_ns += step_ns;
+        for _ in 0..50 {
+            fed.feed();
+        }
+    }
+    let counters = Arc::clone(&fed.counters);
+    drop(fed);
+    assert_eq!(counters.record.poses.get(), 200);
+    assert_eq!(counters.record.removed.get(), 0);
+    let kept = files(folder.path(), ".mcap");
+    // Half a second is no step: the clock is being slewed.
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    let mut all = 0;
+    for path in &kept {
+        let poses = poses_of(path);
+        let times = poses.iter().map(|pose| pose.capture_unix_ns);
+        assert!(times.is_sorted());
+        all += poses.len();
+    }
+    assert_eq!(all, 200);
+}
+
+/// A file system of its own, of four megabytes; `None` where it cannot be mounted.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "poised-test"])
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("skipped: no file system can be mounted, so no disk is full");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_counted_and_recording_goes_on_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let filler = disk.0.path().join("of-another-program");
+    std::fs::write(&filler, vec![0; 3_300_000]).unwrap();
+    let mut fed = Fed::open(
+        disk.0.path(),
+        ArchiveConfig {
+            free_mb: 0,
+            ros_messages: false,
+            ..ArchiveConfig::default()
+        },
+    );
+    let full = |counters: &Counters| counters.record.failures[RecordFault::Full as usize].get();
+    fed.feed_until("the disk is full", |counters| full(counters) > 0);
+    let before = fed.counters.record.poses.get();
+    assert!(!fed.counters.record.writing.load(Ordering::Relaxed));
+    fed.feed_until("poses are counted", |counters| {
+        counters.record.not_written.get() > 10
+    });
+    std::fs::remove_file(&filler).unwrap();
+    fed.feed_until("recording goes on", |counters| {
+        counters.record.poses.get() > before + 20
+    });
+    let part = files(disk.0.path(), ".mcap.part");
+    assert!(!part.is_empty(), "{part:?}");
+    let counters = Arc::clone(&fed.counters);
+    fed.feed_until("what the full disk cut off is repaired", |counters| {
+        counters.record.repaired.get() > 0
+    });
+    drop(fed);
+    assert_eq!(
+        counters.record.failures[RecordFault::Write as usize].get(),
+        0
+    );
+    let kept = files(disk.0.path(), ".mcap");
+    assert!(kept.len() >= 2, "{kept:?}");
+    let poses: usize = kept.iter().map(|path| poses_of(path).len()).sum();
+    assert!(poses as u64 >= before / 2, "{poses} poses");
 }

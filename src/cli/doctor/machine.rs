@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use poised::output::ArchiveConfig;
 use poised::sys::rt;
 
 use super::Finding;
@@ -95,6 +96,35 @@ fn state_directory() -> PathBuf {
         },
         PathBuf::from,
     )
+}
+
+/// Room for recordings, where there are to be any.
+pub fn record(config: &ArchiveConfig) -> Option<Finding> {
+    const PART: &str = "record";
+    let folder = config.folder.as_ref()?;
+    // One that is missing is made on the disk of what it is in.
+    let there = folder.ancestors().find(|folder| folder.is_dir());
+    let free = there.map_or(Ok(0), rt::free_bytes);
+    let shown = folder.display();
+    Some(match free.map(|bytes| bytes / 1_000_000) {
+        Err(error) => Finding::lacking(PART, format_args!("{shown}: {error}"), "see to the disk"),
+        Ok(free_mb) if free_mb <= config.free_mb => Finding::lacking(
+            PART,
+            format_args!(
+                "{shown}: {free_mb} MB are free, {} are to stay so",
+                config.free_mb
+            ),
+            "make room, or lower [record] free_mb",
+        ),
+        Ok(free_mb) if free_mb < config.free_mb + config.keep_mb => Finding::good(
+            PART,
+            format_args!(
+                "{shown}: {free_mb} MB are free, so recordings stay below the {} MB of keep_mb",
+                config.keep_mb
+            ),
+        ),
+        Ok(free_mb) => Finding::good(PART, format_args!("{shown}: {free_mb} MB are free")),
+    })
 }
 
 /// Room on the disk for what is learned and for the log.
@@ -271,6 +301,26 @@ mod tests {
         let text = "MemTotal: 900000 kB\nMemAvailable: 120000 kB\n";
         let finding = memory(&written(folder.path(), "meminfo", text));
         assert_eq!(finding.standing, Standing::Lacking);
+    }
+
+    #[test]
+    fn room_for_recordings_is_looked_at_where_there_are_to_be_any() {
+        assert!(record(&ArchiveConfig::default()).is_none());
+        let with = |folder: &str, free_mb, keep_mb| {
+            let config = ArchiveConfig {
+                folder: Some(folder.into()),
+                free_mb,
+                keep_mb,
+                ..ArchiveConfig::default()
+            };
+            record(&config).unwrap()
+        };
+        assert_eq!(with("/nowhere/at/all", 0, 4).standing, Standing::Good);
+        let full = with("/nowhere/at/all", 100_000_000, 4);
+        assert_eq!(full.standing, Standing::Lacking);
+        assert!(full.to_string().contains("free_mb"), "{full}");
+        let most = with("/", 0, 100_000_000).to_string();
+        assert!(most.contains("stay below the 100000000 MB"), "{most}");
     }
 
     #[test]

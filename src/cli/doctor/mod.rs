@@ -130,6 +130,7 @@ pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     findings.extend(network::web(&settings.web));
     findings.extend(network::ros(&settings.ros));
     findings.extend(network::mqtt(&settings.mqtt));
+    findings.extend(machine::record(&settings.record));
     for finding in &findings {
         if options.json {
             say!("{}", serde_json::to_string(finding)?)?;

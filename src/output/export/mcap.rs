@@ -78,7 +78,8 @@ pub fn write<R: Read, W: Write>(
         .as_ref()
         .map_or(UNNAMED, |first| first.camera.as_str());
     let ground = Ground::of(recording.calibration());
-    let mut film = Film::begin(out, camera, &ground, recording.calibration_toml())?;
+    let toml = recording.calibration_toml();
+    let mut film = Film::begin(out, camera, &ground, toml, Content::All)?;
     let mut written = Written::default();
     while let Some(message) = first.take() {
         film.add(&message, recording.message_bytes())?;
@@ -89,13 +90,30 @@ pub fn write<R: Read, W: Write>(
     Ok(written)
 }
 
-/// A file that is being written.
-struct Film<W: Write> {
-    out: Writer<NoSeek<W>>,
+/// What goes into a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::output) enum Content {
+    /// Messages for ROS 2, and the recorded ones.
+    All,
+    /// The recorded messages alone: a third of the size.
+    Recorded,
+}
+
+/// The channels for ROS 2.
+#[derive(Clone, Copy)]
+struct Ros {
     joints: u16,
     markers: u16,
     transforms: u16,
+}
+
+/// A file that is being written.
+pub(in crate::output) struct Film<W: Write> {
+    out: Writer<NoSeek<W>>,
+    ros: Option<Ros>,
     poses: u16,
+    /// What topics begin with.
+    topic: String,
     /// Names of the level frame and of the camera's.
     frames: [String; 2],
     ground: Ground,
@@ -106,11 +124,12 @@ struct Film<W: Write> {
 }
 
 impl<W: Write> Film<W> {
-    fn begin(
+    pub(in crate::output) fn begin(
         out: W,
         camera: &str,
         ground: &Ground,
         calibration_toml: &str,
+        content: Content,
     ) -> Result<Self, McapError> {
         // Nothing is sought, so that the output may be a pipe; and a chunk is written at once, when it is whole.
         let written_by = concat!("poised ", env!("CARGO_PKG_VERSION"));
@@ -126,9 +145,14 @@ impl<W: Write> Film<W> {
             let schema = out.add_schema(name, "ros2msg", text.as_bytes())?;
             out.add_channel(schema, topic, "cdr", &none)
         };
-        let joints = ros(&format!("{topic}/joints"), POINT_CLOUD)?;
-        let markers = ros(&format!("{topic}/markers"), MARKER_ARRAY)?;
-        let transforms = ros("/tf", TF_MESSAGE)?;
+        let ros = match content {
+            Content::Recorded => None,
+            Content::All => Some(Ros {
+                joints: ros(&format!("{topic}/joints"), POINT_CLOUD)?,
+                markers: ros(&format!("{topic}/markers"), MARKER_ARRAY)?,
+                transforms: ros("/tf", TF_MESSAGE)?,
+            }),
+        };
         // Without an encoding of the schema, which readers pass over. They stop at one that they do not know, so the
         // text is in the metadata.
         let schema = out.add_schema(POSE_SCHEMA, "", &[])?;
@@ -151,10 +175,9 @@ impl<W: Write> Film<W> {
         };
         Ok(Self {
             out,
-            joints,
-            markers,
-            transforms,
+            ros,
             poses,
+            topic,
             frames: [
                 format!("{camera}_{base}"),
                 format!("{camera}{FRAME_SUFFIX}"),
@@ -165,7 +188,12 @@ impl<W: Write> Film<W> {
         })
     }
 
-    fn add(&mut self, message: &PoseMessage, recorded: &[u8]) -> Result<(), McapError> {
+    /// Adds a message, decoded and as it was published.
+    pub(in crate::output) fn add(
+        &mut self,
+        message: &PoseMessage,
+        recorded: &[u8],
+    ) -> Result<(), McapError> {
         let taken_ns = message.capture_unix_ns;
         let age_ns = message.publish.0.saturating_sub(message.sample.capture.0);
         let [base, camera] = self.frames.each_ref().map(String::as_str);
@@ -177,25 +205,60 @@ impl<W: Write> Film<W> {
             log_time: taken_ns,
             publish_time: taken_ns.saturating_add(age_ns),
         };
-        if taken_ns >= self.transform_due_ns {
-            let (place, rotation) = self.ground.camera_z_up();
-            messages::transform(&mut self.bytes, taken_ns, (base, camera), place.z, rotation);
+        if let Some(ros) = self.ros {
+            if taken_ns >= self.transform_due_ns {
+                let (place, rotation) = self.ground.camera_z_up();
+                messages::transform(&mut self.bytes, taken_ns, (base, camera), place.z, rotation);
+                self.out
+                    .write_to_known_channel(&header(ros.transforms), &self.bytes)?;
+                self.transform_due_ns = taken_ns.saturating_add(TRANSFORM_EVERY_NS);
+            }
+            messages::joints(&mut self.bytes, taken_ns, camera, people);
             self.out
-                .write_to_known_channel(&header(self.transforms), &self.bytes)?;
-            self.transform_due_ns = taken_ns.saturating_add(TRANSFORM_EVERY_NS);
+                .write_to_known_channel(&header(ros.joints), &self.bytes)?;
+            messages::markers(&mut self.bytes, taken_ns, camera, people);
+            self.out
+                .write_to_known_channel(&header(ros.markers), &self.bytes)?;
         }
-        messages::joints(&mut self.bytes, taken_ns, camera, people);
-        self.out
-            .write_to_known_channel(&header(self.joints), &self.bytes)?;
-        messages::markers(&mut self.bytes, taken_ns, camera, people);
-        self.out
-            .write_to_known_channel(&header(self.markers), &self.bytes)?;
         self.out
             .write_to_known_channel(&header(self.poses), recorded)
     }
 
+    /// A channel `/poised/<camera>/<name>` for further messages in CBOR.
+    pub(in crate::output) fn channel(
+        &mut self,
+        name: &str,
+        schema: &str,
+    ) -> Result<u16, McapError> {
+        let schema = self.out.add_schema(schema, "", &[])?;
+        let topic = format!("{}/{name}", self.topic);
+        self.out.add_channel(schema, &topic, CBOR, &BTreeMap::new())
+    }
+
+    /// Adds a message of such a channel, made at this time, nanoseconds since 1970.
+    pub(in crate::output) fn add_to(
+        &mut self,
+        channel: u16,
+        sequence: u32,
+        unix_ns: u64,
+        bytes: &[u8],
+    ) -> Result<(), McapError> {
+        let header = MessageHeader {
+            channel_id: channel,
+            sequence,
+            log_time: unix_ns,
+            publish_time: unix_ns,
+        };
+        self.out.write_to_known_channel(&header, bytes)
+    }
+
+    /// Ends the chunk, so that what was added so far can be read whatever happens to the rest.
+    pub(in crate::output) fn flush(&mut self) -> Result<(), McapError> {
+        self.out.flush()
+    }
+
     /// Writes index and end; without them most programs refuse the file.
-    fn finish(mut self) -> Result<(), ExportError> {
+    pub(in crate::output) fn finish(mut self) -> Result<(), ExportError> {
         self.out.finish()?;
         self.out.into_inner().into_inner().flush()?;
         Ok(())

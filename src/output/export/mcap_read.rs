@@ -21,9 +21,13 @@ const CHUNK_BYTES_MAX: usize = 32 << 20;
 /// Bytes asked of the file at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// What follows that while the daemon still writes the file.
+pub const UNFINISHED: &str = "part";
+
 /// Whether a file is MCAP, by its name.
 pub fn is_mcap(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == EXTENSION)
+    let ends = |path: &Path, with| path.extension().is_some_and(|end| end == with);
+    ends(path, EXTENSION) || (ends(path, UNFINISHED) && ends(&path.with_extension(""), EXTENSION))
 }
 
 /// Reads the first recording of an MCAP file: its head, then its messages, as they are in a `.poses` file.

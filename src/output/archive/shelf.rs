@@ -1,0 +1,350 @@
+//! The files of a folder: their names, and which of them have to go.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::config::Bounds;
+use crate::base::clock::unix_ns;
+use crate::output::export::mcap_read::{EXTENSION, UNFINISHED};
+
+/// Most files whose names begin in the same second: a clock that is set back, a folder that several daemons share.
+const SAME_SECOND_MAX: u32 = 100;
+
+/// Who may read a recording, which is personal data: the service and its group.
+pub(super) const FILE_MODE: u32 = 0o640;
+
+/// The same of a folder that is made.
+const FOLDER_MODE: u32 = 0o750;
+
+/// A file of the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    /// When it was written to last, since 1970.
+    pub(super) written: Duration,
+    /// Whether it has its index.
+    pub(super) finished: bool,
+}
+
+/// The files of a camera in a folder.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    folder: PathBuf,
+    /// What the names of its files begin with.
+    prefix: String,
+}
+
+impl Shelf {
+    pub(super) fn new(folder: &Path, camera: &str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            prefix: format!("poised_{camera}_"),
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes the folder, where it is missing.
+    pub(super) fn make_folder(&self) -> io::Result<()> {
+        let mut folders = fs::DirBuilder::new();
+        folders
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(&self.folder)
+    }
+
+    /// Makes a file that does not exist yet, named by the wall clock, and locks it: a repair leaves it alone.
+    pub(super) fn create(&self) -> io::Result<(PathBuf, File)> {
+        self.make_folder()?;
+        let stem = format!("{}{}", self.prefix, stamp(unix_ns() / 1_000_000_000));
+        for number in 1..=SAME_SECOND_MAX {
+            let name = match number {
+                1 => format!("{stem}.{EXTENSION}"),
+                _ => format!("{stem}-{number}.{EXTENSION}"),
+            };
+            let path = self.folder.join(name);
+            if path.exists() {
+                continue;
+            }
+            let open = unfinished(&path);
+            let mut options = OpenOptions::new();
+            match options
+                .write(true)
+                .create_new(true)
+                .mode(FILE_MODE)
+                .open(&open)
+            {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+                Ok(file) => {
+                    file.lock()?;
+                    return Ok((open, file));
+                }
+            }
+        }
+        let text = format!("{stem}: {SAME_SECOND_MAX} files of this name are there already");
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+    }
+
+    /// The files, oldest first. What has another name is no file of ours.
+    pub(super) fn files(&self) -> io::Result<Vec<Kept>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(finished) = name.to_str().and_then(|name| self.is_own(name)) else {
+                continue;
+            };
+            // One that is removed or renamed meanwhile is none.
+            let Ok(about) = entry.metadata() else {
+                continue;
+            };
+            if !about.is_file() {
+                continue;
+            }
+            let written = about.modified()?;
+            files.push(Kept {
+                path: entry.path(),
+                bytes: about.len(),
+                written: written
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .unwrap_or_default(),
+                finished,
+            });
+        }
+        files.sort_by(|a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
+        Ok(files)
+    }
+
+    /// Whether a file of this name is of this camera, and if so whether it is finished.
+    fn is_own(&self, name: &str) -> Option<bool> {
+        let name = name.strip_prefix(&self.prefix)?;
+        let (name, finished) = match name.strip_suffix(&format!(".{UNFINISHED}")) {
+            Some(name) => (name, false),
+            None => (name, true),
+        };
+        let stem = name.strip_suffix(&format!(".{EXTENSION}"))?;
+        let (stamp, number) = stem.split_once('-').unwrap_or((stem, "1"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
+        let fits = date.len() == 8 && time.len() == 6 && digits(date) && digits(time);
+        (fits && digits(number)).then_some(finished)
+    }
+
+    /// Files without an index that no process writes to.
+    pub(super) fn left_behind(&self) -> io::Result<Vec<(PathBuf, File)>> {
+        let mut found = Vec::new();
+        for kept in self.files()? {
+            if kept.finished {
+                continue;
+            }
+            let file = OpenOptions::new().read(true).write(true).open(&kept.path)?;
+            match file.try_lock() {
+                Ok(()) => found.push((kept.path, file)),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The name of a file that is still being written.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// Gives a file that was being written the name of a finished one, and puts that on the disk.
+pub(super) fn finish(open: &Path) -> io::Result<PathBuf> {
+    let path = open.with_extension("");
+    fs::rename(open, &path)?;
+    if let Some(folder) = path.parent() {
+        // Some file systems have no such thing.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(path)
+}
+
+/// Which of the finished files have to go, given what is free on the disk; whether there is room for more then.
+pub(super) fn surplus(
+    files: &[Kept],
+    bounds: &Bounds,
+    now: Duration,
+    free_bytes: u64,
+) -> (Vec<PathBuf>, bool) {
+    let mut all_bytes: u64 = files.iter().map(|kept| kept.bytes).sum();
+    let mut free_bytes = free_bytes;
+    let mut gone = Vec::new();
+    for kept in files.iter().filter(|kept| kept.finished) {
+        // A file from the future, as after the clock was set back, is not old.
+        let old = now.saturating_sub(kept.written) > bounds.keep;
+        if old || all_bytes > bounds.keep_bytes || free_bytes < bounds.free_bytes {
+            gone.push(kept.path.clone());
+            all_bytes -= kept.bytes;
+            free_bytes += kept.bytes;
+        }
+    }
+    (gone, free_bytes >= bounds.free_bytes)
+}
+
+/// Seconds since 1970 as a name, in UTC: `20261129T034207Z`.
+fn stamp(unix_s: u64) -> String {
+    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
+    // Days since 1 March of the year 0, in eras of 400 years (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = 400 * era + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn bounds() -> Bounds {
+        Bounds {
+            file: DAY,
+            file_bytes: 1_000,
+            keep_bytes: 4_000,
+            keep: 7 * DAY,
+            free_bytes: 500,
+        }
+    }
+
+    fn kept(name: &str, bytes: u64, written: Duration) -> Kept {
+        Kept {
+            path: name.into(),
+            bytes,
+            written,
+            finished: !name.ends_with(UNFINISHED),
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (unix_s, name) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (1_709_164_800, "20240229T000000Z"),
+            (1_790_005_000, "20260921T153640Z"),
+            (4_102_444_799, "20991231T235959Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ] {
+            assert_eq!(stamp(unix_s), name);
+        }
+    }
+
+    #[test]
+    fn only_files_of_the_camera_are_its_files() {
+        let shelf = Shelf::new(Path::new("/a"), "front");
+        for (name, own) in [
+            ("poised_front_20260921T145640Z.mcap", Some(true)),
+            ("poised_front_20260921T145640Z-12.mcap", Some(true)),
+            ("poised_front_20260921T145640Z.mcap.part", Some(false)),
+            ("poised_side_20260921T145640Z.mcap", None),
+            ("poised_front_left_20260921T145640Z.mcap", None),
+            ("poised_front_20260921T145640Z.poses", None),
+            ("poised_front_20260921T145640Z.mcap.old", None),
+            ("poised_front_20260921T145640Z-.mcap", None),
+            ("poised_front_2026-09-21.mcap", None),
+            ("holiday.mcap", None),
+        ] {
+            assert_eq!(shelf.is_own(name), own, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_until_size_age_and_disk_are_as_wanted() {
+        let now = 100 * DAY;
+        let files = [
+            kept("a", 1_000, now - 9 * DAY),
+            kept("b", 1_000, now - 6 * DAY),
+            kept("c", 1_000, now - 5 * DAY),
+            kept("d.part", 1_000, now),
+        ];
+        let names = |found: (Vec<PathBuf>, bool)| {
+            let names: Vec<String> = found
+                .0
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            (names.join(" "), found.1)
+        };
+        // Age alone.
+        assert_eq!(
+            names(surplus(&files, &bounds(), now, 500)),
+            ("a".into(), true)
+        );
+        // Size.
+        let small = Bounds {
+            keep_bytes: 2_500,
+            ..bounds()
+        };
+        assert_eq!(
+            names(surplus(&files, &small, now, 500)),
+            ("a b".into(), true)
+        );
+        // Disk: never what is being written.
+        let greedy = Bounds {
+            free_bytes: 2_500,
+            ..bounds()
+        };
+        assert_eq!(
+            names(surplus(&files, &greedy, now, 400)),
+            ("a b c".into(), true)
+        );
+        let full = Bounds {
+            free_bytes: 9_000,
+            ..bounds()
+        };
+        assert_eq!(
+            names(surplus(&files, &full, now, 0)),
+            ("a b c".into(), false)
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_removes_nothing() {
+        let files = [kept("a", 1, 90 * DAY), kept("b", 1, 200 * DAY)];
+        let (gone, room) = surplus(&files, &bounds(), 91 * DAY, 500);
+        assert!(gone.is_empty() && room);
+        let (gone, _) = surplus(&files, &bounds(), Duration::ZERO, 500);
+        assert!(gone.is_empty());
+    }
+
+    #[test]
+    fn names_of_one_second_are_told_apart_and_a_finished_file_has_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(&folder.path().join("a/b"), "front");
+        let made: Vec<_> = (0..5).map(|_| shelf.create().unwrap()).collect();
+        assert_eq!(shelf.files().unwrap().len(), 5);
+        assert!(
+            shelf.left_behind().unwrap().is_empty(),
+            "all are being written"
+        );
+        let finished = finish(&made[2].0).unwrap();
+        assert_eq!(finished.extension().unwrap(), EXTENSION);
+        let files = shelf.files().unwrap();
+        assert_eq!(files.iter().filter(|kept| kept.finished).count(), 1);
+        drop(made);
+        assert_eq!(shelf.left_behind().unwrap().len(), 4);
+    }
+}
