@@ -239,7 +239,7 @@ fn home_assistant_finds_the_device_its_state_follows_and_a_killed_daemon_is_offl
     let later = Subscriber::of(&broker, &[]);
     let discovery = "homeassistant/device/poised_test_kiosk-1_front/config";
     eventually("the broker keeps what it was told", || {
-        [discovery, &available, &state]
+        [discovery, available.as_str(), state.as_str()]
             .iter()
             .all(|topic| later.of_topic(topic).iter().any(|heard| heard.retained))
     });
@@ -284,7 +284,7 @@ fn a_broker_that_comes_back_is_told_everything_again_and_an_orderly_end_too() {
             && home.newest(&available).as_deref() == Some("online")
             && home.state(&state)["seeing"] == true
     });
-    daemon.stop();
+    let _kept = daemon.stop();
     eventually("the end is told", || {
         home.newest(&available).as_deref() == Some("offline")
     });
@@ -323,7 +323,9 @@ fn a_wrong_password_is_named_and_never_shown_and_the_right_one_is_taken_without_
     let replies = session.get(format!("{}/*", daemon.key)).wait().unwrap();
     let mut answers = 0;
     for reply in replies {
-        let sample = reply.into_result().unwrap();
+        let Ok(sample) = reply.into_result() else {
+            continue;
+        };
         let text = String::from_utf8_lossy(&sample.payload().to_bytes()).into_owned();
         assert!(!text.contains("hunter"), "{}: {text}", sample.key_expr());
         answers += 1;
@@ -440,7 +442,7 @@ fn a_camera_that_fails_is_no_empty_room_and_a_hostile_label_is_a_label() {
     let newest = || home.state(&state);
     let clock = Clock::live();
     let within = Duration::from_mins(1);
-    let mut until = |mqtt: &mut Mqtt, sample: &PoseSample, is: &dyn Fn(&Value) -> bool| {
+    let until = |mqtt: &mut Mqtt, sample: &PoseSample, is: &dyn Fn(&Value) -> bool| {
         let begun = clock.now();
         while !is(&newest()) {
             put(mqtt, sample);
@@ -514,9 +516,9 @@ fn what_a_killed_daemon_recorded_is_read_and_has_its_index_after_the_next_start(
         before = bytes_of(&files(&folder, ".mcap.part")[0]);
     }
     let kept = daemon.kill();
-    let [part] = &files(&folder, ".mcap.part")[..] else {
-        panic!("one file was being written");
-    };
+    let parts = files(&folder, ".mcap.part");
+    assert_eq!(parts.len(), 1, "{parts:?}");
+    let part = &parts[0];
     let cut_off = poses_of(part);
     assert!(cut_off.len() > 10, "{} poses", cut_off.len());
     // As after a power cut in the middle of a block.
@@ -589,7 +591,7 @@ impl Fed {
             unix_offset_ns: self.unix_offset_ns,
             ..STAMP
         };
-        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let mut buffer = Box::new([0; MESSAGE_BYTES_MAX]);
         let length = wire::encode(&stamp, &self.sample, &mut buffer).unwrap();
         self.archive.take(&Message::Pose {
             stamp: &stamp,
@@ -603,6 +605,17 @@ impl Fed {
             let done = record.poses.get() + record.not_written.get() + record.dropped.get();
             done + 60 >= self.sequence
         });
+    }
+
+    /// Ends the recordings, and waits until the last file has its index: a busy machine takes longer than the daemon
+    /// would wait.
+    fn end(self, folder: &Path) -> Arc<Counters> {
+        let counters = Arc::clone(&self.counters);
+        drop(self);
+        eventually("the last file is finished", || {
+            files(folder, ".part").is_empty()
+        });
+        counters
     }
 
     /// Feeds until something is so.
@@ -638,8 +651,7 @@ fn recordings_rotate_and_stay_within_their_size() {
         assert!(all < most, "{all} bytes");
         counters.record.removed.get() >= 2
     });
-    let counters = Arc::clone(&fed.counters);
-    drop(fed);
+    let counters = fed.end(folder.path());
     assert_eq!(counters.record.dropped.get(), 0);
     assert!(
         counters
@@ -649,7 +661,6 @@ fn recordings_rotate_and_stay_within_their_size() {
             .all(|count| count.get() == 0)
     );
     assert!(folder.path().join("holiday.mcap").exists());
-    assert!(files(folder.path(), ".part").is_empty());
     let kept = files(folder.path(), "Z.mcap");
     assert!((1..=8).contains(&kept.len()), "{kept:?}");
     // No gap from one file to the next.
@@ -682,8 +693,7 @@ fn a_clock_that_is_set_begins_a_new_file_and_removes_nothing() {
             fed.feed();
         }
     }
-    let counters = Arc::clone(&fed.counters);
-    drop(fed);
+    let counters = fed.end(folder.path());
     assert_eq!(counters.record.poses.get(), 200);
     assert_eq!(counters.record.removed.get(), 0);
     let kept = files(folder.path(), ".mcap");
@@ -741,6 +751,11 @@ fn a_full_disk_is_counted_and_recording_goes_on_once_there_is_room() {
     );
     let full = |counters: &Counters| counters.record.failures[RecordFault::Full as usize].get();
     fed.feed_until("the disk is full", |counters| full(counters) > 0);
+    // Further tries leave nothing behind.
+    fed.feed_until("it is tried again", |counters| full(counters) > 3);
+    let parts = files(disk.0.path(), ".part");
+    assert!(parts.len() <= 3, "{parts:?}");
+    assert!(parts.iter().all(|part| bytes_of(part) > 0), "{parts:?}");
     let before = fed.counters.record.poses.get();
     assert!(!fed.counters.record.writing.load(Ordering::Relaxed));
     fed.feed_until("poses are counted", |counters| {

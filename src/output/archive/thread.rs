@@ -62,6 +62,8 @@ pub(super) struct Link {
     pub(super) calibration: OnceLock<Calibration>,
     /// Ends a repair before its time.
     pub(super) stop: AtomicBool,
+    /// Whether a file could not be repaired yet, as on a full disk.
+    pub(super) unrepaired: AtomicBool,
 }
 
 /// What is recorded and where.
@@ -84,6 +86,8 @@ struct Sheet {
     healths: u16,
     /// Messages of those channels so far.
     notes: u32,
+    /// Whether a whole chunk of it is written.
+    has_chunk: bool,
     began: MonoNs,
     flushed: MonoNs,
     synced: MonoNs,
@@ -237,15 +241,14 @@ impl Worker {
             what: format!("no file can be made: {error}"),
         };
         let (path, file) = self.place.shelf.create().map_err(folder)?;
-        let began = self.lay_out(&calibration, first, path, file, now);
-        let sheet = began.map_err(|error| trouble(&as_io(error)))?;
-        log::info!("record: {}", sheet.path.display());
-        self.sheet = Some(sheet);
-        (self.retry, self.told) = (None, None);
-        self.counters.record.writing.store(true, Ordering::Relaxed);
-        if std::mem::replace(&mut self.torn, false) {
-            self.begin_repair();
+        match self.lay_out(&calibration, first, path.clone(), file, now) {
+            Ok(sheet) => self.sheet = Some(sheet),
+            Err(error) => {
+                let _ = std::fs::remove_file(path);
+                return Err(trouble(&as_io(error)));
+            }
         }
+        self.retry = None;
         Ok(true)
     }
 
@@ -272,6 +275,7 @@ impl Worker {
             events,
             healths,
             notes: 0,
+            has_chunk: false,
             began: now,
             flushed: now,
             synced: now,
@@ -301,6 +305,7 @@ impl Worker {
         }
         sheet.flushed = now;
         sheet.film.flush().map_err(|error| trouble(&as_io(error)))?;
+        let first = !std::mem::replace(&mut sheet.has_chunk, true);
         if now.since(sheet.synced) >= SYNC_EVERY {
             sheet.synced = now;
             sheet.file.sync_data().map_err(|error| trouble(&error))?;
@@ -311,10 +316,25 @@ impl Worker {
             .map_err(|error| trouble(&error))?
             .len();
         let bounds = &self.place.bounds;
-        if now.since(sheet.began) >= bounds.file || bytes >= bounds.file_bytes {
+        let full = now.since(sheet.began) >= bounds.file || bytes >= bounds.file_bytes;
+        if first {
+            log::info!("record: {}", sheet.path.display());
+            self.goes_on();
+        }
+        if full {
             self.close();
         }
         Ok(())
+    }
+
+    /// What a first chunk shows: that there is room.
+    fn goes_on(&mut self) {
+        self.told = None;
+        self.counters.record.writing.store(true, Ordering::Relaxed);
+        let again = self.link.unrepaired.swap(false, Ordering::AcqRel);
+        if std::mem::replace(&mut self.torn, false) || again {
+            self.begin_repair();
+        }
     }
 
     /// Ends the file that is open.
@@ -332,15 +352,29 @@ impl Worker {
             .and_then(|()| shelf::finish(&sheet.path));
         match named {
             Ok(_) => self.counters.record.files.add(1),
-            Err(error) => self.fail(&trouble(&error)),
+            Err(error) => {
+                self.torn = true;
+                self.fail(&trouble(&error));
+            }
         }
     }
 
     /// Counts and names a failure, gives the file up as it is, and waits a while.
     fn fail(&mut self, trouble: &Trouble) {
-        // What is dropped tries to write its end; that this fails too is no news.
-        drop(self.sheet.take());
-        self.torn = true;
+        if let Some(Sheet {
+            film,
+            path,
+            has_chunk,
+            ..
+        }) = self.sheet.take()
+        {
+            // What is dropped tries to write its end; that this fails too is no news.
+            drop(film);
+            self.torn |= has_chunk;
+            if !has_chunk {
+                let _ = std::fs::remove_file(path);
+            }
+        }
         let record = &self.counters.record;
         record.writing.store(false, Ordering::Relaxed);
         record.failures[trouble.fault as usize].add(1);
@@ -444,7 +478,10 @@ impl Worker {
                             log::info!("record: {name} was cut off at its beginning, removed")
                         }
                         Ok(Outcome::Stopped) => return,
-                        Err(error) => log::warn!("record: {name} is not repaired yet: {error}"),
+                        Err(error) => {
+                            link.unrepaired.store(true, Ordering::Release);
+                            log::warn!("record: {name} is not repaired yet: {error}");
+                        }
                     }
                 }
             });
