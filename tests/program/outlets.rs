@@ -15,7 +15,8 @@ use std::time::Duration;
 use serde_json::Value;
 use zenoh::Wait;
 
-use crate::common::daemon::{Daemon, eventually, poised};
+use crate::common::daemon::{Daemon, PATIENCE, eventually, poised};
+use crate::common::samples::{STAMP, two_people};
 use poised::base::clock::{Clock, MonoNs};
 use poised::base::limits::MESSAGE_BYTES_MAX;
 use poised::camera::Calibration;
@@ -26,7 +27,6 @@ use poised::output::sink::{Message, Sink};
 use poised::output::wire::{self, Stamp};
 use poised::output::{Archive, ArchiveConfig, Mqtt, MqttConfig, export};
 use poised::pose::PoseSample;
-use crate::common::samples::{STAMP, two_people};
 
 /// What the topics of the camera `front` begin with.
 const BASE: &str = "poised/test/";
@@ -625,7 +625,7 @@ impl Fed {
         while !condition(&self.counters) {
             self.feed();
             let took = clock.now().since(begun);
-            assert!(took < daemon::PATIENCE, "not within {took:?}: {what}");
+            assert!(took < PATIENCE, "not within {took:?}: {what}");
         }
     }
 }
