@@ -433,12 +433,19 @@ export class Live extends EventTarget {
     this.#published += more;
     this.pose = pose;
     this.#poseAt = performance.now();
-    // Once nothing more is there to be read, so that loops get the newest of what has piled up.
-    clearTimeout(this.#wakeTimer);
-    this.#wakeTimer = setTimeout(() => this.#wake(), 0);
+    this.#wakeWhenIdle(2);
     this.#watchPoses();
     this.#tell();
     return true;
+  }
+
+  /**
+   * Wakes loops once nothing more is there to be read, so that they get the newest of what has piled up. Two turns: an
+   * event loop runs timers that are due before it reads again.
+   */
+  #wakeWhenIdle(turns) {
+    clearTimeout(this.#wakeTimer);
+    this.#wakeTimer = setTimeout(() => (turns > 1 ? this.#wakeWhenIdle(turns - 1) : this.#wake()), 0);
   }
 
   #wake() {

@@ -8,6 +8,9 @@ parentPort.postMessage(server.url);
 const reader = await server.reader();
 reader.write(event("pose", pose(0)));
 const persons = Array.from({ length: 8 }, (_, id) => person(id));
-parentPort.once("message", async (count) => {
-  for (let sequence = 1; sequence <= count; sequence += 1) reader.write(event("pose", pose(sequence, { persons })));
+parentPort.once("message", ({ count, written }) => {
+  for (let sequence = 1; sequence <= count; sequence += 1) {
+    // Counted when the system has it.
+    reader.write(event("pose", pose(sequence, { persons })), () => Atomics.add(written, 0, 1));
+  }
 });

@@ -71,7 +71,7 @@ export class Server {
 }
 
 /** Longest wait of a test: far more than anything here takes, since the machine may be busy. */
-const PATIENCE_MS = 20_000;
+export const PATIENCE_MS = 20_000;
 
 export async function until(done, what) {
   const end = performance.now() + PATIENCE_MS;
