@@ -219,7 +219,7 @@ mod tests {
             password_file: Some(file.clone()),
             ..MqttConfig::default()
         };
-        let standings = |config| {
+        let standings = |config: &MqttConfig| {
             let findings: Vec<Finding> = mqtt(config);
             let shown: String = findings.iter().map(Finding::to_string).collect();
             assert!(!shown.contains("hunter2"), "{shown}");

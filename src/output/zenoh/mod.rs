@@ -17,7 +17,6 @@ use serde::Deserialize;
 
 use crate::base::config::{ConfigError, check};
 use crate::base::limits::NAME_BYTES_MAX;
-use crate::base::secret::redacted;
 
 pub(super) use endpoint::check_endpoint;
 pub use session::SessionError;

@@ -338,14 +338,14 @@ mod tests {
 
     #[test]
     fn the_default_is_a_peer_on_the_loopback_without_scouting() {
-        let config = read("").unwrap();
+        let config = ZenohConfig::default();
         let base = base(&config, Role::Publisher).unwrap();
         let says = |key| base.get_json(key).unwrap();
         assert_eq!(says("mode"), "\"peer\"");
         assert_eq!(says("scouting/multicast/enabled"), "false");
         assert_eq!(says("scouting/gossip/autoconnect"), "[]");
         assert!(is_unset(&base, "connect/endpoints"));
-        assert!(check_name("device", &config.device).is_ok());
+        assert!(crate::output::zenoh::check_name("device", &config.device).is_ok());
     }
 
     #[test]
