@@ -125,12 +125,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     let status = engine.status();
     let mut publisher = Publisher::new(&settings.publish, name, status, clock, counters, outlet);
     publisher.follow(&running.publish);
-    if let Some(web) = open_web(&settings, &engine, &running)? {
-        publisher.also(web);
-    }
-    let ros_mount = open_ros(&settings, &running, &mut publisher)?;
-    open_mqtt(&settings, &running, &mut publisher)?;
-    let record = open_archive(&settings, &running, &mut publisher)?;
+    let outlets = Outlets::open(&settings, &engine, &running, &mut publisher)?;
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
     }
@@ -149,12 +144,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         })
         .map_err(StartError::from)?;
     publisher.set_calibration(&calibration.to_toml());
-    if let (Some(ros), Some(mount)) = (ros_mount, calibration.mount()) {
-        ros.set(*mount);
-    }
-    if let Some(record) = record {
-        record.set(&calibration);
-    }
+    outlets.tell(&calibration);
     info!(
         "{}: {}x{} at {:.1} Hz; lens {calibration}",
         mode.name, mode.width_px, mode.height_px, mode.rate_hz
@@ -211,6 +201,40 @@ fn say_engine(engine: &Engine) {
         status.reason(),
         networks.join(", ")
     );
+}
+
+/// The outlets beside Zenoh that wait for the camera's calibration.
+struct Outlets {
+    ros: Option<RosMount>,
+    archive: Option<ArchiveCalibration>,
+}
+
+impl Outlets {
+    /// Opens what the configuration asks for, and has the publisher send to it.
+    fn open(
+        settings: &Settings,
+        engine: &Engine,
+        running: &Running,
+        publisher: &mut Publisher<'_>,
+    ) -> Result<Self, StartError> {
+        if let Some(web) = open_web(settings, engine, running)? {
+            publisher.also(web);
+        }
+        let ros = open_ros(settings, running, publisher)?;
+        open_mqtt(settings, running, publisher)?;
+        let archive = open_archive(settings, running, publisher)?;
+        Ok(Self { ros, archive })
+    }
+
+    /// The camera is open and its calibration known.
+    fn tell(&self, calibration: &poised::camera::Calibration) {
+        if let (Some(ros), Some(mount)) = (&self.ros, calibration.mount()) {
+            ros.set(*mount);
+        }
+        if let Some(archive) = &self.archive {
+            archive.set(calibration);
+        }
+    }
 }
 
 /// The web view, where the configuration wants one.

@@ -144,11 +144,11 @@ impl Subscriber {
             .spawn(move || {
                 for line in lines.map_while(Result::ok) {
                     let mut parts = line.splitn(3, ' ').map(str::to_owned);
-                    let mut part = || parts.next().unwrap();
+                    let mut next = || parts.next().unwrap();
                     into.lock().unwrap().push(Heard {
-                        retained: part() == "1",
-                        topic: part(),
-                        payload: part(),
+                        retained: next() == "1",
+                        topic: next(),
+                        payload: next(),
                     });
                 }
             })
@@ -561,10 +561,10 @@ struct Fed {
 }
 
 impl Fed {
-    fn open(folder: &Path, more: ArchiveConfig) -> Self {
+    fn open(folder: &Path, more: &ArchiveConfig) -> Self {
         let config = ArchiveConfig {
             folder: Some(folder.to_owned()),
-            ..more
+            ..more.clone()
         };
         config.validate().unwrap();
         let counters = Arc::<Counters>::default();
@@ -635,7 +635,7 @@ fn recordings_rotate_and_stay_within_their_size() {
     let folder = tempfile::tempdir().unwrap();
     let mut fed = Fed::open(
         folder.path(),
-        ArchiveConfig {
+        &ArchiveConfig {
             keep_mb: 4,
             free_mb: 0,
             ..ArchiveConfig::default()
@@ -679,7 +679,7 @@ fn a_clock_that_is_set_begins_a_new_file_and_removes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut fed = Fed::open(
         folder.path(),
-        ArchiveConfig {
+        &ArchiveConfig {
             free_mb: 0,
             keep_days: 1,
             ros_messages: false,
@@ -743,7 +743,7 @@ fn a_full_disk_is_counted_and_recording_goes_on_once_there_is_room() {
     std::fs::write(&filler, vec![0; 3_300_000]).unwrap();
     let mut fed = Fed::open(
         disk.0.path(),
-        ArchiveConfig {
+        &ArchiveConfig {
             free_mb: 0,
             ros_messages: false,
             ..ArchiveConfig::default()

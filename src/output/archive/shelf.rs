@@ -216,7 +216,7 @@ fn stamp(unix_s: u64) -> String {
 mod tests {
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn bounds() -> Bounds {
         Bounds {
@@ -275,9 +275,9 @@ mod tests {
     fn the_oldest_go_until_size_age_and_disk_are_as_wanted() {
         let now = 100 * DAY;
         let files = [
-            kept("a", 1_000, now - 9 * DAY),
-            kept("b", 1_000, now - 6 * DAY),
-            kept("c", 1_000, now - 5 * DAY),
+            kept("a", 1_000, 91 * DAY),
+            kept("b", 1_000, 94 * DAY),
+            kept("c", 1_000, 95 * DAY),
             kept("d.part", 1_000, now),
         ];
         let names = |found: (Vec<PathBuf>, bool)| {

@@ -265,11 +265,11 @@ impl Worker {
         } = &self.place;
         let out = BufWriter::new(file.try_clone()?);
         let (ground, toml) = (Ground::of(calibration), calibration.to_toml());
-        let mut film = Film::begin(out, camera, &ground, &toml, *content)?;
-        let events = film.channel("event_v1", EVENT_SCHEMA)?;
-        let healths = film.channel("health_v1", HEALTH_SCHEMA)?;
+        let mut writer = Film::begin(out, camera, &ground, &toml, *content)?;
+        let events = writer.channel("event_v1", EVENT_SCHEMA)?;
+        let healths = writer.channel("health_v1", HEALTH_SCHEMA)?;
         Ok(Sheet {
-            film,
+            film: writer,
             file,
             path,
             events,
@@ -448,12 +448,12 @@ impl Worker {
             self.torn = true;
             return;
         }
-        let shelf = &self.place.shelf;
-        let left = match shelf.left_behind() {
+        let left = match self.place.shelf.left_behind() {
             Ok(left) => left,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
-                log::warn!("record: {}: {error}", shelf.folder().display());
+                let folder = self.place.shelf.folder().display();
+                log::warn!("record: {folder}: {error}");
                 return;
             }
         };
@@ -475,7 +475,7 @@ impl Worker {
                             );
                         }
                         Ok(Outcome::Empty) => {
-                            log::info!("record: {name} was cut off at its beginning, removed")
+                            log::info!("record: {name} was cut off at its beginning, removed");
                         }
                         Ok(Outcome::Stopped) => return,
                         Err(error) => {

@@ -215,10 +215,10 @@ mod tests {
     }
 
     fn glimpse(ms: u64, actions: &[Option<&str>]) -> Glimpse {
-        let label = |text: &Option<&str>| text.map(|text| text.try_into().unwrap());
+        let label = |text: Option<&str>| text.map(|text| text.try_into().unwrap());
         Glimpse {
             at: at(ms),
-            actions: actions.iter().map(label).collect(),
+            actions: actions.iter().copied().map(label).collect(),
         }
     }
 

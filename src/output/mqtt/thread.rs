@@ -446,7 +446,7 @@ fn is_of_network(error: &TlsError) -> bool {
 fn is_of_tls(error: &io::Error) -> bool {
     error
         .get_ref()
-        .is_some_and(|inside| inside.is::<rustls::Error>())
+        .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// An error and its causes on one line, each said once.
