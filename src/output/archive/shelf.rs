@@ -92,7 +92,7 @@ impl Shelf {
         Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
     }
 
-    /// The files, oldest first. What has another name is no file of ours.
+    /// The files, oldest first. What has another name is not one of them.
     pub(super) fn files(&self) -> io::Result<Vec<Kept>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
