@@ -254,6 +254,7 @@ impl<'a, S: Transport> Publisher<'a, S> {
     pub fn leave(mut self) {
         self.say_health(self.clock.now());
         self.event(Event::Stopping, None);
+        self.sinks.iter_mut().for_each(|sink| sink.leave());
         self.outlet.close();
     }
 

@@ -18,15 +18,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::export::mcap::Content;
-use super::sink::{Message, Sink};
+use super::sink::{Message, Priority, Sink, SinkThread};
 use crate::base::clock::Clock;
 use crate::camera::Calibration;
 use crate::counters::Counters;
-use crate::sys::rt::stand_back;
 use shelf::Shelf;
 use thread::{Entry, Link, Place, Worker};
 
@@ -34,10 +31,6 @@ pub use config::ArchiveConfig;
 
 /// Messages that wait for the thread: four seconds at 30 Hz, which is what an SD card takes at worst to write a block.
 const ENTRIES_MAX: usize = 128;
-
-/// How long the end waits for the file to get its index: a disk that takes nothing must not keep the daemon from
-/// leaving, and the next start repairs the file.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What can keep recordings from starting.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +53,7 @@ pub struct Archive {
     empty: Receiver<Vec<u8>>,
     link: Arc<Link>,
     counters: Arc<Counters>,
-    thread: Option<JoinHandle<()>>,
+    thread: SinkThread,
 }
 
 /// Tells the recordings, later, what lens the camera has. Nothing is recorded before.
@@ -110,21 +103,15 @@ impl Archive {
         );
         let (entries, waiting) = sync_channel(ENTRIES_MAX);
         let (returned, empty) = sync_channel(ENTRIES_MAX);
-        let thread = std::thread::Builder::new()
-            .name("record".to_owned())
-            .spawn(move || {
-                if let Err(error) = stand_back() {
-                    log::debug!("record: the system does not allow a lower priority: {error}");
-                }
-                worker.run(&waiting, &returned);
-            })
+        let work = move || worker.run(&waiting, &returned);
+        let thread = SinkThread::start("record", Priority::Lowest, work)
             .map_err(|source| ArchiveError::Thread { source })?;
         Ok(Some(Self {
             entries: Some(entries),
             empty,
             link,
             counters: Arc::clone(counters),
-            thread: Some(thread),
+            thread,
         }))
     }
 
@@ -153,27 +140,18 @@ impl Sink for Archive {
             self.counters.record.dropped.add(1);
         }
     }
+
+    fn leave(&mut self) {
+        self.link.stop.store(true, Ordering::Release);
+        drop(self.entries.take());
+        self.thread.leave();
+    }
 }
 
 impl Drop for Archive {
     fn drop(&mut self) {
-        self.link.stop.store(true, Ordering::Release);
-        drop(self.entries.take());
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        let step = Duration::from_millis(10);
-        let mut waited = Duration::ZERO;
-        while !thread.is_finished() && waited < LEAVE_WITHIN {
-            std::thread::sleep(step);
-            waited += step;
-        }
-        if !thread.is_finished() {
-            log::warn!(
-                "record: the disk takes longer than {LEAVE_WITHIN:?}; the next start repairs the file"
-            );
-        } else if thread.join().is_err() {
-            log::error!("the thread for recordings panicked");
-        }
+        self.leave();
+        self.thread
+            .end("the disk is slow; the next start repairs the file");
     }
 }

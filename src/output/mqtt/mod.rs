@@ -20,17 +20,15 @@ mod thread;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 
-use super::sink::{Message, Sink};
+use super::sink::{Message, Priority, Sink, SinkThread};
 use crate::base::clock::Clock;
 use crate::base::mailbox::Put;
 use crate::counters::Counters;
 use crate::pose::PoseSample;
-use crate::sys::rt::stand_back;
 use room::Glimpse;
 use thread::{Link, Place, Worker};
 
@@ -38,9 +36,6 @@ pub use config::{BrokerAddress, MqttConfig, Topics, is_open_to_all};
 
 /// Tries to leave a message where the thread is just taking one, which is the move of a small value.
 const PUT_TRIES: u32 = 8;
-
-/// How long the end waits for the thread: a broker that takes nothing must not keep the daemon from leaving.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What can keep the outlet from starting.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +72,7 @@ pub struct MqttAbout {
 pub struct Mqtt {
     link: Arc<Link>,
     clock: Arc<Clock>,
-    thread: Option<JoinHandle<()>>,
+    thread: SinkThread,
     /// What was left for the thread last.
     left: Option<Glimpse>,
 }
@@ -126,21 +121,16 @@ impl Mqtt {
             counters,
             Arc::clone(&clock),
         );
-        let thread = std::thread::Builder::new()
-            .name("mqtt".to_owned())
-            .spawn(move || {
-                if let Err(error) = stand_back() {
-                    log::debug!("mqtt: the system does not allow a lower priority: {error}");
-                }
-                runtime.block_on(worker.run());
-                // A name that is still being looked up is not waited for.
-                runtime.shutdown_background();
-            })
-            .map_err(thread_error)?;
+        let work = move || {
+            runtime.block_on(worker.run());
+            // A name that is still being looked up is not waited for.
+            runtime.shutdown_background();
+        };
+        let thread = SinkThread::start("mqtt", Priority::Lowest, work).map_err(thread_error)?;
         Ok(Some(Self {
             link,
             clock,
-            thread: Some(thread),
+            thread,
             left: None,
         }))
     }
@@ -178,28 +168,19 @@ impl Sink for Mqtt {
             Message::Event { .. } | Message::Adaptation { .. } => {}
         }
     }
+
+    fn leave(&mut self) {
+        self.link.stop.store(true, Ordering::Release);
+        self.link.wake.notify_one();
+        self.thread.leave();
+    }
 }
 
 impl Drop for Mqtt {
     fn drop(&mut self) {
-        self.link.stop.store(true, Ordering::Release);
-        self.link.wake.notify_one();
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        let step = Duration::from_millis(10);
-        let mut waited = Duration::ZERO;
-        while !thread.is_finished() && waited < LEAVE_WITHIN {
-            std::thread::sleep(step);
-            waited += step;
-        }
-        if !thread.is_finished() {
-            log::warn!(
-                "mqtt: the connection does not close in {LEAVE_WITHIN:?}, leaving without it"
-            );
-        } else if thread.join().is_err() {
-            log::error!("the thread for MQTT panicked");
-        }
+        self.leave();
+        self.thread
+            .end("the connection does not close, leaving without it");
     }
 }
 

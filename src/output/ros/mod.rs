@@ -21,10 +21,8 @@ mod thread;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
 
-use super::sink::{Message, Sink};
+use super::sink::{Message, Priority, Sink, SinkThread};
 use super::wire::Stamp;
 use crate::base::clock::Clock;
 use crate::base::mailbox::Put;
@@ -37,9 +35,6 @@ pub use config::{Names, RosConfig};
 
 /// Tries to leave a message where the thread is just taking one, which is the move of a pointer.
 const PUT_TRIES: u32 = 8;
-
-/// How long the end waits for the thread: a router that takes nothing must not keep the daemon from leaving.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What can keep the outlet from starting.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +67,7 @@ pub struct RosAbout {
 pub struct Ros {
     link: Arc<Link>,
     counters: Arc<Counters>,
-    thread: Option<JoinHandle<()>>,
-    wakes: Thread,
+    thread: SinkThread,
     spare: Option<Box<Moment>>,
 }
 
@@ -115,17 +109,20 @@ impl Ros {
             device,
         };
         let worker = Worker::new(place, Arc::clone(&link), Arc::clone(&counters), clock);
-        let thread = std::thread::Builder::new()
-            .name("ros".to_owned())
-            .spawn(move || worker.run())
+        let thread = SinkThread::start("ros", Priority::Normal, move || worker.run())
             .map_err(|source| RosError::Thread { source })?;
         Ok(Some(Self {
             link,
             counters,
-            wakes: thread.thread().clone(),
-            thread: Some(thread),
+            thread,
             spare: None,
         }))
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.wakes() {
+            thread.unpark();
+        }
     }
 
     /// What tells this outlet how the camera hangs, once that is known.
@@ -159,28 +156,21 @@ impl Sink for Ros {
             Message::Health { bytes } => drop(self.link.health.put(bytes.to_vec())),
             Message::Event { .. } | Message::Adaptation { .. } => return,
         }
-        self.wakes.unpark();
+        self.wake();
+    }
+
+    fn leave(&mut self) {
+        self.link.stop.store(true, Ordering::Release);
+        self.wake();
+        self.thread.leave();
     }
 }
 
 impl Drop for Ros {
     fn drop(&mut self) {
-        self.link.stop.store(true, Ordering::Release);
-        self.wakes.unpark();
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        let step = Duration::from_millis(10);
-        let mut waited = Duration::ZERO;
-        while !thread.is_finished() && waited < LEAVE_WITHIN {
-            std::thread::sleep(step);
-            waited += step;
-        }
-        if !thread.is_finished() {
-            log::warn!("ros: the session does not close in {LEAVE_WITHIN:?}, leaving without it");
-        } else if thread.join().is_err() {
-            log::error!("the thread for ROS 2 panicked");
-        }
+        self.leave();
+        self.thread
+            .end("the session does not close, leaving without it");
     }
 }
 
@@ -200,6 +190,8 @@ impl RosConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::base::clock::MonoNs;
     use crate::output::wire::CLOCK_MONOTONIC;

@@ -21,18 +21,16 @@ mod stream;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-use super::sink::{Message, Sink};
+use super::sink::{Message, Priority, Sink, SinkThread};
 use crate::base::clock::{Clock, unix_ns};
 use crate::counters::Counters;
 use crate::engine::EngineStatus;
-use crate::sys::rt::stand_back;
 use board::{Link, RARE_MAX, Sender};
 use serve::Site;
 
@@ -87,7 +85,7 @@ pub struct About {
 pub struct Web {
     sender: Sender,
     address: SocketAddr,
-    thread: Option<JoinHandle<()>>,
+    thread: SinkThread,
 }
 
 impl Web {
@@ -120,17 +118,12 @@ impl Web {
             started,
             unix_ns(),
         );
-        let thread = std::thread::Builder::new()
-            .name("web".to_owned())
-            .spawn(move || {
-                if let Err(error) = stand_back() {
-                    log::debug!("web: the system does not allow a lower priority: {error}");
-                }
-                runtime.block_on(serve::run(site, listener, waiting));
-                // Readers that are still there are left.
-                runtime.shutdown_background();
-            })
-            .map_err(thread_error)?;
+        let work = move || {
+            runtime.block_on(serve::run(site, listener, waiting));
+            // Readers that are still there are left.
+            runtime.shutdown_background();
+        };
+        let thread = SinkThread::start("web", Priority::Lowest, work).map_err(thread_error)?;
         let sender = Sender {
             link,
             rare,
@@ -140,7 +133,7 @@ impl Web {
         Ok(Some(Self {
             sender,
             address,
-            thread: Some(thread),
+            thread,
         }))
     }
 
@@ -173,15 +166,16 @@ impl Sink for Web {
     fn take(&mut self, message: &Message<'_>) {
         self.sender.take(message);
     }
+
+    fn leave(&mut self) {
+        self.sender.link.stop.notify_one();
+        self.thread.leave();
+    }
 }
 
 impl Drop for Web {
     fn drop(&mut self) {
-        self.sender.link.stop.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the web view's thread panicked");
-        }
+        self.leave();
+        self.thread.end("a reader holds it up, leaving without it");
     }
 }
