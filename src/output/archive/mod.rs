@@ -29,7 +29,7 @@ use thread::{Entry, Link, Place, Worker};
 
 pub use config::ArchiveConfig;
 
-/// Messages that wait for the thread: four seconds at 30 Hz, which is what an SD card takes at worst to write a block.
+/// Messages that wait for the thread: about four seconds at 30 Hz, for a disk that is slow at times.
 const ENTRIES_MAX: usize = 128;
 
 /// What can keep recordings from starting.

@@ -19,6 +19,9 @@ pub(super) const FILE_MODE: u32 = 0o640;
 /// The same of a folder that is made.
 const FOLDER_MODE: u32 = 0o750;
 
+/// What a damaged file is named like behind its name, once what could be read of it is in another.
+const DAMAGED: &str = "damaged";
+
 /// A file of the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -26,7 +29,7 @@ pub(super) struct Kept {
     pub(super) bytes: u64,
     /// When it was written to last, since 1970.
     pub(super) written: Duration,
-    /// Whether it has its index.
+    /// Whether it has its index, or will have none: it is damaged.
     pub(super) finished: bool,
 }
 
@@ -63,12 +66,7 @@ impl Shelf {
     pub(super) fn create(&self) -> io::Result<(PathBuf, File)> {
         self.make_folder()?;
         let stem = format!("{}{}", self.prefix, stamp(unix_ns() / 1_000_000_000));
-        for number in 1..=SAME_SECOND_MAX {
-            let name = match number {
-                1 => format!("{stem}.{EXTENSION}"),
-                _ => format!("{stem}-{number}.{EXTENSION}"),
-            };
-            let path = self.folder.join(name);
+        for path in names(&self.folder, &stem) {
             if path.exists() {
                 continue;
             }
@@ -83,13 +81,17 @@ impl Shelf {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
                 Ok(file) => {
-                    file.lock()?;
+                    if let Err(error) = file.lock() {
+                        // A file system without locks: or there would be another empty file with each try.
+                        let _ = fs::remove_file(&open);
+                        return Err(error);
+                    }
+                    sync_folder(&self.folder);
                     return Ok((open, file));
                 }
             }
         }
-        let text = format!("{stem}: {SAME_SECOND_MAX} files of this name are there already");
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+        Err(taken(&stem))
     }
 
     /// The files, oldest first. What has another name is not one of them.
@@ -125,9 +127,11 @@ impl Shelf {
     /// Whether a file of this name is of this camera, and if so whether it is finished.
     fn is_own(&self, name: &str) -> Option<bool> {
         let name = name.strip_prefix(&self.prefix)?;
-        let (name, finished) = match name.strip_suffix(&format!(".{UNFINISHED}")) {
-            Some(name) => (name, false),
-            None => (name, true),
+        let without = |ending: &str| name.strip_suffix(&format!(".{ending}"));
+        let (name, finished) = if let Some(name) = without(UNFINISHED) {
+            (name, false)
+        } else {
+            (without(DAMAGED).unwrap_or(name), true)
         };
         let stem = name.strip_suffix(&format!(".{EXTENSION}"))?;
         let (stamp, number) = stem.split_once('-').unwrap_or((stem, "1"));
@@ -163,18 +167,64 @@ fn unfinished(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Gives a file that was being written the name of a finished one, and puts that on the disk.
+/// Gives a file that was being written the name of a finished one, and puts that on the disk. No other file is written
+/// over: one of this name was not made here.
 pub(super) fn finish(open: &Path) -> io::Result<PathBuf> {
     let path = open.with_extension("");
+    let (folder, stem) = (
+        path.parent(),
+        path.file_stem().and_then(|stem| stem.to_str()),
+    );
+    let (Some(folder), Some(stem)) = (folder, stem) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    // Without the number of a second file of the same second.
+    let stem = stem.rsplit_once('-').map_or(
+        stem,
+        |(first, _)| if first.ends_with('Z') { first } else { stem },
+    );
+    let free = std::iter::once(path.clone())
+        .chain(names(folder, stem))
+        .find(|path| !path.exists())
+        .ok_or_else(|| taken(stem))?;
+    fs::rename(open, &free)?;
+    sync_folder(folder);
+    Ok(free)
+}
+
+/// Puts a file aside of which not all can be read. Its name is that of the file it was going to be.
+pub(super) fn put_aside(open: &Path) -> io::Result<PathBuf> {
+    let mut name = open.with_extension("").into_os_string();
+    name.push(".");
+    name.push(DAMAGED);
+    let path = PathBuf::from(name);
     fs::rename(open, &path)?;
-    if let Some(folder) = path.parent() {
-        // Some file systems have no such thing.
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    }
     Ok(path)
 }
 
-/// Which of the finished files have to go, given what is free on the disk; whether there is room for more then.
+/// The names that a file of this stem may have.
+fn names(folder: &Path, stem: &str) -> impl Iterator<Item = PathBuf> {
+    (1..=SAME_SECOND_MAX).map(move |number| {
+        folder.join(match number {
+            1 => format!("{stem}.{EXTENSION}"),
+            _ => format!("{stem}-{number}.{EXTENSION}"),
+        })
+    })
+}
+
+fn taken(stem: &str) -> io::Error {
+    let text = format!("{stem}: {SAME_SECOND_MAX} files of this name are there already");
+    io::Error::new(io::ErrorKind::AlreadyExists, text)
+}
+
+/// Puts the names of a folder on the disk. Some file systems have no such thing.
+fn sync_folder(folder: &Path) {
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+}
+
+/// Which files have to go, given what is free on the disk; whether there is room for more then. One without an index
+/// goes for its age only, which one that is being written never has; and none goes for the disk's sake where all
+/// together are not enough: then it is something else that fills the disk.
 pub(super) fn surplus(
     files: &[Kept],
     bounds: &Bounds,
@@ -183,11 +233,15 @@ pub(super) fn surplus(
 ) -> (Vec<PathBuf>, bool) {
     let mut all_bytes: u64 = files.iter().map(|kept| kept.bytes).sum();
     let mut free_bytes = free_bytes;
+    let finished = files.iter().filter(|kept| kept.finished);
+    let all_finished: u64 = finished.map(|kept| kept.bytes).sum();
+    let helps = free_bytes + all_finished >= bounds.free_bytes;
     let mut gone = Vec::new();
-    for kept in files.iter().filter(|kept| kept.finished) {
+    for kept in files {
         // A file from the future, as after the clock was set back, is not old.
         let old = now.saturating_sub(kept.written) > bounds.keep;
-        if old || all_bytes > bounds.keep_bytes || free_bytes < bounds.free_bytes {
+        let small = all_bytes > bounds.keep_bytes || (helps && free_bytes < bounds.free_bytes);
+        if old || (kept.finished && small) {
             gone.push(kept.path.clone());
             all_bytes -= kept.bytes;
             free_bytes += kept.bytes;
@@ -259,6 +313,7 @@ mod tests {
             ("poised_front_20260921T145640Z.mcap", Some(true)),
             ("poised_front_20260921T145640Z-12.mcap", Some(true)),
             ("poised_front_20260921T145640Z.mcap.part", Some(false)),
+            ("poised_front_20260921T145640Z.mcap.damaged", Some(true)),
             ("poised_side_20260921T145640Z.mcap", None),
             ("poised_front_left_20260921T145640Z.mcap", None),
             ("poised_front_20260921T145640Z.poses", None),
@@ -315,9 +370,16 @@ mod tests {
             free_bytes: 9_000,
             ..bounds()
         };
+        // Not all of them would be enough: they stay, but for the old one.
+        assert_eq!(names(surplus(&files, &full, now, 0)), ("a".into(), false));
+        // One that could never be repaired goes with its age as well.
+        let left = [
+            kept("e.part", 1_000, 92 * DAY),
+            kept("f.part", 1_000, 94 * DAY),
+        ];
         assert_eq!(
-            names(surplus(&files, &full, now, 0)),
-            ("a b c".into(), false)
+            names(surplus(&left, &small, now, 500)),
+            ("e.part".into(), true)
         );
     }
 
@@ -340,7 +402,13 @@ mod tests {
             shelf.left_behind().unwrap().is_empty(),
             "all are being written"
         );
+        // A file of that name was made by others, and stays.
+        let theirs = made[2].0.with_extension("");
+        fs::write(&theirs, "theirs").unwrap();
         let finished = finish(&made[2].0).unwrap();
+        assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+        assert_ne!(finished, theirs);
+        fs::remove_file(&theirs).unwrap();
         assert_eq!(finished.extension().unwrap(), EXTENSION);
         let files = shelf.files().unwrap();
         assert_eq!(files.iter().filter(|kept| kept.finished).count(), 1);

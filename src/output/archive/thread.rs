@@ -197,6 +197,13 @@ impl Worker {
         });
         if moved {
             log::info!("record: the wall clock was set, so a new file begins");
+        }
+        // With a pose, as every file begins with one: what happens while none comes belongs to the file that is open.
+        let old = self
+            .sheet
+            .as_ref()
+            .is_some_and(|sheet| self.clock.now().since(sheet.began) >= self.place.bounds.file);
+        if moved || old {
             self.close();
         }
         if self.sheet.is_none() && !self.begin(&message)? {
@@ -212,14 +219,15 @@ impl Worker {
         Ok(true)
     }
 
-    /// Adds a message that is no pose to the file that is open; where none is, it is not missed.
+    /// Adds a message that is no pose to the file that is open; false where none is.
     fn add_note(&mut self, bytes: &[u8], channel: fn(&Sheet) -> u16) -> Result<bool, Trouble> {
-        if let Some(sheet) = &mut self.sheet {
-            let (channel, number) = (channel(sheet), sheet.notes);
-            sheet.notes = number.wrapping_add(1);
-            let added = sheet.film.add_to(channel, number, unix_ns(), bytes);
-            added.map_err(|error| trouble(&as_io(error)))?;
-        }
+        let Some(sheet) = &mut self.sheet else {
+            return Ok(false);
+        };
+        let (channel, number) = (channel(sheet), sheet.notes);
+        sheet.notes = number.wrapping_add(1);
+        let added = sheet.film.add_to(channel, number, unix_ns(), bytes);
+        added.map_err(|error| trouble(&as_io(error)))?;
         Ok(true)
     }
 
@@ -315,8 +323,7 @@ impl Worker {
             .metadata()
             .map_err(|error| trouble(&error))?
             .len();
-        let bounds = &self.place.bounds;
-        let full = now.since(sheet.began) >= bounds.file || bytes >= bounds.file_bytes;
+        let full = bytes >= self.place.bounds.file_bytes;
         if first {
             log::info!("record: {}", sheet.path.display());
             self.goes_on();
@@ -401,17 +408,22 @@ impl Worker {
         shelf.make_folder().map_err(folder)?;
         let free = free_bytes(shelf.folder()).map_err(folder)?;
         let files = shelf.files().map_err(folder)?;
-        let (gone, room) = surplus(&files, bounds, Duration::from_nanos(unix_ns()), free);
+        let (gone, mut room) = surplus(&files, bounds, Duration::from_nanos(unix_ns()), free);
         for path in gone {
-            std::fs::remove_file(&path).map_err(|error| Trouble {
-                fault: RecordFault::Write,
-                what: format!("{}: cannot be removed: {error}", path.display()),
-            })?;
-            log::info!(
-                "record: {} removed: record.keep_mb, keep_days, free_mb",
-                path.display()
-            );
-            self.counters.record.removed.add(1);
+            let name = path.display();
+            match std::fs::remove_file(&path) {
+                Ok(()) => {
+                    log::info!("record: {name} removed: record.keep_mb, keep_days, free_mb");
+                    self.counters.record.removed.add(1);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // The others may go; whether that is enough the disk says.
+                Err(error) => {
+                    log::warn!("record: {name} cannot be removed: {error}");
+                    self.counters.record.failures[RecordFault::Write as usize].add(1);
+                    room = free_bytes(shelf.folder()).map_err(folder)? >= bounds.free_bytes;
+                }
+            }
         }
         if room {
             return Ok(());
@@ -428,10 +440,10 @@ impl Worker {
 
     /// As [`Worker::make_room`], while a file is being written.
     fn keep_bounds(&mut self) {
-        if self.sheet.is_none() && self.retry.is_some() {
-            return;
-        }
-        if let Err(trouble) = self.make_room() {
+        let waits = self.sheet.is_none() && self.retry.is_some();
+        if let Err(trouble) = self.make_room()
+            && !waits
+        {
             // What is written already is kept and closed in order.
             self.close();
             self.fail(&trouble);
@@ -472,6 +484,13 @@ impl Worker {
                             counters.record.repaired.add(1);
                             log::info!(
                                 "record: {name} was cut off; {messages} messages of it are kept"
+                            );
+                        }
+                        Ok(Outcome::Damaged { messages }) => {
+                            counters.record.repaired.add(1);
+                            log::warn!(
+                                "record: {name} is damaged; {messages} messages before that are in a file of \
+                                 their own, and it is kept as .damaged"
                             );
                         }
                         Ok(Outcome::Empty) => {
