@@ -189,7 +189,9 @@ function resolve(address) {
   }
   if (!url || !["http:", "https:"].includes(url.protocol)) {
     const want = "an address such as http://127.0.0.1:8080, or in a page a path of its own server";
-    throw new TypeError(`address is "${address}", expected ${want}`);
+    // Without a token or a password that it may hold.
+    const shown = String(address).split("#")[0].replace(/\/\/[^/]*@/, "//");
+    throw new TypeError(`address is "${shown}", expected ${want}`);
   }
   const token = new URLSearchParams(url.hash.slice(1)).get("token");
   if (!url.pathname.endsWith("/")) url.pathname += "/";
