@@ -282,6 +282,7 @@ impl<'a, S: Transport> Publisher<'a, S> {
                 let message = Message::Pose {
                     stamp,
                     sample,
+                    unfit,
                     bytes,
                 };
                 tell(&mut self.sinks, &message);

@@ -69,6 +69,7 @@ fn put_pose(ros: &mut Ros, sample: &PoseSample) {
     ros.take(&Message::Pose {
         stamp: &STAMP,
         sample,
+        unfit: 0,
         bytes: &[],
     });
 }

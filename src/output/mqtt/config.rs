@@ -1,6 +1,6 @@
 //! `[mqtt]`: which broker, who we are there, and the topics.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -281,13 +281,19 @@ impl MqttConfig {
 
     /// The topics of a camera.
     pub fn topics(&self, site: &str, device: &str, camera: &str) -> Topics {
+        let raw = format!("{site}/{device}/{camera}");
         // `+` is a wildcard of MQTT, and the one sign of those that Zenoh allows in names.
         let [site, device, camera] = [site, device, camera].map(|name| name.replace('+', "_"));
         let base = format!("{}/{site}/{device}/{camera}", self.topic_prefix);
-        let id = format!("poised_{site}_{device}_{camera}").replace(
-            |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'),
-            "_",
-        );
+        let names = [&site, &device, &camera];
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let mut id = format!("poised_{site}_{device}_{camera}").replace(|c| !fits(c), "_");
+        // Names with other signs may come to the same, as `a_b` and `c` or `a` and `b_c` do: told apart by their sum.
+        if !names.iter().all(|name| name.chars().all(fits)) {
+            let sum = xxhash_rust::xxh3::xxh3_64(raw.as_bytes());
+            // Writing into a string cannot fail.
+            let _ = write!(id, "_{sum:016x}");
+        }
         let prefix = &self.discovery_prefix;
         Topics {
             state: format!("{base}/state"),
@@ -352,7 +358,19 @@ mod tests {
         // Names that MQTT or Home Assistant would not take.
         let topics = config.topics("a+b", "größe.4", "c d");
         assert_eq!(topics.state, "poised/a_b/größe.4/c d/state");
-        assert_eq!(topics.id, "poised_a_b_gr__e_4_c_d");
+        assert!(
+            topics.id.starts_with("poised_a_b_gr__e_4_c_d_"),
+            "{topics:?}"
+        );
+        // Names that come to the same are told apart.
+        for (one, other) in [
+            (["a_b", "c", "d"], ["a", "b_c", "d"]),
+            (["a", "кухня", "d"], ["a", "ванна", "d"]),
+            (["a", "b+c", "d"], ["a", "b_c", "d"]),
+        ] {
+            let id = |[site, device, camera]: [&str; 3]| config.topics(site, device, camera).id;
+            assert_ne!(id(one), id(other));
+        }
         let config = read("discovery_prefix = \"\"").unwrap();
         assert_eq!(config.topics("a", "b", "c").discovery, None);
     }

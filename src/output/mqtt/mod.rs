@@ -72,6 +72,7 @@ pub struct MqttAbout {
 pub struct Mqtt {
     link: Arc<Link>,
     clock: Arc<Clock>,
+    silent_after: Duration,
     thread: SinkThread,
     /// What was left for the thread last.
     left: Option<Glimpse>,
@@ -130,15 +131,17 @@ impl Mqtt {
         Ok(Some(Self {
             link,
             clock,
+            silent_after,
             thread,
             left: None,
         }))
     }
 
     /// Leaves what is in view for the thread, and wakes it if that is something else than before.
-    fn take_pose(&mut self, sample: &PoseSample) {
-        let glimpse = Glimpse::of(sample, self.clock.now());
+    fn take_pose(&mut self, sample: &PoseSample, unfit: usize) {
         let before = self.left.as_ref();
+        let glimpse = Glimpse::of(sample, unfit, self.clock.now());
+        let glimpse = glimpse.after(before, self.silent_after);
         let same = before.is_some_and(|before| before.shows_the_same(&glimpse));
         let mut put = self.link.glimpse.put(glimpse.clone());
         for _ in 0..PUT_TRIES {
@@ -159,7 +162,7 @@ impl Mqtt {
 impl Sink for Mqtt {
     fn take(&mut self, message: &Message<'_>) {
         match *message {
-            Message::Pose { sample, .. } => self.take_pose(sample),
+            Message::Pose { sample, unfit, .. } => self.take_pose(sample, unfit),
             Message::Health { bytes } => {
                 // One that is not taken is followed by the next in a second.
                 drop(self.link.health.put(bytes.to_vec()));
@@ -236,6 +239,7 @@ mod tests {
             mqtt.take(&Message::Pose {
                 stamp: &stamp,
                 sample: &sample,
+                unfit: 0,
                 bytes: &[],
             });
             mqtt.take(&Message::Health { bytes: b"x" });

@@ -20,13 +20,15 @@ pub(super) type Label = Option<String<ACTION_BYTES_MAX>>;
 pub(super) struct Glimpse {
     /// When it was handed over.
     pub(super) at: MonoNs,
+    /// Since when poses have come without a pause in which nothing was known.
+    pub(super) since: MonoNs,
     /// What each person does, who has been in view longest first.
     pub(super) actions: heapless::Vec<Label, PEOPLE_MAX>,
 }
 
 impl Glimpse {
-    /// What the state needs of `sample`.
-    pub(super) fn of(sample: &PoseSample, at: MonoNs) -> Self {
+    /// What the state needs of `sample` and of `unfit` people more, who are in view and have no pose to publish.
+    pub(super) fn of(sample: &PoseSample, unfit: usize, at: MonoNs) -> Self {
         let mut people: heapless::Vec<_, PEOPLE_MAX> = sample.people.iter().collect();
         // Ids grow, so the lowest came first.
         people.sort_unstable_by_key(|person| person.id);
@@ -36,7 +38,23 @@ impl Glimpse {
         };
         Self {
             at,
-            actions: people.iter().map(action).collect(),
+            since: at,
+            actions: people
+                .iter()
+                .map(action)
+                .chain(std::iter::repeat_n(None, unfit))
+                .take(PEOPLE_MAX)
+                .collect(),
+        }
+    }
+
+    /// After `before`, where at most `silent_after` lies between them, poses have come for as long as they did then.
+    #[must_use]
+    pub(super) fn after(self, before: Option<&Self>, silent_after: Duration) -> Self {
+        let goes_on = before.filter(|before| self.at.since(before.at) <= silent_after);
+        Self {
+            since: goes_on.map_or(self.at, |before| before.since),
+            ..self
         }
     }
 
@@ -109,7 +127,8 @@ impl State {
             "action": known.then(|| texts.first().copied().flatten()),
             "actions": known.then_some(texts),
             "problem": self.problem,
-            "camera": condition.map_or("opening", |now| now.camera.as_str()),
+            // Poses come before the first health message.
+            "camera": condition.map_or(if known { RUNNING } else { "opening" }, |now| &now.camera),
             "fps": condition.and_then(|now| whole(now.fps)),
             "latency_ms": condition.and_then(|now| whole(now.latency_ms)),
         })
@@ -154,7 +173,7 @@ impl Room {
     pub(super) fn see(&mut self, glimpse: Glimpse) {
         // Those of the glimpse before were there until this one came, unless nothing was known in between.
         let before = self.newest.as_ref().map_or(0, |before| {
-            let known = glimpse.at.since(before.at) <= self.silent_after;
+            let known = glimpse.since <= before.at;
             if known { before.actions.len() } else { 0 }
         });
         let people = glimpse.actions.len().max(before);
@@ -167,6 +186,16 @@ impl Room {
     /// Takes how the daemon is.
     pub(super) fn hear(&mut self, condition: Condition) {
         self.condition = Some(condition);
+    }
+
+    /// The state of a room of which nothing is known.
+    pub(super) fn unknown(&self) -> State {
+        State {
+            people: None,
+            actions: heapless::Vec::new(),
+            condition: self.condition.clone(),
+            problem: true,
+        }
     }
 
     /// The state at `now`.
@@ -182,12 +211,7 @@ impl Room {
         let Some(newest) = fresh else {
             // Who was there before the gap may have gone in it.
             self.seen = [None; PEOPLE_MAX];
-            return State {
-                people: None,
-                actions: heapless::Vec::new(),
-                condition: self.condition.clone(),
-                problem: true,
-            };
+            return self.unknown();
         };
         let held = self
             .seen
@@ -218,6 +242,7 @@ mod tests {
         let label = |text: Option<&str>| text.map(|text| text.try_into().unwrap());
         Glimpse {
             at: at(ms),
+            since: at(0),
             actions: actions.iter().copied().map(label).collect(),
         }
     }
@@ -246,6 +271,16 @@ mod tests {
         }
         assert_eq!(value["seeing"], false);
         assert_eq!(value["problem"], true);
+    }
+
+    #[test]
+    fn people_whose_pose_cannot_be_published_are_people() {
+        let mut room = room();
+        room.see(Glimpse::of(&PoseSample::default(), 1, at(0)));
+        let state = room.state(at(0));
+        assert_eq!((state.people, state.actions.len()), (Some(1), 1));
+        let many = Glimpse::of(&PoseSample::default(), PEOPLE_MAX + 1, at(0));
+        assert_eq!(many.actions.len(), PEOPLE_MAX);
     }
 
     #[test]
@@ -313,11 +348,16 @@ mod tests {
         let mut room = room();
         room.see(glimpse(0, &[None, None]));
         assert_eq!(room.state(at(2500)).people, None);
-        room.see(glimpse(2600, &[]));
+        let after_a_gap = |ms, before: &Glimpse| glimpse(ms, &[]).after(Some(before), SILENT);
+        let back = after_a_gap(2600, &glimpse(0, &[]));
+        assert_eq!(back.since, at(2600));
+        room.see(back.clone());
         assert_eq!(room.state(at(2600)).people, Some(0));
         // Nor where no one asked for the state in the gap.
-        room.see(glimpse(2700, &[None]));
-        room.see(glimpse(4900, &[]));
+        let one = glimpse(2700, &[None]).after(Some(&back), SILENT);
+        assert_eq!(one.since, at(2600));
+        room.see(one.clone());
+        room.see(after_a_gap(4900, &one));
         assert_eq!(room.state(at(5800)).people, Some(0));
     }
 

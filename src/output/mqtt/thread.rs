@@ -22,6 +22,7 @@ use rumqttc::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use socket2::SockRef;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -43,6 +44,10 @@ const CHANGE_EVERY: Duration = Duration::from_millis(200);
 /// The broker hears of us so often at least, in seconds. One and a half of it after a power cut it says that we are
 /// gone.
 const KEEP_ALIVE_S: u16 = 15;
+
+/// What was sent and is not acknowledged for so long ends the connection: a broker whose power or network failed says
+/// nothing, and states go out so often that the client never has to ask whether it is there.
+const SILENT_AFTER: Duration = Duration::from_secs(20);
 
 /// How long a broker may take to accept a connection, in seconds, TLS included.
 const CONNECT_WITHIN_S: u64 = 5;
@@ -268,7 +273,10 @@ impl Worker {
             let message = discovery::message(topics, device, camera);
             self.publish(client, topic, message, kept);
         }
-        self.publish(client, &topics.availability, ONLINE.to_owned(), kept);
+        // Before the device is available again: what is retained is of another time.
+        self.look(client);
+        let topic = &self.place.topics.availability;
+        self.publish(client, topic, ONLINE.to_owned(), kept);
     }
 
     /// Publishes the state where one is due, and says how long to sleep.
@@ -322,6 +330,10 @@ impl Worker {
         if !self.connected {
             return;
         }
+        // Who reads the state alone is not told for ever what was last seen.
+        let unknown = self.room.unknown().to_json();
+        let last = PublishOptions::at_most_once().retained();
+        self.publish(client, &self.place.topics.state, unknown, last);
         let kept = PublishOptions::at_least_once().retained();
         self.publish(
             client,
@@ -364,7 +376,7 @@ fn options(place: &Place) -> Result<MqttOptions, Trouble> {
         what: with_causes(&error),
     };
     let target = (broker.host.as_str(), broker.port);
-    let mut options = MqttOptions::new(topics.id.replace('_', "-"), target);
+    let mut options = MqttOptions::new(topics.id.clone(), target);
     let will = LastWill::new(topics.availability.clone(), OFFLINE, QoS::AtLeastOnce, true);
     options
         .set_last_will(will)
@@ -394,7 +406,12 @@ fn options(place: &Place) -> Result<MqttOptions, Trouble> {
     // The client's own way puts no brackets around an IPv6 address.
     let socket = broker.socket();
     options.set_socket_connector(move |_, network| {
-        rumqttc::default_socket_connect(socket.clone(), network)
+        let socket = socket.clone();
+        async move {
+            let stream = rumqttc::default_socket_connect(socket, network).await?;
+            SockRef::from(&stream).set_tcp_user_timeout(Some(SILENT_AFTER))?;
+            Ok(stream)
+        }
     });
     Ok(options)
 }

@@ -241,6 +241,7 @@ mod tests {
             ros.take(&Message::Pose {
                 stamp: &stamp,
                 sample: &sample,
+                unfit: 0,
                 bytes: &[],
             });
             ros.take(&Message::Health { bytes: b"x" });
