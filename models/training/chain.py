@@ -5,7 +5,7 @@ stopped goes on where it stopped, if its programs can; else what it had made is 
 written when a stage has ended well, and not before.
 
 Names in braces are folders that differ between machines: {root} the checkout, {data} what is given, {run} what is made, {photos} a
-checkout of further photographs, {python} the interpreter. The manifest keeps the names.
+folder of checkouts with further photographs, {python} the interpreter. The manifest keeps the names.
 """
 
 from __future__ import annotations

@@ -5,10 +5,26 @@ from __future__ import annotations
 from chain import Stage, Step
 
 FIRST = "9c29259"
-"""Commit whose person network and finder the trainings start from: they had seen rendered people only."""
+"""Commit of the first person network and finder, which had seen rendered people only: what figures compare with."""
+SECOND = "5ac5a92"
+"""Commit of those that the trainings go on from: they had learned from a teacher's keypoints on photographs."""
+FEATURES = "4741c9f"
+"""Commit of the person network whose image features the lifter's head was trained with."""
+BEFORE = "383c523"
+"""Commit of the lifter and the completion that had seen made-up errors only: the trainings on measured errors go on from them."""
 PEOPLE = "{data}/people"
 MOTION = "{data}/motion"
-PHOTOS = ("{data}/people/train:{data}/people/other_labels.jsonl.gz", "?{run}/more")
+LABELLED = ("?{run}/more", "?{run}/marked", "?{run}/marked_more")
+"""Further photographs, the better labels last: a photograph in several folders is taken from the last."""
+PHOTOS = ("{data}/people/train:{data}/people/other_labels.jsonl.gz", *LABELLED)
+FINDER_PHOTOS = ("{data}/people/train", "?{run}/more", "?{run}/marked", "?{run}/animals")
+STARTS = {
+    "person": (FIRST, "person"),
+    "finder": (FIRST, "finder"),
+    "person2": (SECOND, "person"),
+    "finder2": (SECOND, "finder"),
+    "features": (FEATURES, "person"),
+}
 LIFTER = "{root}/models/training/lifter"
 DICTIONARY = "{root}/models/training/dictionary"
 HELD = "cmu_127,cmu_16,cmu_49,mhad_12"
@@ -76,12 +92,12 @@ def lifted(name: str, pool: str, seed: int, minutes: float, *arguments: str, sta
 SEEING = [
     Stage(
         "start",
-        "the networks that the trainings start from, as they were committed",
+        "the networks that the trainings go on from, and those that figures compare with, as they were committed",
         (),
-        ("{run}/start/person.onnx", "{run}/start/finder.onnx"),
+        tuple(f"{{run}}/start/{name}.onnx" for name in STARTS),
         tuple(
-            Step(("git", "cat-file", "blob", f"{FIRST}:models/{n}/{n}.onnx"), "{root}", f"{{run}}/start/{n}.onnx")
-            for n in ("person", "finder")
+            Step(("git", "cat-file", "blob", f"{commit}:models/{n}/{n}.onnx"), "{root}", f"{{run}}/start/{name}.onnx")
+            for name, (commit, n) in STARTS.items()
         ),
         0.1,
     ),
@@ -94,7 +110,7 @@ SEEING = [
             python(
                 "label_photos.py",
                 PEOPLE,
-                "{photos}",
+                "{photos}/human-dataset",
                 "--teacher",
                 "{data}/weights/movenet_thunder_fp32_from_f16.onnx",
                 "--out",
@@ -102,15 +118,61 @@ SEEING = [
             ),
         ),
         25,
-        needs=("{photos}",),
+        needs=("{photos}/human-dataset",),
         resumes=True,
+    ),
+    Stage(
+        "marked",
+        "keypoints that people marked in COCO, for the photographs of brianhuster/human-dataset",
+        (PEOPLE,),
+        ("{run}/marked",),
+        (
+            python(
+                "coco_labels.py",
+                *("{photos}/coco-keypoints", "--photos", "{photos}/human-dataset"),
+                *("--leave-out", "{data}/people/eval", "--out", "{run}/marked"),
+            ),
+        ),
+        0.5,
+        needs=("{photos}/coco-keypoints", "{photos}/human-dataset"),
+    ),
+    Stage(
+        "marked-more",
+        "the same for photographs of COCO as they are, not all of whose people are known",
+        (PEOPLE,),
+        ("{run}/marked_more",),
+        (
+            python(
+                "coco_labels.py",
+                *("{photos}/coco-keypoints", "--photos", "{photos}/coco-small"),
+                *("--leave-out", "{data}/people/eval", "--out", "{run}/marked_more"),
+            ),
+        ),
+        0.1,
+        needs=("{photos}/coco-keypoints", "{photos}/coco-small"),
+    ),
+    Stage(
+        "animals",
+        "photographs of Pascal VOC, most of animals, with boxes of their people",
+        (f"{PEOPLE}/train", "{run}/start/finder2.onnx"),
+        ("{run}/animals",),
+        (
+            python(
+                "voc_boxes.py",
+                *("{photos}/voc2012.txt", "--photos", "{photos}/voc", "--leave-out", "{data}/people/train"),
+                *("--finder", "{run}/start/finder2.onnx"),
+                *("--teacher", "{data}/weights/movenet_thunder_fp32_from_f16.onnx", "--out", "{run}/animals"),
+            ),
+        ),
+        2,
+        needs=("{photos}/voc", "{photos}/voc2012.txt"),
     ),
     Stage(
         "renders",
         "crops of rendered people with everything that is true of them",
         ("{data}/human_assets_cc0", MOTION),
         ("{run}/rendered",),
-        (python("sample.py", "{data}", "{run}/rendered", "--count", "9000", "--seed", "211"),),
+        (python("sample.py", "{data}", "{run}/rendered", "--count", "7000", "--seed", "211"),),
         20,
         211,
     ),
@@ -143,13 +205,14 @@ SEEING = [
     ),
     Stage(
         "person",
-        "the person network, on photographs and renders",
+        "the person network, on photographs and renders; its image features stay what the lifter's head knows",
         (
             f"{PEOPLE}/train",
             f"{PEOPLE}/other_labels.jsonl.gz",
-            "?{run}/more",
+            *LABELLED,
             "{run}/rendered",
-            "{run}/start/person.onnx",
+            "{run}/start/person2.onnx",
+            "{run}/start/features.onnx",
         ),
         ("{run}/person.pt",),
         (
@@ -157,53 +220,101 @@ SEEING = [
                 "train_person.py",
                 "--photos",
                 *PHOTOS,
-                *("--shards", "{run}/rendered", "--init", "{run}/start/person.onnx"),
-                *(
-                    "--minutes",
-                    "72",
-                    "--lr",
-                    "1e-3",
-                    "--batch",
-                    "24",
-                    "--seed",
-                    "1",
-                    "--resume",
-                    "--out",
-                    "{run}/person.pt",
-                ),
+                *("--shards", "{run}/rendered", "--init", "{run}/start/person2.onnx"),
+                *("--features", "{run}/start/features.onnx", "--minutes", "105", "--lr", "1e-3", "--batch", "32"),
+                *("--seed", "1", "--resume", "--out", "{run}/person.pt"),
             ),
         ),
-        72,
+        105,
         1,
         resumes=True,
     ),
     Stage(
         "finder",
         "the finder, on photographs and scenes of cut-outs",
-        (f"{PEOPLE}/train", "?{run}/more", "{run}/cutouts", "{run}/start/finder.onnx"),
+        (*FINDER_PHOTOS, "{run}/cutouts", "{run}/start/finder2.onnx"),
         ("{run}/finder.pt",),
         (
             python(
                 "train_finder.py",
-                *("--photos", "{data}/people/train", "?{run}/more"),
-                *("--cutouts", "{run}/cutouts", "--init", "{run}/start/finder.onnx"),
-                *("--minutes", "68", "--lr", "1e-3", "--seed", "1", "--resume", "--out", "{run}/finder.pt"),
+                *("--photos", *FINDER_PHOTOS),
+                *("--cutouts", "{run}/cutouts", "--init", "{run}/start/finder2.onnx"),
+                *("--minutes", "95", "--lr", "1e-3", "--seed", "3", "--resume", "--out", "{run}/finder.pt"),
             ),
         ),
-        68,
-        1,
+        95,
+        3,
+        resumes=True,
+    ),
+    Stage(
+        "blend-person",
+        "the mean of the person network before that training and after it",
+        ("{run}/person.pt", "{run}/start/person2.onnx"),
+        ("{run}/person.onnx", "{run}/person3.onnx"),
+        (
+            python("export_networks.py", "person", "{run}/person.pt", "{run}/person.onnx"),
+            # The training has seen no crops of the synthetic camera; half of what it began with keeps those.
+            python(
+                "blend.py",
+                *("{run}/start/person2.onnx", "{run}/person.onnx", "--share", "0.5"),
+                *("--out", "{run}/person3.onnx"),
+            ),
+        ),
+        0.5,
+    ),
+    Stage(
+        "drawn-more",
+        "crops of the program's own synthetic person, for training",
+        (),
+        ("{run}/drawn_more",),
+        (example("render_people", "crops", "{run}/drawn_more", "--count", "4000", "--seed", "5"),),
+        3,
+        5,
+    ),
+    Stage(
+        "person-found",
+        "the person network again, also on crops at the person detector's boxes: of people, and of what it takes for people",
+        (
+            f"{PEOPLE}/train",
+            f"{PEOPLE}/other_labels.jsonl.gz",
+            *LABELLED,
+            "?{run}/animals",
+            "{run}/rendered",
+            "{run}/drawn_more",
+            "{run}/start/finder2.onnx",
+            "{run}/person3.onnx",
+            "{run}/start/features.onnx",
+        ),
+        ("{run}/found.pt",),
+        (
+            python(
+                "train_person.py",
+                *("--photos", *PHOTOS, "?{run}/animals"),
+                *("--shards", "{run}/rendered:0.5", "{run}/drawn_more:0.5", "--photo-share", "0.62"),
+                *("--finder", "{run}/start/finder2.onnx", "--init", "{run}/person3.onnx"),
+                *("--features", "{run}/start/features.onnx", "--minutes", "58", "--lr", "8e-4", "--batch", "32"),
+                *("--seed", "4", "--resume", "--out", "{run}/found.pt"),
+            ),
+        ),
+        58,
+        4,
         resumes=True,
     ),
     Stage(
         "export-person",
         "the person network as the program reads it, and the list of its photographs",
-        ("{run}/person.pt", f"{PEOPLE}/train", "?{run}/more"),
-        ("{root}/models/person/person.onnx", "{root}/models/person/photographs.csv"),
+        ("{run}/found.pt", "{run}/person3.onnx", f"{PEOPLE}/train", *LABELLED, "?{run}/animals"),
+        ("{run}/found.onnx", "{root}/models/person/person.onnx", "{root}/models/person/photographs.csv"),
         (
-            python("export_networks.py", "person", "{run}/person.pt", "{root}/models/person/person.onnx"),
+            python("export_networks.py", "person", "{run}/found.pt", "{run}/found.onnx"),
+            python(
+                "blend.py",
+                *("{run}/person3.onnx", "{run}/found.onnx", "--share", "0.5"),
+                *("--out", "{root}/models/person/person.onnx"),
+            ),
             python(
                 "attribution.py",
-                *("{data}/people/train", "?{run}/more", "--with-people"),
+                *("{data}/people/train", *LABELLED, "?{run}/animals", "--with-people"),
                 *("--out", "{root}/models/person/photographs.csv"),
             ),
         ),
@@ -212,13 +323,13 @@ SEEING = [
     Stage(
         "export-finder",
         "the finder as the program reads it, and the list of its photographs",
-        ("{run}/finder.pt", f"{PEOPLE}/train", "?{run}/more"),
+        ("{run}/finder.pt", *FINDER_PHOTOS),
         ("{root}/models/finder/finder.onnx", "{root}/models/finder/photographs.csv"),
         (
             python("export_networks.py", "finder", "{run}/finder.pt", "{root}/models/finder/finder.onnx"),
             python(
                 "attribution.py",
-                *("{data}/people/train", "?{run}/more", "--out", "{root}/models/finder/photographs.csv"),
+                *(*FINDER_PHOTOS, "--out", "{root}/models/finder/photographs.csv"),
             ),
         ),
         0.5,
@@ -233,6 +344,7 @@ SEEING = [
             f"{PEOPLE}/other_labels.jsonl.gz",
             f"{PEOPLE}/eval",
             "?{run}/more",
+            "?{run}/marked",
             "{run}/rendered",
             "{run}/rendered_held_out",
             "{run}/drawn",
@@ -247,7 +359,7 @@ SEEING = [
             ),
             python(
                 "presence.py",
-                *("{data}/people", "--more", "?{run}/more"),
+                *("{data}/people", "--more", "?{run}/more", "?{run}/marked", "?{run}/animals"),
                 *("--pair", "shipped={root}/models/finder/finder.onnx:{root}/models/person/person.onnx"),
                 *("--write", "{root}/models/person/model.toml", "--json", "{root}/docs/lab/people.json"),
             ),
@@ -263,12 +375,13 @@ SEEING = [
             f"{PEOPLE}/train",
             f"{PEOPLE}/eval",
             "?{run}/more",
+            "?{run}/marked",
         ),
         ("{root}/models/finder/model.toml#decoder",),
         (
             python(
                 "evaluate_finder.py",
-                *("{data}/people", "--more", "?{run}/more"),
+                *("{data}/people", "--more", "?{run}/more", "?{run}/marked"),
                 *("--finder", "shipped={root}/models/finder/finder.onnx"),
                 *("--write", "{root}/models/finder/model.toml", "--json", "{root}/docs/lab/people.json"),
             ),
@@ -313,14 +426,46 @@ LIFTING = [
     lifted("tune4", "pool6", 4, 13, "--batch", "512", "--rate", "7e-4", start="tune3"),
     lifted("tune5", "pool6", 5, 7, "--batch", "512", "--rate", "6e-4", start="tune4"),
     Stage(
+        "lifter-before",
+        "the lifter that the next training goes on from, as it was committed: tune5, calibrated",
+        (),
+        ("{run}/lifter/before/backbone.onnx", "{run}/lifter/before/head.safetensors"),
+        tuple(
+            Step(
+                ("git", "cat-file", "blob", f"{BEFORE}:models/lifter/{name}"),
+                "{root}",
+                f"{{run}}/lifter/before/{name}",
+            )
+            for name in ("backbone.onnx", "head.safetensors")
+        ),
+        0.1,
+    ),
+    ring("measured-pool", 606, 983040, 25),
+    Stage(
+        "lifter-measured",
+        "the lifter, on windows most of which have the measured detector's errors",
+        ("{run}/lifter/measured-pool", "{run}/lifter/before/backbone.onnx", "{run}/lifter/before/head.safetensors"),
+        ("{run}/lifter/measured.pt",),
+        (
+            lifter(
+                "train.py",
+                *("--pool", "{run}/lifter/measured-pool", "--backbone", "tcn-deep", "--batch", "512"),
+                *("--minutes", "40", "--rate", "1e-3", "--seed", "6", "--start", "{run}/lifter/before"),
+                *("--out", "{run}/lifter/measured.pt"),
+            ),
+        ),
+        40,
+        6,
+    ),
+    Stage(
         "lifter-calibrated",
         "one number for each joint, so that sigma means what it says",
-        ("{run}/lifter/tune5.pt", MOTION),
+        ("{run}/lifter/measured.pt", MOTION),
         ("{run}/lifter/final.pt",),
         (
             lifter(
                 "calibrate.py",
-                *("--motion", MOTION, "--weights", "{run}/lifter/tune5.pt", "--count", "3000"),
+                *("--motion", MOTION, "--weights", "{run}/lifter/measured.pt", "--count", "3000"),
                 *("--out", "{run}/lifter/final.pt"),
             ),
         ),

@@ -289,11 +289,7 @@ def load_streams(path: str) -> Streams:
 
 
 def mirrored_poses(p: Poses) -> Poses:
-    """What the daemon makes of the same people in a mirror, where its two looks change places.
-
-    Exact where both looks weigh the same. Where the head saw the picture the mirrored one has three tenths, so poses
-    before refinement would lie four tenths of `apart` farther; left out, since refinement changes that again.
-    """
+    """What the daemon makes of the same people in a mirror, where its two looks change places."""
     flip = np.array([-1.0, 1.0, 1.0], np.float32)
     lifted, raw, own, apart = (joints[:, H36M_MIRROR] * flip for joints in (p.lifted, p.raw, p.own, -p.apart))
     return Poses(

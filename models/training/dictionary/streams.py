@@ -23,6 +23,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,11 +33,13 @@ from safetensors.numpy import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lifter"))
 
+from detector import Errors, err, read_errors, vary  # noqa: E402
+from evaluate import load_lifter  # noqa: E402
 from model import Lifter  # noqa: E402
 from motion import HELD_OUT, SOURCE_SHARE, VALIDATION  # noqa: E402
-from simulate import camera_rotation  # noqa: E402
+from simulate import camera_rotation, seed_random  # noqa: E402
 from skeleton import COCO_OF_H36M, H36M_MIRROR, PARENTS, coco_of_pose, face_hidden, head_axes  # noqa: E402
-from window import FRAMES, normalise  # noqa: E402
+from window import CONF_GATE, FRAMES, normalise  # noqa: E402
 
 RATE_HZ = 30.0
 MIRRORED = {
@@ -195,10 +198,38 @@ def slower(keypoints: Floats, step: float, joined: bool) -> Floats:
     return np.asarray((keypoints[low] * (1 - f) + keypoints[high] * f) * both)
 
 
+def frame_of(half: float, rng: np.random.Generator) -> Any:
+    """Half the sides of the image as rays: upright, lying or square."""
+    tall = rng.random() < 0.5
+    return half * np.array([9 / 16 if tall else 1.0, 1.0 if tall else 9 / 16]) if rng.random() < 0.5 else half
+
+
+def detect_as_measured(
+    joints: Floats, half: float, rng: np.random.Generator, legs_s: float, errors: Errors, as_is: bool
+) -> Floats:
+    """Keypoints [T,17,3] of a detector that errs as measured, or about so, at 30 Hz: u, v, confidence."""
+    count = len(joints)
+    points, away = np.empty((count, 17, 3)), np.empty((count, 5))
+    _keypoints(joints.astype(np.float64), points, away)
+    rays = points[..., :2] / np.maximum(points[..., 2:], 0.1)
+    size = float((rays.max(1) - rays.min(1)).max(1).mean())
+    inside = (np.abs(rays) < frame_of(half, rng)).all(-1)
+    seen = np.ones((count, 17), bool)
+    seen[:, :5] &= away < 0.5
+    hide(seen, rng, legs_s)
+    confidence = np.empty((count, 17))
+    seed_random(int(rng.integers(1 << 31)))
+    hidden = (~seen).astype(np.float64)
+    err(errors if as_is else vary(errors), 1 / RATE_HZ, size, hidden, inside.astype(np.float64), rays, confidence)
+    confidence[confidence < CONF_GATE] = 0.0
+    kept = np.concatenate([rays, confidence[..., None]], -1) * (confidence > 0)[..., None]
+    return np.asarray(kept, F32)
+
+
 def detect(
     joints: Floats, half: float, rng: np.random.Generator, legs_s: float, plain: bool, joined: bool = True
 ) -> Floats:
-    """Keypoints [T,17,3] as a detector would give them at 30 Hz: u, v, confidence.
+    """Keypoints [T,17,3] as a detector that knows its errors would give them at 30 Hz: u, v, confidence.
 
     Between what a slower camera saw there are straight lines where they are `joined`, else nothing.
     """
@@ -216,9 +247,7 @@ def detect(
     seen = np.ones((count, 17), bool)
     seen[:, :5] &= away < 0.5
     hide(seen, rng, legs_s)
-    tall = rng.random() < 0.5
-    frame = half * np.array([9 / 16 if tall else 1.0, 1.0 if tall else 9 / 16]) if rng.random() < 0.5 else half
-    seen &= (np.abs(noisy) < frame).all(-1)
+    seen &= (np.abs(noisy) < frame_of(half, rng)).all(-1)
     confidence = np.clip(1 - 12 * np.abs(error).max(-1) + rng.normal(0, 0.08, (count, 17)), 0.22, 1)
     kept = np.concatenate([noisy, confidence[..., None]], -1) * seen[..., None]
     if not plain and rng.random() < 0.4:
@@ -271,14 +300,6 @@ def seen_joints(rays: Floats) -> NDArray[np.bool_]:
     return out
 
 
-def load_lifter(path: Path) -> Lifter:
-    """The lifter's network in evaluation mode."""
-    s = torch.load(path, weights_only=True)
-    model = Lifter(s["backbone"])
-    model.load_state_dict(s["weights"])
-    return model.eval()
-
-
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--motion", type=Path, required=True)
@@ -290,16 +311,19 @@ def main() -> None:
     p.add_argument("--people", default="train", help=f"train, held_out, {', '.join(VALIDATION)}, or an index.json")
     p.add_argument("--views", type=int, default=3)
     p.add_argument("--legs", type=float, default=0.0, help="for measuring: hide the legs for so many seconds each time")
+    p.add_argument("--measured", type=float, default=0.0, help="share of streams whose detector errs as measured")
+    p.add_argument("--every", type=int, default=1, help="take every n-th trial, from the seed-th on")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
     torch.set_num_threads(1)
     rng = np.random.default_rng(a.seed)
     phrases = [row["phrase"] for row in json.loads(a.phrases.read_text())]
     model = load_lifter(a.lifter) if a.lifter else None
+    errors = read_errors()
     out: dict[str, list[NDArray[np.generic]]] = {k: [] for k in ("rays", "lifted", "sigma", "truth", "seen")}
     starts, actions, names = [0], [], []
     measuring = a.people in ("held_out", *VALIDATION)
-    for trial in load_trials(a.motion, a.people):
+    for trial in load_trials(a.motion, a.people)[a.seed % a.every :: a.every]:
         for _ in range(a.views):
             joints, labels = trial.joints, trial.actions
             if not measuring:
@@ -309,7 +333,10 @@ def main() -> None:
                     labels = [MIRRORED.get(label, label) for label in labels]
             joints = another_body(joints, rng)
             camera, half = before_camera(joints, rng, a.legs > 0)
-            rays = detect(camera, half, rng, a.legs, a.legs > 0, joined=model is not None)
+            if rng.random() < a.measured:
+                rays = detect_as_measured(camera, half, rng, a.legs, errors, measuring)
+            else:
+                rays = detect(camera, half, rng, a.legs, a.legs > 0, joined=model is not None)
             lifted, sigma = lift(model, rays)
             out["rays"].append(rays.astype(np.float16))
             out["lifted"].append(lifted.astype(np.float16))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from complete import LAGS, LIMBS, OWN, Completion, Streams, load_streams, mirrored_streams
@@ -25,6 +26,10 @@ BIAS_M = 0.01
 """Standard deviation of what is added to the joints of a window, metres."""
 LAG_DROP = 0.08
 """Chance that a step of a window is not known."""
+PICTURE_DROP = 0.5
+"""Chance that a window is said to be of the other kind, with a picture or without."""
+PICTURE = 357
+"""The feature that says so."""
 SEEN_LOSS = 0.7
 """Weight of joints that are seen, against hidden ones."""
 SHAPE_WEIGHT = 1.5
@@ -114,6 +119,12 @@ class Windows:
         return rows.reshape(-1), np.repeat(first, 3)
 
 
+def shipped(path: Path) -> dict[str, Tensor]:
+    """Weights of a completion.safetensors."""
+    tensors = load_file(path)
+    return {f"{layer}.{part}": tensors[f"complete.{layer}.{part}"] for layer in ("code", "mix0", "mix1", "out") for part in ("weight", "bias")}  # fmt: skip
+
+
 def losses(model: Completion, windows: Windows, triples: int) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, mean error and mean error of the lifter of a batch, metres."""
     rng, lags = windows.rng, np.array(LAGS)
@@ -127,6 +138,9 @@ def losses(model: Completion, windows: Windows, triples: int) -> tuple[Tensor, T
     x[..., :96] = (x[..., :96] + torch.cat([bias, bias], -1)) * size[:, None, None]
     for part in (slice(156, OWN + 3 * len(LIMBS)), slice(213, 357)):
         x[..., part] *= size[:, None, None]
+    # Whether there was a picture beside the keypoints says nothing of how they err.
+    other = torch.from_numpy(rng.random(triples) < PICTURE_DROP).repeat_interleave(3)
+    x[other, :, PICTURE] = 1.0 - x[other, :, PICTURE]
     known &= np.repeat(rng.random((triples, len(lags))) > LAG_DROP, 3, 0) | (lags == 0)
     target = torch.from_numpy(windows.goal[at]) * size.float()[:, None, None]
     pose = torch.from_numpy(windows.pose[at]) * size.float()[:, None, None]
@@ -153,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--check", type=Path, nargs="+", required=True)
+    parser.add_argument("--start", type=Path, help="completion.safetensors to begin with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -165,6 +180,8 @@ def main() -> None:
     data = [load_streams(str(p)) for p in args.data]
     windows = Windows(data + [mirrored_streams(s) for s in data], np.random.default_rng(args.seed))
     model = Completion()
+    if args.start is not None:
+        model.load_state_dict(shipped(args.start))
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim == 1]
     adam = torch.optim.AdamW(

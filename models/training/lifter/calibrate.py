@@ -52,8 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load_lifter(args.weights)
     factor = calibrate(model, load_training(args.motion, "held_out"), args.count)
-    saved = torch.load(args.weights, weights_only=True)
-    torch.save({"backbone": saved["backbone"], "weights": model.state_dict()}, args.out)
+    torch.save({"backbone": model.name, "weights": model.state_dict()}, args.out)
     print(json.dumps({n: round(float(f), 3) for n, f in zip(H36M_NAMES, factor, strict=True)}))
 
 

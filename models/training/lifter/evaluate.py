@@ -12,13 +12,27 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from detector import read_errors
 from model import Head, Lifter, frames_of
 from motion import VALIDATION, Motion, load_training, load_validation
-from simulate import CLEAN, HIDDEN_LEGS, MODERATE, NOISY, TRAINING, View, seed_random, simulate_batch
+from simulate import (
+    CLEAN,
+    HIDDEN_LEGS,
+    MEASURED,
+    MODERATE,
+    NOISY,
+    PARTS,
+    TRAINING,
+    View,
+    seed_random,
+    simulate_batch,
+    without,
+)
 from skeleton import JOINTS
 from window import FRAMES
 
@@ -26,6 +40,7 @@ CONDITIONS: dict[str, View] = {
     "clean": CLEAN,
     "noisy": NOISY,
     "moderate": MODERATE,
+    "measured": MEASURED,
     "training": TRAINING,
     "legs_hidden": HIDDEN_LEGS,
     "small": NOISY._replace(scale_low=0.72, scale_high=0.72),
@@ -56,15 +71,34 @@ def draw(
     truth = np.empty((count, JOINTS, 3), dtype=np.float32)
     seen = np.empty((count, JOINTS), dtype=np.float32)
     seed_random(seed)
-    simulate_batch(motion.joints, motion.starts, motion.cumulative, view, kp, truth, seen)
+    simulate_batch(motion.joints, motion.starts, motion.cumulative, view, read_errors(), kp, truth, seen)
     return kp, truth, seen
 
 
 def load_lifter(path: Path) -> Lifter:
-    """Load a checkpoint of train.py for inference."""
+    """Load a checkpoint of train.py, or the folder of a network that ships, for inference."""
+    if path.is_dir():
+        return load_shipped(path)
     saved = torch.load(path, weights_only=True)
     model = Lifter(saved["backbone"])
     model.load_state_dict(saved["weights"])
+    return model.eval()
+
+
+def load_shipped(folder: Path, backbone: str = "tcn-deep") -> Lifter:
+    """Load backbone.onnx and head.safetensors, the head without its image branch."""
+    graph = onnx.load(str(folder / "backbone.onnx")).graph
+    stored = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    weights = {name.removeprefix("backbone."): value for name, value in stored.items() if "::" not in name}
+    # The exporter turns and renames the weights of layers that work on several steps: bias and node name the layer.
+    for node in graph.node:
+        if node.op_type == "MatMul":
+            layer = node.output[0].removeprefix("/backbone/").removesuffix("/MatMul_output_0").replace("/", ".")
+            weights[f"{layer}.weight"] = stored[node.input[1]].T
+    model = Lifter(backbone)
+    model.backbone.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    head = load_head(folder / "head.safetensors").state_dict()
+    model.head.load_state_dict({name: value for name, value in head.items() if not name.startswith("image.")})
     return model.eval()
 
 
@@ -117,6 +151,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--sets", nargs="+", default=[*VALIDATION, "held_out"])
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS))
+    parser.add_argument("--without", nargs="+", choices=list(PARTS), default=[], help="as the ring was made")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = load_lifter(args.weights)
@@ -128,7 +163,7 @@ def main() -> None:
         else:
             motion = load_validation(args.motion, name)
         for condition in args.conditions:
-            kp, truth, seen = draw(motion, CONDITIONS[condition], args.count, args.seed)
+            kp, truth, seen = draw(motion, without(CONDITIONS[condition], args.without), args.count, args.seed)
             pose, log_sigma = predict(model, kp)
             row = measures(pose, log_sigma, torch.from_numpy(truth), torch.from_numpy(seen))
             rounded = {k: round(v, 3 if "within" in k or k == "z2" else 1) for k, v in row.items()}

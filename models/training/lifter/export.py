@@ -17,11 +17,13 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto
 from safetensors.torch import save_file
 
 from arrays import Floats, Ints
+from blocks import FEATURE, folded
 from evaluate import load_head, load_lifter
-from model import FEATURE, Exported, Lifter
+from model import Exported, Head, Lifter
 from simulate import camera_rotation
 from skeleton import JOINTS, coco_of_pose
 from window import FRAMES, window_input
@@ -109,50 +111,124 @@ def write_golden(model: Lifter, path: Path) -> None:
     save_file(tensors, path)
 
 
+def blind(head: Head) -> Head:
+    """Return the same head with an image branch that adds nothing, as the program reads it."""
+    out = Head(with_image=True)
+    out.load_state_dict(head.state_dict(), strict=False)
+    assert out.image is not None
+    torch.nn.init.zeros_(out.image.weight)
+    torch.nn.init.zeros_(out.image.bias)
+    return out
+
+
+def write_graph(backbone: torch.nn.Module, path: Path) -> tuple[dict[str, int], float]:
+    """Fold `backbone`, write it as a static graph, and check it against the network as it was trained.
+
+    Returns how often the graph has each operator, and the largest difference of a feature.
+    """
+    trained, smaller = Exported(backbone).eval(), Exported(folded(backbone)).eval()
+    example = torch.randn(1, FRAMES, JOINTS, 4)
+    torch.onnx.export(
+        smaller, (example,), str(path), input_names=["kp"], output_names=["feat"],
+        opset_version=17, dynamo=False,
+    )  # fmt: skip
+    loaded = onnx.load(str(path))
+    onnx.checker.check_model(loaded)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for _ in range(20):
+        example = torch.randn(1, FRAMES, JOINTS, 4)
+        with torch.no_grad():
+            expected = trained(example).numpy()
+        (got,) = session.run(None, {"kp": example.numpy()})
+        if got.shape != (1, FEATURE):
+            raise SystemExit(f"{path.name}: output {got.shape}, expected (1, {FEATURE})")
+        worst = max(worst, float(np.abs(got - expected).max()))
+    if worst > TOLERANCE:
+        raise SystemExit(f"{path.name}: differs from PyTorch by {worst:.2e}, allowed {TOLERANCE:.0e}")
+    return dict(Counter(node.op_type for node in loaded.graph.node)), worst
+
+
+def parameters(path: Path) -> int:
+    """Count the numbers that a graph holds."""
+    return sum(int(np.prod(i.dims)) for i in onnx.load(str(path)).graph.initializer if i.data_type == TensorProto.FLOAT)
+
+
+DESCRIPTION = """# {title}; README.md is the model card.
+
+name = "poised-{name}"
+kind = "lifter"
+licence = "Apache-2.0 OR MIT"
+origin = "trained by models/training/lifter on motion capture (CMU, Berkeley MHAD, ACCAD) seen by random cameras"
+error = ""
+time = ""
+
+[network]
+file = "backbone.onnx"
+sha256 = "{backbone}"
+
+[[extra]]
+file = "head.safetensors"
+sha256 = "{head}"
+
+# Samples of the last 0.9 s at 30 Hz, COCO keypoints, (x, y, confidence, ln s).
+[input]
+name = "kp"
+shape = [1, {frames}, {joints}, 4]
+type = "f32"
+
+[[outputs]]
+name = "feat"
+shape = [1, {feature}]
+role = "lift-features"
+"""
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_description(folder: Path, title: str) -> None:
+    """Write the model.toml of the lifter in `folder`, which is named like the folder."""
+    text = DESCRIPTION.format(
+        title=title, name=folder.name, frames=FRAMES, joints=JOINTS, feature=FEATURE,
+        backbone=sha256(folder / "backbone.onnx"), head=sha256(folder / "head.safetensors"),
+    )  # fmt: skip
+    (folder / "model.toml").write_text(text)
+
+
 def main() -> None:
     """Write and check the files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--head", type=Path, help="head.safetensors with an image branch, to be exported")
+    parser.add_argument(
+        "--head", type=Path, help="head.safetensors with an image branch; without it the branch adds nothing"
+    )
+    parser.add_argument("--without-image", action="store_true", help="leave such a branch out")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--describe", metavar="TITLE", help="write model.toml too, with this title")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = load_lifter(args.weights)
     if args.head is not None:
         model.head = load_head(args.head)
+    elif model.head.image is None and not args.without_image:
+        model.head = blind(model.head)
     args.out.mkdir(parents=True, exist_ok=True)
-    graph = args.out / "backbone.onnx"
-    network = Exported(model.backbone).eval()
-    example = torch.randn(1, FRAMES, JOINTS, 4)
-    torch.onnx.export(
-        network, (example,), str(graph), input_names=["kp"], output_names=["feat"],
-        opset_version=17, dynamo=False,
-    )  # fmt: skip
-    loaded = onnx.load(str(graph))
-    onnx.checker.check_model(loaded)
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    worst = 0.0
-    for _ in range(20):
-        example = torch.randn(1, FRAMES, JOINTS, 4)
-        with torch.no_grad():
-            expected = network(example).numpy()
-        (got,) = session.run(None, {"kp": example.numpy()})
-        if got.shape != (1, FEATURE):
-            raise SystemExit(f"backbone.onnx: output {got.shape}, expected (1, {FEATURE})")
-        worst = max(worst, float(np.abs(got - expected).max()))
-    if worst > TOLERANCE:
-        raise SystemExit(f"backbone.onnx: differs from PyTorch by {worst:.2e}, allowed {TOLERANCE:.0e}")
+    operators, worst = write_graph(model.backbone, args.out / "backbone.onnx")
     head = {k: v.detach().contiguous() for k, v in model.head.state_dict().items()}
     save_file(head, args.out / "head.safetensors")
     write_golden(model, args.out / "golden.safetensors")
+    if args.describe is not None:
+        write_description(args.out, args.describe)
     report = {
         "difference": worst,
-        "operators": dict(Counter(node.op_type for node in loaded.graph.node)),
-        "parameters": sum(p.numel() for p in model.backbone.parameters()),
+        "operators": operators,
+        "parameters": parameters(args.out / "backbone.onnx"),
         "head_parameters": sum(v.numel() for v in head.values()),
         "sha256": {
-            name: hashlib.sha256((args.out / name).read_bytes()).hexdigest()
-            for name in ("backbone.onnx", "head.safetensors", "golden.safetensors")
+            name: sha256(args.out / name) for name in ("backbone.onnx", "head.safetensors", "golden.safetensors")
         },
     }
     print(json.dumps(report, indent=1))

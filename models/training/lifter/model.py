@@ -7,19 +7,21 @@ rotated camera frame of the window.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from blocks import FEATURE, PER_FRAME, Attention, Residual
+from convformer import ConvFormer
+from gla_gcn import GlaGcn
+from hot import Hot
+from ktpformer import KtpFormer
 from skeleton import JOINTS
 from window import FRAMES
 
-FEATURE = 256
-"""Length of the backbone's feature."""
 IMAGE_FEATURE = 128
 """Length of the person network's feature."""
-PER_FRAME = JOINTS * 3 + 1
-"""Values of one sample: x/s, y/s and confidence of each keypoint, and ln s once."""
 SIGMA_MIN, SIGMA_MAX = 0.005, 1.0
 """Bounds of the predicted standard deviation in metres."""
 
@@ -29,21 +31,6 @@ def frames_of(kp: Tensor) -> Tensor:
     batch = kp.shape[0]
     points = kp[:, :, :, :3].reshape(batch, FRAMES, JOINTS * 3)
     return torch.cat([points, kp[:, :, :1, 3:].reshape(batch, FRAMES, 1)], dim=2)
-
-
-class Residual(nn.Module):
-    """x + W2 relu(W1 norm(x)), pre-normalised."""
-
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, inner)
-        self.down = nn.Linear(inner, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., width] -> [..., width]."""
-        out: Tensor = x + self.down(torch.relu(self.up(self.norm(x))))
-        return out
 
 
 class StridedTcn(nn.Module):
@@ -85,29 +72,6 @@ class StridedTcn(nn.Module):
         return out
 
 
-class Attention(nn.Module):
-    """Pre-normalised multi-head self-attention with residual."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.mix = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,L,width] -> [B,L,width]."""
-        batch, length, width = x.shape
-        size = width // self.heads
-        q, k, v = self.qkv(self.norm(x)).split(width, dim=2)
-        q = q.reshape(batch, length, self.heads, size).transpose(1, 2)
-        k = k.reshape(batch, length, self.heads, size).permute(0, 2, 3, 1)
-        v = v.reshape(batch, length, self.heads, size).transpose(1, 2)
-        weights = torch.softmax(torch.matmul(q, k) / math.sqrt(size), dim=3)
-        out: Tensor = x + self.mix(torch.matmul(weights, v).transpose(1, 2).reshape(batch, length, width))
-        return out
-
-
 class FrameTransformer(nn.Module):
     """Transformer over nine tokens of three samples each; the newest token is the feature."""
 
@@ -130,15 +94,24 @@ class FrameTransformer(nn.Module):
         return out
 
 
+BACKBONES: dict[str, Callable[[], nn.Module]] = {
+    "tcn": lambda: StridedTcn(width=256, deep=0),
+    "tcn-deep": lambda: StridedTcn(width=384, deep=2),
+    "tcn-small": lambda: StridedTcn(width=128, deep=1),
+    "transformer": lambda: FrameTransformer(width=192, layers=3),
+    "ktpformer": lambda: KtpFormer(width=32, pairs=1, heads=2),
+    "convformer": lambda: ConvFormer(width=16, spatial=1, temporal=2, inner=136),
+    "hot": lambda: Hot(width=32, pairs=2, heads=2),
+    "gla-gcn": lambda: GlaGcn(width=64, inner=8),
+}
+"""Backbones by name."""
+
+
 def make_backbone(name: str) -> nn.Module:
-    """Build a backbone by name: 'tcn', 'tcn-deep' or 'transformer'."""
-    if name == "tcn":
-        return StridedTcn(width=256, deep=0)
-    if name == "tcn-deep":
-        return StridedTcn(width=384, deep=2)
-    if name == "transformer":
-        return FrameTransformer(width=192, layers=3)
-    raise ValueError(f"unknown backbone {name!r}: expected tcn, tcn-deep or transformer")
+    """Build one of BACKBONES."""
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]()
 
 
 class Head(nn.Module):
@@ -178,6 +151,7 @@ class Lifter(nn.Module):
 
     def __init__(self, backbone: str) -> None:
         super().__init__()
+        self.name = backbone
         self.backbone = make_backbone(backbone)
         self.head = Head()
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector import read_errors
 from motion import SOURCE_SHARE, load_named
-from simulate import TRAINING, seed_random, simulate_batch
+from simulate import PARTS, TRAINING, seed_random, simulate_batch, without
 from skeleton import JOINTS
 from window import FRAMES
 
@@ -69,17 +70,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--sources", nargs="+", default=list(SOURCE_SHARE), help="motion files, e.g. train_sampled")
+    parser.add_argument("--without", nargs="+", choices=list(PARTS), default=[], help="halves of PersPose left out")
     args = parser.parse_args()
+    view = without(TRAINING, args.without)
     shares = [SOURCE_SHARE.get(name, 1.0) for name in args.sources]
     motion = load_named(args.motion, args.sources, shares, "train")
     pool = Pool(args.pool, args.size)
+    errors = read_errors()
     seed_random(args.seed)
     kp = np.empty((CHUNK, FRAMES, JOINTS, 4), dtype=np.float32)
     truth = np.empty((CHUNK, JOINTS, 3), dtype=np.float32)
     seen = np.empty((CHUNK, JOINTS), dtype=np.float32)
     chunk = 0
     while not (args.once and chunk * CHUNK >= args.size):
-        simulate_batch(motion.joints, motion.starts, motion.cumulative, TRAINING, kp, truth, seen)
+        simulate_batch(motion.joints, motion.starts, motion.cumulative, view, errors, kp, truth, seen)
         rows = slice(chunk * CHUNK % args.size, chunk * CHUNK % args.size + CHUNK)
         pool.points[rows] = kp[:, :, :, :3].reshape(CHUNK, FRAMES, JOINTS * 3)
         pool.log_scale[rows] = kp[:, 0, 0, 3]

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from arrays import Floats, Floats32, Ints
+from detector import Errors, err, vary
 from skeleton import (
     COCO_MIRROR,
     COCO_OF_H36M,
@@ -73,6 +74,10 @@ class View(NamedTuple):
     short_history: float = 0.12
     """p that the person came into view within the window."""
     # Detector
+    measured: float = 0.6
+    """Chance that errors are like the measured ones (`detector.py`) in place of those below, down to `confidence_spread`."""
+    measured_as_is: bool = False
+    """Whether those errors are the measured ones themselves, not drawn about them."""
     noise_low: float = 0.002
     noise_high: float = 0.025
     """Range of the noise's standard deviation, share of the box side."""
@@ -101,6 +106,9 @@ class View(NamedTuple):
     freeze: float = 0.05
     min_seen: int = 4
     """Windows whose newest sample has fewer keypoints are drawn again."""
+    # What the network is given, see `normalise`
+    turn: bool = True
+    encode: bool = True
 
 
 TRAINING = View()
@@ -108,9 +116,12 @@ TRAINING = View()
 MODERATE = View()._replace(
     mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=0.9, scale_high=1.1, limbs=0.05,
     scale_wide=0.0, child=0.0, child_shape=0.0, bend=0.0, pitch_wide=0.2, close=0.05, noise_low=0.004, noise_high=0.015, tail=0.01,
-    offset=0.008, swap=0.003, freeze=0.02, short_history=0.05,
+    offset=0.008, swap=0.003, freeze=0.02, short_history=0.05, measured=0.0,
 )  # fmt: skip
-"""The training condition at a moderate level, on the people as they are."""
+"""The training condition at a moderate level, on the people as they are, with errors made up."""
+
+MEASURED = MODERATE._replace(measured=1.0, measured_as_is=True)
+"""The same with the errors of the network that ships."""
 
 CLEAN = View(
     mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=1.0, scale_high=1.0, scale_peaked=False, limbs=0.0,
@@ -118,7 +129,7 @@ CLEAN = View(
     short_history=0.0, noise_low=0.0, noise_high=0.0, tail=0.0, correlated=0.0, uneven=0.0,
     offset=0.0, definition=0.0, occlusion=0.0, confidence_spread=0.0, drop_sample=0.0,
     drop_joint=0.0, drop_limb=0.0, drop_legs=0.0, drop_lower=0.0, drop_side=0.0, swap=0.0,
-    freeze=0.0, min_seen=6,
+    freeze=0.0, min_seen=6, measured=0.0,
 )  # fmt: skip
 """True 2D, only clipped at the image border and hidden face points missing."""
 
@@ -131,6 +142,15 @@ NOISY = CLEAN._replace(
 
 HIDDEN_LEGS = NOISY._replace(drop_lower=1.0)
 """NOISY with knees and ankles, and often hips, missing for long stretches in every window."""
+
+PARTS = {"rotation": "turn", "intrinsics": "encode"}
+"""Halves of PersPose by name -> field of View that leaves it out."""
+
+
+def without(view: View, parts: list[str]) -> View:
+    """`view` with the named PARTS left out of the network's input."""
+    return view._replace(**{PARTS[part]: False for part in parts})
+
 
 CHILD = 0.65
 CHILD_TOP = 0.8
@@ -328,11 +348,118 @@ def _bend(poses: Floats) -> None:
 
 
 @njit(cache=True)
+def _cover(view: View, rate: float, side: float, rays: Floats, covered: Floats) -> None:
+    """Set `covered` [N,17] to 1 where something hides a keypoint for a while or altogether; `rays` [N,17,2]."""
+    count = len(rays)
+    flags = np.zeros(count)
+    for j in range(JOINTS):
+        if np.random.random() < view.drop_joint:
+            covered[:, j] = 1.0
+    for limb in range(4):
+        if np.random.random() < view.drop_limb:
+            flags[:] = 0.0
+            _stretch(count, rate, flags)
+            for i in range(count):
+                if flags[i] > 0.0:
+                    covered[i, _LIMBS[limb, 0]] = 1.0
+                    covered[i, _LIMBS[limb, 1]] = 1.0
+    if np.random.random() < view.drop_legs:
+        flags[:] = 0.0
+        _stretch(count, rate, flags)
+        for i in range(count):
+            if flags[i] > 0.0:
+                for j in _LEGS:
+                    covered[i, j] = 1.0
+    if np.random.random() < view.drop_lower:
+        flags[:] = 0.0
+        _stretch(count, rate, flags)
+        hips = np.random.random() < 0.4
+        for i in range(count):
+            if flags[i] > 0.0:
+                for j in _LEGS:
+                    covered[i, j] = 1.0
+                if hips:
+                    covered[i, 11] = 1.0
+                    covered[i, 12] = 1.0
+    if np.random.random() < view.drop_side:
+        # Something upright hides everything on one side of a line across the box.
+        flags[:] = 0.0
+        _stretch(count, rate, flags)
+        edge = np.random.normal() * 0.35 * side + rays[count - 1, 5:, 0].mean()
+        sign = 1.0 if np.random.random() < 0.5 else -1.0
+        for i in range(count):
+            if flags[i] > 0.0:
+                for j in range(JOINTS):
+                    if sign * (rays[i, j, 0] - edge) > 0.0:
+                        covered[i, j] = 1.0
+
+
+@njit(cache=True)
+def _made_up(
+    view: View, rate: float, side: float, blocked: Floats, covered: Floats, rays: Floats, conf: Floats
+) -> None:
+    """Add made-up errors to true `rays` [N,17,2]; `conf` [N,17] holds 0 or 1 and receives confidences that tell the error."""
+    count = len(rays)
+    sigma = _between(view.noise_low, view.noise_high)
+    share = view.correlated * np.random.random()
+    memory = np.exp(-1.0 / (rate * _between(0.05, 0.6)))
+    offset = view.offset * _between(0.0, 1.5)
+    factor = np.empty(JOINTS)
+    state = np.empty((JOINTS, 2))
+    fixed = np.empty((JOINTS, 2))
+    drop_blocked = np.zeros(JOINTS)
+    for j in range(JOINTS):
+        factor[j] = sigma * np.exp(view.uneven * np.random.normal())
+        drop_blocked[j] = np.random.random()
+        for c in range(2):
+            state[j, c] = np.random.normal()
+            fixed[j, c] = offset * np.random.normal()
+    slope = 12.0
+    top = 1.0
+    spread = 0.1
+    if view.confidence_spread > 0.0:
+        slope = _between(2.0, 14.0)
+        top = _between(0.55, 1.0)
+        spread = _between(0.03, 0.2)
+    white = np.sqrt(1.0 - share)
+    slow = np.sqrt(share)
+    fresh = np.sqrt(1.0 - memory * memory)
+    for i in range(count):
+        for j in range(JOINTS):
+            big = 6.0 if np.random.random() < view.tail else 1.0
+            if blocked[i, j] > 0.0:
+                big *= 2.5
+            e2 = 0.0
+            for c in range(2):
+                state[j, c] = memory * state[j, c] + fresh * np.random.normal()
+                e = factor[j] * big * (white * np.random.normal() + slow * state[j, c])
+                e += fixed[j, c]
+                e2 += e * e
+                rays[i, j, c] += e * side
+            if conf[i, j] > 0.0:
+                value = top * (1.0 - slope * np.sqrt(e2)) + spread * _between(-1.0, 1.0)
+                if blocked[i, j] > 0.0:
+                    value *= 0.7
+                    if drop_blocked[j] < 0.6:
+                        value = 0.0
+                    conf[i, j] = min(value, 1.0) if value > 0.0 else 0.0
+                else:
+                    conf[i, j] = min(max(value, 0.25 if view.confidence_spread > 0.0 else 0.3), 1.0)
+                if np.random.random() < view.drop_sample:
+                    conf[i, j] = 0.0
+    for i in range(count):
+        for j in range(JOINTS):
+            if covered[i, j] > 0.0:
+                conf[i, j] = 0.0
+
+
+@njit(cache=True)
 def _simulate_one(
     joints: Floats32,
     starts: Ints,
     cumulative: Floats,
     view: View,
+    errors: Errors,
     kp: Floats,
     truth: Floats,
     seen: Floats,
@@ -496,97 +623,20 @@ def _simulate_one(
                 if _behind_torso(points[i, j], pose[0], pose[8], 0.13 * scale):
                     blocked[i, j] = 1.0
 
-    # --- detector noise, in shares of the box side
-    sigma = _between(view.noise_low, view.noise_high)
-    share = view.correlated * np.random.random()
-    memory = np.exp(-1.0 / (rate * _between(0.05, 0.6)))
-    offset = view.offset * _between(0.0, 1.5)
-    factor = np.empty(JOINTS)
-    state = np.empty((JOINTS, 2))
-    fixed = np.empty((JOINTS, 2))
-    drop_blocked = np.zeros(JOINTS)
-    for j in range(JOINTS):
-        factor[j] = sigma * np.exp(view.uneven * np.random.normal())
-        drop_blocked[j] = np.random.random()
-        for c in range(2):
-            state[j, c] = np.random.normal()
-            fixed[j, c] = offset * np.random.normal()
-    slope = 12.0
-    top = 1.0
-    spread = 0.1
-    if view.confidence_spread > 0.0:
-        slope = _between(2.0, 14.0)
-        top = _between(0.55, 1.0)
-        spread = _between(0.03, 0.2)
-    white = np.sqrt(1.0 - share)
-    slow = np.sqrt(share)
-    fresh = np.sqrt(1.0 - memory * memory)
-    for i in range(count):
-        for j in range(JOINTS):
-            big = 6.0 if np.random.random() < view.tail else 1.0
-            if blocked[i, j] > 0.0:
-                big *= 2.5
-            e2 = 0.0
-            for c in range(2):
-                state[j, c] = memory * state[j, c] + fresh * np.random.normal()
-                e = factor[j] * big * (white * np.random.normal() + slow * state[j, c])
-                e += fixed[j, c]
-                e2 += e * e
-                rays[i, j, c] += e * side
-            if conf[i, j] > 0.0:
-                value = top * (1.0 - slope * np.sqrt(e2)) + spread * _between(-1.0, 1.0)
-                if blocked[i, j] > 0.0:
-                    value *= 0.7
-                    if drop_blocked[j] < 0.6:
-                        value = 0.0
-                    conf[i, j] = min(value, 1.0) if value > 0.0 else 0.0
-                else:
-                    conf[i, j] = min(max(value, 0.25 if view.confidence_spread > 0.0 else 0.3), 1.0)
-                if np.random.random() < view.drop_sample:
-                    conf[i, j] = 0.0
-
-    # --- what is hidden for a while
-    flags = np.zeros(count)
-    for j in range(JOINTS):
-        if np.random.random() < view.drop_joint:
-            conf[:, j] = 0.0
-    for limb in range(4):
-        if np.random.random() < view.drop_limb:
-            flags[:] = 0.0
-            _stretch(count, rate, flags)
-            for i in range(count):
-                if flags[i] > 0.0:
-                    conf[i, _LIMBS[limb, 0]] = 0.0
-                    conf[i, _LIMBS[limb, 1]] = 0.0
-    if np.random.random() < view.drop_legs:
-        flags[:] = 0.0
-        _stretch(count, rate, flags)
+    # --- what the detector says
+    covered = np.zeros((count, JOINTS))
+    _cover(view, rate, side, rays, covered)
+    if np.random.random() < view.measured:
+        inside = np.ones((count, JOINTS))
         for i in range(count):
-            if flags[i] > 0.0:
-                for j in _LEGS:
-                    conf[i, j] = 0.0
-    if np.random.random() < view.drop_lower:
-        flags[:] = 0.0
-        _stretch(count, rate, flags)
-        hips = np.random.random() < 0.4
-        for i in range(count):
-            if flags[i] > 0.0:
-                for j in _LEGS:
-                    conf[i, j] = 0.0
-                if hips:
-                    conf[i, 11] = 0.0
-                    conf[i, 12] = 0.0
-    if np.random.random() < view.drop_side:
-        # Something upright hides everything on one side of a line across the box.
-        flags[:] = 0.0
-        _stretch(count, rate, flags)
-        edge = np.random.normal() * 0.35 * side + rays[count - 1, 5:, 0].mean()
-        sign = 1.0 if np.random.random() < 0.5 else -1.0
-        for i in range(count):
-            if flags[i] > 0.0:
-                for j in range(JOINTS):
-                    if sign * (rays[i, j, 0] - edge) > 0.0:
-                        conf[i, j] = 0.0
+            for j in range(JOINTS):
+                if abs(rays[i, j, 0]) > half_x or abs(rays[i, j, 1]) > half_y:
+                    inside[i, j] = 0.0
+                if blocked[i, j] > 0.0 or conf[i, j] == 0.0:
+                    covered[i, j] = 1.0
+        err(errors if view.measured_as_is else vary(errors), 1.0 / rate, side, covered, inside, rays, conf)
+    else:
+        _made_up(view, rate, side, blocked, covered, rays, conf)
 
     # --- left and right exchanged for a run of observations; frozen observations
     run = 0
@@ -625,7 +675,7 @@ def _simulate_one(
     if visible < view.min_seen:
         return False
     rotation = np.empty((3, 3))
-    normalise(samples, kp, rotation)
+    normalise(samples, kp, rotation, view.turn, view.encode)
     for j in range(JOINTS):
         truth[j] = poses[count - 1, j] - poses[count - 1, 0]
         m = COCO_OF_H36M[j]
@@ -636,8 +686,8 @@ def _simulate_one(
 
 @njit(cache=True)
 def simulate_batch(
-    joints: Floats32, starts: Ints, cumulative: Floats, view: View, kp: Floats32, truth: Floats32,
-    seen: Floats32,
+    joints: Floats32, starts: Ints, cumulative: Floats, view: View, errors: Errors, kp: Floats32,
+    truth: Floats32, seen: Floats32,
 ) -> None:  # fmt: skip
     """Fill `kp` [N,27,17,4], `truth` [N,17,3] (metres, rotated camera frame) and `seen` [N,17].
 
@@ -647,7 +697,7 @@ def simulate_batch(
     pose = np.empty((JOINTS, 3))
     shown = np.empty(JOINTS)
     for n in range(len(kp)):
-        while not _simulate_one(joints, starts, cumulative, view, one, pose, shown):
+        while not _simulate_one(joints, starts, cumulative, view, errors, one, pose, shown):
             pass
         kp[n] = one
         truth[n] = pose

@@ -38,6 +38,15 @@ H36M_OF_COCO = np.array([-1, -1, -1, -1, -1, 11, 14, 12, 15, 13, 16, 4, 1, 5, 2,
 COCO_OF_H36M = np.array([-1, 12, 14, 16, 11, 13, 15, -1, -1, -1, -1, 5, 7, 9, 6, 8, 10], dtype=np.int64)
 """COCO keypoint that shows 3D joint j, -1 for pelvis, spine, thorax, neck and head."""
 
+COCO_LEVEL = ((5, 6), (11, 12))
+"""Edges between the keypoints of a level: shoulders, hips."""
+
+COCO_EDGES = (
+    (11, 5), (12, 6), (5, 0), (6, 0), (0, 1), (0, 2), (1, 3), (2, 4), (5, 7), (7, 9), (6, 8), (8, 10),
+    (11, 13), (13, 15), (12, 14), (14, 16), *COCO_LEVEL,
+)  # fmt: skip
+"""Edges of the graph of COCO keypoints, each from the hips outwards except those of COCO_LEVEL."""
+
 HEAD_LENGTH = 0.097
 """Median |head - neck| of the training motions in metres (CMU 0.1005, MHAD 0.0915, ACCAD 0.0969)."""
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evaluate import load_lifter
 from model import Lifter, losses
 from pool import Pool
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--float32", action="store_true", help="no bfloat16 arithmetic")
-    parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
+    parser.add_argument("--start", type=Path, help="checkpoint, or folder of a network that ships, to begin with")
     parser.add_argument("--limit", type=int, default=0, help="use only the ring's first windows")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -55,7 +56,7 @@ def main() -> None:
     pool = Pool(args.pool)
     model = Lifter(args.backbone)
     if args.start is not None:
-        model.load_state_dict(torch.load(args.start, weights_only=True)["weights"])
+        model.load_state_dict(load_lifter(args.start).state_dict())
     optimiser = torch.optim.AdamW(model.parameters(), args.rate, weight_decay=0.01, fused=True)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     clock = time.thread_time if args.cpu else time.monotonic
@@ -92,7 +93,8 @@ def main() -> None:
             print(json.dumps(line), flush=True)
         if step % 2000 == 0:
             torch.save({"backbone": args.backbone, "weights": average}, args.out)
-    torch.save({"backbone": args.backbone, "weights": average}, args.out)
+    run = {"windows": step * args.batch, "minutes": args.minutes, "batch": args.batch, "seed": args.seed}
+    torch.save({"backbone": args.backbone, "weights": average, "run": run}, args.out)
     print(json.dumps({"done": step, "windows": step * args.batch}), flush=True)
 
 

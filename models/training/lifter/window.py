@@ -110,13 +110,16 @@ def box_of(points: Floats, present: Floats, box: Floats) -> int:
 
 
 @njit(cache=True)
-def normalise(samples: Floats, kp: Floats, rotation: Floats) -> float:
+def normalise(samples: Floats, kp: Floats, rotation: Floats, turn: bool = True, encode: bool = True) -> float:
     """Turn samples [27,17,3] = (u, v, conf) into the network input; return the scale s.
 
     `kp` [27,17,4] receives (x/s, y/s, conf, ln s) with x, y the rays rotated by `rotation` [3,3]
     (written here) and clamped to +-RAY_LIMIT; missing keypoints are (0, 0, 0, ln s). The rotation
     centres the box of the newest sample (of the whole window if it has fewer than two keypoints).
     s is the mean, over samples with two or more keypoints, of the larger half side of their box.
+
+    Both halves of PersPose can be left out, to see what they are worth: without `turn` the rays are shifted by the
+    box's middle and `rotation` is the identity, without `encode` 0 stands in the place of ln s.
     """
     box = np.empty(4)
     newest = samples[FRAMES - 1]
@@ -124,7 +127,8 @@ def normalise(samples: Floats, kp: Floats, rotation: Floats) -> float:
         flat = samples.reshape(FRAMES * JOINTS, 3)
         if box_of(flat, flat[:, 2], box) < 1:
             box[:] = 0.0
-    rotation_to_axis((box[0] + box[2]) / 2.0, (box[1] + box[3]) / 2.0, rotation)
+    middle_u, middle_v = (box[0] + box[2]) / 2.0, (box[1] + box[3]) / 2.0
+    rotation_to_axis(middle_u if turn else 0.0, middle_v if turn else 0.0, rotation)
     r = rotation
     xy = np.zeros((JOINTS, 2))
     total = 0.0
@@ -132,6 +136,8 @@ def normalise(samples: Floats, kp: Floats, rotation: Floats) -> float:
     for k in range(FRAMES):
         for j in range(JOINTS):
             u, v = samples[k, j, 0], samples[k, j, 1]
+            if not turn:
+                u, v = u - middle_u, v - middle_v
             z = max(r[2, 0] * u + r[2, 1] * v + r[2, 2], MIN_DEPTH)
             xy[j, 0] = (r[0, 0] * u + r[0, 1] * v + r[0, 2]) / z
             xy[j, 1] = (r[1, 0] * u + r[1, 1] * v + r[1, 2]) / z
@@ -148,7 +154,7 @@ def normalise(samples: Floats, kp: Floats, rotation: Floats) -> float:
             seen = kp[k, j, 2] > 0.0
             for a in range(2):
                 kp[k, j, a] = min(max(kp[k, j, a] / s, -RAY_LIMIT), RAY_LIMIT) if seen else 0.0
-            kp[k, j, 3] = np.log(s)
+            kp[k, j, 3] = np.log(s) if encode else 0.0
     return s
 
 

@@ -9,7 +9,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from photos import Photo, read_index
+from photos import Photo, open_folders
 
 
 def used(photo: Photo, with_people: bool) -> bool:
@@ -27,8 +27,8 @@ def rows(folders: list[Path], with_people: bool) -> list[tuple[str, str, str]]:
     Raises ValueError where a photograph has no licence: it must not be trained on.
     """
     found = set()
-    for folder in folders:
-        for photo in read_index(folder):
+    for folder, photos in open_folders([str(folder) for folder in folders]):
+        for photo in photos:
             if not used(photo, with_people):
                 continue
             if not photo.licence:

@@ -1,6 +1,7 @@
-"""Averages the weights of two checkpoints of one training: what one run gained, and less of what it forgot.
+"""Averages the weights of two checkpoints of one training, or of two networks: what one run gained, and less of what it forgot.
 
     python blend.py RUN/person2.pt RUN/person3.pt --share 0.6 --out RUN/person.pt
+    python blend.py RUN/start/person2.onnx RUN/person.onnx --share 0.5 --out ../../person/person.onnx
 
 The share is chosen on pictures kept from training (`train_person.py` prints the scores of a checkpoint on them).
 """
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor
 
 Weights = dict[str, Tensor]
@@ -37,6 +40,21 @@ def blended(first: Weights, second: Weights, share: float, where: str) -> Weight
     return out
 
 
+def blend_networks(first: Path, second: Path, share: float, out: Path) -> None:
+    """The same of two ONNX files of one shape, whose weights have the batch normalisation in them.
+
+    Raises BlendFault where a tensor is missing or of another shape.
+    """
+    a, b = (onnx.load(path) for path in (first, second))
+    weights = [{t.name: torch.tensor(numpy_helper.to_array(t)) for t in net.graph.initializer} for net in (a, b)]
+    mean = blended(weights[0], weights[1], share, str(second))
+    for tensor in b.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(mean[tensor.name].numpy(), tensor.name))
+    part = out.with_suffix(".part")
+    part.write_bytes(b.SerializeToString())
+    part.replace(out)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("first", type=Path)
@@ -46,8 +64,11 @@ def main() -> None:
     a = p.parse_args()
     if not 0 <= a.share <= 1:
         p.error(f"--share {a.share}: must be from 0 to 1")
-    first, second = (torch.load(path, map_location="cpu") for path in (a.first, a.second))
     try:
+        if a.second.suffix == ".onnx":
+            blend_networks(a.first, a.second, a.share, a.out)
+            return
+        first, second = (torch.load(path, map_location="cpu") for path in (a.first, a.second))
         second["net"] = blended(first["net"], second["net"], a.share, str(a.second))
     except BlendFault as fault:
         raise SystemExit(str(fault)) from None

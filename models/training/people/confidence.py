@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from answers import UNFITTED, Fit, Floats, NetworkFault, Person, answers, logit, sha256, sigmoid
 from evaluate_photos import Subjects, subjects, torso_of
 from figures import FiguresFault, record
-from photos import Box, Image, IndexFault, Photo, read_index, read_photo, with_labels
+from photos import Box, Image, IndexFault, Photo, open_folders, read_index, read_photo
 from shards import HELD_OUT, open_shard
 
 NEAR = 0.2
@@ -41,6 +41,7 @@ GROUPS = {
     "ankles": [15, 16],
 }
 SURE = 2
+MARKED = 1
 HEIGHT_PX_MIN = 60.0
 """Of people in photographs: smaller ones have labels that are too coarse."""
 TORSO_PX_MIN = 10.0
@@ -116,7 +117,9 @@ def of_subjects(net: Person, s: Subjects, boxes: list[Box] | None = None) -> Sam
 
 
 def held_out_people(folders: list[tuple[Path, list[Photo]]]) -> Subjects:
-    """The people of photographs kept from training whose keypoints the teacher is sure of, those keypoints as labels."""
+    """The people of photographs kept from training. Labels are the keypoints that the teacher is sure of, and all that
+    were marked by hand, covered ones too.
+    """
     people: list[tuple[Image, Box]] = []
     points, known = [], []
     for folder, photos in folders:
@@ -128,7 +131,7 @@ def held_out_people(folders: list[tuple[Path, list[Photo]]]) -> Subjects:
                 if person.box[3] >= HEIGHT_PX_MIN:
                     people.append((picture, person.box))
                     points.append(person.keypoints[:, :2].astype(np.float64))
-                    known.append(person.keypoints[:, 2] == SURE)
+                    known.append(person.keypoints[:, 2] >= (MARKED if photo.by_hand else SURE))
     if not people:
         raise IndexFault(f"{', '.join(str(f) for f, _ in folders)}: no person in a photograph kept from training")
     labelled = np.stack(known)
@@ -259,20 +262,13 @@ def write_toml(path: Path, fit: Fit) -> None:
     part.replace(path)
 
 
-def folder_of(argument: str) -> tuple[Path, list[Photo]]:
-    """The photographs of `FOLDER` or `FOLDER:LABELS`, as train_person.py takes them."""
-    name, _, labels = argument.partition(":")
-    photos = read_index(Path(name))
-    return Path(name), with_labels(photos, Path(labels)) if labels else photos
-
-
 def measure(a: argparse.Namespace) -> None:
     """Fits, prints, and records the figures."""
     net = Person(a.network)
     rng = np.random.default_rng(1)
     # Without shards to check on, half of the rows kept from training are for that.
     fitted_rows = HELD_OUT if a.check else HELD_OUT // 2
-    people = held_out_people([folder_of(argument) for argument in a.photos])
+    people = held_out_people(open_folders(a.photos))
     by_hand = subjects(a.eval, read_index(a.eval))
     renders = joined([of_renders(net, folder, 0, fitted_rows) for folder in a.shards])
     others = [of_renders(net, folder, 0, HELD_OUT) for folder in a.check]

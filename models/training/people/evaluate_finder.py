@@ -23,7 +23,18 @@ import numpy as np
 from answers import NetworkFault, opened, sha256
 from evaluate_photos import named
 from figures import FiguresFault, record
-from photos import EMPTY_HELD_OUT_EVERY, Box, Image, IndexFault, Photo, read_index, read_photo
+from photos import (
+    EMPTY_HELD_OUT_EVERY,
+    Box,
+    Image,
+    IndexFault,
+    Photo,
+    covered,
+    open_folders,
+    overlap,
+    read_index,
+    read_photo,
+)
 
 FLOOR = 0.05
 """Boxes with a lower score are of no interest."""
@@ -85,13 +96,6 @@ class Finder:
         return kept
 
 
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of boxes (x, y, width, height)."""
-    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    return w * h / (a[2] * a[3] + b[2] * b[3] - w * h) if w > 0 and h > 0 else 0.0
-
-
 @dataclass
 class Seen:
     """A photograph and what a finder sees in it."""
@@ -130,13 +134,6 @@ class Seen:
                 continue
             false += not any(covered(d.box, b) for b in self.photo.maybe_boxes)
         return found, false
-
-
-def covered(box: Box, by: Box) -> bool:
-    """Whether half of a box lies in another."""
-    w = min(box[0] + box[2], by[0] + by[2]) - max(box[0], by[0])
-    h = min(box[1] + box[3], by[1] + by[3]) - max(box[1], by[1])
-    return w > 0 and h > 0 and w * h >= 0.5 * box[2] * box[3]
 
 
 def recall(seen: list[Seen], threshold: float) -> dict[str, dict[str, Any]]:
@@ -232,7 +229,7 @@ def write_toml(path: Path, threshold: float) -> None:
 def measure(a: argparse.Namespace) -> None:
     """Prints and records the figures of all finders."""
     labelled = [(a.people / "eval", read_index(a.people / "eval"))]
-    training = [(f, read_index(f)) for f in (a.people / "train", *a.more)]
+    training = open_folders([str(f) for f in (a.people / "train", *a.more)])
     measured: dict[str, Any] = {}
     on: dict[str, Any] = {}
     for name, path in a.finder:

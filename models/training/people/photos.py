@@ -16,9 +16,11 @@ import gzip
 import hashlib
 import json
 import math
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -39,12 +41,29 @@ EMPTY_HELD_OUT_EVERY = 3
 """Of photographs without people, one in so many: there are few of them."""
 MEASURED_ON = ("intel_onebyone",)
 """Beginnings of the names of frames from films that figures are reported on: never trained on."""
+BY_HAND = "COCO 2017"
+"""Source of photographs whose keypoints were marked by hand (coco_labels.py)."""
+UPRIGHT, LYING, TILT_DEG = 0.3, 0.07, 20.0
+"""Shares of crops as they are and turned by any angle, and the standard deviation of the others' angle: the program turns
+a crop upright whose trunk leans (detect/crop), so that large angles are rare."""
 EDGE_PX = 24.0
 """Labels may lie this far outside the photograph (a teacher completes limbs that the border cuts)."""
 TRUST = {0: 0.0, 1: 0.3, 2: 1.0}
-"""Weight of a keypoint in the loss by its trust."""
+"""Weight of a keypoint's place in the loss by its trust."""
+MARKED_COVERED = 0.6
+"""The same of a keypoint that people marked though it is covered."""
 COVERED = 0.3
-"""Weight of a keypoint that an occluder pasted here covers."""
+"""The same of a keypoint that an occluder pasted here covers."""
+UNSURE = 0.3
+"""Weight of "cannot be seen" for keypoints inside the crop of which the labels say nothing: most often they are hidden."""
+FOUND_SHARE, FOUND_IOU = 0.3, 0.3
+"""Share of a person's crops that are cut at a box of the person detector, where it made one that overlaps the person's by more than this."""
+MISTAKEN_SHARE, MISTAKEN_IOU = 0.7, 0.1
+"""Share of the crops without people that are cut at a box the person detector made by mistake: one that overlaps no person by more than
+this. The others are cut anywhere."""
+
+
+COCO_ID = re.compile(r"(?<!\d)\d{12}(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,12 @@ class Photo:
     negative: bool = False
 
     @property
+    def known_as(self) -> str:
+        """What the photograph is, whatever a source calls its file: the id in COCO, else the file's name."""
+        found = COCO_ID.search(self.file)
+        return found[0] if found else self.file
+
+    @property
     def number(self) -> int:
         """A number that depends on the name alone, to divide photographs by."""
         return int(hashlib.md5(self.file.encode()).hexdigest(), 16)
@@ -84,6 +109,11 @@ class Photo:
     def empty_held_out(self) -> bool:
         """Whether a photograph without people is kept from training."""
         return self.number % EMPTY_HELD_OUT_EVERY == 0
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether people marked its keypoints: then trust 1 means covered, not unsure."""
+        return self.source == BY_HAND
 
     @property
     def held_out(self) -> bool:
@@ -182,6 +212,23 @@ def with_labels(photos: list[Photo], path: Path) -> list[Photo]:
     return out
 
 
+def open_folders(arguments: list[str]) -> list[tuple[Path, list[Photo]]]:
+    """The photographs of each `FOLDER` or `FOLDER:LABELS` (JSON lines, also gzipped).
+
+    A photograph that several folders hold is taken from the last: better labels come later.
+    """
+    folders: list[tuple[Path, list[Photo]]] = []
+    for argument in arguments:
+        name, _, labels = argument.partition(":")
+        photos = read_index(Path(name))
+        if labels:
+            photos = with_labels(photos, Path(labels))
+        known = {photo.known_as for photo in photos}
+        folders = [(path, [photo for photo in before if photo.known_as not in known]) for path, before in folders]
+        folders.append((Path(name), photos))
+    return folders
+
+
 def recoloured(crop: Image, rng: np.random.Generator) -> Image:
     """The crop as another camera would have it: resolution, blur, light, colour, low light, noise, JPEG."""
     h, w = crop.shape[:2]
@@ -225,41 +272,96 @@ def recoloured(crop: Image, rng: np.random.Generator) -> Image:
     return out
 
 
-class PersonCrops:
-    """Crops of the people of photographs, with labels in the form of a shard's rows."""
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of boxes (x, y, width, height)."""
+    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    return w * h / (a[2] * a[3] + b[2] * b[3] - w * h) if w > 0 and h > 0 else 0.0
 
-    def __init__(self, folders: list[tuple[Path, list[Photo]]], held_out: bool = False) -> None:
+
+def covered(box: Box, by: Box) -> bool:
+    """Whether half of a box lies in another."""
+    w = min(box[0] + box[2], by[0] + by[2]) - max(box[0], by[0])
+    h = min(box[1] + box[3], by[1] + by[3]) - max(box[1], by[1])
+    return w > 0 and h > 0 and w * h >= 0.5 * box[2] * box[3]
+
+
+class Boxed(Protocol):
+    """What a person detector makes of a picture: `Detection` of evaluate_finder.py."""
+
+    @property
+    def box(self) -> Box:
+        """Where."""
+        ...
+
+
+Finds = Callable[[Image], Sequence[Boxed]]
+"""A person detector."""
+
+
+class PersonCrops:
+    """Crops of the people of photographs, with labels in the form of a shard's rows.
+
+    With a person detector, some are cut at its boxes: of people, as unsure as they are in the program, and of what it takes for people.
+    """
+
+    def __init__(
+        self, folders: list[tuple[Path, list[Photo]]], held_out: bool = False, finds: Finds | None = None
+    ) -> None:
         self.pictures: list[Image] = []
-        self.rows: list[tuple[int, Person]] = []
+        self.rows: list[tuple[int, Person, bool]] = []
+        self.found: list[list[Box]] = []
         self.empty: list[Image] = []
+        self.mistaken: list[tuple[Image, Box]] = []
         for folder, photos in folders:
             for photo in photos:
-                if photo.negative and not held_out and not photo.empty_held_out:
-                    self.empty.append(read_photo(folder, photo))
-                if photo.measured_on or photo.held_out != held_out or not photo.people:
+                empty = photo.negative and not held_out and not photo.empty_held_out
+                with_people = not photo.measured_on and photo.held_out == held_out and bool(photo.people)
+                if not (empty or with_people):
                     continue
-                self.pictures.append(read_photo(folder, photo))
-                self.rows += [(len(self.pictures) - 1, person) for person in photo.people]
+                picture = read_photo(folder, photo)
+                boxes = [d.box for d in finds(picture)] if finds else []
+                if empty:
+                    self.empty.append(picture)
+                if with_people:
+                    self.pictures.append(picture)
+                    self.rows += [(len(self.pictures) - 1, person, photo.by_hand) for person in photo.people]
+                    self.found += [[b for b in boxes if overlap(b, person.box) >= FOUND_IOU] for person in photo.people]
+                # Not all people of the photographs that were marked by hand are known.
+                if not photo.by_hand:
+                    self.mistaken += [(picture, b) for b in boxes if is_mistaken(b, photo)]
 
     def sample(self, rng: np.random.Generator) -> tuple[Image, Floats]:
-        """A crop u8 [192,144,3], and keypoints [17,4]: x, y in crop pixels, weight in the loss, 1 where inside the crop.
+        """A crop u8 [192,144,3], and keypoints [17,5]: x, y in crop pixels, the place's weight in the loss, 1 where it is seen, and
+        the weight of that.
 
         Any rotation, since people lie and cameras hang askew; mirrored; squeezed by up to a quarter; boxes as unsure as a finder's.
         """
-        index, person = self.rows[rng.integers(len(self.rows))]
-        picture = self.pictures[index]
+        row = int(rng.integers(len(self.rows)))
+        index, person, by_hand = self.rows[row]
+        picture, found = self.pictures[index], self.found[row]
         x, y, w, h = person.box
+        unsure = 1.0
+        if found and rng.random() < FOUND_SHARE:
+            x, y, w, h = found[int(rng.integers(len(found)))]
+            unsure = 0.3  # for it has its own errors already
         cx, cy = x + w / 2, y + h / 2
-        if rng.random() < 0.12:  # the box ends above the feet or the knees
+        if unsure == 1 and rng.random() < 0.12:  # the box ends above the feet or the knees
             part = rng.uniform(0.4, 1)
             cy, h = y + h * part / 2, h * part
             w = max(w * rng.uniform(0.8, 1), h * 0.4)
         aspect = math.exp(rng.uniform(-0.22, 0.22))
-        height = max(h, w * aspect * CROP_H / CROP_W) * MARGIN * math.exp(rng.normal(0, 0.14))
-        cx += rng.normal(0, 0.05) * height * CROP_W / CROP_H
-        cy += rng.normal(0, 0.05) * height
+        height = max(h, w * aspect * CROP_H / CROP_W) * MARGIN * math.exp(unsure * rng.normal(0, 0.14))
+        cx += unsure * rng.normal(0, 0.05) * height * CROP_W / CROP_H
+        cy += unsure * rng.normal(0, 0.05) * height
         u = rng.random()
-        angle = 0.0 if u < 0.25 else math.radians(rng.normal(0, 22)) if u < 0.9 else rng.uniform(-math.pi, math.pi)
+        angle = (
+            0.0
+            if u < UPRIGHT
+            else math.radians(rng.normal(0, TILT_DEG))
+            if u < 1 - LYING
+            else rng.uniform(-math.pi, math.pi)
+        )
         scale = height / CROP_H
         c, s = scale * math.cos(angle), scale * math.sin(angle)
         mirrored = rng.random() < 0.5
@@ -277,26 +379,38 @@ class PersonCrops:
         if mirrored:
             k = k[MIRROR]
         inside = np.asarray(((k[:, :2] > -0.5) & (k[:, :2] < [CROP_W - 0.5, CROP_H - 0.5])).all(1))
-        weight = np.array([TRUST[int(v)] for v in k[:, 2]]) * inside
+        trust = k[:, 2]
+        weight = np.array([TRUST[int(v)] for v in trust]) * inside
+        weight[(trust == 1) & inside] = MARKED_COVERED if by_hand else TRUST[1]
+        # What the labels call less sure may be seen or not; what is marked as covered is not.
+        known = np.where(trust == 1, float(by_hand), np.where((trust == 0) & inside, UNSURE, 1.0))
+        known[~inside] = 1.0
         if rng.random() < 0.4:
             for _ in range(int(rng.integers(1, 3))):
                 self.cover(crop, k[:, :2], weight, rng)
-        out = np.concatenate([k[:, :2], weight[:, None], inside[:, None]], 1).astype(F)
+        # Covered above: no longer seen, and that is known.
+        seen = (trust == 2) & inside & (weight == TRUST[2])
+        out = np.concatenate([k[:, :2], weight[:, None], seen[:, None], known[:, None]], 1).astype(F)
         return recoloured(crop, rng), out
 
     def nobody(self, rng: np.random.Generator) -> tuple[Image, Floats]:
         """As `sample`, of a part of a photograph without people, as a finder that is wrong would cut it out."""
-        picture = self.empty[rng.integers(len(self.empty))]
-        ph, pw = picture.shape[:2]
-        height = rng.uniform(0.25, 1.3) * ph
+        if self.mistaken and rng.random() < MISTAKEN_SHARE:
+            picture, (x, y, w, h) = self.mistaken[int(rng.integers(len(self.mistaken)))]
+            height = max(h, w * CROP_H / CROP_W) * MARGIN * math.exp(rng.normal(0, 0.08))
+            at = np.array([x + w / 2, y + h / 2]) + rng.normal(0, 0.03, 2) * height
+        else:
+            picture = self.empty[int(rng.integers(len(self.empty)))]
+            ph, pw = picture.shape[:2]
+            height = rng.uniform(0.25, 1.3) * ph
+            at = np.array([rng.uniform(0.1, 0.9) * pw, rng.uniform(0.1, 0.9) * ph])
         scale = height / CROP_H
         angle = math.radians(rng.normal(0, 8))
         c, s = scale * math.cos(angle), scale * math.sin(angle)
         a = np.array([[c, -s], [s, c]]) @ np.diag([rng.choice([-1.0, 1.0]), 1.0])
-        at = np.array([rng.uniform(0.1, 0.9) * pw, rng.uniform(0.1, 0.9) * ph])
         m = np.concatenate([a, (at - a @ [(CROP_W - 1) / 2, (CROP_H - 1) / 2])[:, None]], 1)
         crop = cv2.warpAffine(picture, m, (CROP_W, CROP_H), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        return recoloured(np.asarray(crop, np.uint8), rng), np.zeros((17, 4), F)
+        return recoloured(np.asarray(crop, np.uint8), rng), np.tile(np.array([0, 0, 0, 0, 1], F), (17, 1))
 
     def cover(self, crop: Image, k: NDArray[np.float64], weight: NDArray[np.float64], rng: np.random.Generator) -> None:
         """Pastes a piece of another photograph over the crop; keypoints under it weigh less."""
@@ -317,6 +431,12 @@ class PersonCrops:
         for j, (kx, ky) in enumerate(at):
             if x0 <= kx < x1 and y0 <= ky < y1 and part[ky - y0, kx - x0]:
                 weight[j] *= COVERED
+
+
+def is_mistaken(box: Box, photo: Photo) -> bool:
+    """Whether there is no person in a box, as far as the index knows."""
+    people = [*(p.box for p in photo.people), *photo.other_boxes]
+    return all(overlap(box, b) < MISTAKEN_IOU for b in people) and not any(covered(box, b) for b in photo.maybe_boxes)
 
 
 def plain_crop(picture: Image, box: Box) -> tuple[Image, Floats]:

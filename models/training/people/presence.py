@@ -5,7 +5,9 @@
 
 The fit is `PresenceFit` of src/engine/models/describe.rs: logit(chance) = score * logit(s) + seen * logit(c) + place * logit(p) + bias,
 with `s` the detector's score and `c`, `p` the means of the better half of the keypoints' confidences and place chances in the box.
-It is found by logistic regression on boxes of photographs that no network was trained on, and its bias is set so that at most
+The program looks at the detector's box, and, where a person is not out of the question, at the box of the keypoints found there, until
+that is the box that was looked at. Evidence is that of the last look, and recall counts the boxes published; the program gives up where
+any look makes a person unlikely, this only where the first does. The fit is found by logistic regression on boxes of photographs that no network was trained on, and its bias is set so that at most
 `--empty-share` of the empty ones among them show a person. Figures are on photographs labelled by hand and on other empty ones.
 """
 
@@ -21,11 +23,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from answers import Floats, NetworkFault, Person, answers, logit, sha256
+from answers import Answer, Floats, NetworkFault, Person, answers, logit, sha256
 from confidence import regress
-from evaluate_finder import FOUND_IOU, Detection, Finder, covered, half, overlap, recall_by_height
+from evaluate_finder import FOUND_IOU, Detection, Finder, half, recall_by_height
 from figures import FiguresFault, record
-from photos import IndexFault, Photo, read_index, read_photo
+from photos import Box, Image, IndexFault, Photo, covered, open_folders, overlap, read_index, read_photo
 
 LEAST = 0.12
 """Boxes with a lower score are never looked into: the program's `score_min` is chosen above."""
@@ -33,29 +35,83 @@ BESIDE_IOU = 0.3
 """A box that overlaps a person by more than this, and by less than `FOUND_IOU`, is no example of either kind."""
 PEOPLE_MAX = 8
 """Boxes of a frame that the program looks into (src/base/limits.rs)."""
+LOOK_AGAIN, LOOKS_MAX, SAME_CROP = 0.05, 4, 0.8
+"""Least chance after the first look for another one, looks at most, and the overlap of boxes that are the same (src/detect/people.rs)."""
+PLACE_GATE, BOX_MARGIN, GROWTH = 0.3, 0.1, 0.2
+"""How a box follows from keypoints (src/detect/regions.rs)."""
+TURN_FROM = 0.6
+"""From which lean on, radians, a crop is turned (src/detect/regions.rs)."""
+SAME = 0.7
+"""Boxes that overlap more are of one person; the program compares keypoints."""
 
 
 @dataclass
 class Frame:
-    """A photograph, the detector's boxes in it, and what both networks say of each box [n,3]: logits of score, seen, place."""
+    """A photograph, the boxes published of what the detector found in it, with its scores, and what both networks say of each [n,3] at
+    the `first` look and at the last: logits of score, seen, place."""
 
     photo: Photo
     boxes: list[Detection]
+    first: Floats
     evidence: Floats
 
     def chances(self, fit: Floats) -> Floats:
-        """Logits of the chance that each box holds a person [n]; -inf below the score that `fit` [5] ends with."""
-        z = self.evidence @ fit[:3] + fit[3]
-        return np.where(np.array([d.score for d in self.boxes]) >= fit[4], z, -np.inf) if self.boxes else z
+        """Logits of the chance that each box holds a person [n]; -inf where there is no other look, and below the score that `fit` [5]
+        ends with."""
+        if not self.boxes:
+            return np.zeros(0)
+        again = self.first @ fit[:3] + fit[3] >= np.log(LOOK_AGAIN / (1 - LOOK_AGAIN))
+        asked = again & (np.array([d.score for d in self.boxes]) >= fit[4])
+        return np.where(asked, self.evidence @ fit[:3] + fit[3], -np.inf)
 
     def people(self, fit: Floats) -> list[Detection]:
-        """The boxes that become people."""
-        return [d for d, z in zip(self.boxes, self.chances(fit), strict=True) if z >= 0]
+        """The boxes that become people, each person once."""
+        shown: list[Detection] = []
+        for d, z in zip(self.boxes, self.chances(fit), strict=True):
+            if z >= 0 and all(overlap(d.box, other.box) <= SAME for other in shown):
+                shown.append(d)
+        return shown
 
 
 def better_half(values: Floats) -> Floats:
     """Mean of the better half of [N,17]."""
     return np.sort(values, 1)[:, -((values.shape[1] + 1) // 2) :].mean(1)
+
+
+def box_of(answer: Answer, row: int, looked_at: Box) -> Box:
+    """The box of a person's keypoints, no further outside the box that was looked at than a person moves from frame to frame."""
+    placed = np.maximum(answer.place[row], answer.confidence[row]) >= PLACE_GATE
+    if placed.sum() < 2:
+        return looked_at
+    least, most = answer.xy[row, placed].min(0), answer.xy[row, placed].max(0)
+    margin = BOX_MARGIN * float((most - least).max())
+    x, y, w, h = looked_at
+    room = GROWTH * max(w, h)
+    left, top = np.maximum(least - margin, [x - room, y - room])
+    right, bottom = np.minimum(most + margin, [x + w + room, y + h + room])
+    return (
+        (float(left), float(top), float(right - left), float(bottom - top))
+        if right > left and bottom > top
+        else looked_at
+    )
+
+
+def evidence_of(boxes: list[Detection], answer: Answer) -> Floats:
+    """Logits of score, seen and place of boxes [n,3]."""
+    columns = [np.array([d.score for d in boxes]), better_half(answer.confidence), better_half(answer.place)]
+    return logit(np.stack(columns, 1))
+
+
+def closed_in(person: Person, picture: Image, found: Detection, box: Box) -> tuple[Box, Floats]:
+    """The box and the evidence [1,3] of looks at a person, from the box of the first look's keypoints on."""
+    evidence = np.zeros((1, 3))
+    for _ in range(1, LOOKS_MAX):
+        answer = answers(person, [(picture, box)], TURN_FROM)
+        evidence = evidence_of([found], answer)
+        looked_at, box = box, box_of(answer, 0, box)
+        if overlap(looked_at, box) >= SAME_CROP:
+            break
+    return box, evidence
 
 
 def look(
@@ -69,13 +125,13 @@ def look(
                 continue
             picture = read_photo(folder, photo)
             boxes = [d for d in finder(picture) if d.score >= LEAST][:PEOPLE_MAX]
-            evidence = np.zeros((len(boxes), 3))
-            if boxes:
-                answer = answers(person, [(picture, d.box) for d in boxes])
-                evidence[:, 0] = logit(np.array([d.score for d in boxes]))
-                evidence[:, 1] = logit(better_half(answer.confidence))
-                evidence[:, 2] = logit(better_half(answer.place))
-            out.append(Frame(photo, boxes, evidence))
+            if not boxes:
+                out.append(Frame(photo, [], np.zeros((0, 3)), np.zeros((0, 3))))
+                continue
+            first = answers(person, [(picture, d.box) for d in boxes])
+            closer = [closed_in(person, picture, d, box_of(first, row, d.box)) for row, d in enumerate(boxes)]
+            shown = [Detection(d.score, box) for d, (box, _) in zip(boxes, closer, strict=True)]
+            out.append(Frame(photo, shown, evidence_of(boxes, first), np.concatenate([said for _, said in closer])))
     return out
 
 
@@ -173,7 +229,7 @@ def write_toml(path: Path, fit: Floats) -> None:
 def measure(a: argparse.Namespace) -> None:
     """Fits, prints and records the figures of all pairs of networks."""
     labelled = [(a.people / "eval", read_index(a.people / "eval"))]
-    training = [(f, read_index(f)) for f in (a.people / "train", *a.more)]
+    training = open_folders([str(f) for f in (a.people / "train", *a.more)])
     figures: dict[str, Any] = {}
     on: dict[str, Any] = {}
     for name, finder_path, person_path in a.pair:

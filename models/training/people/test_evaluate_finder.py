@@ -16,7 +16,6 @@ from evaluate_finder import (
     at,
     choose_threshold,
     half,
-    overlap,
     recall,
     score_sure,
     write_toml,
@@ -25,7 +24,7 @@ from export_networks import export
 from figures import read, record, render
 from finder import SIZE
 from finder import Finder as Network
-from photos import Person, Photo
+from photos import Person, Photo, overlap
 
 
 def person(x: float, height: float) -> Person:

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from attribution import rows
-from blend import BlendFault, blended
+from blend import BlendFault, blend_networks, blended
 from body import TREE, align
 from clutter import clutter
 from crop import assumed_camera, facing, person_crop
+from evaluate_finder import Detection
 from evaluate_people import decode_heatmaps, iou
 from export_networks import export, fold
 from finder import CELLS, SIZE, Finder
 from net import FEATURES, Agreement, Depth, PersonNet
 from photo_scenes import PhotoScenes
-from photos import MIRROR, IndexFault, PersonCrops, plain_crop, read_index, read_photo, with_labels
+from photos import (
+    BY_HAND,
+    MIRROR,
+    IndexFault,
+    Person,
+    PersonCrops,
+    open_folders,
+    plain_crop,
+    read_index,
+    read_photo,
+    with_labels,
+)
 from raster import draw
 from scenes import Scenes
-from shards import SHAPES, Writer, open_shard
+from shards import CROP_H, CROP_W, SHAPES, Writer, open_shard
 from train_person import MAP, MIRROR_J, losses, photo_tensors, start_from, tensors, turn
 from unfold import calibrate, unfold
 
@@ -139,6 +153,20 @@ def test_blended_weights_lie_between_and_other_shapes_are_named() -> None:
         blended(a, b | {"bias": torch.zeros(1)}, 0.5, "b.pt")
 
 
+def test_two_networks_are_averaged_and_the_mean_runs(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.onnx", "b.onnx", "mean.onnx")]
+    for seed, path in enumerate(paths[:2]):
+        torch.manual_seed(seed)
+        export(PersonNet(), (1, 3, 192, 144), ["heatmaps", "visible", "features", "mask"], path)
+    blend_networks(paths[0], paths[1], 0.0, paths[2])
+    x = {"image": np.random.default_rng(1).random((1, 3, 192, 144), dtype=np.float32)}
+    first, second, mean = (ort.InferenceSession(path).run(["visible"], x)[0] for path in paths)
+    assert np.allclose(mean, first, atol=1e-5) and not np.allclose(first, second, atol=1e-3)
+    blend_networks(paths[0], paths[1], 0.5, paths[2])
+    between = ort.InferenceSession(paths[2]).run(["visible"], x)[0]
+    assert not np.allclose(between, first, atol=1e-3) and not np.allclose(between, second, atol=1e-3)
+
+
 def test_a_shard_reads_back_what_was_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     rows = [row(rng) for _ in range(3)]
@@ -226,13 +254,57 @@ def test_a_crop_of_a_photograph_carries_its_labels_along(tmp_path: Path) -> None
     hits, asked = 0, 0
     for _ in range(60):
         image, k = crops.sample(rng)
-        assert image.shape == (192, 144, 3) and k.shape == (17, 4)
-        for x, y, weight, inside in k:
-            assert inside or weight == 0
-            if weight == 1:  # neither covered nor outside: the bright point is there
+        assert image.shape == (192, 144, 3) and k.shape == (17, 5)
+        for x, y, weight, seen, known in k:
+            inside = -0.5 < x < CROP_W - 0.5 and -0.5 < y < CROP_H - 0.5
+            assert (inside or weight == 0) and bool(seen) == (weight == 1) and known == 1
+            if seen:  # neither covered nor outside: the bright point is there
                 near = image[max(int(y) - 4, 0) : int(y) + 5, max(int(x) - 4, 0) : int(x) + 5].max()
                 hits, asked = hits + (near > image.mean() + 8), asked + 1
     assert asked > 400 and hits / asked > 0.95
+
+
+def test_less_sure_is_covered_where_people_marked_it_and_else_not_known(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p")
+    photo = read_index(folder)[0]
+    k = photo.people[0].keypoints.copy()
+    k[:, 2] = 1
+    for source, place, known in (("a teacher", 0.3, 0.0), (BY_HAND, 0.6, 1.0)):
+        there = replace(photo, source=source, people=[Person(photo.people[0].box, k)])
+        crops, rng = PersonCrops([(folder, [there])]), np.random.default_rng(3)
+        rows = np.concatenate([crops.sample(rng)[1] for _ in range(20)])
+        assert (rows[:, 3] == 0).all() and np.isclose(rows[:, 2].max(), place)
+        assert (rows[rows[:, 2] > 0, 4] == known).all()
+
+
+def test_what_a_detector_finds_is_a_person_or_a_mistake_or_neither(tmp_path: Path) -> None:
+    folder = index_folder(tmp_path / "p")
+    photos = read_index(folder)
+    x, y, w, h = photos[0].people[0].box
+    person = (x + 0.2 * w, y, w, h)
+    beside = (x + 0.7 * w, y, w, h)
+    boxes = {
+        "a.png": [person, beside, (12.0, 12.0, 40.0, 60.0), (305.0, 15.0, 30.0, 40.0), (330.0, 200.0, 60.0, 90.0)],
+        "b.png": [(200.0, 100.0, 50.0, 80.0)],
+    }
+    given = iter(boxes[photo.file] for photo in photos)
+    crops = PersonCrops([(folder, photos)], finds=lambda _: [Detection(0.5, box) for box in next(given)])
+    assert crops.found == [[person]], "neither the one beside, nor other people's"
+    mistaken = [box for _, box in crops.mistaken]
+    assert mistaken == [(330.0, 200.0, 60.0, 90.0), (200.0, 100.0, 50.0, 80.0)]
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        image, k = crops.nobody(rng)
+        assert image.shape == (192, 144, 3) and (k == [0, 0, 0, 0, 1]).all()
+        assert crops.sample(rng)[1].shape == (17, 5)
+
+
+def test_a_photograph_in_two_folders_is_taken_from_the_last(tmp_path: Path) -> None:
+    first, last = index_folder(tmp_path / "a"), index_folder(tmp_path / "b")
+    entries = json.loads((first / "index.json").read_text())["frames"]
+    (last / "index.json").write_text(json.dumps({"frames": entries[:1]}))
+    folders = open_folders([str(first), str(last)])
+    assert [[photo.file for photo in photos] for _, photos in folders] == [["b.png"], ["a.png"]]
 
 
 def test_photographs_teach_places_and_say_nothing_of_masks_and_depth(tmp_path: Path) -> None:

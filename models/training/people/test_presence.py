@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from answers import Floats, logit
+from answers import Answer, Floats, logit
 from evaluate_finder import Detection
 from photos import Person, Photo
-from presence import Frame, fit, kind, matched, measured, toml_of, write_toml
+from presence import Frame, box_of, fit, kind, matched, measured, toml_of, write_toml
 
 SHAPE = np.zeros((17, 3), np.float32)
 BOX = (10.0, 10.0, 50.0, 100.0)
@@ -27,7 +27,8 @@ def frame(of: Photo, *seen: tuple[tuple[float, float, float, float], float, floa
     """Boxes with their scores and the keypoints' confidence."""
     boxes = [Detection(score, box) for box, score, _ in seen]
     evidence = np.array([[score, sure, 0.5] for _, score, sure in seen]).reshape(-1, 3)
-    return Frame(of, boxes, np.asarray(logit(evidence), np.float64))
+    said = np.asarray(logit(evidence), np.float64)
+    return Frame(of, boxes, said, said)
 
 
 def sample(rng: np.random.Generator, n: int) -> tuple[list[Frame], list[Frame]]:
@@ -52,6 +53,24 @@ def test_no_box_below_the_least_score_becomes_a_person() -> None:
     found = np.array([*NO_FIT[:3], 5.0, 0.3])
     two = frame(photo(BOX), (BOX, 0.29, 0.9), (BESIDE, 0.31, 0.9))
     assert [d.score for d in two.people(found)] == [0.31]
+
+
+def test_a_person_who_is_out_of_the_question_at_first_is_not_looked_at_again() -> None:
+    of = photo(BOX)
+    sure, doubtful = np.array([[3.0, 3.0, 3.0]]), np.array([[-5.0, 3.0, 3.0]])
+    boxes = [Detection(0.9, BOX)]
+    for first, shown in ((sure, 1), (doubtful, 0)):
+        assert len(Frame(of, boxes, first, sure).people(NO_FIT)) == shown
+
+
+def test_the_box_of_keypoints_stays_near_the_one_that_was_looked_at() -> None:
+    xy = np.zeros((1, 17, 2))
+    xy[0, :, 0], xy[0, :, 1] = np.linspace(20, 60, 17), np.linspace(10, 110, 17)
+    answer = Answer(xy, np.ones((1, 17)), np.ones((1, 17)))
+    assert box_of(answer, 0, (15.0, 5.0, 50.0, 110.0)) == pytest.approx((10, 0, 60, 120))
+    assert box_of(answer, 0, (15.0, 50.0, 50.0, 20.0)) == pytest.approx((10, 40, 60, 40)), "a fifth of its longer side"
+    unsure = Answer(xy, np.zeros((1, 17)), np.zeros((1, 17)))
+    assert box_of(unsure, 0, BOX) == BOX
 
 
 def test_a_box_half_on_a_person_says_nothing() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from finder import SIZE, Finder
 from photo_scenes import PhotoScenes
-from photos import read_index
+from photos import open_folders
 from scenes import Drawn, Scenes
 from unfold import calibrate, unfold
 
@@ -79,7 +79,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--cutouts", type=Path, required=True)
     p.add_argument("--drawn", type=Path, help="folder written by draw_people")
-    p.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photographs with an index")
+    p.add_argument("--photos", nargs="*", default=[], help="folder of photographs with an index, or folder:labels")
     p.add_argument("--photo-share", type=float, default=0.7, help="share of each batch that is views of photographs")
     p.add_argument("--minutes", type=float, required=True)
     p.add_argument("--out", type=Path, required=True)
@@ -95,7 +95,7 @@ def main() -> None:
     cut = np.load(a.cutouts / "cutouts.npy", mmap_mode="r")
     drawn = Drawn(a.drawn) if a.drawn else None
     frames = len(drawn.people) if drawn else 0
-    photos = PhotoScenes([(f, read_index(f)) for f in a.photos], a.seed) if a.photos else None
+    photos = PhotoScenes(open_folders(a.photos), a.seed) if a.photos else None
     shown = round(a.photo_share * BATCH) if photos else 0
     scenes = Pool(Scenes(cut[HELD_CUTOUTS:], a.seed, drawn, range(HELD_FRAMES, frames)), BATCH - shown, a.seed)
     held = Scenes(cut[:HELD_CUTOUTS], 2, drawn, range(min(HELD_FRAMES, frames))).batch(96)

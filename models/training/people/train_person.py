@@ -25,8 +25,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evaluate_finder import Finder
 from net import Agreement, Depth, PersonNet
-from photos import MIRROR, PersonCrops, plain_crop, read_index, with_labels
+from photos import MIRROR, PersonCrops, open_folders, plain_crop
+from presence import LEAST, PEOPLE_MAX
 from shards import CROP_H, CROP_W, HELD_OUT, open_shard
 from unfold import calibrate, unfold
 
@@ -36,8 +38,6 @@ TARGET_PX = 4.5
 """Standard deviation of a heatmap's target, crop pixels."""
 HIDDEN = 0.3
 """Weight of keypoints inside the crop that cannot be seen."""
-UNSURE = 0.3
-"""Weight of "cannot be seen" for keypoints inside the crop of which the teacher knows nothing."""
 TURNED = 0.35
 """Share of crops turned and scaled again: people who lean and cameras that are tilted are rare in the renders."""
 TURN_DEG, ZOOM = 25.0, 0.18
@@ -48,12 +48,15 @@ GAMMA, MIXED = 0.3, 0.15
 """Shares of pictures with another gamma, and with their colours mixed."""
 MAP = (24, 48, 36)
 """A teacher's feature map (teacher.py)."""
-NOBODY = 0.08
-"""Share of the crops of photographs that show no person: nothing is seen there."""
+NOBODY, NOBODY_FOUND = 0.08, 0.16
+"""Share of the crops of photographs that show no person, where nothing is seen; and of those with a person detector, whose mistakes
+are harder to tell."""
 NO_MASK = 255
 """Mask of a photograph's cells: unknown."""
 KEEP = 1.0
 """Weight of keeping the image features, which are of about unit variance."""
+KEPT_EVERY = 4
+"""Steps between two that keep them: another network has to run for it, and they hardly move in a step."""
 SAVE_EVERY = 400
 """Steps between two checkpoints."""
 SHAPES: dict[str, dict[str, Any]] = {
@@ -152,15 +155,11 @@ def tensors(b: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
 
 def photo_tensors(crops: PersonCrops, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
     """As `tensors`, of photographs: what the labels do not tell (mask, 3D) weighs nothing."""
-    nobody = rng.random(count) < (NOBODY if crops.empty else 0)
+    nobody = rng.random(count) < (NOBODY_FOUND if crops.mistaken else NOBODY if crops.empty else 0)
     samples = [crops.nobody(rng) if empty else crops.sample(rng) for empty in nobody]
     image = torch.from_numpy(np.stack([image for image, _ in samples])).permute(0, 3, 1, 2).float() / 255
     k = torch.from_numpy(np.stack([k for _, k in samples]))
-    trust, inside = k[..., 2], k[..., 3]
-    # Sure and uncovered: seen. Of no trust though inside the crop: most often hidden. In between: not known.
-    seen = (trust > 0.9).float()
-    weight = torch.where(trust > 0.9, 1.0, torch.where((trust == 0) & (inside > 0), UNSURE, (inside == 0).float()))
-    out = {"image": image, "keypoints": k[..., :2], "place": trust, "seen": seen, "seen_weight": weight}
+    out = {"image": image, "keypoints": k[..., :2], "place": k[..., 2], "seen": k[..., 3], "seen_weight": k[..., 4]}
     out |= {"mask": torch.full((count, 48, 36), NO_MASK), "joints": torch.full((count, 17, 3), torch.nan)}
     return out | {
         "teacher": torch.zeros(count, *MAP, dtype=torch.float16),
@@ -247,30 +246,18 @@ def score(net: PersonNet, images: NDArray[Any], k: NDArray[Any]) -> tuple[float,
 
 
 def held_out_photos(crops: PersonCrops) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Upright crops of held-out people and their keypoints [N,17,3] in crop pixels, trusted ones marked 1."""
+    """Upright crops of held-out people and their keypoints [N,17,3] in crop pixels, those to be measured by marked 1."""
     images, points = [], []
-    for index, person in crops.rows:
+    for index, person, by_hand in crops.rows:
         crop, m = plain_crop(crops.pictures[index], person.box)
         k = person.keypoints.copy()
         k[:, 0] = (k[:, 0] - m[0, 2]) / m[0, 0]
         k[:, 1] = (k[:, 1] - m[1, 2]) / m[1, 1]
-        k[:, 2] = k[:, 2] == 2
+        k[:, 2] = k[:, 2] >= (1 if by_hand else 2)
         if k[[5, 6, 11, 12], 2].all():  # else there is no torso to measure by
             images.append(crop)
             points.append(k)
     return np.stack(images), np.stack(points)
-
-
-def open_photos(arguments: list[str], held_out: bool) -> PersonCrops:
-    """The people of `FOLDER` or `FOLDER:LABELS` (JSON lines, also gzipped)."""
-    folders = []
-    for argument in arguments:
-        name, _, labels = argument.partition(":")
-        photos = read_index(Path(name))
-        if labels:
-            photos = with_labels(photos, Path(labels))
-        folders.append((Path(name), photos))
-    return PersonCrops(folders, held_out)
 
 
 def start_from(path: Path, net: PersonNet, depth: Depth, agree: Agreement, images: Tensor) -> None:
@@ -310,6 +297,7 @@ def main() -> None:
     p.add_argument("--resume", action="store_true", help="go on from --out where a run was stopped")
     p.add_argument("--teacher", type=float, default=0.0, help="weight of agreeing with teacher.py's maps in the shards")
     p.add_argument("--features", type=Path, help="a shipped ONNX file whose image features are kept")
+    p.add_argument("--finder", type=Path, help="a person detector (ONNX) at whose boxes some crops are cut")
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--bf16", action="store_true", help="convolutions in bfloat16, where the machine is quicker so")
@@ -320,8 +308,11 @@ def main() -> None:
     torch.manual_seed(a.seed)
     rng = np.random.default_rng(a.seed)
     shards = Shards([(Path(s.split(":")[0]), float(s.split(":")[1]) if ":" in s else 1.0) for s in a.shards])
-    crops = open_photos(a.photos, False) if a.photos else None
-    held = held_out_photos(open_photos(a.photos, True)) if a.photos else None
+    folders = open_folders(a.photos)
+    finder = Finder(a.finder) if a.finder else None
+    finds = (lambda picture: [d for d in finder(picture) if d.score >= LEAST][:PEOPLE_MAX]) if finder else None
+    crops = PersonCrops(folders, finds=finds) if a.photos else None
+    held = held_out_photos(PersonCrops(folders, held_out=True)) if a.photos else None
     net, depth, agree = PersonNet(**SHAPES[a.shape]).to(memory_format=torch.channels_last), Depth(), Agreement()
     sample = shards.batch(rng, 256)
     maps = torch.from_numpy(sample["teacher"][sample["taught"]]).float()
@@ -365,12 +356,12 @@ def main() -> None:
         if crops:
             photos = photo_tensors(crops, trained, rng)
             t = {k: torch.cat([v, photos[k]]) for k, v in t.items()}
-        if features:
+        if features and step % KEPT_EVERY == 0:
             t["features"] = features(t["image"])
         parts = losses(net, depth, agree, spread, t, a.bf16)
         loss = parts["heat"] + 0.5 * parts["visible"] + 0.3 * parts["mask"] + a.teacher * parts["teacher"]
         # The features are either kept, or such that the 3D joints can be read from them.
-        loss = loss + (KEEP * parts["features"] if features else 3 * parts["joints"])
+        loss = loss + (KEPT_EVERY * KEEP * parts["features"] if features else 3 * parts["joints"])
         opt.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(ps, 5.0)

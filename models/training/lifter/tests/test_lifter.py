@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from detector import read_errors
 from evaluate import align, load_head, measures
 from export import STANDING, golden_cases
 from model import Exported, Head, Lifter, frames_of, losses
@@ -167,7 +168,7 @@ def run(view: object, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np
     truth = np.empty((count, JOINTS, 3), np.float32)
     seen = np.empty((count, JOINTS), np.float32)
     seed_random(seed)
-    simulate_batch(motion.joints, motion.starts, motion.cumulative, view, kp, truth, seen)
+    simulate_batch(motion.joints, motion.starts, motion.cumulative, view, read_errors(), kp, truth, seen)
     return kp, truth, seen
 
 
