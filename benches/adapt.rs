@@ -1,7 +1,8 @@
 //! Milliseconds of adapting, processor time of one core: a frame refined, a synthetic view made, a step of 32
 //! samples, a decision of the guard.
 //!
-//! `./dev bench --bench adapt`; `benches/adapt_torch.py` takes the same step in `PyTorch`.
+//! `./dev bench --bench adapt`; `benches/adapt_torch.py` takes the same step in `PyTorch`, `benches/sem_torch.py` a
+//! window of method `sem`.
 
 #[path = "common/standing.rs"]
 mod standing;
@@ -16,11 +17,15 @@ use poised::adapt::clips::{CLIP_SAMPLES, Clip, ClipSample};
 use poised::adapt::guard;
 use poised::adapt::synthetic_view::{Site, SyntheticViews};
 use poised::adapt::train::{Sample, Trainer};
+use poised::adapt::{Method, Observation};
+use poised::base::clock::MonoNs;
+use poised::base::limits::RATE_HZ;
 use poised::engine::Engine;
+use poised::estimate::{EstimateConfig, Poser};
 use poised::lift::head::{HIDDEN, Head};
 use poised::lift::input::View;
 use poised::lift::model::{NetworkBackbone, open};
-use poised::lift::refine::{Detector, Own, Pull, RefineMemory, refine};
+use poised::lift::refine::{Detector, Own, RefineMemory, refine};
 use poised::lift::window::RayKeypoint;
 use poised::pose::HeadTag;
 use poised::skeleton::{JOINTS, KEYPOINTS, keypoints_of};
@@ -38,6 +43,7 @@ fn clip() -> Clip {
     Clip {
         shown: [shown; CLIP_SAMPLES],
         image_part: [0.0; HIDDEN],
+        label: None,
     }
 }
 
@@ -103,6 +109,44 @@ fn adapt(bench: &mut Criterion) {
         });
     });
     refined(bench, &head, &samples[0]);
+    windows(bench);
+}
+
+/// Windows of method `sem`, as the adapter does them: those of a person who stands, and the guard's synthetic views.
+fn windows(bench: &mut Criterion) {
+    let mut config = EstimateConfig::default();
+    config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
+    config.adapt.method = Method::Sem;
+    let poser = Poser::open(&config).expect("the networks that ship");
+    let walk = poser
+        .semantics()
+        .and_then(|s| s.dictionary().position("walk"));
+    let mut adapter = poser.adapter(1).expect("there is room").expect("it learns");
+    let joints_camera_m = STANDING.map(|joint| Vec3::from_array(joint) + Vec3::new(0.1, 0.0, 3.0));
+    let (points, _) = keypoints_of(&joints_camera_m);
+    let rays = points.map(|point| RayKeypoint {
+        ray: point.truncate() / point.z,
+        confidence: 0.9,
+    });
+    let mut frame = 0;
+    let mut second = || {
+        for _ in 0..RATE_HZ {
+            frame += 1;
+            let mut seen = Observation::empty();
+            (seen.time, seen.id) = (MonoNs(1_000_000_000 + 33_333_333 * frame), 1);
+            (seen.joints_camera_m, seen.rays, seen.label) = (joints_camera_m, rays, walk);
+            (seen.view.scale, seen.view.newest) = (0.27, rays);
+            adapter.take(&seen);
+            while adapter.work() {}
+            black_box(adapter.decide());
+        }
+    };
+    for _ in 0..20 {
+        second();
+    }
+    bench.bench_function("a second of sem, three windows", |b| {
+        b.iter_custom(|count| processor_time(count, &mut second));
+    });
 }
 
 fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
@@ -130,14 +174,7 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
     bench.bench_function("refine a frame", |b| {
         b.iter_custom(|count| {
             processor_time(count, || {
-                black_box(refine(
-                    head,
-                    &own,
-                    &view,
-                    &mut memory,
-                    &mut detector,
-                    Pull::RAYS_ALONE,
-                ));
+                black_box(refine(head, &own, &view, &mut memory, &mut detector));
             })
         });
     });

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use poised::adapt::control::Control;
 use poised::adapt::state::State;
 use poised::base::clock::Clock;
-use poised::base::limits::LIFT_FEATURES;
+use poised::base::limits::{EXERCISE_BYTES_MAX, LIFT_FEATURES};
 use poised::camera::{ros_yaml, toml_file};
 use poised::capture::convert::{jpeg_into, jpeg_size, png_into};
 use poised::daemon::settings::Settings;
@@ -19,9 +19,11 @@ use poised::lab::eval::clips;
 use poised::lift::head::Head;
 use poised::motion::dictionary::Dictionary;
 use poised::motion::hint::Hints;
+use poised::motion::session::LABEL_BYTES_MAX;
 use poised::output::export::mcap_read::RecordingInMcap;
 use poised::output::read;
 use poised::output::record::Recording;
+use poised::output::session::Request;
 
 /// A peer may send anything: a message, or none.
 pub fn wire(bytes: &[u8]) -> bool {
@@ -140,6 +142,18 @@ pub fn control(bytes: &[u8]) -> bool {
     control.receive(bytes, None);
     assert!(control.refused() <= 1);
     control.refused() == 0
+}
+
+/// Whatever a peer asks about sessions: read, within its bounds, or refused.
+pub fn session(bytes: &[u8]) -> bool {
+    let read = Request::read(bytes);
+    if let Ok(request) = &read {
+        assert!(request.label.len() <= LABEL_BYTES_MAX);
+        let exercise = request.exercise.as_deref().unwrap_or_default();
+        assert!(exercise.len() <= EXERCISE_BYTES_MAX);
+        assert!(!request.label.contains(char::is_control));
+    }
+    read.is_ok()
 }
 
 /// Whatever lies in the folder of engines.

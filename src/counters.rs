@@ -296,8 +296,27 @@ pub struct RosCounters {
     pub not_sent: Count,
     /// Messages sent, by topic.
     pub sent: [Count; RosTopic::ALL.len()],
+    /// Messages sent about people as REP-155 has them.
+    pub humans: Count,
     /// Whether there are subscribers, by topic.
     pub listening: [AtomicBool; RosTopic::ALL.len()],
+}
+
+/// What the outlet for Foxglove counts.
+#[derive(Debug, Default)]
+pub struct FoxgloveCounters {
+    /// Whether there is such an outlet.
+    pub on: AtomicBool,
+    /// Viewers that are connected now.
+    pub viewers: AtomicU64,
+    /// Messages sent.
+    pub sent: Count,
+    /// Poses that its thread did not look at, since a newer one had come.
+    pub replaced: Count,
+    /// Messages that a viewer did not get, since a newer one had come.
+    pub skipped: Count,
+    /// Viewers that were not let in.
+    pub refused: Count,
 }
 
 /// Why the outlet for MQTT has no connection with its broker, or lost it.
@@ -421,6 +440,8 @@ pub struct RecordCounters {
 pub struct Counters {
     /// What the outlet for ROS 2 did.
     pub ros: RosCounters,
+    /// The outlet for Foxglove.
+    pub foxglove: FoxgloveCounters,
     /// What the outlet for MQTT did.
     pub mqtt: MqttCounters,
     /// What recording did.

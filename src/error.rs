@@ -7,7 +7,9 @@ use crate::engine::models::ModelError;
 use crate::engine::{EngineError, InferError};
 use crate::lift::model::LiftModelError;
 use crate::motion::SemanticsError;
-use crate::output::{ArchiveError, MqttError, RosError, SessionError, WebError};
+use crate::output::{
+    ArchiveError, FoxgloveError, MqttError, RosError, SessionError, SessionsError, WebError,
+};
 
 /// What can keep the daemon from starting.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +48,18 @@ pub enum StartError {
     /// The outlet for ROS 2.
     #[error(transparent)]
     Ros(#[from] RosError),
+    /// The outlet for Foxglove.
+    #[error(transparent)]
+    Foxglove(#[from] FoxgloveError),
     /// The outlet for MQTT.
     #[error(transparent)]
     Mqtt(#[from] MqttError),
     /// Recordings.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Exercise sessions.
+    #[error(transparent)]
+    Sessions(#[from] SessionsError),
     /// The system has no room for a thread.
     #[error("thread {name} cannot be started: raise the limit of tasks (TasksMax=, ulimit -u)")]
     Thread {
@@ -89,13 +97,15 @@ impl StartError {
             Self::Inference(EngineError::Missing { .. })
             | Self::Camera(_)
             | Self::Zenoh(_)
-            | Self::Web(_) => 69,
+            | Self::Web(_)
+            | Self::Foxglove(_) => 69,
             Self::Thread { .. }
             | Self::Panicked { .. }
             | Self::Engine(_)
             | Self::Ros(_)
             | Self::Mqtt(_)
-            | Self::Archive(_) => 70,
+            | Self::Archive(_)
+            | Self::Sessions(_) => 70,
             Self::Inference(_) | Self::Config(_) => 78,
         }
     }

@@ -66,6 +66,12 @@ export interface Person {
   readonly keypoints: readonly Keypoint[];
   readonly action: Action | null;
   /** Missing from older daemons. */
+  /** Joint angles in degrees, null where absent, in the order of `/names`; only with `[publish] angles = true`. */
+  readonly angles_deg?: readonly (number | null)[];
+  /** Standard deviation of each angle, degrees. */
+  readonly angle_sigmas_deg?: readonly (number | null)[];
+  /** State of each angle, as of joints. */
+  readonly angle_states?: readonly number[];
   readonly size?: { readonly factor: number; readonly sigma: number; readonly source: "guess" | "floor" };
   readonly head: { readonly generation: number; readonly adapted: boolean };
   /** As in the message: `STATES[states[i]]`, `joints_m[i]`, `sigmas_m[i]` are those of joint `i`. */

@@ -13,12 +13,14 @@ use glam::Vec3;
 
 use super::clips::Clips;
 use super::config::Method;
+use super::gpa::Draws;
 use super::guard::{self, Verdict};
 use super::observation::{HeldFrame, Observation, is_plausible};
+use super::sem::{self, Windows};
 use super::site::Surroundings;
 use super::state::{Frozen, State};
 use super::synthetic_view::SyntheticViews;
-use super::train::{self, Sample, Trainer};
+use super::train::{self, Pace, Sample, Trainer};
 use super::{Command, Mode, Report, touched};
 use crate::base::clock::MonoNs;
 use crate::base::limits::LIFT_FEATURES;
@@ -28,6 +30,7 @@ use crate::lift::input::LIFT_INPUT;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::refine;
 use crate::lift::window::BRIDGE;
+use crate::motion::Meaning;
 use crate::pose::HeadTag;
 use crate::skeleton::{JOINTS, PARENTS};
 
@@ -51,6 +54,9 @@ const FRAME_EVERY: Duration = Duration::from_millis(100);
 
 /// Synthetic views made for one step.
 const VIEWS_PER_STEP: u32 = 1;
+
+/// Synthetic views of held-back clips made for a window that is looked at: the guard has enough after ten seconds.
+const VIEWS_PER_WINDOW: u32 = 2;
 
 /// Samples in a step.
 const BATCH: usize = 32;
@@ -87,6 +93,12 @@ struct Used {
 #[derive(Debug)]
 pub struct Adapter {
     method: Method,
+    /// Whether the guard decides.
+    guarded: bool,
+    /// Windows of real frames, for the methods that learn from them.
+    windows: Option<Windows>,
+    /// Where motions are drawn, for the methods that learn from them.
+    draws: Option<Draws>,
     backbone: NetworkBackbone,
     factory: Arc<Head>,
     trainer: Trainer,
@@ -118,7 +130,8 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// A new adapter. `backbone` is its own use of the network that the lifter runs.
+    /// A new adapter. `backbone` is its own use of the network that the lifter runs, `meaning` what those methods need
+    /// that are told what people do.
     ///
     /// All memory it will ever need is asked for and touched here, so that the process does not grow for
     /// minutes.
@@ -126,13 +139,20 @@ impl Adapter {
         method: Method,
         mut backbone: NetworkBackbone,
         factory: Arc<Head>,
+        meaning: Option<Meaning>,
         seed: u64,
     ) -> Self {
         // What comes of it is of no interest: the engine has its room then.
         let _ = backbone.run_into(&[0.0; LIFT_INPUT], &mut [0.0; LIFT_FEATURES]);
-        let trainer = Trainer::new(&factory);
+        let parts = method.windows();
+        let pace = parts.map_or(Pace::SUPERVISED, |_| sem::PACE);
+        let trainer = Trainer::with_pace(&factory, pace);
+        let draws = meaning.clone().filter(|_| method.draws_motions());
         Self {
             method,
+            guarded: method.is_guarded(),
+            windows: parts.map(|parts| Windows::new(parts, meaning)),
+            draws: draws.map(Draws::new),
             backbone,
             in_use: Used {
                 head: Arc::clone(&factory),
@@ -160,6 +180,15 @@ impl Adapter {
             was_frozen: false,
             report: Report::default(),
             rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// The same without the guard, so that all that is learned is handed out: to be measured, not for the field.
+    #[must_use]
+    pub fn without_guard(self) -> Self {
+        Self {
+            guarded: false,
+            ..self
         }
     }
 
@@ -194,7 +223,7 @@ impl Adapter {
             .map_or(Duration::ZERO, |last| observation.time.since(last));
         self.seen_at = Some(observation.time);
         if passed <= BRIDGE {
-            self.owe(steps_for(passed));
+            self.owe(passed);
         }
         if !is_plausible(observation) {
             self.report.passed_over += 1;
@@ -202,8 +231,11 @@ impl Adapter {
         }
         self.surroundings.take(observation);
         self.keep_frame(observation);
-        if !self.method.uses_synthetic_views() {
+        if !self.method.is_guarded() {
             return;
+        }
+        if let Some(windows) = &mut self.windows {
+            windows.take(observation);
         }
         let Some(hidden) = self
             .factory
@@ -218,9 +250,14 @@ impl Adapter {
         clips.take(observation, size_m, rng);
     }
 
-    fn owe(&mut self, steps: f32) {
+    fn owe(&mut self, passed: Duration) {
+        let (steps, rate) = if self.windows.is_some() {
+            (sem::VISITS_PER_S * passed.as_secs_f32(), sem::VISITS_PER_S)
+        } else {
+            (steps_for(passed), STEPS_PER_S)
+        };
         self.owed += steps;
-        let most = STEPS_PER_S * OWED_MAX_S;
+        let most = rate * OWED_MAX_S;
         if self.owed > most {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -264,19 +301,23 @@ impl Adapter {
         put(store, frame, &mut self.rng);
     }
 
-    /// Does the next piece of what is owed, a synthetic view or a step, at most a millisecond or two. False where
+    /// Does the next piece of what is owed, a synthetic view or a step, at most a few milliseconds. False where
     /// nothing is left to do.
     pub fn work(&mut self) -> bool {
         if self.frozen || self.owed < 1.0 {
             return false;
         }
-        if self.method.uses_synthetic_views() {
-            if self.clips.to_learn().is_empty() || self.clips.held_back().is_empty() {
+        if self.windows.is_some() {
+            return self.work_on_windows();
+        }
+        if self.method.is_guarded() {
+            if !self.can_make_views() {
                 self.owed = 0.0;
                 return false;
             }
             if self.samples.len() < SAMPLES_MIN || self.views_owed > 0 {
-                self.make_synthetic_view();
+                let held = self.is_for_the_guard();
+                self.make_synthetic_view(held);
                 if self.samples.len() < SAMPLES_MIN {
                     // Filling up costs what the synthetic views of steps would.
                     self.owed -= 1.0 / 3.0;
@@ -289,29 +330,96 @@ impl Adapter {
             return false;
         }
         self.step();
-        if self.report.mode == Mode::Waiting {
-            self.report.mode = Mode::Learning;
-        }
+        self.begin_learning();
         self.owed -= 1.0;
         self.views_owed = VIEWS_PER_STEP;
         true
     }
 
-    fn make_synthetic_view(&mut self) {
-        self.report.synthetic_views += 1;
-        let held = self.report.synthetic_views.is_multiple_of(HELD_EVERY)
-            || self.held.len() < guard::VIEWS_MIN && self.report.synthetic_views.is_multiple_of(3);
-        let clips = if held {
-            self.clips.held_back()
-        } else {
-            self.clips.to_learn()
+    fn begin_learning(&mut self) {
+        if self.report.mode == Mode::Waiting {
+            self.report.mode = Mode::Learning;
+        }
+    }
+
+    /// The next piece of a method that learns from windows of real frames: synthetic views are for the guard alone.
+    fn work_on_windows(&mut self) -> bool {
+        if self.views_owed > 0 && !self.clips.held_back().is_empty() {
+            self.views_owed -= 1;
+            self.make_synthetic_view(true);
+            return true;
+        }
+        let Some(windows) = self.windows.as_mut().filter(|windows| windows.has_any()) else {
+            self.owed = 0.0;
+            return false;
         };
-        let clip = &clips[self.rng.usize(..clips.len())];
+        if windows.work(&mut self.trainer, &mut self.rng) {
+            self.begin_learning();
+            self.owed -= 1.0;
+            self.views_owed = VIEWS_PER_WINDOW;
+        }
+        true
+    }
+
+    /// Whether there are clips for the guard, and others that can be learned from.
+    fn can_make_views(&self) -> bool {
+        let to_learn = self.clips.to_learn();
+        let any = match &self.draws {
+            Some(draws) if self.method == Method::Gpa => {
+                to_learn.iter().any(|clip| draws.knows(clip))
+            }
+            None if self.method.draws_motions() => false,
+            _ => !to_learn.is_empty(),
+        };
+        any && !self.clips.held_back().is_empty()
+    }
+
+    /// A sample to learn from: of a clip, or of a motion that is drawn for what is done in one.
+    fn make_sample(&mut self, of_dictionary: bool) -> Option<Sample> {
         let site = self.surroundings.site();
-        let Some(sample) = self
-            .views
-            .make(clip, &site, &mut self.backbone, &mut self.rng)
-        else {
+        let Self {
+            views,
+            backbone,
+            rng,
+            ..
+        } = self;
+        let Some(draws) = self.draws.as_mut().filter(|_| of_dictionary) else {
+            let clip = rng.choice(self.clips.to_learn())?;
+            return views.make(clip, &site, backbone, rng);
+        };
+        let known = self.clips.to_learn().iter();
+        let known = known.filter(|clip| draws.knows(clip));
+        let clip = known.clone().nth(rng.usize(..known.count().max(1)))?;
+        let poses = draws.draw(clip, site.up, rng)?;
+        let poses = poses.iter().copied();
+        views.show(poses, &clip.image_part, &site, backbone, rng)
+    }
+
+    /// Whether the next synthetic view is made of a clip that is held back.
+    const fn is_for_the_guard(&self) -> bool {
+        let next = self.report.synthetic_views + 1;
+        next.is_multiple_of(HELD_EVERY)
+            || self.held.len() < guard::VIEWS_MIN && next.is_multiple_of(3)
+    }
+
+    fn make_synthetic_view(&mut self, held: bool) {
+        self.report.synthetic_views += 1;
+        let sample = if held {
+            let site = self.surroundings.site();
+            let clip = self.rng.choice(self.clips.held_back());
+            clip.and_then(|clip| {
+                let (views, backbone) = (&mut self.views, &mut self.backbone);
+                views.make(clip, &site, backbone, &mut self.rng)
+            })
+        } else {
+            let of_dictionary = match self.method {
+                Method::Gpa => true,
+                Method::GpaReplay => self.report.synthetic_views.is_multiple_of(2),
+                _ => false,
+            };
+            self.make_sample(of_dictionary)
+        };
+        let Some(sample) = sample else {
             return;
         };
         let store = if held {
@@ -326,7 +434,7 @@ impl Adapter {
         let mut taken = 0;
         for _ in 0..BATCH {
             let counts = match self.method {
-                Method::Replay | Method::Semantic => {
+                Method::Replay | Method::Semantic | Method::Gpa | Method::GpaReplay => {
                     let sample = &self.samples[self.rng.usize(..self.samples.len())];
                     self.trainer.take_sample(sample);
                     true
@@ -346,7 +454,10 @@ impl Adapter {
                             Some(gradient)
                         })
                 }
-                Method::Off | Method::Latent => false,
+                // The last three step on their windows.
+                Method::Off | Method::Latent | Method::Sem | Method::Align | Method::Update => {
+                    false
+                }
             };
             taken += usize::from(counts);
         }
@@ -356,7 +467,12 @@ impl Adapter {
     /// The head to use from now on, where the guard has just decided for another.
     pub fn decide(&mut self) -> Option<Arc<Head>> {
         let since = self.trainer.steps().saturating_sub(self.judged);
-        if self.frozen || since < DECIDE_EVERY {
+        let every = if self.windows.is_some() {
+            sem::DECIDE_EVERY
+        } else {
+            DECIDE_EVERY
+        };
+        if self.frozen || since < every {
             return None;
         }
         self.judged = self.trainer.steps();
@@ -365,7 +481,7 @@ impl Adapter {
         }
         let tag = self.next_tag(true);
         let candidate = self.trainer.candidate(&self.factory, tag);
-        if !self.method.uses_synthetic_views() {
+        if !self.guarded {
             return Some(self.hand_out_learned(candidate));
         }
         let frames = || {
@@ -482,6 +598,9 @@ impl Adapter {
             Command::Reset => {
                 self.trainer.return_by(1.0);
                 self.clips.clear();
+                if let Some(windows) = &mut self.windows {
+                    windows.clear();
+                }
                 for store in [&mut self.samples, &mut self.held] {
                     store.clear();
                 }
@@ -615,9 +734,14 @@ mod tests {
     /// An adapter whose evidence is such that the factory head is off by `error_m`, along x, and what was learned goes
     /// `learned_m` that way.
     fn adapter(error_m: f32, learned_m: f32) -> Adapter {
+        adapter_of(Method::Semantic, error_m, learned_m)
+    }
+
+    fn adapter_of(method: Method, error_m: f32, learned_m: f32) -> Adapter {
         let mut config = EstimateConfig::default();
         config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
-        config.semantics.enabled = false;
+        config.adapt.method = method;
+        config.semantics.enabled = method.needs_labels();
         let mut adapter = Poser::open(&config).unwrap().adapter(1).unwrap().unwrap();
         let mut rng = fastrand::Rng::with_seed(2);
         let mut features = || std::array::from_fn(|_| 0.2 * (rng.f32() - 0.5));
@@ -696,6 +820,76 @@ mod tests {
             );
         }
         assert_eq!(adapter.report().softened, 1);
+    }
+
+    #[test]
+    fn whatever_the_method_learns_from_the_guard_holds_it() {
+        for method in Method::ALL.into_iter().filter(|method| method.learns()) {
+            // What windows taught is handed out whole, of the others half.
+            let half = if method.windows().is_some() { 0.5 } else { 1.0 };
+            let mut helps = adapter_of(method, 0.06, 0.012 * half);
+            assert!(helps.decide().unwrap().tag.adapted, "{}", method.name());
+            let mut harms = adapter_of(method, 0.06, -0.012 * half);
+            let refused = harms.decide().is_none();
+            assert_eq!(refused, method.is_for_the_field(), "{}", method.name());
+            let mut free = adapter_of(method, 0.06, -0.012 * half).without_guard();
+            assert!(free.decide().unwrap().tag.adapted, "{}", method.name());
+        }
+    }
+
+    /// What an adapter does with `seconds` of a person who stands and is said to walk.
+    fn watched(method: Method, seconds: u64, label: bool) -> Adapter {
+        let mut config = EstimateConfig::default();
+        config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
+        config.adapt.method = method;
+        let poser = Poser::open(&config).unwrap();
+        let walk = poser.semantics().unwrap().dictionary().position("walk");
+        let mut adapter = poser.adapter(1).unwrap().unwrap();
+        for frame in 0..30 * seconds {
+            let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
+            let mut seen = crate::adapt::observation::tests::observation(time, 1);
+            seen.label = walk.filter(|_| label);
+            adapter.take(&seen);
+            while adapter.work() {}
+        }
+        adapter
+    }
+
+    #[test]
+    fn windows_are_stepped_on_at_their_own_pace_and_the_guard_gets_its_views() {
+        for method in [Method::Sem, Method::Align, Method::Update] {
+            let adapter = watched(method, 16, true);
+            let steps = adapter.trainer.steps();
+            // Three looks a second, four in a step, from the end of the first window on.
+            assert!((8..=11).contains(&steps), "{steps}");
+            assert!(adapter.held.len() >= guard::VIEWS_MIN);
+            assert!(adapter.samples.is_empty());
+        }
+        // Without labels 2D and smoothness are left.
+        assert!(watched(Method::Sem, 6, false).trainer.steps() > 0);
+    }
+
+    #[test]
+    fn motions_are_drawn_for_what_is_done_here_and_for_nothing_else() {
+        let drawn = watched(Method::Gpa, 9, true);
+        assert!(drawn.trainer.steps() > 10, "{}", drawn.trainer.steps());
+        // The clips show a person who stands still on both feet, the motions one who walks.
+        let apart = |adapter: &Adapter| {
+            let samples = adapter.samples.iter();
+            let apart = samples.map(|sample| sample.joints_m[3].distance(sample.joints_m[6]));
+            apart.fold((f32::INFINITY, 0.0_f32), |(least, most), apart| {
+                (least.min(apart), most.max(apart))
+            })
+        };
+        let (least, most) = apart(&drawn);
+        assert!(most > least + 0.2, "{least} {most}");
+        let (least, most) = apart(&watched(Method::Replay, 9, true));
+        assert!(most < least + 0.01, "{least} {most}");
+        let both = watched(Method::GpaReplay, 9, true);
+        assert!(both.samples.len() >= SAMPLES_MIN);
+        let nothing = watched(Method::Gpa, 9, false);
+        assert_eq!((nothing.trainer.steps(), nothing.samples.len()), (0, 0));
+        assert!(watched(Method::GpaReplay, 9, false).trainer.steps() > 10);
     }
 
     #[test]
@@ -793,7 +987,7 @@ mod tests {
     fn numbers_that_are_not_finite_are_never_handed_out_and_learning_begins_again() {
         for method in [Method::Semantic, Method::Cycle] {
             let mut adapter = adapter(0.06, 0.012);
-            adapter.method = method;
+            (adapter.method, adapter.guarded) = (method, method.is_guarded());
             let mut broken = adapter.trainer.mean().to_vec();
             broken[7] = f32::NAN;
             let steps = adapter.trainer.steps();

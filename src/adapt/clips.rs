@@ -9,6 +9,7 @@
 use glam::Vec3;
 
 use super::Observation;
+use super::observation::OneLabel;
 use crate::base::clock::MonoNs;
 use crate::base::limits::{LIFT_SAMPLES, RATE_HZ};
 use crate::lift::head::HIDDEN;
@@ -52,6 +53,8 @@ pub struct Clip {
     pub shown: [ClipSample; CLIP_SAMPLES],
     /// What the image added to the hidden layer for this person, on the mean ([`crate::lift::head::Head::image_part`]).
     pub image_part: [f32; HIDDEN],
+    /// What the person did, an entry of the dictionary, where that was known and the same all the time.
+    pub label: Option<usize>,
 }
 
 /// A person whose clip is being filled.
@@ -69,6 +72,8 @@ struct Track {
     /// What the image adds, on the mean.
     image_part: [f32; HIDDEN],
     frames: f32,
+    /// Of the clip that is being filled.
+    label: OneLabel,
 }
 
 /// Clips, and those that are being filled.
@@ -90,6 +95,7 @@ impl Clip {
         Self {
             shown: [unseen; CLIP_SAMPLES],
             image_part: [f32::NAN; HIDDEN],
+            label: None,
         }
     }
 }
@@ -148,6 +154,7 @@ impl Clips {
         };
         let track = &mut self.tracks[place];
         track.follow_body(observation, size_m);
+        track.label.take(observation.label);
         track.fill(time, &shown);
         if track.samples.len() < CLIP_SAMPLES {
             return;
@@ -181,6 +188,7 @@ impl Clips {
             size_m: 0.0,
             image_part: [0.0; HIDDEN],
             frames: 0.0,
+            label: OneLabel::default(),
         };
         let Some(place) = place else {
             if self.tracks.len() == self.tracks.capacity() {
@@ -193,6 +201,7 @@ impl Clips {
         let track = &mut self.tracks[place];
         if time <= track.last || time.since(track.last) > BRIDGE {
             track.samples.clear();
+            track.label = OneLabel::default();
             track.last = time;
             track.shown = *shown;
             track.next = time;
@@ -240,6 +249,7 @@ impl Track {
         let mut clip = Clip {
             shown: [UNSEEN; CLIP_SAMPLES],
             image_part: self.image_part,
+            label: std::mem::take(&mut self.label).settled(),
         };
         let scale = self.scale();
         for (at, out) in clip.shown.iter_mut().enumerate() {

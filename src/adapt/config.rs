@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::sem::Parts;
 use crate::base::config::{ConfigError, check};
 
 /// How the final layers adapt.
@@ -26,6 +27,18 @@ pub enum Method {
     /// The same, hidden joints of the synthetic views completed with the dictionary.
     #[default]
     Semantic,
+    /// Windows of two seconds: 2D, alignment of motion and text, smoothness, 2D targets that change (after
+    /// "Semantics-aware test-time adaptation").
+    Sem,
+    /// The same, 2D targets as the detector has them.
+    Align,
+    /// The same as `sem`, without alignment.
+    Update,
+    /// Weights learn from motions drawn from the dictionary's entries for what is done here (after `PoseDA`).
+    Gpa,
+    /// From these and from synthetic views, one of each in turn.
+    #[serde(rename = "gpa+replay")]
+    GpaReplay,
 }
 
 impl std::str::FromStr for Method {
@@ -41,13 +54,18 @@ impl std::str::FromStr for Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::Off,
         Self::Latent,
         Self::Reprojection,
         Self::Cycle,
         Self::Replay,
         Self::Semantic,
+        Self::Sem,
+        Self::Align,
+        Self::Update,
+        Self::Gpa,
+        Self::GpaReplay,
     ];
 
     /// Its name in configuration and messages.
@@ -59,6 +77,11 @@ impl Method {
             Self::Cycle => "cycle",
             Self::Replay => "replay",
             Self::Semantic => "semantic",
+            Self::Sem => "sem",
+            Self::Align => "align",
+            Self::Update => "update",
+            Self::Gpa => "gpa",
+            Self::GpaReplay => "gpa+replay",
         }
     }
 
@@ -69,12 +92,36 @@ impl Method {
 
     /// Whether the daemon may use it: no weights change but under the guard.
     pub const fn is_for_the_field(self) -> bool {
-        !self.learns() || self.uses_synthetic_views()
+        !self.learns() || self.is_guarded()
     }
 
-    /// Whether steps are shown synthetic views, and the guard decides.
-    pub(super) const fn uses_synthetic_views(self) -> bool {
-        matches!(self, Self::Replay | Self::Semantic)
+    /// Whether the guard decides.
+    pub(super) const fn is_guarded(self) -> bool {
+        !matches!(
+            self,
+            Self::Off | Self::Latent | Self::Reprojection | Self::Cycle
+        )
+    }
+
+    /// Whether it learns from windows of real frames, and with which parts.
+    pub(super) const fn windows(self) -> Option<Parts> {
+        let (aligns, updates) = match self {
+            Self::Sem => (true, true),
+            Self::Align => (true, false),
+            Self::Update => (false, true),
+            _ => return None,
+        };
+        Some(Parts { aligns, updates })
+    }
+
+    /// Whether it learns from motions that are drawn.
+    pub(super) const fn draws_motions(self) -> bool {
+        matches!(self, Self::Gpa | Self::GpaReplay)
+    }
+
+    /// Whether it has to be told what people do.
+    pub const fn needs_labels(self) -> bool {
+        self.windows().is_some() || self.draws_motions()
     }
 }
 
@@ -88,7 +135,8 @@ impl Method {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdaptConfig {
-    /// `"off"`, `"latent"`, `"replay"` or `"semantic"` (default).
+    /// `"off"`, `"latent"`, `"replay"`, `"semantic"` (default), `"sem"`, `"align"`, `"update"`, `"gpa"` or
+    /// `"gpa+replay"`. The last five need `semantics.enabled`.
     pub method: Method,
     /// Most of one core that learning takes, 0.005 to 0.5. Default 0.05. Where it is not enough steps are left out,
     /// frames never.
@@ -126,7 +174,8 @@ impl AdaptConfig {
             return Err(ConfigError::Value {
                 key: "adapt.method",
                 value: self.method.name().into(),
-                want: "off, latent, replay or semantic; 2d and cycle harm poses and are for `poised eval` only",
+                want: "off, latent, replay, semantic, sem, align, update, gpa or gpa+replay; 2d and cycle harm poses \
+                       and are for `poised eval` only",
             });
         }
         check("adapt.core_share", self.core_share, 0.005, 0.5)?;

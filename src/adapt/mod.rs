@@ -9,6 +9,9 @@
 //! keypoint noise and gaps, and the final layers learn the joints that these keypoints were made from. No labels and
 //! no pseudo-labels are needed. ADR 0010 lists the alternatives.
 //!
+//! Two other ways are there to be compared with, under the same guard: windows of real frames, drawn towards what their
+//! label means (`sem.rs`), and motions drawn from the dictionary (`gpa.rs`).
+//!
 //! [`Adapter`] is a state machine without I/O that takes observations and works in small steps: the daemon's thread
 //! ([`thread`]) and `poised eval` drive the same one.
 
@@ -16,11 +19,14 @@ mod adapter;
 pub mod clips;
 mod config;
 pub mod control;
+mod gpa;
 pub mod guard;
 pub(crate) mod observation;
+mod sem;
 mod site;
 pub mod state;
 pub mod synthetic_view;
+mod targets;
 pub mod thread;
 pub mod train;
 

@@ -39,6 +39,28 @@ pub struct Observation {
     pub view: View,
     /// Straight up in the camera frame, where the mount is known.
     pub up: Option<Vec3>,
+    /// What the person does, an entry of the dictionary, where that is known and the method asks for it.
+    pub label: Option<usize>,
+}
+
+/// What a stretch of observations is labelled as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OneLabel {
+    first: Option<usize>,
+    mixed: bool,
+}
+
+impl OneLabel {
+    /// Takes the label of the next observation. Those without one, as at the beginning, do not count.
+    pub(super) fn take(&mut self, label: Option<usize>) {
+        self.mixed |= self.first.is_some() && label.is_some() && label != self.first;
+        self.first = self.first.or(label);
+    }
+
+    /// The label, where there was one and no other.
+    pub(super) fn settled(self) -> Option<usize> {
+        self.first.filter(|_| !self.mixed)
+    }
 }
 
 impl Observation {
@@ -57,6 +79,7 @@ impl Observation {
                 newest: [RayKeypoint::default(); KEYPOINTS],
             },
             up: None,
+            label: None,
         }
     }
 
@@ -78,6 +101,7 @@ impl Observation {
             image_part: estimate.image_part,
             view: estimate.view,
             up,
+            label: None,
         }
     }
 
@@ -186,6 +210,7 @@ pub(crate) mod tests {
                 newest: rays,
             },
             up: None,
+            label: None,
         }
     }
 

@@ -16,12 +16,13 @@ use super::train::Sample;
 use crate::base::limits::{LIFT_FEATURES, LIFT_SAMPLES};
 use crate::camera::rotate::{rotate_ray, rotation_facing};
 use crate::lift::Backbone;
+use crate::lift::head::HIDDEN;
 use crate::lift::input::{LIFT_INPUT, build_input};
 use crate::lift::window::{RayKeypoint, RaySample, RaySamples};
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINT_MIRROR, KEYPOINTS, keypoints_of};
 
 /// Keypoints of the face; whether the head hides them is told by the way it faces.
-const FACE: usize = 5;
+pub(super) const FACE: usize = 5;
 
 /// Confidence of a keypoint of the face that is seen.
 const FACE_CONFIDENCE: f32 = 0.9;
@@ -71,15 +72,13 @@ impl SyntheticViews {
         rng: &mut fastrand::Rng,
     ) -> Option<Sample> {
         let newest = rng.usize(LIFT_SAMPLES - 1..CLIP_SAMPLES);
-        let angle = (rng.f32() - 0.5) * std::f32::consts::TAU;
-        let turn = Mat3::from_quat(Quat::from_axis_angle(site.up, angle));
+        let turn = any_turn(site.up, rng);
         let pivot = clip.shown[newest].joints_camera_m[0];
         // A mirrored person is still upright.
         let across = site.up.any_orthonormal_vector();
         let mirrored = rng.bool();
-        let mut truth = [Vec3::ZERO; JOINTS];
         let shown = &clip.shown[newest + 1 - LIFT_SAMPLES..=newest];
-        for (out, shown) in self.samples.iter_mut().zip(shown) {
+        let turned = shown.iter().map(|shown| {
             let ClipSample {
                 mut joints_camera_m,
                 mut confidences,
@@ -87,14 +86,34 @@ impl SyntheticViews {
             if mirrored {
                 mirror(&mut joints_camera_m, &mut confidences, pivot, across);
             }
-            truth = joints_camera_m.map(|joint| pivot + turn * (joint - pivot));
+            ClipSample {
+                joints_camera_m: joints_camera_m.map(|joint| pivot + turn * (joint - pivot)),
+                confidences,
+            }
+        });
+        self.show(turned, &clip.image_part, site, backbone, rng)
+    }
+
+    /// What the final layers are shown of [`LIFT_SAMPLES`] poses, oldest first. `None` if a joint would be too near
+    /// the camera, too little would be seen, or a network fails.
+    pub(super) fn show<B: Backbone>(
+        &mut self,
+        poses: impl IntoIterator<Item = ClipSample>,
+        image_part: &[f32; HIDDEN],
+        site: &Site,
+        backbone: &mut B,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Sample> {
+        let mut truth = [Vec3::ZERO; JOINTS];
+        for (out, shown) in self.samples.iter_mut().zip(poses) {
+            truth = shown.joints_camera_m;
             if truth
                 .iter()
                 .any(|joint| joint.z.is_nan() || joint.z < NEAREST_M)
             {
                 return None;
             }
-            *out = seen(&truth, &confidences, site, rng);
+            *out = seen(&truth, &shown.confidences, site, rng);
         }
         let view = build_input(&self.samples, &mut self.input)?;
         let mut features = [0.0; LIFT_FEATURES];
@@ -102,10 +121,16 @@ impl SyntheticViews {
         let joints_m = truth.map(|joint| view.rotation * (joint - truth[0]));
         features.iter().all(|f| f.is_finite()).then_some(Sample {
             features,
-            image_part: clip.image_part,
+            image_part: *image_part,
             joints_m,
         })
     }
+}
+
+/// A turn about the vertical by chance.
+pub(super) fn any_turn(up: Vec3, rng: &mut fastrand::Rng) -> Mat3 {
+    let angle = (rng.f32() - 0.5) * std::f32::consts::TAU;
+    Mat3::from_quat(Quat::from_axis_angle(up, angle))
 }
 
 /// The other side of a mirror through `pivot_m`; `across`, of length 1, points out of it.
@@ -176,7 +201,6 @@ mod tests {
     use super::*;
     use crate::adapt::observation::tests::observation;
     use crate::base::clock::MonoNs;
-    use crate::lift::head::HIDDEN;
 
     fn site(noise: f32) -> Site {
         Site {
@@ -197,6 +221,7 @@ mod tests {
                 confidences,
             }; CLIP_SAMPLES],
             image_part: [0.0; HIDDEN],
+            label: None,
         })
     }
 

@@ -6,9 +6,9 @@
 //!
 //! Only `lift` and `joints` of a [`Head`] learn; what it makes of the image, and its sigmas, stay the factory head's.
 //! A synthetic view has no image: it is shown with what the image added for that person on the mean, so that what the
-//! image says beyond that is neither learned nor lost. What is handed out lies half way between the factory weights
-//! and the running mean of the learned ones: for layers this near each other that is the mean of the two poses, which
-//! held-out streams liked better than either alone.
+//! image says beyond that is neither learned nor lost. Of supervised samples what is handed out lies half way between
+//! the factory weights and the running mean of the learned ones: for layers this near each other that is the mean of
+//! the two poses, which held-out streams liked better than either alone.
 
 use glam::Vec3;
 
@@ -18,11 +18,28 @@ use crate::pose::HeadTag;
 use crate::skeleton::JOINTS;
 use crate::sys::simd::{add_rows, rows_times};
 
-/// Length of Adam's step in a weight.
-const RATE: f32 = 3e-4;
+/// How a trainer goes about it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Length of Adam's step in a weight.
+    pub rate: f32,
+    /// Adam's memory of the gradient and of its square.
+    pub moments: (f32, f32),
+    /// Memory of the running mean of the weights, steps.
+    pub mean_steps: f32,
+    /// Share of the learned weights in those that are handed out; the factory has the rest.
+    pub share: f32,
+}
 
-/// Adam's memory of the gradient and of its square.
-const MOMENTS: (f32, f32) = (0.9, 0.99);
+impl Pace {
+    /// For steps of supervised samples.
+    pub const SUPERVISED: Self = Self {
+        rate: 3e-4,
+        moments: (0.9, 0.99),
+        mean_steps: 400.0,
+        share: 0.5,
+    };
+}
 
 /// Steps after which the moments no longer show where they began.
 const REMEMBERED_MAX: u16 = 10_000;
@@ -30,11 +47,8 @@ const REMEMBERED_MAX: u16 = 10_000;
 /// Weight of the squared distance from the factory weights, metres.
 const PULL: f32 = 1e-2;
 
-/// Memory of the running mean of the weights, steps.
-const MEAN_STEPS: f32 = 400.0;
-
-/// Share of the learned weights in those that are handed out; the factory has the rest.
-const SHARE: f32 = 0.5;
+/// The running mean follows closely at first: its memory is this share of [`Pace::mean_steps`] then.
+const MEAN_BEGIN: f32 = 0.1;
 
 /// Numbers of the joints layer's output.
 const OUTPUTS: usize = 3 * JOINTS;
@@ -72,6 +86,7 @@ impl Sample {
 /// Final layers that learn.
 #[derive(Debug)]
 pub struct Trainer {
+    pace: Pace,
     factory: Box<[f32]>,
     weights: Box<[f32]>,
     /// Running mean of the weights.
@@ -106,15 +121,25 @@ fn zeros() -> Box<[f32]> {
 }
 
 impl Trainer {
-    /// Begins at the factory weights.
+    /// Begins at the factory weights, at the pace for supervised samples.
     ///
     /// # Panics
     ///
     /// The head is of another shape than a head has.
     pub fn new(factory: &Head) -> Self {
+        Self::with_pace(factory, Pace::SUPERVISED)
+    }
+
+    /// Begins at the factory weights.
+    ///
+    /// # Panics
+    ///
+    /// The head is of another shape than a head has.
+    pub fn with_pace(factory: &Head, pace: Pace) -> Self {
         let row = row_of(factory);
         assert_eq!(row.len(), WEIGHTS, "a head has one shape");
         Self {
+            pace,
             weights: row.clone(),
             mean: row.clone(),
             factory: row,
@@ -182,6 +207,72 @@ impl Trainer {
         self.remembered = 0;
     }
 
+    /// Joints of what the final layers are shown, relative to joint 0, and into `hidden` the hidden layer behind its
+    /// rectifier. `None` if a number before it is not finite.
+    pub fn joints_of(
+        &self,
+        features: &[f32; LIFT_FEATURES],
+        image_part: &[f32; HIDDEN],
+        hidden: &mut [f32; HIDDEN],
+    ) -> Option<[Vec3; JOINTS]> {
+        let (lift_weight, rest) = self.weights.split_at(LIFT_BIAS);
+        let (lift_bias, rest) = rest.split_at(HIDDEN);
+        let (joints_weight, joints_bias) = rest.split_at(OUTPUTS * HIDDEN);
+        rows_times(lift_weight, features, lift_bias, hidden);
+        add(hidden, image_part);
+        // Before the rectifier: the larger of NaN and zero is zero.
+        if !hidden.iter().all(|value| value.is_finite()) {
+            return None;
+        }
+        for value in hidden.iter_mut() {
+            *value = value.max(0.0);
+        }
+        let mut joints = [0.0; OUTPUTS];
+        rows_times(joints_weight, hidden, joints_bias, &mut joints);
+        let root = Vec3::from_slice(&joints[..3]);
+        Some(std::array::from_fn(|joint| {
+            Vec3::from_slice(&joints[3 * joint..]) - root
+        }))
+    }
+
+    /// Adds to the gradient of the next step what follows from that of the loss with respect to the joints (relative to
+    /// joint 0), of which [`Self::joints_of`] gave `hidden`. Nothing is added where a number is not finite.
+    ///
+    /// Returns whether it counts.
+    pub fn follow(
+        &mut self,
+        features: &[f32; LIFT_FEATURES],
+        hidden: &[f32; HIDDEN],
+        gradient: &[Vec3; JOINTS],
+    ) -> bool {
+        if !gradient.iter().all(|joint| joint.is_finite()) {
+            return false;
+        }
+        let mut of_outputs = [0.0; OUTPUTS];
+        for (numbers, joint) in of_outputs.as_chunks_mut::<3>().0.iter_mut().zip(gradient) {
+            *numbers = joint.to_array();
+        }
+        // Joint 0 is taken off all others.
+        let root: Vec3 = gradient[1..].iter().sum();
+        of_outputs[..3].copy_from_slice(&(-root).to_array());
+        let joints_weight = &self.weights[JOINTS_WEIGHT..JOINTS_BIAS];
+        let mut of_hidden = [0.0; HIDDEN];
+        add_rows(joints_weight, &of_outputs, &mut of_hidden);
+        for (of_hidden, hidden) in of_hidden.iter_mut().zip(hidden) {
+            if *hidden <= 0.0 {
+                *of_hidden = 0.0;
+            }
+        }
+        let (of_lift, rest) = self.gradient.split_at_mut(LIFT_BIAS);
+        let (of_lift_bias, rest) = rest.split_at_mut(HIDDEN);
+        let (of_joints, of_joints_bias) = rest.split_at_mut(OUTPUTS * HIDDEN);
+        add_outer(of_lift, &of_hidden, features);
+        add(of_lift_bias, &of_hidden);
+        add_outer(of_joints, &of_outputs, hidden);
+        add(of_joints_bias, &of_outputs);
+        true
+    }
+
     /// Adds one sample to the gradient of the next step. `gradient_of` gives the loss' gradient with
     /// respect to the joints (relative to joint 0); where it gives `None` the sample is left out.
     ///
@@ -192,51 +283,11 @@ impl Trainer {
         image_part: &[f32; HIDDEN],
         gradient_of: impl FnOnce(&[Vec3; JOINTS]) -> Option<[Vec3; JOINTS]>,
     ) -> bool {
-        let (lift_weight, rest) = self.weights.split_at(LIFT_BIAS);
-        let (lift_bias, rest) = rest.split_at(HIDDEN);
-        let (joints_weight, joints_bias) = rest.split_at(OUTPUTS * HIDDEN);
         let mut hidden = [0.0; HIDDEN];
-        rows_times(lift_weight, features, lift_bias, &mut hidden);
-        add(&mut hidden, image_part);
-        // Before the rectifier: the larger of NaN and zero is zero.
-        if !hidden.iter().all(|value| value.is_finite()) {
-            return false;
-        }
-        let hidden = hidden.map(|value| value.max(0.0));
-        let mut joints = [0.0; OUTPUTS];
-        rows_times(joints_weight, &hidden, joints_bias, &mut joints);
-        let root = Vec3::from_slice(&joints[..3]);
-        let joints: [Vec3; JOINTS] =
-            std::array::from_fn(|joint| Vec3::from_slice(&joints[3 * joint..]) - root);
-        let Some(gradient) = gradient_of(&joints) else {
-            return false;
-        };
-        if !gradient.iter().all(|joint| joint.is_finite()) {
-            return false;
-        }
-
-        let mut of_outputs = [0.0; OUTPUTS];
-        for (numbers, joint) in of_outputs.as_chunks_mut::<3>().0.iter_mut().zip(&gradient) {
-            *numbers = joint.to_array();
-        }
-        // Joint 0 is taken off all others.
-        let root: Vec3 = gradient[1..].iter().sum();
-        of_outputs[..3].copy_from_slice(&(-root).to_array());
-        let mut of_hidden = [0.0; HIDDEN];
-        add_rows(joints_weight, &of_outputs, &mut of_hidden);
-        for (of_hidden, hidden) in of_hidden.iter_mut().zip(&hidden) {
-            if *hidden <= 0.0 {
-                *of_hidden = 0.0;
-            }
-        }
-        let (of_lift, rest) = self.gradient.split_at_mut(LIFT_BIAS);
-        let (of_lift_bias, rest) = rest.split_at_mut(HIDDEN);
-        let (of_joints, of_joints_bias) = rest.split_at_mut(OUTPUTS * HIDDEN);
-        add_outer(of_lift, &of_hidden, features);
-        add(of_lift_bias, &of_hidden);
-        add_outer(of_joints, &of_outputs, &hidden);
-        add(of_joints_bias, &of_outputs);
-        true
+        let gradient = self
+            .joints_of(features, image_part, &mut hidden)
+            .and_then(|joints| gradient_of(&joints));
+        gradient.is_some_and(|gradient| self.follow(features, &hidden, &gradient))
     }
 
     /// Adds one sample whose joints are known to the gradient of the next step; returns its mean error, metres.
@@ -258,11 +309,17 @@ impl Trainer {
         self.steps = self.steps.saturating_add(1);
         self.remembered = (self.remembered + 1).min(REMEMBERED_MAX);
         let remembered = i32::from(self.remembered);
-        let first_left = 1.0 - MOMENTS.0.powi(remembered);
-        let second_left = 1.0 - MOMENTS.1.powi(remembered);
+        let Pace {
+            rate,
+            moments,
+            mean_steps,
+            ..
+        } = self.pace;
+        let first_left = 1.0 - moments.0.powi(remembered);
+        let second_left = 1.0 - moments.1.powi(remembered);
         #[expect(clippy::cast_precision_loss, reason = "shares of large counts")]
         let (share, steps) = (1.0 / samples as f32, self.steps as f32);
-        let kept = (steps / (steps + 40.0)).min(1.0 - 1.0 / MEAN_STEPS);
+        let kept = (steps / (steps + MEAN_BEGIN * mean_steps)).min(1.0 - 1.0 / mean_steps);
         let finite = self.gradient.iter().all(|g| g.is_finite());
         let rows = self
             .weights
@@ -279,9 +336,9 @@ impl Trainer {
                 0.0
             };
             *gradient = 0.0;
-            *first = MOMENTS.0 * *first + (1.0 - MOMENTS.0) * g;
-            *second = MOMENTS.1 * *second + (1.0 - MOMENTS.1) * g * g;
-            *weight -= RATE * (*first / first_left) / ((*second / second_left).sqrt() + 1e-8);
+            *first = moments.0 * *first + (1.0 - moments.0) * g;
+            *second = moments.1 * *second + (1.0 - moments.1) * g * g;
+            *weight -= rate * (*first / first_left) / ((*second / second_left).sqrt() + 1e-8);
             *mean += (1.0 - kept) * (*weight - *mean);
         }
     }
@@ -292,7 +349,7 @@ impl Trainer {
             .factory
             .iter()
             .zip(&self.mean)
-            .map(|(factory, mean)| factory + SHARE * (mean - factory))
+            .map(|(factory, mean)| factory + self.pace.share * (mean - factory))
             .collect();
         let mut head = factory.clone();
         head.lift.weight.copy_from_slice(&mixed[..LIFT_BIAS]);
@@ -462,7 +519,7 @@ mod tests {
         again.resume(&row_of(&factory), 5000);
         let (first, later) = (longest(Trainer::new(&factory)), longest(again));
         assert!((later / first - 1.0).abs() < 1e-3, "{first} {later}");
-        assert!(first < 1.1 * RATE, "{first}");
+        assert!(first < 1.1 * Pace::SUPERVISED.rate, "{first}");
     }
 
     #[test]

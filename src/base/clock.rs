@@ -102,6 +102,68 @@ impl Seldom {
     }
 }
 
+/// A second of the calendar, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Utc {
+    /// Year, Gregorian.
+    pub year: u64,
+    /// Month, 1 to 12.
+    pub month: u64,
+    /// Day of the month, 1 to 31.
+    pub day: u64,
+    /// Second of the day, 0 to 86399.
+    pub second: u64,
+}
+
+impl Utc {
+    /// The second so long after 1970 (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    pub fn of(unix_s: u64) -> Self {
+        // Days since 1 March of the year 0, in eras of 400 years.
+        let days = unix_s / 86_400 + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = 400 * era + year + u64::from(month <= 2);
+        Self {
+            year,
+            month,
+            day,
+            second: unix_s % 86_400,
+        }
+    }
+
+    /// As a part of a file's name: `20261129T034207Z`.
+    pub fn compact(self) -> String {
+        let Self {
+            year, month, day, ..
+        } = self;
+        let [hour, minute, second] = self.time();
+        format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    }
+
+    /// Hour, minute and second.
+    const fn time(self) -> [u64; 3] {
+        [self.second / 3600, self.second / 60 % 60, self.second % 60]
+    }
+}
+
+/// As ISO 8601 has it: `2026-11-29T03:42:07Z`.
+impl std::fmt::Display for Utc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            year, month, day, ..
+        } = self;
+        let [hour, minute, second] = self.time();
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
+    }
+}
+
 /// Wall time in nanoseconds since 1970 (UTC); zero before that.
 #[expect(
     clippy::disallowed_methods,
@@ -122,6 +184,22 @@ mod tests {
     fn time_that_steps_back_is_zero_long() {
         assert_eq!(MonoNs(5).since(MonoNs(9)), Duration::ZERO);
         assert!((MonoNs(5).seconds_after(MonoNs(9)) + 4e-9).abs() < 1e-18);
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (unix_s, compact) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (1_709_164_800, "20240229T000000Z"),
+            (1_790_005_000, "20260921T153640Z"),
+            (4_102_444_799, "20991231T235959Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ] {
+            assert_eq!(Utc::of(unix_s).compact(), compact);
+        }
+        assert_eq!(Utc::of(1_790_005_000).to_string(), "2026-09-21T15:36:40Z");
     }
 
     #[test]

@@ -63,6 +63,16 @@ pub enum ConfigError {
         /// What is accepted, in words.
         want: &'static str,
     },
+    /// A value that needs something else, which is missing.
+    #[error("{key} = {value} needs {what}")]
+    Needs {
+        /// The key with its section.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What is missing, and how to get it.
+        what: &'static str,
+    },
 }
 
 /// Checks that `value` lies in `min..=max`; NaN never does.
@@ -89,6 +99,26 @@ pub fn check<T: PartialOrd + Display>(
         min: min.to_string(),
         max: max.to_string(),
     })
+}
+
+/// Checks the name of a folder, where there is one.
+///
+/// # Errors
+///
+/// [`ConfigError::Value`] with `want`, if it is empty: it would be the working directory.
+pub fn check_folder(
+    key: &'static str,
+    folder: Option<&Path>,
+    want: &'static str,
+) -> Result<(), ConfigError> {
+    if folder.is_some_and(|folder| folder.as_os_str().is_empty()) {
+        return Err(ConfigError::Value {
+            key,
+            value: String::new(),
+            want,
+        });
+    }
+    Ok(())
 }
 
 /// Reads a small text file.

@@ -1,10 +1,11 @@
-//! Files read up to a bound, and files replaced in one step.
+//! Files read up to a bound, files of a folder, and files replaced in one step.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Symbolic links that are followed one after the other: as many as Linux follows.
 const LINKS_MAX: usize = 40;
@@ -39,6 +40,50 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Result<Vec<u8>, u64>> 
         return Ok(Err(bytes.len() as u64));
     }
     Ok(Ok(bytes))
+}
+
+/// A file of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<N> {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written to last, since 1970.
+    pub written: Duration,
+    /// What its name says.
+    pub name: N,
+}
+
+/// The regular files of a folder whose names `own` knows, in any order. One that is removed or renamed meanwhile is
+/// left out.
+///
+/// # Errors
+///
+/// The folder cannot be read, or its file system does not say when files were written.
+pub fn list<N>(folder: &Path, own: impl Fn(&str) -> Option<N>) -> io::Result<Vec<Listed<N>>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().and_then(&own) else {
+            continue;
+        };
+        let Ok(about) = entry.metadata() else {
+            continue;
+        };
+        if !about.is_file() {
+            continue;
+        }
+        let written = about.modified()?.duration_since(std::time::UNIX_EPOCH);
+        files.push(Listed {
+            path: entry.path(),
+            bytes: about.len(),
+            written: written.unwrap_or_default(),
+            name,
+        });
+    }
+    Ok(files)
 }
 
 /// Puts `bytes` in the place of the file at `path`, in one step: a reader, and the

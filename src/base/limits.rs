@@ -77,6 +77,9 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Longest camera, site or device name, in bytes; each is one chunk of a key.
 pub const NAME_BYTES_MAX: usize = 48;
 
+/// Longest name of an exercise, in bytes.
+pub const EXERCISE_BYTES_MAX: usize = 48;
+
 /// Longest action label, in bytes.
 pub const ACTION_BYTES_MAX: usize = 48;
 

@@ -6,6 +6,7 @@
 //! middle of the first pixel, as in `OpenCV` and ROS. Rays are `(x, y)` on the
 //! plane z = 1 of the camera's optical frame (x right, y down, z forward).
 
+pub mod calibrate;
 pub mod distortion;
 pub mod ros_yaml;
 pub mod rotate;
@@ -148,7 +149,12 @@ impl Mount {
         }
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    /// Checks that each value is in its range.
+    ///
+    /// # Errors
+    ///
+    /// Names the first that is not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         check("mount.height_m", self.height_m, 0.2, 30.0)?;
         check("mount.down_deg", self.down_deg, -60.0, 90.0)?;
         check("mount.roll_deg", self.roll_deg, -180.0, 180.0)

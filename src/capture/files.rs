@@ -99,6 +99,11 @@ impl ImageFolder {
         self
     }
 
+    /// The file of the image with this number, as [`FrameMeta::sequence`] counts them.
+    pub fn file(&self, sequence: usize) -> Option<&Path> {
+        self.files.get(sequence).map(PathBuf::as_path)
+    }
+
     /// Number of images.
     pub fn count(&self) -> usize {
         self.files.len()

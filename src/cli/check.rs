@@ -11,6 +11,7 @@ use poised::daemon::settings::{CameraConfig, Settings};
 use poised::engine::Engine;
 use poised::error::StartError;
 use poised::estimate::{Estimator, ModelsConfig};
+use poised::motion::angles::{TRUNK_FLEXION, TRUNK_LATERAL_LEAN};
 
 use super::networks::MOVENET;
 
@@ -47,8 +48,28 @@ fn say_ros(settings: &Settings, has_mount: bool) -> anyhow::Result<()> {
     for (topic, kind) in ros.topics(camera, has_mount) {
         say!("ros: {topic} [{kind}]")?;
     }
+    if ros.humans {
+        say!(
+            "ros: /humans/bodies/tracked [hri_msgs/msg/IdsList], roi and skeleton2d of each person"
+        )?;
+    }
     if let (Some(parent), false) = (&names.parent_frame, has_mount) {
         say!("ros: no /tf of {parent}, since the calibration has no [mount]")?;
+    }
+    Ok(())
+}
+
+/// Where viewers of Foxglove connect, where the configuration wants that.
+fn say_foxglove(settings: &Settings) -> anyhow::Result<()> {
+    let Some(url) = settings.foxglove.url() else {
+        return Ok(());
+    };
+    match settings.foxglove.origins.as_slice() {
+        [] => say!("foxglove: viewers connect to {url}; no page may look, only programs")?,
+        origins => say!(
+            "foxglove: viewers connect to {url}, pages of {}",
+            origins.join(", ")
+        )?,
     }
     Ok(())
 }
@@ -78,6 +99,42 @@ fn say_mqtt(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is counted, where the configuration wants that.
+fn say_exercise(settings: &Settings, has_mount: bool) -> anyhow::Result<()> {
+    let wanted = &settings.exercise;
+    let Some(exercise) = wanted.open().map_err(StartError::from)? else {
+        if let Some(file) = &wanted.file {
+            say!(
+                "exercise: none is counted: {} is read, but [exercise] name is missing",
+                file.display()
+            )?;
+        }
+        return Ok(());
+    };
+    say!("exercise: {} is counted", exercise.name)?;
+    let trunk = exercise
+        .angles
+        .iter()
+        .any(|angle| [TRUNK_FLEXION, TRUNK_LATERAL_LEAN].contains(angle));
+    if trunk && !has_mount {
+        say!("exercise: nothing will count: the trunk's angles need a calibration with a [mount]")?;
+    }
+    Ok(())
+}
+
+/// Whether people on the floor are reported.
+fn say_floor(settings: &Settings) -> anyhow::Result<()> {
+    let floor = &settings.floor;
+    if floor.events {
+        say!(
+            "floor: a person on the floor is reported after {} s, in {} regions not at all; no medical device",
+            floor.after_s,
+            floor.ignore.len()
+        )?;
+    }
+    Ok(())
+}
+
 /// What is recorded, where the configuration wants that.
 fn say_record(settings: &Settings) -> anyhow::Result<()> {
     let record = &settings.record;
@@ -94,6 +151,33 @@ fn say_record(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a kiosk may start sessions, and what is kept of them.
+fn say_session(settings: &Settings) -> anyhow::Result<()> {
+    let session = &settings.session;
+    if !session.enabled {
+        if let Some(folder) = &session.folder {
+            say!(
+                "session: off: folder is {}, but enabled = true is missing",
+                folder.display()
+            )?;
+        }
+        return Ok(());
+    }
+    let key = settings.zenoh.key(&settings.camera.name, "session");
+    say!("session: {key}, at most {} minutes", session.max_minutes)?;
+    match &session.folder {
+        Some(folder) => say!(
+            "session: {} keeps at most {} sessions, {} MB and {} days",
+            folder.display(),
+            session.keep_sessions,
+            session.keep_mb,
+            session.keep_days
+        )?,
+        None => say!("session: nothing is kept on this device")?,
+    }
+    Ok(())
+}
+
 /// Reads the configuration, opens its networks, its calibration and its recording.
 ///
 /// # Errors
@@ -106,10 +190,21 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
         let calibration = Calibration::read(path).map_err(StartError::from)?;
         has_mount = calibration.mount().is_some();
         say!("calibration: {calibration}")?;
+        // Scaled, the image may have any size.
+        if !settings.calibration.scale_to_image {
+            let turned = calibration.turned(settings.camera.turn());
+            let regions = settings.floor.check_image(turned.size_px());
+            regions.map_err(StartError::from)?;
+        }
     }
+    settings
+        .floor
+        .check_mount(has_mount)
+        .map_err(StartError::from)?;
     settings.zenoh.check_file().map_err(StartError::from)?;
     settings.zenoh.check_listen().map_err(StartError::from)?;
     settings.web.check_listen().map_err(StartError::from)?;
+    settings.foxglove.check_listen().map_err(StartError::from)?;
     settings.mqtt.check_files().map_err(StartError::from)?;
     check_source(&settings.camera)?;
     let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
@@ -143,8 +238,12 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
         say!("web: {url}, {token}")?;
     }
     say_ros(&settings, has_mount)?;
+    say_foxglove(&settings)?;
     say_mqtt(&settings)?;
     say_record(&settings)?;
+    say_exercise(&settings, has_mount)?;
+    say_floor(&settings)?;
+    say_session(&settings)?;
     say!("{}: good", options.file.display())?;
     Ok(())
 }

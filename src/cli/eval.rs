@@ -9,13 +9,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 use poised::base::config::ConfigError;
 use poised::error::StartError;
 use poised::estimate::EstimateConfig;
+use poised::lab::eval::angles::{self, AngleRow};
+use poised::lab::eval::detector::Detector;
+use poised::lab::eval::floor::{self, FloorPlan, FloorRow};
 use poised::lab::eval::scenario::Scenario;
 use poised::lab::eval::table::{Row, Table};
 use poised::lab::eval::{self, ClipsPlan, EvalPlan, Method, clips, motion};
+use poised::motion::floor::FloorConfig;
 
 use super::print::StdoutError;
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
 pub struct EvalOptions {
     /// Index of labelled motion; docs/reference/motion-format.md describes it.
     #[arg(long, required_unless_present = "clips", conflicts_with = "clips")]
@@ -29,10 +37,27 @@ pub struct EvalOptions {
     /// Render the motions and run the networks on the images, instead of simulating a detector.
     #[arg(long, conflicts_with = "clips")]
     render: bool,
-    /// Methods, separated by commas: factory, 2d, cycle, latent, floor, complete, replay, semantic, or all of these;
-    /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none to compare labels;
-    /// factory:blind, semantic:blind (without image features).
-    #[arg(long, value_delimiter = ',', default_value = "factory")]
+    /// Simulated detector: measured (errs as the person network does on photographs and drawn people) or ideal (errs afresh in
+    /// each frame, and knows how much and what is hidden).
+    #[arg(long, default_value = "measured", conflicts_with_all = ["clips", "render"])]
+    detector: String,
+    /// Measure how people on the floor are found, instead of accuracy: hits, delay, false alarms. With --scenarios:
+    /// from these cameras.
+    #[arg(long, requires = "motions", conflicts_with_all = ["clips", "methods"])]
+    floor: bool,
+    /// Compare joint angles with the true ones, instead of positions: bias, standard deviation and how true the published
+    /// sigma is, by the direction from which a person is seen. With --scenarios: from these cameras.
+    #[arg(long, conflicts_with = "floor")]
+    angles: bool,
+    /// With --floor: only motions in which a person is on the floor, and those made of them.
+    #[arg(long, requires = "floor")]
+    only_floor: bool,
+    /// Methods, separated by commas (default: factory; with --angles semantic:floor, of clips semantic): factory, 2d,
+    /// cycle, latent, floor, complete, replay, semantic, sem, align, update, gpa, gpa+replay, or all of these;
+    /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none and sem:true, sem:shuffled,
+    /// sem:none to compare labels; sem:unguarded, gpa:unguarded (all that is learned is used); factory:blind,
+    /// semantic:blind (without image features).
+    #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
     /// Random seed.
     #[arg(long, default_value_t = 1)]
@@ -54,10 +79,16 @@ pub struct EvalOptions {
 ///
 /// A method is unknown, or motion, scenarios or lifter do not open.
 pub fn run(options: &EvalOptions) -> anyhow::Result<()> {
-    let methods = methods_of(&options.methods).map_err(StartError::from)?;
+    let methods = methods_of(&asked(options)).map_err(StartError::from)?;
     let mut config = EstimateConfig::default();
     if let Some(directory) = &options.models {
         config.models.directory.clone_from(directory);
+    }
+    if options.floor {
+        return of_floor(options, config);
+    }
+    if options.angles {
+        return of_angles(options, config, methods);
     }
     let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     let table = match (&options.motions, &options.clips) {
@@ -73,6 +104,185 @@ pub fn run(options: &EvalOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Names of the methods that are asked for, or the default.
+fn asked(options: &EvalOptions) -> Vec<String> {
+    if !options.methods.is_empty() {
+        return options.methods.clone();
+    }
+    let method = match (options.angles, &options.clips) {
+        (false, _) => Method::Factory,
+        (true, None) => Method::SemanticFloor,
+        // The mount of a recorded camera is often unknown.
+        (true, Some(_)) => Method::Semantic,
+    };
+    vec![method.name().to_owned()]
+}
+
+/// Compares angles with the true ones, and prints the table.
+fn of_angles(
+    options: &EvalOptions,
+    config: EstimateConfig,
+    methods: Vec<Method>,
+) -> anyhow::Result<()> {
+    let every = options.every as usize;
+    let rows = match (&options.motions, &options.clips) {
+        (_, Some(folder)) => {
+            let plan = ClipsPlan {
+                config,
+                methods,
+                clips: clips::read(folder, every)?,
+                seed: options.seed,
+            };
+            let progress = progress(plan.clips.len() as u64, options.json);
+            let rows = angles::run_clips(&plan, || progress.inc(1))?;
+            progress.finish_and_clear();
+            rows
+        }
+        (index, None) => {
+            let scenarios = match &options.scenarios {
+                Some(path) => Scenario::read(Some(path)),
+                None => Scenario::parse("angles.toml".into(), angles::SHIPPED),
+            };
+            let index = index.as_deref().unwrap_or(Path::new(""));
+            let plan = EvalPlan {
+                config,
+                methods,
+                scenarios: with_detector(scenarios, options)?,
+                motions: motion::read(index)?.into_iter().step_by(every).collect(),
+                seed: options.seed,
+                render: options.render,
+            };
+            let progress = progress(plan.streams() as u64, options.json);
+            let rows = angles::run(&plan, || progress.inc(1))?;
+            progress.finish_and_clear();
+            rows
+        }
+    };
+    if options.json {
+        say!("{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(());
+    }
+    say!(
+        "| method | angle | view | count | known | completed | bias | sd | sigma | cov90 | straight | bias |"
+    )?;
+    say!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+    for row in &rows {
+        say!("{}", angle_line(row))?;
+    }
+    Ok(())
+}
+
+/// A line of Markdown.
+fn angle_line(row: &AngleRow) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
+    format!(
+        "| {} | {} | {} | {} | {:.2} | {:.2} | {} | {} | {} | {} | {} | {} |",
+        row.method,
+        row.angle,
+        row.view.name(),
+        row.count,
+        row.known_share,
+        row.completed_share,
+        number(row.bias_deg),
+        number(row.sd_deg),
+        number(row.sigma_deg),
+        row.coverage90
+            .map_or_else(|| "-".to_owned(), |share| format!("{share:.2}")),
+        row.straight,
+        number(row.straight_bias_deg)
+    )
+}
+
+/// Measures how people on the floor are found, and prints the table.
+fn of_floor(options: &EvalOptions, config: EstimateConfig) -> anyhow::Result<()> {
+    let scenarios = match &options.scenarios {
+        Some(path) => Scenario::read(Some(path)),
+        None => Scenario::parse("floor.toml".into(), floor::SHIPPED),
+    };
+    let index = options.motions.as_deref().unwrap_or(Path::new(""));
+    let plan = FloorPlan {
+        config,
+        floor: FloorConfig::default(),
+        scenarios: with_detector(scenarios, options)?,
+        motions: motion::read(index)?
+            .into_iter()
+            .step_by(options.every as usize)
+            .collect(),
+        seed: options.seed,
+        render: options.render,
+        only_floor: options.only_floor,
+    };
+    let progress = progress(0, options.json);
+    let rows = floor::run(&plan, |streams| {
+        progress.set_length(streams as u64);
+        progress.inc(1);
+    })?;
+    progress.finish_and_clear();
+    if options.json {
+        say!("{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(());
+    }
+    say!(
+        "{:<8} {:<13} {:>5} {:>5} {:>8} {:>8} {:>7} {:>6} {:>7} {:>8} {:>8}",
+        "camera",
+        "shown",
+        "cases",
+        "hits",
+        "median s",
+        "longest",
+        "ended",
+        "false",
+        "minutes",
+        "an hour",
+        "us"
+    )?;
+    for row in &rows {
+        say!("{}", floor_line(row))?;
+    }
+    Ok(())
+}
+
+/// The middle of sorted numbers, or the mean of the two in the middle.
+fn median(sorted: &[f64]) -> Option<f64> {
+    let upper = sorted.get(sorted.len() / 2)?;
+    let lower = sorted[(sorted.len() - 1) / 2];
+    Some(0.5 * (lower + upper))
+}
+
+fn floor_line(row: &FloorRow) -> String {
+    let delay = |at: Option<&f64>| at.map_or_else(|| "-".to_owned(), |s| format!("{s:.1}"));
+    let [ended, of] = row.ended;
+    format!(
+        "{:<8} {:<13} {:>5} {:>5} {:>8} {:>8} {:>7} {:>6} {:>7.1} {:>8.1} {:>8.2}",
+        row.scenario,
+        row.kind.map_or("", floor::FloorKind::name),
+        row.cases,
+        row.hits,
+        delay(median(&row.delays_s).as_ref()),
+        delay(row.delays_s.last()),
+        format!("{ended}/{of}"),
+        row.false_alarms,
+        row.seconds / 60.0,
+        row.alarms_an_hour(),
+        row.watch_us
+    )
+}
+
+/// Scenarios with the simulated detector that is asked for.
+fn with_detector(
+    scenarios: Result<Vec<Scenario>, ConfigError>,
+    options: &EvalOptions,
+) -> Result<Vec<Scenario>, StartError> {
+    let mut scenarios = scenarios?;
+    if !options.render {
+        let detector = Detector::named(&options.detector)?;
+        for scenario in &mut scenarios {
+            scenario.detector.clone_from(&detector);
+        }
+    }
+    Ok(scenarios)
+}
+
 fn of_motions(
     options: &EvalOptions,
     index: &Path,
@@ -80,7 +290,7 @@ fn of_motions(
     methods: Vec<Method>,
     names: &[&str],
 ) -> anyhow::Result<Table> {
-    let scenarios = Scenario::read(options.scenarios.as_deref()).map_err(StartError::from)?;
+    let scenarios = with_detector(Scenario::read(options.scenarios.as_deref()), options)?;
     let motions = motion::read(index)?
         .into_iter()
         .step_by(options.every as usize)
@@ -99,6 +309,7 @@ fn of_motions(
     let motions = plan.motions.len() as u64;
     Ok(Table {
         rendered: plan.render,
+        detector: (!plan.render).then(|| options.detector.clone()),
         ..Table::of(options.seed, names, &plan.scenarios, motions, &sums)
     })
 }
@@ -134,9 +345,10 @@ fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
                 return Err(ConfigError::Value {
                     key: "--methods",
                     value: name.clone(),
-                    want: "factory, 2d, cycle, latent, floor, complete, replay, semantic, \
-                           semantic:floor, semantic:true, semantic:shuffled, semantic:none, factory:blind, \
-                           semantic:blind or all",
+                    want: "factory, 2d, cycle, latent, floor, complete, replay, semantic, sem, align, update, gpa, \
+                           gpa+replay, semantic:floor, semantic:true, semantic:shuffled, semantic:none, sem:true, \
+                           sem:shuffled, sem:none, sem:unguarded, gpa:unguarded, factory:blind, semantic:blind or \
+                           all",
                 });
             }
         };
@@ -164,9 +376,13 @@ fn print_table(table: &Table) -> Result<(), StdoutError> {
         "clips"
     };
     say!(
-        "{} {what}{}, {} frames, seed {}; millimetres",
+        "{} {what}{}{}, {} frames, seed {}; millimetres",
         table.motions,
         if table.rendered { ", drawn" } else { "" },
+        table
+            .detector
+            .as_ref()
+            .map_or_else(String::new, |name| format!(", {name} detector")),
         table.frames,
         table.seed
     )?;
@@ -176,7 +392,7 @@ fn print_table(table: &Table) -> Result<(), StdoutError> {
     }
     say!()?;
     say!(
-        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5}",
+        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6} {:>9} {:>6} {:>5} {:>7} {:>7} {:>6}",
         "scenario",
         "method",
         "MPJPE",
@@ -190,7 +406,10 @@ fn print_table(table: &Table) -> Result<(), StdoutError> {
         "seen",
         "completed",
         "cov90",
-        "top1"
+        "top1",
+        "across",
+        "along",
+        "rest"
     )?;
     for row in &table.rows {
         say!("{}", line(row))?;
@@ -202,7 +421,7 @@ fn line(row: &Row) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
     let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
     format!(
-        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5}",
+        "{:<10} {:<17} {:>7} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>7} {:>6.3} {:>9} {:>6} {:>5} {:>7} {:>7} {:>6}",
         row.scenario,
         row.method,
         number(row.mpjpe_mm),
@@ -216,6 +435,9 @@ fn line(row: &Row) -> String {
         row.estimated_share,
         number(row.completed_mm),
         share(row.completed_coverage90),
-        share(row.label_top1)
+        share(row.label_top1),
+        number(row.root_across_mm),
+        number(row.root_along_mm),
+        number(row.jitter_mm)
     )
 }

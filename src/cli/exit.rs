@@ -9,6 +9,7 @@ use poised::adapt::state::StateError;
 use poised::base::config::ConfigError;
 use poised::base::tensors::TensorError;
 use poised::camera::CalibrationError;
+use poised::camera::calibrate::{BoardError, CalibrateError};
 use poised::capture::{CaptureError, OpenError, Severity};
 use poised::engine::cache::Unusable;
 use poised::engine::models::{InstallError, ModelError};
@@ -25,12 +26,15 @@ use poised::motion::clip::ClipError;
 use poised::motion::complete::CompletionError;
 use poised::motion::dictionary::DictionaryError;
 use poised::motion::encoder::EncoderError;
+use poised::motion::exercise::teach::TeachError;
 use poised::motion::hint::HintError;
 use poised::output::export::ExportError;
 use poised::output::record::RecordError;
 use poised::output::wire::WireError;
 use poised::output::zenoh::ZenohText;
-use poised::output::{ArchiveError, MqttError, RosError, SessionError, WebError};
+use poised::output::{
+    ArchiveError, FoxgloveError, MqttError, RosError, SessionError, SessionsError, WebError,
+};
 
 use super::output::OutputError;
 use super::print::StdoutError;
@@ -218,12 +222,13 @@ fn of_recording(cause: &(dyn Error + 'static)) -> Option<u8> {
 /// The exit code of a cause whose type alone says it.
 fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
     let is = |code: u8, found: bool| found.then_some(code);
-    is(USAGE, cause.is::<UsageError>())
+    is(USAGE, cause.is::<UsageError>() || cause.is::<BoardError>())
         .or_else(|| is(INTERRUPTED, cause.is::<Interrupted>()))
         .or_else(|| {
             is(
                 NO_INPUT,
-                cause.is::<CalibrationError>()
+                cause.is::<CalibrateError>()
+                    || cause.is::<CalibrationError>()
                     || cause.is::<ClipError>()
                     || cause.is::<ClipsError>()
                     || cause.is::<CompletionError>()
@@ -235,6 +240,7 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
                     || cause.is::<MotionError>()
                     || cause.is::<NothingFits>()
                     || cause.is::<SemanticsError>()
+                    || cause.is::<TeachError>()
                     || cause.is::<TensorError>()
                     || cause.is::<Unusable>()
                     || cause.is::<WireError>(),
@@ -245,6 +251,7 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
                 UNAVAILABLE,
                 cause.is::<OpenError>()
                     || cause.is::<SessionError>()
+                    || cause.is::<FoxgloveError>()
                     || cause.is::<WebError>()
                     || cause.is::<ZenohText>()
                     || cause.is::<relay::BuildError>()
@@ -257,7 +264,8 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
                 cause.is::<InferError>()
                     || cause.is::<RosError>()
                     || cause.is::<MqttError>()
-                    || cause.is::<ArchiveError>(),
+                    || cause.is::<ArchiveError>()
+                    || cause.is::<SessionsError>(),
             )
         })
         .or_else(|| is(IO, cause.is::<io::Error>()))

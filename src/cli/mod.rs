@@ -4,24 +4,29 @@
 pub mod print;
 
 mod bench;
+mod calibrate;
 mod check;
 mod demo;
 mod dictionary;
 mod doctor;
 mod engine;
 mod eval;
+mod exercise;
 pub mod exit;
 mod export;
+mod floor;
 pub mod log;
 mod man;
 mod models;
 mod networks;
 mod output;
 mod poses;
+mod repetitions;
 mod replay;
 mod report;
 mod run;
 mod service;
+mod session;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -48,12 +53,16 @@ enum Command {
     Check(check::CheckOptions),
     /// Run a video, a folder of images or a stream through the pipeline as fast as possible.
     Replay(replay::ReplayOptions),
+    /// Measure the lens of a camera, or how it hangs, from views of a printed board.
+    Calibrate(Box<calibrate::CalibrateOptions>),
     /// Convert a recording of poses for other programs.
     Export(export::ExportOptions),
     /// Print the accuracy table from labelled motion.
     Eval(eval::EvalOptions),
     /// Build, show, query or teach the dictionary of actions.
     Dictionary(dictionary::DictionaryOptions),
+    /// Make an exercise whose repetitions are counted from clips of your own.
+    Exercise(Box<exercise::ExerciseOptions>),
     /// Measure processor time and latency of a frame on this machine.
     Bench(bench::BenchOptions),
     /// List or verify the installed networks.
@@ -111,9 +120,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Calibrate(options) => calibrate::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Eval(options) => eval::run(&options),
         Command::Dictionary(options) => dictionary::run(&options),
+        Command::Exercise(options) => exercise::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Models(options) => models::run(&options),
         Command::Engine(options) => engine::run(&options),

@@ -25,21 +25,27 @@ use poised::capture::{
     Camera, CaptureError, FOLDER_RATE_HZ, Next, Severity, Source, SourceKind, StreamOptions,
 };
 use poised::counters::Counters;
+use poised::daemon::settings::Settings;
 use poised::detect::preprocess::to_rgb;
 use poised::error::StartError;
 use poised::estimate::{EstimateConfig, Estimator, Poser, frame_fault};
 use poised::frame::{Frame, Turn};
 use poised::lab::draw::Overlay;
+use poised::motion::exercise::{Exercise, ExerciseConfig};
+use poised::motion::floor::FloorConfig;
 use poised::output::export::{self, mcap_read};
 use poised::output::record::{self, Recorder};
 use poised::pose::PoseSample;
 use poised::sys::rt::process_cpu_ns;
 
 use super::exit::{INTERRUPTED, Interrupted, Unavailable, UsageError};
+use super::floor::{FloorReplay, FloorReport};
 use super::networks::Networks;
 use super::output::{self, Force, OutputError};
 use super::poses::PosesFile;
+use super::repetitions::{Exercised, Repetitions};
 use super::report::{Report, Tally};
+use super::session::{SessionFiles, summary_of};
 
 /// Longest wait for a frame of a network camera: it may pause.
 const STREAM_SILENT_MAX: Duration = Duration::from_secs(10);
@@ -85,13 +91,29 @@ pub struct ReplayOptions {
     /// Record the pose messages, without images, to this file (.poses).
     #[arg(long)]
     record: Option<PathBuf>,
-    /// Adaptation method: off, latent, 2d, cycle, replay or semantic. Overrides the
-    /// configuration.
+    /// Adaptation method: off, latent, 2d, cycle, replay, semantic, sem, align, update, gpa or gpa+replay. Overrides
+    /// the configuration.
     #[arg(long)]
     adapt: Option<Method>,
     /// Dictionary of actions to use instead of the default one.
     #[arg(long)]
     dictionary: Option<PathBuf>,
+    /// Count the repetitions of this exercise, such as squat, and print them as a table.
+    #[arg(long, value_name = "NAME")]
+    exercise: Option<String>,
+    /// File of exercises to use instead of the default one.
+    #[arg(long, value_name = "FILE", requires = "exercise")]
+    exercises: Option<PathBuf>,
+    /// Report people on the floor. The calibration must have a [mount].
+    #[arg(long)]
+    floor: bool,
+    /// Configuration whose [floor] section is used with --floor.
+    #[arg(long, value_name = "FILE", requires = "floor")]
+    floor_config: Option<PathBuf>,
+    /// Write a page to print with the angles and repetitions of the exercise to this file (.html), and the same figures
+    /// as JSON beside it (.json).
+    #[arg(long, value_name = "FILE", requires = "exercise")]
+    session: Option<PathBuf>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -105,13 +127,23 @@ impl ReplayOptions {
         let mut outputs = output::Outputs::new(self.force);
         outputs.reads_source(&self.source.to_string_lossy());
         self.networks.read_by(&mut outputs);
-        for path in [&self.calibration, &self.dictionary].into_iter().flatten() {
+        let files = [
+            &self.calibration,
+            &self.dictionary,
+            &self.exercises,
+            &self.floor_config,
+        ];
+        for path in files.into_iter().flatten() {
             outputs.reads(path);
         }
         for (option, path) in [("--poses", &self.poses), ("--record", &self.record)] {
             if let Some(path) = path {
                 outputs.writes(option, path)?;
             }
+        }
+        if let Some(page) = &self.session {
+            outputs.writes("--session", page)?;
+            outputs.writes("--session", &summary_of(page))?;
         }
         if let Some(folder) = &self.overlay {
             outputs.writes_into("--overlay", folder, is_numbered_picture)?;
@@ -134,7 +166,10 @@ fn is_numbered_picture(name: &OsStr) -> bool {
 /// Networks or source do not open, the recording breaks off, the command is interrupted, or an output cannot be
 /// written.
 pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
+    session_files(options)?;
     options.check_outputs()?;
+    // Before networks are loaded: a wrong name is told at once.
+    exercised(options)?;
     let mut config = estimate_config(options)?;
     if is_recording(&options.source) {
         return run_recording(options, &config);
@@ -159,13 +194,14 @@ pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     let mut scene = Scene::default();
     let (started, cpu_ns) = (timer.now(), process_cpu_ns());
     let mut taken = 0;
+    // Whether it was played to its end, or what kept it from that.
     let ended = loop {
         if options.frames.is_some_and(|most| taken >= most) {
-            break Ok(());
+            break Ok(false);
         }
         match film.next(&counters, &stop) {
             Ok(Step::Frame) => {}
-            Ok(Step::End) => break Ok(()),
+            Ok(Step::End) => break Ok(true),
             Ok(Step::Stopped) => break Err(Interrupted.into()),
             Err(error) => break Err(error),
         }
@@ -193,17 +229,21 @@ pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     };
     let elapsed = timer.now().since(started);
     progress.finish_and_clear();
-    outputs.finish()?;
+    let found = outputs.finish(matches!(ended, Ok(true)))?;
     if ended.is_ok() || tally.frames() > 0 {
         let report =
             Report::of(tally, &counters, estimator.engine(), elapsed).with_cpu_since(cpu_ns);
-        report.print(options.json)?;
+        found.put_into(report).print(options.json)?;
     }
-    ended
+    ended.map(drop)
 }
 
 /// A flag that Ctrl-C and SIGTERM set; the second of them ends the program at once.
-fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
+///
+/// # Errors
+///
+/// The system has no room for a handler.
+pub fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::<AtomicBool>::default();
     for signal in [SIGINT, SIGTERM] {
         let code = INTERRUPTED.into();
@@ -214,9 +254,12 @@ fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
 }
 
 /// What came of asking for a frame.
-enum Step {
+pub enum Step {
+    /// The frame was filled.
     Frame,
+    /// The recording is over.
     End,
+    /// The command was asked to end.
     Stopped,
 }
 
@@ -383,7 +426,8 @@ fn run_recording(options: &ReplayOptions, config: &EstimateConfig) -> anyhow::Re
     let mut sample = PoseSample::default();
     let mut tally = Tally::default();
     let started = timer.now();
-    while options.frames.is_none_or(|most| tally.frames() < most)
+    let wanted = |taken: u64| options.frames.is_none_or(|most| taken < most);
+    while wanted(tally.frames())
         && let Some(recorded) = recording.next().transpose()?
     {
         let begun = timer.now();
@@ -396,8 +440,9 @@ fn run_recording(options: &ReplayOptions, config: &EstimateConfig) -> anyhow::Re
         outputs.add(None, &calibration, &sample)?;
     }
     let elapsed = timer.now().since(started);
-    outputs.finish()?;
-    Report::of(tally, &counters, "none", elapsed).print(options.json)
+    let found = outputs.finish(wanted(tally.frames()))?;
+    let report = Report::of(tally, &counters, "none", elapsed);
+    found.put_into(report).print(options.json)
 }
 
 fn estimate_config(options: &ReplayOptions) -> anyhow::Result<EstimateConfig> {
@@ -430,7 +475,11 @@ pub fn next_frame(
 }
 
 /// The same, unless `stop` is set.
-fn next_unless(
+///
+/// # Errors
+///
+/// As [`next_frame`].
+pub fn next_unless(
     camera: &mut dyn Camera,
     frame: &mut Frame,
     counters: &Counters,
@@ -487,6 +536,9 @@ struct Outputs {
     overlay: Option<(PathBuf, Overlay, Vec<u8>)>,
     poses: Option<PosesFile>,
     record: Option<Recorder>,
+    exercised: Option<Exercised>,
+    floor: Option<FloorReplay>,
+    session: Option<SessionFiles>,
     /// Columns and rows of what is recorded.
     size_px: (u32, u32),
 }
@@ -516,6 +568,9 @@ impl Outputs {
             overlay,
             poses,
             record,
+            exercised: exercised(options)?,
+            floor: floor_of(options, calibration)?,
+            session: session_files(options)?,
             size_px: (width_px, height_px),
         })
     }
@@ -526,6 +581,15 @@ impl Outputs {
         calibration: &Calibration,
         sample: &PoseSample,
     ) -> anyhow::Result<()> {
+        if let Some(exercised) = &mut self.exercised {
+            exercised.add(sample);
+        }
+        if let Some(floor) = &mut self.floor {
+            floor.add(sample);
+        }
+        if let Some(session) = &mut self.session {
+            session.add(sample);
+        }
         if let Some(poses) = &mut self.poses {
             poses.add(sample)?;
         }
@@ -562,10 +626,86 @@ impl Outputs {
         Ok(())
     }
 
-    fn finish(self) -> anyhow::Result<()> {
+    /// Writes what is held back; what was counted. `whole` is whether the source was played to its end.
+    fn finish(self, whole: bool) -> anyhow::Result<Found> {
         self.record.map_or(Ok(()), Recorder::finish)?;
-        self.poses.map_or(Ok(()), PosesFile::finish)
+        self.poses.map_or(Ok(()), PosesFile::finish)?;
+        self.session
+            .map_or(Ok(()), |session| session.finish(whole))?;
+        Ok(Found {
+            repetitions: self.exercised.map(Exercised::finish),
+            floor: self.floor.map(FloorReplay::finish),
+        })
     }
+}
+
+/// What was counted and watched for.
+struct Found {
+    repetitions: Option<Repetitions>,
+    floor: Option<FloorReport>,
+}
+
+impl Found {
+    fn put_into(self, report: Report) -> Report {
+        report
+            .with_repetitions(self.repetitions)
+            .with_floor(self.floor)
+    }
+}
+
+/// What watches the floor, if that is asked for.
+fn floor_of(
+    options: &ReplayOptions,
+    calibration: &Calibration,
+) -> anyhow::Result<Option<FloorReplay>> {
+    if !options.floor {
+        return Ok(None);
+    }
+    if calibration.mount().is_none() {
+        return Err(UsageError(
+            "--floor: the calibration has no [mount], the camera's height above the floor and its tilt; \
+             `poised calibrate mount` measures it, --calibration names the file",
+        )
+        .into());
+    }
+    let config = match &options.floor_config {
+        Some(path) => Settings::read(path).map_err(StartError::from)?.floor,
+        None => FloorConfig::default(),
+    };
+    let config = FloorConfig {
+        events: true,
+        ..config
+    };
+    let watch = config.watch(calibration).map_err(StartError::from)?;
+    Ok(watch.map(FloorReplay::new))
+}
+
+/// The exercise that is asked for.
+fn exercise(options: &ReplayOptions) -> anyhow::Result<Option<Exercise>> {
+    let config = ExerciseConfig {
+        name: options.exercise.clone(),
+        file: options.exercises.clone(),
+    };
+    Ok(config.open().map_err(StartError::from)?)
+}
+
+/// What counts it.
+fn exercised(options: &ReplayOptions) -> anyhow::Result<Option<Exercised>> {
+    Ok(exercise(options)?.map(Exercised::new))
+}
+
+/// What writes a session of it.
+fn session_files(options: &ReplayOptions) -> anyhow::Result<Option<SessionFiles>> {
+    let Some(page) = &options.session else {
+        return Ok(None);
+    };
+    if page.extension().is_none_or(|ending| ending != "html") {
+        return Err(
+            UsageError("--session: must end in .html; the JSON is written beside it").into(),
+        );
+    }
+    let source = options.source.to_string_lossy();
+    Ok(exercise(options)?.map(|exercise| SessionFiles::new(exercise, page, &source)))
 }
 
 /// A counter of frames on a terminal, nothing elsewhere.

@@ -10,6 +10,9 @@ use poised::counters::{Counters, Timed};
 use poised::pose::PoseSample;
 use poised::sys::rt::{process_cpu_ns, resident_bytes};
 
+use super::floor::FloorReport;
+use super::repetitions::Repetitions;
+
 /// Figures of a run. What does not apply is left out.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -43,6 +46,12 @@ pub struct Report {
     pub actions_over_time: Vec<ActionSpan>,
     /// Person-frames whose label found no room there.
     pub actions_left_out: u64,
+    /// Repetitions of the exercise that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetitions: Option<Repetitions>,
+    /// People on the floor, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<FloorReport>,
     /// Share of joints that were completed rather than seen; absent joints do not count.
     pub completed_share: f64,
     /// Messages handed to Zenoh.
@@ -172,6 +181,18 @@ impl Tally {
 }
 
 impl Report {
+    /// With what was counted.
+    pub fn with_repetitions(mut self, repetitions: Option<Repetitions>) -> Self {
+        self.repetitions = repetitions;
+        self
+    }
+
+    /// With what happened on the floor.
+    pub fn with_floor(mut self, floor: Option<FloorReport>) -> Self {
+        self.floor = floor;
+        self
+    }
+
     /// With the processor time since `begun_ns`, a reading of [`process_cpu_ns`].
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub fn with_cpu_since(mut self, begun_ns: u64) -> Self {
@@ -253,6 +274,12 @@ impl Report {
         let more = self.actions_over_time.len().saturating_sub(SPANS_PRINTED);
         if more > 0 {
             say!("        and {more} more (--json)")?;
+        }
+        if let Some(repetitions) = &self.repetitions {
+            repetitions.print()?;
+        }
+        if let Some(floor) = &self.floor {
+            floor.print()?;
         }
         let stages: Vec<String> = self
             .stages_ms

@@ -14,7 +14,7 @@ use poised::adapt::control::Control;
 use poised::adapt::thread::Worker;
 use poised::base::clock::Clock;
 use poised::base::mailbox::{Mailbox, Put};
-use poised::camera::Handling;
+use poised::camera::{Calibration, Handling};
 use poised::capture::paced::Paced;
 use poised::capture::reopen::Backoff;
 use poised::capture::thread::{CameraState, Ended, words};
@@ -29,10 +29,14 @@ use poised::error::StartError;
 use poised::estimate::Estimator;
 use poised::frame::Turn;
 use poised::output::archive::ArchiveCalibration;
+use poised::output::foxglove::{FoxgloveAbout, FoxgloveMount};
 use poised::output::mqtt::MqttAbout;
 use poised::output::ros::{RosAbout, RosMount};
+use poised::output::session::Offered;
 use poised::output::web::About;
-use poised::output::{Archive, Documents, Mqtt, Outlet, PublishConfig, Publisher, Ros, Web};
+use poised::output::{
+    Archive, Documents, Foxglove, Mqtt, Outlet, PublishConfig, Publisher, Ros, Sessions, Web,
+};
 use poised::synthetic::SyntheticCamera;
 
 use super::service::Service;
@@ -113,18 +117,21 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     };
     let name = settings.camera.name.as_str();
     let mut source = CameraSource::new(&settings.camera, clock)?;
-    // Before the camera's own tries, so that a wrong file is not found out only when the camera comes.
-    if let Some(path) = &settings.calibration.file {
-        poised::camera::Calibration::read(path).map_err(StartError::from)?;
-    }
-    settings.mqtt.check_files().map_err(StartError::from)?;
+    check_files(&settings)?;
     let mut outlet = Outlet::open(&settings.session(), name, documents, clock.now())
         .map_err(StartError::from)?;
     let worker = worker_of(&settings, &estimator, clock)?;
     let worker = listen(&settings, &mut estimator, worker, &mut outlet, clock)?;
+    let sessions = open_sessions(&settings, &mut outlet, clock)?;
     let status = engine.status();
     let mut publisher = Publisher::new(&settings.publish, name, status, clock, counters, outlet);
     publisher.follow(&running.publish);
+    if let Some(exercise) = settings.exercise.open().map_err(StartError::from)? {
+        publisher.count(exercise);
+    }
+    if let Some(sessions) = sessions {
+        publisher.also(sessions);
+    }
     let outlets = Outlets::open(&settings, &engine, &running, &mut publisher)?;
     if let Some(worker) = &worker {
         publisher.tell_of(settings.adapt.method, worker.link());
@@ -135,15 +142,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         return Ok(());
     };
     let mode = camera.mode().clone();
-    let calibration = settings
-        .calibration
-        .open_for(&Handling {
-            native_px: camera.native_px(),
-            size_px: (mode.width_px, mode.height_px),
-            turn: settings.camera.turn(),
-        })
-        .map_err(StartError::from)?;
-    publisher.set_calibration(&calibration.to_toml());
+    let calibration = calibrated(&settings, camera.as_ref(), &mut publisher)?;
     outlets.tell(&calibration);
     info!(
         "{}: {}x{} at {:.1} Hz; lens {calibration}",
@@ -187,6 +186,38 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     }
 }
 
+/// Checks the files that the configuration names: before the camera's own tries, so that a wrong one is not found out
+/// only when the camera comes.
+fn check_files(settings: &Settings) -> Result<(), StartError> {
+    let known = match &settings.calibration.file {
+        Some(path) => Some(Calibration::read(path)?),
+        None => None,
+    };
+    let has_mount = known.is_some_and(|calibration| calibration.mount().is_some());
+    settings.floor.check_mount(has_mount)?;
+    settings.mqtt.check_files()?;
+    Ok(())
+}
+
+/// The calibration for the camera that was opened; the publisher gets what follows from it.
+fn calibrated(
+    settings: &Settings,
+    camera: &dyn Camera,
+    publisher: &mut Publisher<'_>,
+) -> Result<Calibration, StartError> {
+    let mode = camera.mode();
+    let calibration = settings.calibration.open_for(&Handling {
+        native_px: camera.native_px(),
+        size_px: (mode.width_px, mode.height_px),
+        turn: settings.camera.turn(),
+    })?;
+    publisher.set_calibration(&calibration.to_toml());
+    if let Some(watch) = settings.floor.watch(&calibration)? {
+        publisher.watch_floor(watch);
+    }
+    Ok(calibration)
+}
+
 /// Which engine was taken and why, and what each network runs in.
 fn say_engine(engine: &Engine) {
     let status = engine.status();
@@ -206,6 +237,7 @@ fn say_engine(engine: &Engine) {
 /// The outlets beside Zenoh that wait for the camera's calibration.
 struct Outlets {
     ros: Option<RosMount>,
+    foxglove: Option<FoxgloveMount>,
     archive: Option<ArchiveCalibration>,
 }
 
@@ -221,15 +253,23 @@ impl Outlets {
             publisher.also(web);
         }
         let ros = open_ros(settings, running, publisher)?;
+        let foxglove = open_foxglove(settings, running, publisher)?;
         open_mqtt(settings, running, publisher)?;
         let archive = open_archive(settings, running, publisher)?;
-        Ok(Self { ros, archive })
+        Ok(Self {
+            ros,
+            foxglove,
+            archive,
+        })
     }
 
     /// The camera is open and its calibration known.
-    fn tell(&self, calibration: &poised::camera::Calibration) {
+    fn tell(&self, calibration: &Calibration) {
         if let (Some(ros), Some(mount)) = (&self.ros, calibration.mount()) {
             ros.set(*mount);
+        }
+        if let (Some(foxglove), Some(mount)) = (&self.foxglove, calibration.mount()) {
+            foxglove.set(*mount);
         }
         if let Some(archive) = &self.archive {
             archive.set(calibration);
@@ -277,6 +317,28 @@ fn open_ros(
     Ok(Some(mount))
 }
 
+/// The outlet for Foxglove, where the configuration wants one; what tells it how the camera hangs.
+fn open_foxglove(
+    settings: &Settings,
+    running: &Running,
+    publisher: &mut Publisher<'_>,
+) -> Result<Option<FoxgloveMount>, StartError> {
+    let about = FoxgloveAbout {
+        camera: settings.camera.name.clone(),
+        device: settings.zenoh.device.clone(),
+        names: settings.ros.names(&settings.camera.name),
+        counters: Arc::clone(&running.counters),
+        clock: Arc::clone(&running.clock),
+    };
+    let Some(foxglove) = Foxglove::open(&settings.foxglove, about)? else {
+        return Ok(None);
+    };
+    info!("foxglove: viewers connect to ws://{}", foxglove.address());
+    let mount = foxglove.mount();
+    publisher.also(foxglove);
+    Ok(Some(mount))
+}
+
 /// The outlet for MQTT, where the configuration wants one.
 fn open_mqtt(
     settings: &Settings,
@@ -288,6 +350,7 @@ fn open_mqtt(
         device: settings.zenoh.device.clone(),
         camera: settings.camera.name.clone(),
         silent_after: Duration::from_millis(settings.publish.silent_after_ms.into()),
+        floor: settings.floor.events,
         counters: Arc::clone(&running.counters),
         clock: Arc::clone(&running.clock),
     };
@@ -349,6 +412,26 @@ fn listen(
         info!("accepting commands on {key}");
     }
     Ok(Some(worker))
+}
+
+/// Exercise sessions, where the configuration allows them.
+fn open_sessions(
+    settings: &Settings,
+    outlet: &mut Outlet,
+    clock: &Arc<Clock>,
+) -> Result<Option<Sessions>, StartError> {
+    let name = settings.camera.name.as_str();
+    let offered = Offered {
+        exercises: settings.exercise.all()?,
+        usual: settings.exercise.name.clone(),
+    };
+    let sessions = Sessions::open(&settings.session, offered, name, clock)?;
+    if let Some(sessions) = &sessions {
+        outlet.hear_sessions(sessions.desk())?;
+        let key = settings.zenoh.key(name, "session");
+        info!("accepting sessions on {key}");
+    }
+    Ok(sessions)
 }
 
 /// The one source of frames that the configuration names.

@@ -16,8 +16,13 @@ use crate::estimate::{EstimateConfig, ModelsConfig};
 use crate::frame::Turn;
 use crate::lift::LiftConfig;
 use crate::motion::SemanticsConfig;
+use crate::motion::exercise::ExerciseConfig;
+use crate::motion::floor::FloorConfig;
 use crate::output::zenoh::check_name;
-use crate::output::{ArchiveConfig, MqttConfig, PublishConfig, RosConfig, WebConfig, ZenohConfig};
+use crate::output::{
+    ArchiveConfig, FoxgloveConfig, MqttConfig, PublishConfig, RosConfig, SessionsConfig, WebConfig,
+    ZenohConfig,
+};
 use crate::synthetic::SyntheticConfig;
 use crate::track::TrackConfig;
 
@@ -59,6 +64,12 @@ pub struct Settings {
     pub lift: LiftConfig,
     /// What people do.
     pub semantics: SemanticsConfig,
+    /// Which repetitions are counted.
+    pub exercise: ExerciseConfig,
+    /// Whether people on the floor are reported.
+    pub floor: FloorConfig,
+    /// Sessions that a kiosk starts and stops.
+    pub session: SessionsConfig,
     /// Learning on the device.
     pub adapt: AdaptConfig,
     /// What counts as late.
@@ -69,6 +80,8 @@ pub struct Settings {
     pub web: WebConfig,
     /// Messages for ROS 2.
     pub ros: RosConfig,
+    /// Viewers of Foxglove.
+    pub foxglove: FoxgloveConfig,
     /// State for Home Assistant.
     pub mqtt: MqttConfig,
     /// Recordings on this machine.
@@ -170,11 +183,24 @@ impl Settings {
         self.track.validate()?;
         self.lift.validate()?;
         self.semantics.validate()?;
+        // Here, so that `check` and the start refuse it alike.
+        self.exercise.open()?;
+        self.floor.validate()?;
+        self.session.validate()?;
         self.adapt.validate()?;
+        if self.adapt.method.needs_labels() && !self.semantics.enabled {
+            return Err(ConfigError::Value {
+                key: "adapt.method",
+                value: self.adapt.method.name().into(),
+                want: "off, latent, replay or semantic while semantics.enabled = false: the others learn from what \
+                       people are seen to do",
+            });
+        }
         self.publish.validate()?;
         self.zenoh.validate()?;
         self.web.validate()?;
         self.ros.validate()?;
+        self.foxglove.validate()?;
         self.mqtt.validate()?;
         self.record.validate()
     }
@@ -193,11 +219,15 @@ impl Settings {
             track,
             lift,
             semantics,
+            exercise,
+            floor,
+            session,
             adapt,
             publish: _,
             zenoh,
             web,
             ros,
+            foxglove,
             mqtt,
             record,
             log: _,
@@ -211,10 +241,14 @@ impl Settings {
             ("track", *track == new.track),
             ("lift", *lift == new.lift),
             ("semantics", *semantics == new.semantics),
+            ("exercise", *exercise == new.exercise),
+            ("floor", *floor == new.floor),
+            ("session", *session == new.session),
             ("adapt", *adapt == new.adapt),
             ("zenoh", *zenoh == new.zenoh),
             ("web", *web == new.web),
             ("ros", *ros == new.ros),
+            ("foxglove", *foxglove == new.foxglove),
             ("mqtt", *mqtt == new.mqtt),
             ("record", *record == new.record),
         ]
@@ -306,6 +340,38 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         assert!(refused("[camera]\nnmae = \"front\"").contains("nmae"));
         assert!(refused("[camrea]").contains("camrea"));
+    }
+
+    #[test]
+    fn an_exercise_that_does_not_exist_is_refused() {
+        let error = refused("[exercise]\nname = \"squats\"");
+        assert!(
+            error.contains("no exercise \"squats\", it has: arm_raise"),
+            "{error}"
+        );
+        let settings: Settings = toml::from_str("[exercise]\nname = \"squat\"").unwrap();
+        settings.validate().unwrap();
+        assert_eq!(Settings::default().needs_restart(&settings), ["exercise"]);
+    }
+
+    #[test]
+    fn regions_of_the_floor_are_checked_and_need_a_new_start() {
+        let text = "[floor]\nevents = true\nignore = [[[20, 300], [220, 290.5], [10, 440]]]";
+        let settings: Settings = toml::from_str(text).unwrap();
+        settings.validate().unwrap();
+        assert_eq!(Settings::default().needs_restart(&settings), ["floor"]);
+        assert_eq!(
+            refused("[floor]\nafter_s = 0.5"),
+            "floor.after_s = 0.5: must be from 1 to 600"
+        );
+        let error = refused("[floor]\nignore = [[[0, 0], [9, 9], [18, 18]]]");
+        assert!(error.contains("region 1, of 0 square pixels"), "{error}");
+        let error = refused("[floor]\nignore = [[[0, 0], [9, 9]]]");
+        assert!(
+            error.contains("corners of a region) = 2: must be from 3 to 32"),
+            "{error}"
+        );
+        assert!(refused("[floor]\nignore = [[[-1, 0], [9, 9], [0, 9]]]").contains("= -1: must be"));
     }
 
     #[test]

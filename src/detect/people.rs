@@ -24,7 +24,7 @@ use super::regions::{
 use super::vision::VisionNet;
 use crate::base::clock::MonoNs;
 use crate::base::config::{ConfigError, check};
-use crate::base::limits::PEOPLE_MAX;
+use crate::base::limits::{IMAGE_FEATURES, PEOPLE_MAX};
 use crate::camera::Calibration;
 use crate::camera::rotate::rotation_facing;
 use crate::engine::Engine;
@@ -67,6 +67,17 @@ const AGAIN_EVERY: u32 = 3;
 /// the detector's next run. In a room full of things that look like people, one frame would otherwise take as long as
 /// eight people do.
 const DOUBTED_PER_FRAME: usize = 2;
+
+/// Looks at a newcomer, at most: where the detector's box holds much beside the person, the crop closes in on the person
+/// from look to look.
+const LOOKS_MAX: usize = 4;
+
+/// A box of keypoints that overlaps the box that was looked at by more than this is the same: another look would see the
+/// same crop.
+const SAME_CROP: f32 = 0.8;
+
+/// Least chance that a newcomer is a person for another look: half of the things that look like people have but one.
+const LOOK_AGAIN: f32 = 0.05;
 
 /// A room in which no one was seen for this long is taken to be empty, and the person detector no longer runs on every
 /// frame: people who are lost from view come back sooner.
@@ -459,15 +470,15 @@ impl PeopleNet {
                 let _ = next.push(region.left_waiting());
                 continue;
             }
-            let Some((person, turned)) = self.infer(frame, camera, region, lap)? else {
+            let Some((person, looked_at, turned)) = self.infer(frame, camera, region, lap)? else {
                 self.places.seen_empty(region, frame.meta.capture);
                 lap(Lap::Decode);
                 continue;
             };
-            self.disagreed |= !region.agrees_with(&person.bounds);
+            self.disagreed |= !looked_at.agrees_with(&person.bounds);
             if !people.iter().any(|other| is_same(other, &person)) {
                 // There is room: there are at most PEOPLE_MAX regions.
-                let mut after = Region::after(&person.bounds, turned, region);
+                let mut after = Region::after(&person.bounds, turned, &looked_at);
                 if region.is_new() && self.person.tells_presence() {
                     after.belief = Belief::Confirmed;
                 }
@@ -544,15 +555,76 @@ impl PeopleNet {
         !within(self.last_person, EMPTY_AFTER) && within(self.detector_ran, EMPTY_EVERY)
     }
 
-    /// Runs the person network on one region: the person there and that person's box along the trunk; `None` if no
+    /// The person in a region, the region that was looked at last, and the person's box along the trunk; `None` if no
     /// person is.
+    ///
+    /// A newcomer is looked at again until the box of the keypoints is the one that was looked at: the detector's box
+    /// holds a person badly as a rule, and what the person network says of a crop that fits tells people from things
+    /// better.
     fn infer(
         &mut self,
         frame: &Frame,
         camera: &Calibration,
         region: &Region,
         lap: &mut dyn FnMut(Lap),
-    ) -> Result<Option<(Detection, Option<TurnedBox>)>, InferError> {
+    ) -> Result<Option<(Detection, Region, Option<TurnedBox>)>, InferError> {
+        let Some(mut look) = self.look(frame, camera, region, lap)? else {
+            return Ok(None);
+        };
+        // A person seen from the side shows half of the joints: what the best
+        // half says is the better measure of whether a person is there.
+        let score = |look: &Look| best_half(look.placed.map(|placed| placed.keypoint.confidence));
+        let newcomer = region.is_new() && self.person.tells_presence();
+        let mut near = *region;
+        let believed = if newcomer {
+            for _ in 1..LOOKS_MAX {
+                if self.presence(region, &look) < LOOK_AGAIN {
+                    return Ok(None);
+                }
+                lap(Lap::Decode);
+                near = Region {
+                    // Of one frame: the tracker has not seen the person yet.
+                    inferences: region.inferences,
+                    ..Region::after(&look.bounds, look.turned, &near)
+                };
+                let Some(again) = self.look(frame, camera, &near, lap)? else {
+                    return Ok(None);
+                };
+                look = again;
+                if near.bounds.iou(&look.bounds) >= SAME_CROP {
+                    break;
+                }
+            }
+            self.presence(region, &look) >= 0.5
+        } else {
+            !region.is_in_question() || score(&look) >= SURE
+        };
+        if !believed {
+            return Ok(None);
+        }
+        let detection = Detection {
+            score: score(&look),
+            bounds: look.bounds,
+            keypoints: look.placed.map(|placed| placed.keypoint),
+            features: look.features,
+        };
+        Ok(Some((detection, near, look.turned)))
+    }
+
+    /// The chance that a newcomer in a region is a person, after a look there; 0 of a network that does not tell.
+    fn presence(&self, region: &Region, look: &Look) -> f32 {
+        let chance = self.person.presence(region.score, &look.placed);
+        chance.unwrap_or_default()
+    }
+
+    /// Runs the person network on one region; `None` where it is outside the frame, or too little is seen in it.
+    fn look(
+        &mut self,
+        frame: &Frame,
+        camera: &Calibration,
+        region: &Region,
+        lap: &mut dyn FnMut(Lap),
+    ) -> Result<Option<Look>, InferError> {
         let Some(bounds) = inside(&region.expected(), frame) else {
             return Ok(None);
         };
@@ -578,27 +650,15 @@ impl PeopleNet {
             merge(&mut placed, &mirrored);
         }
         let confidence = placed.iter().map(|p| p.keypoint.confidence).sum::<f32>() / MEAN_OF;
-        let person = box_of(&placed).filter(|_| confidence >= self.settings.confidence_min);
-        let Some(bounds) = person else {
-            return Ok(None);
-        };
-        // A person seen from the side shows half of the joints: what the best
-        // half says is the better measure of whether a person is there.
-        let score = best_half(placed.map(|placed| placed.keypoint.confidence));
-        let believed = match self.person.presence(region.score, &placed) {
-            Some(chance) if region.is_new() => chance >= 0.5,
-            _ => !region.is_in_question() || score >= SURE,
-        };
-        if !believed {
+        if confidence < self.settings.confidence_min {
             return Ok(None);
         }
-        let detection = Detection {
-            score,
+        Ok(box_of(&placed).map(|bounds| Look {
+            placed,
             bounds,
-            keypoints: placed.map(|placed| placed.keypoint),
+            turned: turned_box_of(&placed),
             features,
-        };
-        Ok(Some((detection, turned_box_of(&placed))))
+        }))
     }
 
     /// Keypoints, in the frame, of one run of the person network on a crop.
@@ -649,6 +709,17 @@ fn run_on_whole(
 
 #[expect(clippy::cast_precision_loss, reason = "17")]
 const MEAN_OF: f32 = KEYPOINTS as f32;
+
+/// What one run of the person network on a region says.
+struct Look {
+    placed: [Placed; KEYPOINTS],
+    /// The box of the keypoints, pixels of the frame.
+    bounds: BoxPx,
+    /// The same along the trunk.
+    turned: Option<TurnedBox>,
+    /// Image features, of a crop that is not turned.
+    features: Option<[f32; IMAGE_FEATURES]>,
+}
 
 /// Whether two detections of one frame are one person.
 fn is_same(a: &Detection, b: &Detection) -> bool {

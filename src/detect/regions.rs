@@ -113,7 +113,7 @@ pub struct Region {
     pub belief: Belief,
     /// Frames in a row in which this person was not looked at ([`in_turn`]).
     pub waited: u8,
-    /// Looks at this person, up to [`FAMILIAR`].
+    /// Frames in which this person was looked at, up to [`FAMILIAR`].
     pub inferences: u8,
     /// Where the person is as seen along the trunk, where the crop is to be turned.
     pub turned: Option<TurnedBox>,

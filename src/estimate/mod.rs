@@ -232,7 +232,14 @@ impl Poser {
         }
         let backbone = self.lifter.backbone().share()?;
         let head = Arc::clone(self.lifter.head());
-        Ok(Some(Adapter::new(self.method, backbone, head, seed)))
+        let meaning = self.semantics.as_ref().map(Semantics::meaning);
+        Ok(Some(Adapter::new(
+            self.method,
+            backbone,
+            head,
+            meaning,
+            seed,
+        )))
     }
 
     /// What an adapter is to be told of the newest frame.
@@ -291,6 +298,7 @@ impl Poser {
         out.capture = recorded.capture;
         out.width_px = recorded.width_px;
         out.height_px = recorded.height_px;
+        out.up_camera = camera.mount().map(Mount::up);
         out.people.clear();
         let people = people_of(recorded);
         let mut watch = Stopwatch::start(timer);
@@ -397,6 +405,10 @@ impl Poser {
             .and_then(|semantics| semantics.step(time, id, &keypoints, estimate.as_deref_mut()));
         if self.method == Method::Semantic {
             self.tell(time, id, &keypoints, estimate.as_deref(), up);
+        } else if self.method.needs_labels()
+            && let Some(told) = self.observations.last_mut().filter(|told| told.id == id)
+        {
+            told.label = label.map(|label| label.entry);
         }
         label
     }
@@ -568,6 +580,7 @@ impl<D: Detect> Estimator<D> {
         out.capture = meta.capture;
         out.width_px = meta.width_px;
         out.height_px = meta.height_px;
+        out.up_camera = camera.mount().map(Mount::up);
         out.people.clear();
         // If a network fails, observations of the previous frame are not handed out again.
         self.poser.observations.clear();

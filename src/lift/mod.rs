@@ -16,6 +16,7 @@ pub mod mirror;
 pub mod model;
 pub mod refine;
 pub mod root;
+pub mod rooted;
 pub mod window;
 
 mod measured;
@@ -38,7 +39,7 @@ use crate::track::smooth::{OneEuro, OneEuroConfig};
 use head::{HIDDEN, Head, HeadOutput};
 use input::{LIFT_INPUT, View, build_input};
 use mirror::Mirror;
-use refine::{Own, Pull};
+use refine::{MIRRORED, Own};
 use root::{Root, RootJoint, solve_root};
 use window::{BRIDGE, Pushed, RayKeypoint, RaySamples, Window, rays_of};
 
@@ -187,8 +188,7 @@ pub enum NoPose<E> {
 /// relative to the pelvis, directions of the camera frame, metres.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stages {
-    /// Before refinement: the pose with the correction of the mirrored inference, half of it or, with an image, three
-    /// tenths.
+    /// Before refinement: the pose with half of the correction of the mirrored inference.
     pub unrefined_m: [Vec3; JOINTS],
     /// Before smoothing.
     pub unsmoothed_m: [Vec3; JOINTS],
@@ -371,11 +371,6 @@ impl<B: Backbone> Lifter<B> {
             ..Stages::default()
         };
         if self.config.refine {
-            let pull = if stages.picture {
-                Pull::WITH_IMAGE
-            } else {
-                Pull::RAYS_ALONE
-            };
             let mirrored = self
                 .mirror
                 .infer(&self.input, &features, &mut self.backbone, head)
@@ -383,12 +378,12 @@ impl<B: Backbone> Lifter<B> {
             let mut beside_m = [Vec3::ZERO; JOINTS];
             if let Some(mirrored) = mirrored {
                 stages.apart_m = mirrored.apart_m;
-                beside_m = mirrored.apart_m.map(|apart| pull.mirrored * apart);
+                beside_m = mirrored.apart_m.map(|apart| MIRRORED * apart);
                 for (joint, beside) in output.joints_m.iter_mut().zip(beside_m) {
                     *joint += beside;
                 }
                 for (sigma, mirrored) in output.sigmas_m.iter_mut().zip(mirrored.sigmas_m) {
-                    *sigma += pull.mirrored * (mirrored - *sigma);
+                    *sigma += MIRRORED * (mirrored - *sigma);
                 }
             }
             stages.unrefined_m = output.joints_m;
@@ -398,7 +393,7 @@ impl<B: Backbone> Lifter<B> {
                 joints_m: output.joints_m,
             };
             let (memory, detector) = (&mut state.refine, &mut self.detector);
-            if let Some(joints_m) = refine::refine(head, &own, &view, memory, detector, pull) {
+            if let Some(joints_m) = refine::refine(head, &own, &view, memory, detector) {
                 output.joints_m = joints_m;
             }
         }

@@ -303,7 +303,11 @@ impl BodyFrame {
     /// y is the sum of the spines, x the sum of the hips' lines made orthogonal to
     /// it. Of people who turn around within the window, whose hips cancel each other,
     /// the newest frame's line is taken.
-    pub fn of(joints_m: &JointSamples) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// There are no samples, or more than a window has.
+    pub fn of(joints_m: &[[Vec3; JOINTS]]) -> Self {
         let spine = |pose: &[Vec3; JOINTS]| pose[8] - pose[0];
         let hips = |pose: &[Vec3; JOINTS]| pose[4] - pose[1];
         let y = joints_m
@@ -317,16 +321,20 @@ impl BodyFrame {
         let x = if sum.length() >= HIPS_MIN * lengths {
             sum
         } else {
-            flat(hips(&joints_m[MOTION_SAMPLES - 1]))
+            flat(hips(&joints_m[joints_m.len() - 1]))
         };
         let x = x
             .try_normalize()
             .unwrap_or_else(|| y.any_orthonormal_vector());
-        let mut torsos = joints_m.each_ref().map(|pose| spine(pose).length());
+        let mut room = [0.0; MOTION_SAMPLES];
+        let torsos = &mut room[..joints_m.len()];
+        for (torso, pose) in torsos.iter_mut().zip(joints_m) {
+            *torso = spine(pose).length();
+        }
         torsos.sort_unstable_by(f32::total_cmp);
         Self {
             rotation: Mat3::from_cols(x, y, x.cross(y)).transpose(),
-            torso_m: torsos[(MOTION_SAMPLES - 1) / 2].max(TORSO_MIN_M),
+            torso_m: torsos[(joints_m.len() - 1) / 2].max(TORSO_MIN_M),
         }
     }
 

@@ -10,15 +10,20 @@
 //! At most one person is encoded per frame, the one who has waited longest, so the cost of a frame
 //! does not grow with the number of people.
 
+pub mod angles;
 pub mod clip;
 pub mod complete;
 pub mod dictionary;
 pub mod encoder;
 pub mod everyday;
+pub mod exercise;
+pub mod floor;
 pub mod hint;
 pub mod label;
+pub mod mount;
 pub mod net;
 pub mod prior;
+pub mod session;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,6 +100,7 @@ pub enum SemanticsError {
 /// ```
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SemanticsConfig {
     /// Whether actions are named, seen joints moved by what the network that remembers says, and hidden joints
     /// completed.
@@ -113,6 +119,10 @@ pub struct SemanticsConfig {
     /// completed by the network alone: for comparison, no key of the file.
     #[serde(skip)]
     pub labels: bool,
+    /// Whether joints are moved and completed: without it actions are named and nothing else. For comparison, no key
+    /// of the file.
+    #[serde(skip)]
+    pub completes: bool,
 }
 
 impl Default for SemanticsConfig {
@@ -123,6 +133,7 @@ impl Default for SemanticsConfig {
             complete_for_s: 4.0,
             hints: false,
             labels: true,
+            completes: true,
         }
     }
 }
@@ -191,11 +202,32 @@ impl NamedPerson {
     }
 }
 
+/// What motions and words mean: for those who learn from it beside.
+#[derive(Clone, Debug)]
+pub struct Meaning {
+    /// Motion to the space of the phrases, and the basis of the entries' motions.
+    pub encoders: Arc<Encoders>,
+    /// The entries.
+    pub dictionary: Arc<Dictionary>,
+}
+
+impl Meaning {
+    /// Where the motion of entry `at` should point, length 1: its text, or of an entry that was taught without words
+    /// the mean of its clips.
+    pub fn direction_of(&self, at: usize) -> &[f32] {
+        if self.dictionary.is_worded(at) {
+            self.dictionary.text(at)
+        } else {
+            self.dictionary.motion(at)
+        }
+    }
+}
+
 /// Names what people do.
 #[derive(Debug)]
 pub struct Semantics {
-    encoders: Encoders,
-    dictionary: Dictionary,
+    encoders: Arc<Encoders>,
+    dictionary: Arc<Dictionary>,
     /// `TRACKS_MAX` people, each for one id.
     people: Box<[NamedPerson]>,
     samples: Box<KeypointSamples>,
@@ -204,6 +236,7 @@ pub struct Semantics {
     /// What each entry is a kind of.
     kin: Vec<Kin>,
     completer: Completer,
+    completes: bool,
     complete_for_s: f32,
     hints: Option<Arc<Hints>>,
     /// Those that hold, of each person and of everybody at most one.
@@ -236,9 +269,10 @@ impl Semantics {
             space: encoders.rays.workspace(),
             probabilities: vec![0.0; entries],
             kin: kin_of(&dictionary),
-            encoders,
-            dictionary,
+            encoders: encoders.into(),
+            dictionary: dictionary.into(),
             completer,
+            completes: config.completes,
             complete_for_s: config.complete_for_s,
             hints: None,
             hinted: HeldHints::new(),
@@ -249,6 +283,14 @@ impl Semantics {
     /// The dictionary in use.
     pub fn dictionary(&self) -> &Dictionary {
         &self.dictionary
+    }
+
+    /// What motions and words mean.
+    pub fn meaning(&self) -> Meaning {
+        Meaning {
+            encoders: Arc::clone(&self.encoders),
+            dictionary: Arc::clone(&self.dictionary),
+        }
     }
 
     /// From now on takes hints from there.
@@ -320,7 +362,9 @@ impl Semantics {
                 return hinted.or(person.labeller.label());
             }
         }
-        if let Some(estimate) = estimate {
+        if let Some(estimate) = estimate
+            && self.completes
+        {
             let lead = hinted.map(|label| label.entry);
             self.completer.lead(&mut person.memory, lead);
             self.completer.step(

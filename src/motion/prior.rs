@@ -108,9 +108,19 @@ impl Prior {
 
     /// The window of a point of the basis, body frame, torso lengths.
     pub fn window_of(&self, z: &[f32]) -> Box<JointSamples> {
-        let mut window = self.mean.to_vec();
-        add_rows(&self.basis, z, &mut window);
         let mut out = Box::new([[Vec3::ZERO; JOINTS]; MOTION_SAMPLES]);
+        self.window_into(z, &mut vec![0.0; WINDOW_NUMBERS], &mut out);
+        out
+    }
+
+    /// The same into `out`; `window`, [`WINDOW_NUMBERS`] numbers, is written over.
+    ///
+    /// # Panics
+    ///
+    /// The lengths do not fit.
+    pub fn window_into(&self, z: &[f32], window: &mut [f32], out: &mut JointSamples) {
+        window.copy_from_slice(&self.mean);
+        add_rows(&self.basis, z, window);
         for (joint, numbers) in out
             .as_flattened_mut()
             .iter_mut()
@@ -118,7 +128,6 @@ impl Prior {
         {
             *joint = Vec3::from_array(*numbers);
         }
-        out
     }
 }
 
@@ -191,14 +200,21 @@ impl Statistics {
 
 /// A point drawn from mean and packed Cholesky factor.
 pub fn draw(mean: &[f32], factor: &[f32], rng: &mut fastrand::Rng) -> Vec<f32> {
-    let normals: Vec<f32> = mean.iter().map(|_| normal(rng)).collect();
-    mean.iter()
-        .enumerate()
-        .map(|(row, mean)| {
-            let row = &factor[triangle(row)..=triangle(row) + row];
-            mean + row.iter().zip(&normals).map(|(l, n)| l * n).sum::<f32>()
-        })
-        .collect()
+    let mut point = vec![0.0; mean.len()];
+    draw_into(mean, factor, rng, &mut point);
+    point
+}
+
+/// The same into `point`, as long as `mean`.
+pub fn draw_into(mean: &[f32], factor: &[f32], rng: &mut fastrand::Rng, point: &mut [f32]) {
+    for number in &mut *point {
+        *number = normal(rng);
+    }
+    // From the last row on, since each needs the normals before it.
+    for (row, mean) in mean.iter().enumerate().rev() {
+        let factor = &factor[triangle(row)..=triangle(row) + row];
+        point[row] = mean + factor.iter().zip(&*point).map(|(l, n)| l * n).sum::<f32>();
+    }
 }
 
 /// A number of mean 0 and variance 1 (Box and Muller).

@@ -10,6 +10,8 @@ use crate::base::clock::MonoNs;
 use crate::capture::thread::CameraState;
 use crate::counters::{Counters, DropReason, FrameFault, LiftFault, Reading};
 use crate::engine::EngineStatus;
+use crate::motion::angles::ANGLE_NAMES;
+use crate::motion::floor::FloorChange;
 use crate::skeleton::{JOINT_NAMES, KEYPOINT_NAMES, PARENTS};
 
 /// Value of `schema` in a health message.
@@ -46,6 +48,12 @@ pub enum Event {
     NameTaken,
     /// No other has.
     NameFree,
+    /// A person is on the floor, and has been for a while.
+    PersonOnFloor,
+    /// That person is up again.
+    PersonOffFloor,
+    /// That person was lost from view: neither on the floor nor up.
+    PersonOnFloorLost,
 }
 
 impl Event {
@@ -63,6 +71,19 @@ impl Event {
             Self::EstimateBack => "estimate_back",
             Self::NameTaken => "name_taken",
             Self::NameFree => "name_free",
+            Self::PersonOnFloor => "person_on_floor",
+            Self::PersonOffFloor => "person_off_floor",
+            Self::PersonOnFloorLost => "person_on_floor_lost",
+        }
+    }
+}
+
+impl From<FloorChange> for Event {
+    fn from(change: FloorChange) -> Self {
+        match change {
+            FloorChange::On => Self::PersonOnFloor,
+            FloorChange::Off => Self::PersonOffFloor,
+            FloorChange::Lost => Self::PersonOnFloorLost,
         }
     }
 }
@@ -308,7 +329,7 @@ fn rate(frames: u64, seconds: f64) -> f64 {
 
 /// What the places in `joints_m`, `keypoints_px` and `states` mean.
 pub fn names() -> Vec<u8> {
-    let mut out = Out::message(NAMES_SCHEMA, 5);
+    let mut out = Out::message(NAMES_SCHEMA, 6);
     out.key("joints").list(JOINT_NAMES.len());
     for name in JOINT_NAMES {
         out.text(name);
@@ -324,6 +345,10 @@ pub fn names() -> Vec<u8> {
     out.key("states").list(3);
     for state in ["absent", "measured", "completed"] {
         out.text(state);
+    }
+    out.key("angles").list(ANGLE_NAMES.len());
+    for name in ANGLE_NAMES {
+        out.text(name);
     }
     out.done()
 }

@@ -88,6 +88,7 @@ pub(super) fn page(figures: &Figures<'_>) -> Page {
     times(&mut page, figures, up);
     adaptation(&mut page, figures);
     ros(&mut page, figures);
+    foxglove(&mut page, figures);
     mqtt(&mut page, figures);
     record(&mut page, figures);
     process(&mut page, figures);
@@ -239,6 +240,7 @@ fn ros(page: &mut Page, figures: &Figures<'_>) {
         let labels = [camera, ("topic", topic.name())];
         page.series(name, &labels, ros.sent[topic as usize].get());
     }
+    page.series(name, &[camera, ("topic", "humans")], ros.humans.get());
     let name = "poised_ros_listening";
     page.metric(name, "gauge", "Whether a ROS 2 topic has subscribers.");
     for topic in RosTopic::ALL {
@@ -260,6 +262,33 @@ fn ros(page: &mut Page, figures: &Figures<'_>) {
     let help = "Tries to reach the router of ROS 2 that failed.";
     page.metric(name, "counter", help);
     page.series(name, &[camera], ros.unanswered.get());
+}
+
+/// The outlet for Foxglove, where there is one.
+fn foxglove(page: &mut Page, figures: &Figures<'_>) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (foxglove, camera) = (&figures.counters.foxglove, ("camera", figures.camera));
+    if !foxglove.on.load(Relaxed) {
+        return;
+    }
+    let name = "poised_foxglove_viewers";
+    page.metric(name, "gauge", "Foxglove viewers that are connected.");
+    page.series(name, &[camera], foxglove.viewers.load(Relaxed));
+    let name = "poised_foxglove_messages_total";
+    page.metric(name, "counter", "Messages sent to Foxglove viewers.");
+    page.series(name, &[camera], foxglove.sent.get());
+    let name = "poised_foxglove_dropped_total";
+    let help = "Messages that Foxglove viewers did not get since a newer one had come, by reason.";
+    page.metric(name, "counter", help);
+    for (reason, count) in [
+        ("replaced", &foxglove.replaced),
+        ("slow_viewer", &foxglove.skipped),
+    ] {
+        page.series(name, &[camera, ("reason", reason)], count.get());
+    }
+    let name = "poised_foxglove_refused_total";
+    page.metric(name, "counter", "Foxglove viewers that were not let in.");
+    page.series(name, &[camera], foxglove.refused.get());
 }
 
 /// The outlet for MQTT, where there is one.

@@ -15,15 +15,20 @@ pub mod archive;
 mod camera;
 pub mod export;
 mod faults;
+pub mod foxglove;
 pub mod health;
 pub mod json;
+mod listen;
 pub mod metrics;
 pub mod mqtt;
 mod names;
+mod newest;
 mod outlet;
 pub mod read;
 pub mod record;
+pub mod repetition;
 pub mod ros;
+pub mod session;
 pub mod sink;
 pub mod subscribe;
 pub mod transport;
@@ -49,17 +54,22 @@ use crate::base::slots::Receiver;
 use crate::base::step::Step;
 use crate::counters::{Counters, DropReason, Timed};
 use crate::engine::EngineStatus;
+use crate::motion::angles::{Angles, angles_of};
+use crate::motion::exercise::{Counting, Exercise, Repetition};
+use crate::motion::floor::{FloorEvent, FloorWatch};
 use crate::pose::PoseSample;
 use crate::sys::rt::resident_bytes;
 use health::{Event, Health, Snapshot};
 use sink::{Message, Sink};
-use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, Stamp};
+use wire::{Buffer, CLOCK_MONOTONIC, CLOCK_RECORDING, PeopleAngles, Stamp};
 
 pub use archive::{Archive, ArchiveConfig, ArchiveError};
+pub use foxglove::{Foxglove, FoxgloveConfig, FoxgloveError};
 pub use mqtt::{Mqtt, MqttConfig, MqttError};
 pub use names::Others;
 pub use outlet::{Documents, Outlet};
 pub use ros::{Ros, RosConfig, RosError};
+pub use session::{Sessions, SessionsConfig, SessionsError};
 pub use transport::Transport;
 pub use web::{Web, WebConfig, WebError};
 pub use zenoh::{DEFAULT_ENDPOINT, SessionError, ZenohConfig};
@@ -73,12 +83,13 @@ const HEALTH_EVERY: Duration = Duration::from_secs(1);
 /// Wall time is set again when it has moved by more against the monotonic clock.
 const WALL_STEP_NS: u64 = 1_000_000;
 
-/// `[publish]`: what counts as late, and as silence.
+/// `[publish]`: what counts as late, and as silence; what poses carry beside joints.
 ///
 /// ```toml
 /// [publish]
 /// late_after_ms = 200
 /// silent_after_ms = 2000
+/// angles = true
 /// ```
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -90,6 +101,8 @@ pub struct PublishConfig {
     /// A camera that gives no frame for this long is called silent, in
     /// milliseconds, 100 to 60000. Default 2000.
     pub silent_after_ms: u32,
+    /// Whether each person has joint angles (docs/reference/angles.md). Default false.
+    pub angles: bool,
 }
 
 impl Default for PublishConfig {
@@ -97,6 +110,7 @@ impl Default for PublishConfig {
         Self {
             late_after_ms: 200,
             silent_after_ms: 2_000,
+            angles: false,
         }
     }
 }
@@ -135,6 +149,9 @@ pub struct Publisher<'a, S = Outlet> {
     announced: bool,
     changes: Option<&'a Mailbox<PublishConfig>>,
     adaptation: Option<Adaptation>,
+    counting: Option<Counting>,
+    repetitions: u64,
+    floor: Option<FloorWatch>,
 }
 
 /// What the publisher says about learning.
@@ -181,6 +198,9 @@ impl<'a, S: Transport> Publisher<'a, S> {
             announced: false,
             changes: None,
             adaptation: None,
+            counting: None,
+            repetitions: 0,
+            floor: None,
         };
         publisher.set_wall_time();
         publisher
@@ -232,6 +252,17 @@ impl<'a, S: Transport> Publisher<'a, S> {
         });
     }
 
+    /// From now on counts the repetitions of an exercise and tells of them on `/repetitions`.
+    pub fn count(&mut self, exercise: Exercise) {
+        self.counting = Some(Counting::new(exercise));
+    }
+
+    /// From now on tells of people on the floor.
+    pub fn watch_floor(&mut self, watch: FloorWatch) {
+        self.floor = Some(watch);
+        tell(&mut self.sinks, &Message::Floor { people: 0 });
+    }
+
     /// From now on hands every message to `sink` too. The first event, that the daemon has started, is among them
     /// when this is called before [`Publisher::run`] and [`Publisher::idle`].
     pub fn also(&mut self, sink: impl Sink + 'static) {
@@ -252,6 +283,7 @@ impl<'a, S: Transport> Publisher<'a, S> {
 
     /// Says goodbye and closes the session.
     pub fn leave(mut self) {
+        self.count_with(|counting, out| counting.finish(out));
         self.say_health(self.clock.now());
         self.event(Event::Stopping, None);
         self.sinks.iter_mut().for_each(|sink| sink.leave());
@@ -274,7 +306,13 @@ impl<'a, S: Transport> Publisher<'a, S> {
         }
         let publish = self.clock.now();
         let stamp = self.stamp(self.poses, publish);
-        let sent = match wire::encode(&stamp, sample, &mut self.buffer) {
+        let mut angles = PeopleAngles::new();
+        if self.config.angles || self.counting.is_some() {
+            let up = sample.up_camera;
+            angles.extend(sample.people.iter().map(|person| angles_of(person, up)));
+        }
+        let told: &[Angles] = if self.config.angles { &angles } else { &[] };
+        let sent = match wire::encode_with(&stamp, sample, told, &mut self.buffer) {
             Ok(length) => {
                 let bytes = &self.buffer[..length];
                 let sent = self.outlet.put_pose(bytes).is_ok();
@@ -297,6 +335,10 @@ impl<'a, S: Transport> Publisher<'a, S> {
                 false
             }
         };
+        // Whether or not the pose has left: what was done counts.
+        let (time, people) = (sample.capture, &sample.people);
+        self.count_with(|counting, out| counting.add(time, people, &angles, out));
+        self.watch_with(|watch, out| watch.add(time, people, out));
         if !sent {
             self.counters.dropped(DropReason::NotSent, 1);
             return;
@@ -321,6 +363,9 @@ impl<'a, S: Transport> Publisher<'a, S> {
         }
         self.watch_camera(now);
         self.watch_faults(now);
+        // Without frames, no frame tells that a person has left.
+        self.count_with(|counting, out| counting.leave(now, out));
+        self.watch_with(|watch, out| watch.leave(now, out));
         if now.since(self.earlier.at()) >= HEALTH_EVERY {
             self.set_wall_time();
             self.outlet.poll(now);
@@ -439,6 +484,41 @@ impl<'a, S: Transport> Publisher<'a, S> {
             log::debug!("adaptation: {error}");
         }
         self.adaptation = Some(adaptation);
+    }
+
+    /// Counts, where something is counted, and tells of what has ended.
+    fn count_with(&mut self, count: impl FnOnce(&mut Counting, &mut dyn FnMut(&Repetition))) {
+        let Some(mut counting) = self.counting.take() else {
+            return;
+        };
+        let mut ended = Vec::new();
+        count(&mut counting, &mut |found| ended.push(found.clone()));
+        for found in &ended {
+            let stamp = self.stamp(self.repetitions, self.clock.now());
+            let bytes = repetition::repetition(&stamp, &counting.exercise().name, found);
+            self.repetitions += 1;
+            tell(&mut self.sinks, &Message::Repetition { bytes: &bytes });
+            if let Err(error) = self.outlet.put_repetition(bytes) {
+                log::debug!("repetition: {error}");
+            }
+        }
+        self.counting = Some(counting);
+    }
+
+    /// Watches the floor, where that is wanted, and tells of what happened.
+    fn watch_with(&mut self, watch: impl FnOnce(&mut FloorWatch, &mut dyn FnMut(&FloorEvent))) {
+        let Some(mut floor) = self.floor.take() else {
+            return;
+        };
+        let before = floor.reported();
+        watch(&mut floor, &mut |found| {
+            self.event(found.change.into(), Some(&found.to_string()));
+        });
+        let people = floor.reported();
+        if people != before {
+            tell(&mut self.sinks, &Message::Floor { people });
+        }
+        self.floor = Some(floor);
     }
 
     fn event(&mut self, event: Event, detail: Option<&str>) {

@@ -14,12 +14,13 @@ use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
 use super::names::Others;
+use super::session::{self, Queries, SessionDesk};
 use super::upkeep::{Action, Event, Upkeep};
 use super::wire::{CDDL, POSE_SCHEMA};
 use super::zenoh::{
     Opened, Role, SessionError, ZenohConfig, base, connections, is_client, open, shown,
 };
-use super::{adaptation, health};
+use super::{adaptation, health, repetition};
 use crate::adapt::control::{CONTROL_SCHEMA, Control, Outcome};
 use crate::base::clock::MonoNs;
 use crate::base::secret::redacted_toml;
@@ -76,6 +77,7 @@ pub struct Outlet {
     last: Last,
     hints: Option<Arc<Hints>>,
     control: Option<Arc<Control>>,
+    sessions: Option<Arc<SessionDesk>>,
     line: Option<Line>,
     opening: Option<Opening>,
     upkeep: Upkeep,
@@ -88,6 +90,7 @@ struct Line {
     events: Publisher<'static>,
     health: Publisher<'static>,
     adaptation: Publisher<'static>,
+    repetitions: Publisher<'static>,
     listen: Vec<String>,
     connect: Vec<String>,
     // These end before the session does.
@@ -96,6 +99,7 @@ struct Line {
     _answers: [Queryable<()>; 5],
     hints: Option<Subscriber<()>>,
     control: Option<Commands>,
+    sessions: Option<Queries>,
     session: Session,
 }
 
@@ -125,6 +129,7 @@ impl Outlet {
             last: Last::default(),
             hints: None,
             control: None,
+            sessions: None,
             line: None,
             opening: None,
             upkeep: Upkeep::new(now),
@@ -194,6 +199,27 @@ impl Outlet {
             self.line = Some(line);
         }
         Ok(())
+    }
+
+    /// From now on hands what is asked on `/session` to `desk`, and answers `/session/summary` and `/session/page`
+    /// from it.
+    ///
+    /// # Errors
+    ///
+    /// The session does not take the declarations.
+    pub fn hear_sessions(&mut self, desk: Arc<SessionDesk>) -> Result<(), SessionError> {
+        self.sessions = Some(desk);
+        if let Some(mut line) = self.line.take() {
+            line.sessions = self.answer_sessions(&line.session)?;
+            self.line = Some(line);
+        }
+        Ok(())
+    }
+
+    fn answer_sessions(&self, session: &Session) -> Result<Option<Queries>, SessionError> {
+        let base = self.config.key(&self.camera, "session");
+        let declare = |desk| session::declare(session, &base, desk);
+        self.sessions.as_ref().map(declare).transpose()
     }
 
     fn listen_for_hints(&self, session: &Session) -> Result<Option<Subscriber<()>>, SessionError> {
@@ -283,6 +309,12 @@ impl Outlet {
             adaptation::ADAPTATION_SCHEMA,
             Priority::DataLow,
         )?;
+        let repetitions = self.publisher(
+            &session,
+            "repetitions",
+            repetition::REPETITION_SCHEMA,
+            Priority::DataHigh,
+        )?;
         let fixed = |payload: Vec<u8>| {
             let payload = ZBytes::from(payload);
             move || Some(payload.clone())
@@ -312,6 +344,7 @@ impl Outlet {
             events,
             health,
             adaptation,
+            repetitions,
             listen,
             connect,
             _tokens: [alive, instance],
@@ -319,6 +352,7 @@ impl Outlet {
             _answers: answers,
             hints: self.listen_for_hints(&session)?,
             control: self.listen_for_control(&session)?,
+            sessions: self.answer_sessions(&session)?,
             session,
         })
     }
@@ -559,6 +593,15 @@ impl Outlet {
     /// [`SessionError::NoSession`] or [`SessionError::Put`].
     pub fn put_adaptation(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
         put(&self.line()?.adaptation, bytes.into())
+    }
+
+    /// Publishes a repetition message.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoSession`] or [`SessionError::Put`].
+    pub fn put_repetition(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
+        put(&self.line()?.repetitions, bytes.into())
     }
 
     fn line(&self) -> Result<&Line, SessionError> {

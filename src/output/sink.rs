@@ -49,6 +49,16 @@ pub enum Message<'a> {
         /// The message.
         bytes: &'a [u8],
     },
+    /// How many people are on the floor has changed, or begins to be watched. Not on Zenoh: events are.
+    Floor {
+        /// People who were reported on the floor, and not up again since.
+        people: usize,
+    },
+    /// A repetition of an exercise has ended: `repetition/v1`.
+    Repetition {
+        /// The message.
+        bytes: &'a [u8],
+    },
 }
 
 /// An outlet beside Zenoh: a web view, a recording, another protocol.

@@ -36,6 +36,13 @@ pub trait Transport {
     /// The message does not leave.
     fn put_adaptation(&self, bytes: Vec<u8>) -> Result<(), SessionError>;
 
+    /// Sends a repetition of an exercise.
+    ///
+    /// # Errors
+    ///
+    /// The message does not leave.
+    fn put_repetition(&self, bytes: Vec<u8>) -> Result<(), SessionError>;
+
     /// Looks after the session, about once a second.
     fn poll(&mut self, now: MonoNs);
 
@@ -64,6 +71,9 @@ impl Transport for Outlet {
     }
     fn put_adaptation(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
         Self::put_adaptation(self, bytes)
+    }
+    fn put_repetition(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
+        Self::put_repetition(self, bytes)
     }
     fn poll(&mut self, now: MonoNs) {
         Self::poll(self, now);

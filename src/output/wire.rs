@@ -12,6 +12,7 @@ use minicbor::encode::write::EndOfSlice;
 
 use crate::base::clock::MonoNs;
 use crate::base::limits::{ACTION_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
+use crate::motion::angles::{ANGLES, Angles};
 use crate::pose::{Action, ActionSource, JointState, PersonPose, PoseSample, SizeSource};
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
@@ -209,6 +210,10 @@ pub(super) const PERSON_KEYS: [&str; 12] = [
     "size",
 ];
 
+/// Keys that follow where angles are published, in the order they are written. [`super::read`] passes over them: they
+/// follow from the joints.
+const ANGLE_KEYS: [&str; 3] = ["angles_deg", "angle_sigmas_deg", "angle_states"];
+
 /// As many of them stand in every message of this version; the rest came later.
 pub(super) const PERSON_KEYS_NEEDED: usize = 11;
 
@@ -242,7 +247,14 @@ const PERSON_BYTES: usize = key_bytes(&PERSON_KEYS)
     + key_bytes(&HEAD_KEYS) + U32 + 1
     + key_bytes(&SIZE_KEYS) + 2 * F32 + text_bytes(SIZE_SOURCES[0].len());
 
-/// The most bytes a message takes: every field at its longest, [`PEOPLE_MAX`] people.
+/// The most bytes that the angles of one person take.
+const ANGLE_BYTES: usize =
+    key_bytes(&ANGLE_KEYS) - 1 + 3 * head_bytes(ANGLES) + ANGLES * (2 * F32 + 1);
+
+/// The most bytes a message with angles takes.
+pub const ANGLE_POSE_BYTES_BOUND: usize = POSE_BYTES_BOUND + PEOPLE_MAX * ANGLE_BYTES;
+
+/// The most bytes a message without angles takes: every field at its longest, [`PEOPLE_MAX`] people.
 pub const POSE_BYTES_BOUND: usize = key_bytes(&MESSAGE_KEYS)
     + text_bytes(POSE_SCHEMA.len())
     + text_bytes(NAME_BYTES_MAX)
@@ -255,8 +267,8 @@ pub const POSE_BYTES_BOUND: usize = key_bytes(&MESSAGE_KEYS)
     + head_bytes(PEOPLE_MAX) + PEOPLE_MAX * PERSON_BYTES;
 
 const _: () = assert!(
-    POSE_BYTES_BOUND <= MESSAGE_BYTES_MAX,
-    "eight people always fit in a message"
+    ANGLE_POSE_BYTES_BOUND <= MESSAGE_BYTES_MAX,
+    "eight people always fit in a message, with their angles"
 );
 
 /// Buffer a message is written into.
@@ -264,6 +276,9 @@ pub type Buffer = [u8; MESSAGE_BYTES_MAX];
 
 type Out<'b> = Encoder<&'b mut [u8]>;
 type Full = minicbor::encode::Error<EndOfSlice>;
+
+/// The angles of each person of a sample, in their order.
+pub type PeopleAngles = heapless::Vec<Angles, PEOPLE_MAX>;
 
 /// Writes a pose message into `out` and returns its length in bytes.
 ///
@@ -278,6 +293,20 @@ pub fn encode(
     sample: &PoseSample,
     out: &mut Buffer,
 ) -> Result<usize, WireError> {
+    encode_with(stamp, sample, &[], out)
+}
+
+/// As [`encode`], with the angles of each person, in their order. A person without an entry has none.
+///
+/// # Errors
+///
+/// As [`encode`].
+pub fn encode_with(
+    stamp: &Stamp<'_>,
+    sample: &PoseSample,
+    angles: &[Angles],
+    out: &mut Buffer,
+) -> Result<usize, WireError> {
     within("camera", stamp.camera, NAME_BYTES_MAX)?;
     within("clock", stamp.clock, CLOCK_BYTES_MAX)?;
     for (index, person) in sample.people.iter().enumerate() {
@@ -288,9 +317,9 @@ pub fn encode(
     }
     let room = out.len();
     let mut cbor = Encoder::new(&mut out[..]);
-    match message(&mut cbor, stamp, sample) {
+    match message(&mut cbor, stamp, sample, angles) {
         Ok(()) => Ok(room - cbor.writer().len()),
-        Err(_full) => unreachable!("POSE_BYTES_BOUND is checked when this is compiled"),
+        Err(_full) => unreachable!("ANGLE_POSE_BYTES_BOUND is checked when this is compiled"),
     }
 }
 
@@ -356,7 +385,12 @@ pub fn finite(person: &PersonPose) -> Result<(), WireError> {
     Ok(())
 }
 
-fn message(cbor: &mut Out<'_>, stamp: &Stamp<'_>, sample: &PoseSample) -> Result<(), Full> {
+fn message(
+    cbor: &mut Out<'_>,
+    stamp: &Stamp<'_>,
+    sample: &PoseSample,
+    angles: &[Angles],
+) -> Result<(), Full> {
     cbor.map(MESSAGE_KEYS.len() as u64)?;
     cbor.str("schema")?.str(POSE_SCHEMA)?;
     cbor.str("sequence")?.u64(stamp.sequence)?;
@@ -377,8 +411,8 @@ fn message(cbor: &mut Out<'_>, stamp: &Stamp<'_>, sample: &PoseSample) -> Result
         .u32(sample.width_px)?
         .u32(sample.height_px)?;
     cbor.str("persons")?.array(sample.people.len() as u64)?;
-    for pose in &sample.people {
-        person(cbor, pose)?;
+    for (index, pose) in sample.people.iter().enumerate() {
+        person(cbor, pose, angles.get(index))?;
     }
     Ok(())
 }
@@ -394,8 +428,9 @@ fn frame_id(cbor: &mut Out<'_>, camera: &str) -> Result<(), Full> {
     Ok(())
 }
 
-fn person(cbor: &mut Out<'_>, pose: &PersonPose) -> Result<(), Full> {
-    cbor.map(PERSON_KEYS.len() as u64)?;
+fn person(cbor: &mut Out<'_>, pose: &PersonPose, angles: Option<&Angles>) -> Result<(), Full> {
+    let more = angles.map_or(0, |_| ANGLE_KEYS.len());
+    cbor.map((PERSON_KEYS.len() + more) as u64)?;
     cbor.str("id")?.u32(pose.id)?;
     cbor.str("score")?.f32(pose.score)?;
     let bounds = &pose.bounds;
@@ -444,6 +479,30 @@ fn person(cbor: &mut Out<'_>, pose: &PersonPose) -> Result<(), Full> {
     cbor.str("factor")?.f32(pose.size.factor)?;
     cbor.str("sigma")?.f32(pose.size.sigma)?;
     cbor.str("source")?.str(source)?;
+    angles.map_or(Ok(()), |angles| person_angles(cbor, angles))
+}
+
+fn person_angles(cbor: &mut Out<'_>, angles: &Angles) -> Result<(), Full> {
+    let [deg, sigma_deg, states] = ANGLE_KEYS;
+    let number = |cbor: &mut Out<'_>, number: Option<f32>| -> Result<(), Full> {
+        match number {
+            Some(number) => drop(cbor.f32(number)?),
+            None => drop(cbor.null()?),
+        }
+        Ok(())
+    };
+    cbor.str(deg)?.array(ANGLES as u64)?;
+    for angle in angles {
+        number(cbor, angle.known())?;
+    }
+    cbor.str(sigma_deg)?.array(ANGLES as u64)?;
+    for angle in angles {
+        number(cbor, angle.known().map(|_| angle.sigma_deg))?;
+    }
+    cbor.str(states)?.array(ANGLES as u64)?;
+    for angle in angles {
+        cbor.u8(angle.state as u8)?;
+    }
     Ok(())
 }
 

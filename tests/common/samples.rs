@@ -44,6 +44,7 @@ pub fn two_people() -> PoseSample {
         width_px: 640,
         height_px: 480,
         people: heapless::Vec::from_slice(&[first, second]).unwrap(),
+        ..PoseSample::default()
     }
 }
 
@@ -80,4 +81,27 @@ pub fn person(id: u32, right_m: f32) -> PersonPose {
         action: None,
         head: HeadTag::default(),
     }
+}
+
+/// A person whose knees are bent by so much on both sides, radians.
+pub fn bent(id: u32, knees: f32) -> PersonPose {
+    let mut person = person(id, 0.0);
+    person.states = [JointState::Measured; JOINTS];
+    person.sigmas_m = [0.01; JOINTS];
+    for (side, [hip, knee, ankle]) in [(-1.0, [1, 2, 3]), (1.0, [4, 5, 6])] {
+        let at = Vec3::new(0.13 * side, 0.0, 3.0);
+        person.joints_camera_m[hip] = at;
+        person.joints_camera_m[knee] = at + 0.43 * Vec3::Y;
+        let shank = 0.42 * Vec3::new(0.0, knees.cos(), knees.sin());
+        person.joints_camera_m[ankle] = person.joints_camera_m[knee] + shank;
+    }
+    person
+}
+
+/// How much the knees are bent in a frame of 30 a second, radians: a second of rest, then squats of three seconds each
+/// to 100 degrees.
+#[expect(clippy::cast_precision_loss, reason = "frames of minutes")]
+pub fn squatting(frame: u32) -> f32 {
+    let turn = std::f32::consts::TAU * frame.saturating_sub(30) as f32 / 90.0;
+    0.87 * (1.0 - turn.cos())
 }

@@ -33,3 +33,4 @@ mod wire;
 mod capture_no_alloc;
 mod infer_no_alloc;
 mod lift_no_alloc;
+mod session_no_alloc;

@@ -342,6 +342,21 @@ fn a_changed_command_is_taken_or_refused() {
 }
 
 #[test]
+fn a_changed_request_for_a_session_is_taken_or_refused() {
+    let mut cbor = minicbor::Encoder::new(Vec::new());
+    cbor.map(4).unwrap();
+    for (key, text) in [
+        ("command", "start"),
+        ("exercise", "squat"),
+        ("label", "station 2"),
+    ] {
+        cbor.str(key).unwrap().str(text).unwrap();
+    }
+    cbor.str("person").unwrap().u8(7).unwrap();
+    mutate(&[cbor.into_writer()], 10_000, false, targets::session);
+}
+
+#[test]
 fn a_changed_engine_is_whole_or_refused() {
     let network: (&[u8], &[usize]) = (b"onnx", &[1, 3, 192, 144]);
     let key = cache::key(

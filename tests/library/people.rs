@@ -284,7 +284,7 @@ fn where_both_networks_decide_neither_score_nor_keypoints_alone_make_a_person() 
     let mut net = with_presence("score = 0.0, seen = 0.0, place = 0.0, bias = -0.1");
     assert_eq!(count(&mut net, &half_seen(255, 255)), 0);
     // A fit that weighs the keypoints alone rejects a box with too few of them, and takes one as poor with all.
-    let mut net = with_presence("score = 0.0, seen = 1.0, place = 0.0, bias = -2.0");
+    let mut net = with_presence("score = 0.0, seen = 1.0, place = 0.0, bias = -4.0");
     assert_eq!(count(&mut net, &half_seen(77, 0)), 0);
     // Not at once: the place was empty a moment ago.
     assert_eq!(count(&mut net, &half_seen(77, 255)), 0);
@@ -293,6 +293,32 @@ fn where_both_networks_decide_neither_score_nor_keypoints_alone_make_a_person() 
     // Once a person, that person stays when fewer keypoints are seen: only newcomers are asked.
     assert_eq!(count(&mut net, &half_seen(77, 0)), 1);
     assert_eq!(count(&mut net, &half_seen(77, 0)), 1);
+}
+
+#[test]
+fn a_newcomer_is_looked_at_until_the_crop_fits_and_a_hopeless_box_once() {
+    let seen = half_seen(255, 255);
+    for (bias, looks, people_seen) in [("1.0", [2, 1], 1), ("-0.1", [2, 0], 0), ("-4.0", [1, 0], 0)]
+    {
+        let mut net = with_presence(&format!(
+            "score = 0.0, seen = 0.0, place = 0.0, bias = {bias}"
+        ));
+        let mut people = People::new();
+        for (index, wanted) in looks.into_iter().enumerate() {
+            let frame = at(&seen, MonoNs(index as u64 * 33_000_000));
+            let mut looked = 0;
+            net.step_timed(&frame, &camera(), &mut people, &mut |lap| {
+                looked += usize::from(lap == Lap::PersonNetwork);
+            })
+            .unwrap();
+            // Nor is a place looked at again where no person was a moment ago.
+            assert_eq!(
+                (looked, people.len()),
+                (wanted, people_seen),
+                "{bias}, frame {index}"
+            );
+        }
+    }
 }
 
 #[test]

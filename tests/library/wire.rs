@@ -12,9 +12,11 @@ use glam::Vec3;
 use minicbor::Encoder;
 use poised::base::clock::MonoNs;
 use poised::base::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
+use poised::motion::angles::{Angle, Angles, angles_of};
 use poised::output::read::{PoseMessage, decode};
 use poised::output::wire::{
-    Buffer, CDDL, CLOCK_MONOTONIC, CLOCK_RECORDING, Fault, POSE_BYTES_BOUND, Stamp, encode,
+    ANGLE_POSE_BYTES_BOUND, Buffer, CDDL, CLOCK_MONOTONIC, CLOCK_RECORDING, Fault,
+    POSE_BYTES_BOUND, Stamp, encode, encode_with,
 };
 use poised::pose::{
     Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, PersonPose, PoseSample, Size,
@@ -146,6 +148,53 @@ fn the_longest_message_is_as_long_as_the_bound_says() {
     let bytes = encoded(&stamp, &sample);
     assert_eq!(bytes.len(), POSE_BYTES_BOUND);
     assert_eq!(decode(&bytes).unwrap().sample, sample);
+    let known = Angle {
+        deg: 1.0,
+        sigma_deg: 1.0,
+        state: JointState::Measured,
+    };
+    let bytes = with_angles(&stamp, &sample, &[[known; 15]; PEOPLE_MAX]);
+    assert_eq!(bytes.len(), ANGLE_POSE_BYTES_BOUND);
+}
+
+fn with_angles(stamp: &Stamp<'_>, sample: &PoseSample, angles: &[Angles]) -> Vec<u8> {
+    let mut buffer: Box<Buffer> = Box::new([0; MESSAGE_BYTES_MAX]);
+    let length = encode_with(stamp, sample, angles, &mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
+
+#[test]
+fn a_message_with_angles_follows_the_schema_and_is_read_as_one_without() {
+    let sample = two_people();
+    let mut angles: Vec<Angles> = sample
+        .people
+        .iter()
+        .map(|person| angles_of(person, Some(Vec3::NEG_Y)))
+        .collect();
+    angles[0][3] = Angle {
+        deg: -12.5,
+        sigma_deg: 4.0,
+        state: JointState::Completed,
+    };
+    angles[0][4] = Angle::default();
+    let bytes = with_angles(&STAMP, &sample, &angles);
+    Schema::read(CDDL).check("pose", &bytes).unwrap();
+    assert_eq!(decode(&bytes).unwrap().sample, sample);
+    let mut message = Value::of(&bytes);
+    let person = at_person(&mut message, 0);
+    for (key, at, want) in [
+        ("angles_deg", 3, Value::F32(-12.5)),
+        ("angle_sigmas_deg", 3, Value::F32(4.0)),
+        ("angle_states", 3, Value::Uint(2)),
+        ("angles_deg", 4, Value::Null),
+        ("angle_sigmas_deg", 4, Value::Null),
+        ("angle_states", 4, Value::Uint(0)),
+    ] {
+        let entries = person.at(key).entries();
+        assert_eq!((entries.len(), &entries[at]), (15, &want), "{key}");
+    }
+    // Without the switch, nothing of it is in the message.
+    assert_eq!(with_angles(&STAMP, &sample, &[]), encoded(&STAMP, &sample));
 }
 
 #[test]
@@ -445,6 +494,7 @@ prop_compose! {
             width_px,
             height_px,
             people: people.into_iter().collect(),
+            ..PoseSample::default()
         }
     }
 }

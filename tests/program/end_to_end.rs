@@ -89,7 +89,8 @@ fn the_demo_receives_what_it_publishes_and_knows_its_error() {
     assert_eq!(report["published"], report["received"]);
     assert!(number("frames") > 20.0);
     assert!(number("frames_with_people") > 0.9 * number("frames"));
-    assert!(number("rss_mb") < 150.0, "{} MB", number("rss_mb"));
+    // 113 MB of its own, and 35 to 40 MB of a development build's code.
+    assert!(number("rss_mb") < 165.0, "{} MB", number("rss_mb"));
     assert!(
         number("pa_mpjpe_mm") < 100.0,
         "{} mm",
@@ -534,12 +535,34 @@ fn people_in_a_single_picture_are_found() {
     );
 }
 
+/// A leaning camera behind a person on a treadmill, whom the person detector boxes together with the treadmill: one look
+/// at that box is not enough to believe in a person.
+#[test]
+fn a_person_who_fills_half_of_the_detectors_box_is_found() {
+    let Some(film) = data::file("real/calibrated_4cam_single/cam04.mp4") else {
+        return;
+    };
+    let lens = "calibration/pose2sim_beam_cam04.toml";
+    let arguments = [
+        "replay",
+        film.to_str().unwrap(),
+        "--calibration",
+        lens,
+        "--json",
+    ];
+    let report = json(&output(&arguments));
+    let [frames, with_people] =
+        ["frames", "frames_with_people"].map(|key| report[key].as_u64().unwrap());
+    assert_eq!(frames, 100);
+    assert!(with_people >= 95, "a person in {with_people} frames");
+}
+
 #[test]
 fn the_table_is_the_same_for_a_seed() {
     let Some(index) = data::file("motion/index_val.json") else {
         return;
     };
-    let table = |seed: &str| {
+    let table = |seed: &str, detector: &str| {
         let output = output(&[
             "eval",
             "--motions",
@@ -548,6 +571,8 @@ fn the_table_is_the_same_for_a_seed() {
             "30",
             "--seed",
             seed,
+            "--detector",
+            detector,
             "--json",
         ]);
         assert!(
@@ -557,8 +582,8 @@ fn the_table_is_the_same_for_a_seed() {
         );
         output.stdout
     };
-    let first = table("1");
-    assert_eq!(first, table("1"));
+    let first = table("1", "measured");
+    assert_eq!(first, table("1", "measured"));
     let rows: Value = serde_json::from_slice(&first).unwrap();
     let names: BTreeSet<&str> = rows["rows"]
         .as_array()
@@ -567,11 +592,18 @@ fn the_table_is_the_same_for_a_seed() {
         .map(|row| row["scenario"].as_str().unwrap())
         .collect();
     assert!(names.contains("easy") && names.contains("all") && names.contains("hard"));
-    for row in rows["rows"].as_array().unwrap() {
-        let error = row["pa_mpjpe_mm"].as_f64().unwrap();
-        assert!((10.0..150.0).contains(&error), "{row}");
+    let ideal: Value = serde_json::from_slice(&table("1", "ideal")).unwrap();
+    let pairs = rows["rows"].as_array().unwrap().iter();
+    for (measured, ideal) in pairs.zip(ideal["rows"].as_array().unwrap()) {
+        let [measured, ideal] = [measured, ideal].map(|row| row["pa_mpjpe_mm"].as_f64().unwrap());
+        assert!((10.0..150.0).contains(&ideal), "{ideal}");
+        // A detector that errs as a real one makes every view harder.
+        assert!(
+            (1.2 * ideal..250.0).contains(&measured),
+            "{measured}, ideal {ideal}"
+        );
     }
-    assert_ne!(first, table("2"));
+    assert_ne!(first, table("2", "measured"));
 }
 
 #[test]
@@ -695,7 +727,7 @@ fn the_doctor_says_how_each_part_stands() {
         })
         .collect();
     for part in [
-        "camera", "clock", "models", "engine", "video", "zenoh", "memory",
+        "camera", "clock", "lens", "models", "engine", "video", "zenoh", "memory",
     ] {
         assert!(parts.contains(part), "{part} in {parts:?}");
     }

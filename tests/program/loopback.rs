@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::common::cddl::{Schema, Value};
 use crate::common::daemon::{eventually, session};
 use crate::common::samples::two_people;
+use glam::Vec3;
 use poised::adapt::control::Control;
 use poised::base::clock::{Clock, MonoNs};
 use poised::base::limits::POSE_SLOTS;
@@ -15,13 +16,16 @@ use poised::capture::thread::CameraState;
 use poised::counters::{Counters, DropReason, Level};
 use poised::engine::EngineStatus;
 use poised::engine::status::Building;
+use poised::motion::exercise::ExerciseConfig;
+use poised::output::sink::{Message, Sink};
 use poised::output::subscribe::{Received, Subscription, all_poses};
 use poised::output::wire::CDDL;
 use poised::output::zenoh::Mode;
 use poised::output::{
     Documents, Outlet, PublishConfig, Publisher, SessionError, ZenohConfig, read,
 };
-use poised::pose::PoseSample;
+use poised::pose::{JointState, PoseSample};
+use poised::skeleton::JOINTS;
 use poised::sys::rt;
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
@@ -649,6 +653,104 @@ fn a_person_with_a_number_that_is_not_finite_is_left_out_and_counted() {
     assert_eq!(counters.published.get(), 1);
     assert_eq!(counters.people(), 1);
     assert_eq!(counters.drops(DropReason::Unfit), 1);
+}
+
+/// Someone before the camera with both knees bent by so much.
+fn squatting(frame: u32, bent_deg: f32) -> PoseSample {
+    let mut sample = two_people();
+    sample.people.truncate(1);
+    sample.frame_sequence = frame;
+    sample.capture = MonoNs(1_000_000_000 + u64::from(frame) * 33_333_333);
+    let person = &mut sample.people[0];
+    person.states = [JointState::Measured; JOINTS];
+    person.sigmas_m = [0.01; JOINTS];
+    let pelvis = Vec3::new(0.0, 0.0, 3.0);
+    person.joints_camera_m[0] = pelvis;
+    person.joints_camera_m[8] = pelvis - 0.5 * Vec3::Y;
+    let (sin, cos) = bent_deg.to_radians().sin_cos();
+    // Facing the camera, the right side is at the left of the image, and backward is away from it.
+    for (side, [hip, knee, ankle]) in [(-1.0, [1, 2, 3]), (1.0, [4, 5, 6])] {
+        person.joints_camera_m[hip] = pelvis + 0.13 * side * Vec3::X;
+        person.joints_camera_m[knee] = person.joints_camera_m[hip] + 0.43 * Vec3::Y;
+        person.joints_camera_m[ankle] =
+            person.joints_camera_m[knee] + 0.42 * Vec3::new(0.0, cos, sin);
+    }
+    sample
+}
+
+/// Keeps repetitions that an outlet beside Zenoh is told of.
+struct Told(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Sink for Told {
+    fn take(&mut self, message: &Message<'_>) {
+        if let Message::Repetition { bytes } = message {
+            self.0.lock().unwrap().push(bytes.to_vec());
+        }
+    }
+}
+
+#[test]
+fn repetitions_are_told_when_they_end_and_the_last_one_at_the_end() {
+    let zenoh = device("squats");
+    let outlet = outlet(&zenoh);
+    let session = session(outlet.endpoints());
+    let heard = collect(&session, zenoh.key("front", "repetitions"));
+    let poses = collect(&session, zenoh.key("front", "poses"));
+    eventually("the reader is connected", || outlet.peers() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let (clock, counters) = (Clock::standing(MonoNs(1_000_000_000)), Counters::default());
+    let config = PublishConfig {
+        angles: true,
+        ..PublishConfig::default()
+    };
+    let engine = Arc::default();
+    let mut publisher = Publisher::new(&config, "front", engine, &clock, &counters, outlet);
+    let squat = ExerciseConfig {
+        name: Some("squat".into()),
+        file: None,
+    };
+    publisher.count(squat.open().unwrap().unwrap());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    publisher.also(Told(Arc::clone(&told)));
+    // A second at rest, then squats of two seconds; the third is left off on its way up.
+    for frame in 0_u16..30 + 168 {
+        let phase = f32::from(frame.saturating_sub(30)) / 60.0;
+        let bent_deg = 50.0 * (1.0 - (std::f32::consts::TAU * phase).cos());
+        let mut sample = squatting(frame.into(), bent_deg);
+        clock.set(sample.capture);
+        publisher.publish(&mut sample);
+        let ended = told.lock().unwrap().len();
+        let most = match frame {
+            ..60 => 0,
+            60..120 => 1,
+            _ => 2,
+        };
+        assert!(ended <= most, "{ended} at frame {frame}");
+    }
+    assert_eq!(told.lock().unwrap().len(), 2);
+    publisher.leave();
+    eventually("all have come", || heard.lock().unwrap().len() == 3);
+    let heard = heard.lock().unwrap();
+    assert_eq!(*heard, *told.lock().unwrap());
+    for (bytes, count) in heard.iter().zip([1, 2, 3]) {
+        Schema::read(CDDL).check("repetition", bytes).unwrap();
+        Schema::read(CDDL).check("message", bytes).unwrap();
+        let mut message = Value::of(bytes);
+        assert_eq!(*message.at("kind"), Value::Text("whole".into()));
+        assert_eq!(*message.at("count"), Value::Uint(count));
+        assert_eq!(*message.at("exercise"), Value::Text("squat".into()));
+        let Value::F32(depth_deg) = *message.at("depth_deg") else {
+            panic!("{message:?}");
+        };
+        assert!((depth_deg - 100.0).abs() < 2.0, "{depth_deg}");
+    }
+    let poses = poses.lock().unwrap();
+    let mut pose = Value::of(poses.last().unwrap());
+    Schema::read(CDDL)
+        .check("pose", poses.last().unwrap())
+        .unwrap();
+    let angles = pose.at("persons").entries()[0].at("angles_deg").entries();
+    assert!(matches!(angles[4], Value::F32(_)) && angles[12] == Value::Null);
 }
 
 #[test]

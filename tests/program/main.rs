@@ -9,6 +9,13 @@
 
 #[path = "../common"]
 mod common {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "sides of images and bytes"
+    )]
+    pub mod boards;
     pub mod cddl;
     pub mod daemon;
     pub mod data;
@@ -18,16 +25,21 @@ mod common {
 }
 
 // Commands that end.
+mod calibrate;
 mod clips;
 mod command_line;
 mod dictionary;
+mod exercise;
 mod export;
+mod floor;
+mod foxglove;
 
 // The daemon, from cameras and films to poses.
 mod adaptation;
 mod emulated;
 mod end_to_end;
 mod hints;
+mod session;
 
 // What goes out, and who reads it.
 mod loopback;

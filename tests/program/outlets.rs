@@ -421,6 +421,7 @@ fn outlet(config: &MqttConfig) -> (Mqtt, Arc<Counters>) {
         device: "kiosk".into(),
         camera: "front".into(),
         silent_after: Duration::from_secs(2),
+        floor: false,
         counters: Arc::clone(&counters),
         clock: Arc::new(Clock::live()),
     };

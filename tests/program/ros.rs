@@ -282,6 +282,57 @@ fn golden(name: &str, bytes: &[u8]) {
 }
 
 #[test]
+fn people_come_as_rep_155_has_them_and_go_when_they_have_left() {
+    let port = free_port();
+    let router = router(port);
+    let (node, _subscriber, seen) = listen(port, "5/humans/**");
+    let more = RosConfig {
+        domain: 5,
+        humans: true,
+        ..RosConfig::default()
+    };
+    let (ros, counters) = outlet(port, more);
+    let ros = Mutex::new(ros);
+    let bodies = || {
+        let tokens = tokens(&node, 5).into_iter();
+        tokens
+            .filter(|token| token.contains("%humans%bodies%front_"))
+            .count()
+    };
+    let people = two_people();
+    let count = || seen.lock().unwrap().len();
+    eventually("two people with two topics each, and who is there", || {
+        put_pose(&mut ros.lock().unwrap(), &people);
+        count() == 5
+    });
+    assert_eq!(bodies(), 4);
+    let last = |topic: &str| {
+        let seen = seen.lock().unwrap();
+        let of = seen
+            .iter()
+            .find(|(key, _)| key.starts_with(&format!("5/humans/bodies/{topic}/hri_msgs")));
+        let (_, messages) = of.unwrap_or_else(|| panic!("{topic} in {:?}", seen.keys()));
+        let (attachment, payload) = messages.last().unwrap();
+        assert!(attached(attachment).0 >= 1);
+        payload.clone()
+    };
+    golden("ids.cdr", &last("tracked"));
+    golden("roi.cdr", &last("front_7/roi"));
+    golden("skeleton2d.cdr", &last("front_7/skeleton2d"));
+
+    // An empty room is said at once; topics of people who left stay for twelve seconds.
+    let empty = PoseSample::default();
+    eventually("the topics of those who left end", || {
+        put_pose(&mut ros.lock().unwrap(), &empty);
+        bodies() == 0
+    });
+    assert!(!String::from_utf8_lossy(&last("tracked")).contains("front_7"));
+    assert!(counters.ros.humans.get() >= 5);
+    drop(ros);
+    router.close().wait().unwrap();
+}
+
+#[test]
 fn a_router_that_comes_late_and_goes_is_found_again() {
     let port = free_port();
     let (ros, counters) = outlet(port, RosConfig::default());

@@ -13,8 +13,12 @@ use crate::common::samples::two_people;
 use poised::adapt::control::Control;
 use poised::base::clock::Clock;
 use poised::counters::Counters;
+use poised::motion::exercise::ExerciseConfig;
 use poised::motion::hint::{HeldHints, Hints};
-use poised::output::{Documents, Outlet, PublishConfig, Publisher, ZenohConfig};
+use poised::output::session::Offered;
+use poised::output::{
+    Documents, Outlet, PublishConfig, Publisher, Sessions, SessionsConfig, ZenohConfig,
+};
 use zenoh::{Session, Wait};
 
 /// Runs openssl in `folder`.
@@ -284,4 +288,65 @@ fn only_the_kiosk_may_send_hints_and_control() {
     assert_eq!(held[0].entry, 0);
     let told = control.take().map(|order| order.command);
     assert_eq!(told, Some(poised::adapt::Command::Freeze));
+}
+
+#[test]
+fn only_the_kiosk_may_run_sessions_and_read_their_summaries() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (config, endpoint) = match secured(folder) {
+        Ok(secured) => secured,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
+    let clock = Arc::new(Clock::live());
+    let mut outlet = Outlet::open(&config, "front", Documents::default(), clock.now()).unwrap();
+    let wanted = SessionsConfig {
+        enabled: true,
+        ..SessionsConfig::default()
+    };
+    let offered = Offered {
+        exercises: ExerciseConfig::default().all().unwrap(),
+        usual: Some("squat".into()),
+    };
+    let sessions = Sessions::open(&wanted, offered, "front", &clock).unwrap();
+    let sessions = sessions.unwrap();
+    outlet.hear_sessions(sessions.desk()).unwrap();
+
+    let ask = |name: &str, key: &str, word: &str| {
+        let mut request = vec![0xA1, 0x67];
+        request.extend(b"command");
+        request.push(0x60 + u8::try_from(word.len()).unwrap());
+        request.extend(word.as_bytes());
+        let session = reader(folder, &endpoint, name).unwrap();
+        let get = session.get(key.to_owned()).payload(request);
+        let replies = get.timeout(Duration::from_secs(2)).wait().unwrap();
+        let answered = replies
+            .into_iter()
+            .filter_map(|reply| reply.into_result().ok())
+            .filter(|sample| sample.key_expr().as_str().contains("/session"))
+            .count();
+        session.close().wait().unwrap();
+        answered
+    };
+    let own = "poised/clinic/kiosk-3/front/session";
+    assert_eq!(ask("stranger", own, "start"), 0);
+    for key in [own, "poised/clinic/*/front/session", "poised/**"] {
+        assert_eq!(ask("reader", key, "start"), 0, "{key}");
+    }
+    assert_eq!(ask("kiosk", own, "start"), 1);
+    assert_eq!(ask("reader", own, "stop"), 0);
+    assert_eq!(ask("kiosk", own, "stop"), 1);
+    for leaf in ["summary", "page"] {
+        let key = format!("{own}/{leaf}");
+        for (name, key) in [
+            ("reader", key.as_str()),
+            ("reader", "poised/*/*/*/session/*"),
+        ] {
+            assert_eq!(ask(name, key, "x"), 0, "{key}");
+        }
+        assert_eq!(ask("kiosk", &key, "x"), 1, "{key}");
+    }
 }

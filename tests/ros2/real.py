@@ -190,7 +190,13 @@ def main() -> None:
             first = wait.declare_subscriber(f"{DOMAIN}/poised/front/joints/**")
             while len(first.recv().payload.to_bytes()) < PERSON_BYTES:
                 pass
-            tokens = [str(reply.ok.key_expr) for reply in wait.liveliness().get(f"@ros2_lv/{DOMAIN}/**") if reply.ok]
+            # How the camera hangs is known a moment after the first pose, and its topic with it.
+            for _ in range(50):
+                found = wait.liveliness().get(f"@ros2_lv/{DOMAIN}/**")
+                tokens = [str(reply.ok.key_expr) for reply in found if reply.ok]
+                if len(tokens) == 1 + len(TOPICS):
+                    break
+                time.sleep(0.1)
             print("\n".join(sorted(tokens)))
             assert len(tokens) == 1 + len(TOPICS)
             wait.close()

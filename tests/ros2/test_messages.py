@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ros2"
 TYPES = {
@@ -13,14 +13,37 @@ TYPES = {
     "markers": "visualization_msgs/msg/MarkerArray",
     "diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
     "tf": "tf2_msgs/msg/TFMessage",
+    "ids": "hri_msgs/msg/IdsList",
+    "roi": "hri_msgs/msg/NormalizedRegionOfInterest2D",
+    "skeleton2d": "hri_msgs/msg/Skeleton2D",
+}
+# Keypoints of hri_msgs/Skeleton2D in their order, and as COCO numbers them; the neck is between the shoulders.
+KEYPOINTS = {"NOSE": 0, "NECK": None, "RIGHT_SHOULDER": 6, "RIGHT_ELBOW": 8, "RIGHT_WRIST": 10, "LEFT_SHOULDER": 5}
+KEYPOINTS |= {"LEFT_ELBOW": 7, "LEFT_WRIST": 9, "RIGHT_HIP": 12, "RIGHT_KNEE": 14, "RIGHT_ANKLE": 16, "LEFT_HIP": 11}
+KEYPOINTS |= {"LEFT_KNEE": 13, "LEFT_ANKLE": 15, "RIGHT_EYE": 2, "LEFT_EYE": 1, "RIGHT_EAR": 4, "LEFT_EAR": 3}
+# hri_msgs 2.0, which rosbags does not bring.
+HRI_MSGS = {
+    "IdsList": "std_msgs/Header header\nstring[] ids\n",
+    "NormalizedPointOfInterest2D": "float32 x\nfloat32 y\nfloat32 c\n",
+    "NormalizedRegionOfInterest2D": "std_msgs/Header header\n"
+    + "".join(f"float32 {name}\n" for name in ("xmin", "ymin", "xmax", "ymax", "c")),
+    "Skeleton2D": "".join(f"uint8 {name}={at}\n" for at, name in enumerate(KEYPOINTS))
+    + "std_msgs/Header header\nhri_msgs/NormalizedPointOfInterest2D[18] skeleton\n",
 }
 # The time and the place of the first person's pelvis in tests/common/samples.rs.
 STAMP = (1_790_005_000, 0)
 PELVIS = (0.0, 0.25, 3.0)
 
 
+def types_of(release: Stores):
+    store = get_typestore(release)
+    for name, text in HRI_MSGS.items():
+        store.register(get_types_from_msg(text, f"hri_msgs/msg/{name}"))
+    return store
+
+
 def read(topic: str):
-    store = get_typestore(Stores.ROS2_JAZZY)
+    store = types_of(Stores.ROS2_JAZZY)
     raw = (GOLDEN / f"{topic}.cdr").read_bytes()
     message = store.deserialize_cdr(raw, TYPES[topic])
     assert bytes(store.serialize_cdr(message, TYPES[topic])) == raw, "the same bytes, padding too"
@@ -33,7 +56,7 @@ def stamp_of(header) -> tuple[int, int]:
 
 @pytest.mark.parametrize("store", [Stores.ROS2_JAZZY, Stores.ROS2_KILTED])
 def test_hashes_are_those_of_the_definitions(store: Stores) -> None:
-    types = get_typestore(store)
+    types = types_of(store)
     stored = dict(line.split() for line in (GOLDEN / "types.txt").read_text().splitlines())
     assert stored == {name: types.hash_rihs01(name) for name in TYPES.values()}
 
@@ -126,3 +149,19 @@ def test_tf_says_where_the_camera_is_above_the_floor() -> None:
     ahead = np.array([np.cos(np.pi / 6), 0, -np.sin(np.pi / 6)])
     assert np.allclose(turned @ [0, 0, 1], ahead, atol=1e-6)
     assert np.allclose(turned @ [1, 0, 0], [0, -1, 0], atol=1e-6)
+
+
+def test_people_are_named_boxed_and_drawn_as_rep_155_has_it() -> None:
+    assert read("ids").ids == ["front_7", "front_12"]
+    roi, skeleton = read("roi"), read("skeleton2d")
+    for message in (roi, skeleton):
+        assert stamp_of(message.header) == STAMP and message.header.frame_id == "front_optical_frame"
+    assert 0 <= roi.xmin < roi.xmax <= 1 and 0 <= roi.ymin < roi.ymax <= 1 and 0 < roi.c <= 1
+    points = np.array([[p.x, p.y, p.c] for p in skeleton.skeleton])
+    assert points.shape == (18, 3) and np.isfinite(points).all() and (points >= 0).all() and (points <= 1).all()
+    # tests/common/samples.rs gives keypoint k the confidence 1 - k / 32, and the program's gate hides the least sure.
+    for at, coco in enumerate(KEYPOINTS.values()):
+        wanted = 1 - (6 if coco is None else coco) / 32
+        assert points[at, 2] in (np.float32(wanted), 0)
+    nose, neck, right, left = points[0], points[1], points[2], points[5]
+    assert nose[2] == 1 and np.allclose(neck[:2], (right[:2] + left[:2]) / 2, atol=1e-6)

@@ -88,6 +88,10 @@ impl Transport for Air {
         self.take(&bytes)
     }
 
+    fn put_repetition(&self, bytes: Vec<u8>) -> Result<(), SessionError> {
+        self.take(&bytes)
+    }
+
     fn poll(&mut self, now: MonoNs) {
         let session = self.session.get_mut();
         if session.is_open {

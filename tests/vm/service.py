@@ -124,7 +124,8 @@ def priorities() -> None:
 def reloaded() -> None:
     before = show(UNIT, "MainPID")
     old = CONFIG.read_text()
-    CONFIG.write_text(old.replace('site = "site"', 'site = "hall"') + "\n[publish]\nlate_after_ms = 999\n")
+    changed = old.replace('site = "site"', 'site = "hall"')
+    CONFIG.write_text(changed.replace("[publish]\n", "[publish]\nlate_after_ms = 999\n"))
     shell(f"systemctl reload {UNIT}")
     until("the new value is taken over", lambda: "late_after_ms: 999" in journal(), PATIENCE_S)
     if "[zenoh] changed" not in journal():

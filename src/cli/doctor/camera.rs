@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use poised::camera::{ASSUMED_FOV_DEG, Calibration, CalibrationConfig};
 use poised::capture::find::{find, nodes};
 use poised::capture::v4l2::{V4l2Config, V4l2Format};
 use poised::daemon::settings::CameraConfig;
@@ -29,6 +30,38 @@ pub fn findings(config: &CameraConfig) -> Vec<Finding> {
         findings.push(configured(&config.v4l2.clone().unwrap_or_default()));
     }
     findings
+}
+
+/// The calibration that is configured, or that there is none.
+pub fn lens(config: &CalibrationConfig) -> Finding {
+    const PART: &str = "lens";
+    let Some(file) = &config.file else {
+        return Finding {
+            fix: Some(
+                "poised calibrate --print board.svg, then poised calibrate --help".to_owned(),
+            ),
+            ..Finding::good(
+                PART,
+                format_args!(
+                    "no calibration: a lens of {ASSUMED_FOV_DEG} degrees is assumed, distances are wrong by as much as it is"
+                ),
+            )
+        };
+    };
+    match Calibration::read(file) {
+        Ok(lens) => {
+            let mount = match lens.mount() {
+                Some(mount) => format!("{} m above the floor", mount.height_m),
+                None => "no [mount], so sizes are estimated: poised calibrate mount".to_owned(),
+            };
+            Finding::good(PART, format_args!("{}: {lens}; {mount}", file.display()))
+        }
+        Err(error) => Finding::broken(
+            PART,
+            poised::capture::thread::words(&error),
+            "fix the file, or measure the lens again: poised calibrate",
+        ),
+    }
 }
 
 /// One node; `None` for one that gives no images, such as that of a camera's metadata.
@@ -170,6 +203,34 @@ mod tests {
             &io::Error::from_raw_os_error(libc::EBUSY),
         );
         assert!(finding.to_string().contains("fuser"), "{finding}");
+    }
+
+    #[test]
+    fn without_a_calibration_the_command_that_makes_one_is_named() {
+        let finding = lens(&CalibrationConfig::default()).to_string();
+        assert!(finding.contains("-> poised calibrate --print"), "{finding}");
+        let file = Some(PathBuf::from("/nowhere/front.toml"));
+        let config = CalibrationConfig {
+            file,
+            ..CalibrationConfig::default()
+        };
+        let finding = lens(&config);
+        assert!(
+            finding.to_string().contains("/nowhere/front.toml"),
+            "{finding}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("front.toml");
+        fs::write(&file, Calibration::assumed(640, 480).to_toml()).unwrap();
+        let config = CalibrationConfig {
+            file: Some(file),
+            ..CalibrationConfig::default()
+        };
+        let finding = lens(&config).to_string();
+        assert!(
+            finding.starts_with("good") && finding.contains("calibrate mount"),
+            "{finding}"
+        );
     }
 
     #[test]

@@ -111,6 +111,9 @@ pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     let (settings, config) = configuration(options.config.as_deref());
     let mut findings: Vec<Finding> = config.into_iter().collect();
     findings.extend(camera::findings(&settings.camera));
+    if settings.camera.synthetic.is_none() {
+        findings.push(camera::lens(&settings.calibration));
+    }
     let given = options.models.clone();
     let directory = given.unwrap_or_else(|| match &options.config {
         Some(_) => settings.models.directory.clone(),
@@ -129,6 +132,7 @@ pub fn run(options: &DoctorOptions) -> anyhow::Result<()> {
     findings.extend(network::findings(&settings.session()));
     findings.extend(network::web(&settings.web));
     findings.extend(network::ros(&settings.ros));
+    findings.extend(network::foxglove(&settings.foxglove));
     findings.extend(network::mqtt(&settings.mqtt));
     findings.extend(machine::record(&settings.record));
     for finding in &findings {

@@ -1,14 +1,16 @@
-//! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer. The web view:
-//! whether its address is free. ROS 2: whether its router answers. MQTT: whether its broker answers, and its files.
+//! Zenoh: whether its configuration is accepted, its addresses are free to listen on, and others answer. The web view and
+//! Foxglove: whether their addresses are free. ROS 2: whether its router answers. MQTT: whether its broker answers, and its files.
 
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use poised::base::secret::redacted;
 use poised::capture::thread::words;
 use poised::output::mqtt::is_open_to_all;
-use poised::output::{DEFAULT_ENDPOINT, MqttConfig, RosConfig, WebConfig, ZenohConfig};
+use poised::output::{
+    DEFAULT_ENDPOINT, FoxgloveConfig, MqttConfig, RosConfig, WebConfig, ZenohConfig,
+};
 
 use super::Finding;
 
@@ -36,21 +38,36 @@ pub fn findings(config: &ZenohConfig) -> Vec<Finding> {
 
 /// The address of the web view, where there is one.
 pub fn web(config: &WebConfig) -> Option<Finding> {
-    const PART: &str = "web";
-    let (listen, url) = (config.listen?, config.url()?);
-    Some(match TcpListener::bind(listen) {
-        Ok(_) => Finding::good(PART, format_args!("{listen} is free to listen on: {url}")),
+    Some(listening("web", config.listen?, &config.url()?))
+}
+
+/// The address that viewers of Foxglove connect to, where there is one.
+pub fn foxglove(config: &FoxgloveConfig) -> Option<Finding> {
+    Some(listening("foxglove", config.listen?, &config.url()?))
+}
+
+/// Whether the address in `listen` of a section is free.
+fn listening(section: &'static str, listen: SocketAddr, url: &str) -> Finding {
+    match TcpListener::bind(listen) {
+        Ok(_) => Finding::good(
+            section,
+            format_args!("{listen} is free to listen on: {url}"),
+        ),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::lacking(
-            PART,
+            section,
             format_args!("{listen}: {error}"),
-            "good if this daemon runs already; else give [web] listen another port",
+            format_args!(
+                "good if this daemon runs already; else give [{section}] listen another port"
+            ),
         ),
         Err(error) => Finding::broken(
-            PART,
+            section,
             format_args!("{listen}: {error}"),
-            "let [web] listen on an address of this machine, or on 0.0.0.0 or [::] for all of them",
+            format_args!(
+                "let [{section}] listen on an address of this machine, or on 0.0.0.0 or [::] for all of them"
+            ),
         ),
-    })
+    }
 }
 
 /// The router of ROS 2, where messages go to one.

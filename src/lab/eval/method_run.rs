@@ -78,19 +78,32 @@ impl MethodRun {
             | Method::SemanticShuffled
             | Method::SemanticNone
             | Method::SemanticBlind => adapt::Method::Semantic,
+            Method::Sem
+            | Method::SemTrue
+            | Method::SemShuffled
+            | Method::SemNone
+            | Method::SemUnguarded => adapt::Method::Sem,
+            Method::Align => adapt::Method::Align,
+            Method::Update => adapt::Method::Update,
+            Method::Gpa | Method::GpaUnguarded => adapt::Method::Gpa,
+            Method::GpaReplay => adapt::Method::GpaReplay,
         };
         if config.adapt.method == adapt::Method::Off {
             config.lift.smooth_joints = FACTORY_SMOOTHING;
         }
-        config.semantics.enabled =
+        let completes =
             method == Method::Complete || config.adapt.method == adapt::Method::Semantic;
-        config.semantics.labels = method != Method::SemanticNone;
+        // The others that need names are compared with `latent` and `replay`, so they complete nothing.
+        config.semantics.completes = completes;
+        config.semantics.enabled = completes || config.adapt.method.needs_labels();
+        config.semantics.labels = !method.has_no_labels();
         let mut poser = Poser::open(&config)?;
-        let adapter = poser.adapter(seed)?;
+        let mut adapter = poser.adapter(seed)?;
+        if method.is_unguarded() {
+            adapter = adapter.map(Adapter::without_guard);
+        }
         let clock = Arc::new(Clock::standing(MonoNs(0)));
-        let hints = matches!(method, Method::SemanticTrue | Method::SemanticShuffled)
-            .then(|| poser.hear_hints(&clock))
-            .flatten();
+        let hints = method.is_told().then(|| poser.hear_hints(&clock)).flatten();
         Ok(Self {
             poser,
             adapter,
@@ -118,8 +131,8 @@ impl MethodRun {
         };
         let own = actions.iter().find(known)?;
         match method {
-            Method::SemanticTrue => Some(own),
-            Method::SemanticShuffled => {
+            Method::SemanticTrue | Method::SemTrue => Some(own),
+            Method::SemanticShuffled | Method::SemShuffled => {
                 let wrong = others().filter(|phrase| !actions.contains(phrase));
                 let wrong: Vec<&String> = wrong.filter(known).collect();
                 let mut rng = Rng::with_seed(seed ^ hash(id));

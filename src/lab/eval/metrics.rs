@@ -158,6 +158,48 @@ pub fn accel_mm(
     mean(joints.map(|j| f64::from((second(estimate, j) - second(truth, j)).length()) * MM))
 }
 
+/// How far a root is from the true one, millimetres, across the line of sight and along it; positive is too far away.
+pub fn root_mm(estimate: Vec3, truth: Vec3) -> [f64; 2] {
+    let sight = truth.normalize_or(Vec3::Z);
+    let apart = estimate - truth;
+    let along = apart.dot(sight);
+    [
+        f64::from((apart - along * sight).length()) * MM,
+        f64::from(along) * MM,
+    ]
+}
+
+/// Speed below which a joint is at rest, metres a second: slower than a standing person sways, faster than recorded
+/// joints tremble.
+const REST_M_S: f32 = 0.05;
+
+/// Mean of how far the joints that are at rest move from a frame to the next, `span_s` later, beyond what they really
+/// do, millimetres a frame; roots at the origin, joints that are `known` in both. `None` if none is at rest.
+pub fn jitter_mm(
+    estimate: [&[Vec3; JOINTS]; 2],
+    truth: [&[Vec3; JOINTS]; 2],
+    known: &[bool; JOINTS],
+    span_s: f32,
+) -> Option<f64> {
+    let moved = |p: [&[Vec3; JOINTS]; 2], j: usize| (p[1][j] - p[1][0]) - (p[0][j] - p[0][0]);
+    let rests = |j: &usize| known[*j] && moved(truth, *j).length() < REST_M_S * span_s;
+    mean(
+        (1..JOINTS)
+            .filter(rests)
+            .map(|j| f64::from((moved(estimate, j) - moved(truth, j)).length()) * MM),
+    )
+}
+
+/// The same of the root in the camera frame.
+pub fn root_jitter_mm(estimate: [Vec3; 2], truth: [Vec3; 2], span_s: f32) -> Option<f64> {
+    let really = truth[1] - truth[0];
+    let moved = (estimate[1] - estimate[0]) - really;
+    (really.length() < REST_M_S * span_s).then(|| f64::from(moved.length()) * MM)
+}
+
+/// Distance in standard deviations that holds 90 % of a normal distribution.
+pub const DISTANCE_90: f32 = 1.6449;
+
 /// Radius in units of the per-axis standard deviation that holds 90 % of a
 /// three-dimensional normal distribution.
 pub const RADIUS_90: f32 = 2.5003;
@@ -243,6 +285,38 @@ mod tests {
         assert!(accel_mm([&still; 3], [&still; 3], &ALL).unwrap() < 1e-6);
         let error = accel_mm([&still, &jump, &still], [&still; 3], &ALL).unwrap();
         assert!((error - 2.0).abs() < 1e-3, "{error}");
+    }
+
+    #[test]
+    fn a_root_that_is_too_far_away_is_off_along_the_line_of_sight() {
+        let truth = Vec3::new(1.0, 0.0, 2.0);
+        let [across, along] = root_mm(1.1 * truth, truth);
+        assert!(across < 1e-3 && (along - 100.0 * 5.0_f64.sqrt()).abs() < 1e-2);
+        let [across, along] = root_mm(truth + Vec3::new(0.0, 0.03, 0.0), truth);
+        assert!((across - 30.0).abs() < 1e-3 && along.abs() < 1e-3);
+    }
+
+    #[test]
+    fn only_joints_at_rest_jitter() {
+        let truth = pose();
+        let mut moved = truth;
+        moved[4].x += 0.01;
+        let mut shaken = truth;
+        shaken[4].x += 0.01;
+        shaken[5].y += 0.016;
+        // The joint that moves is left out, the one that should rest counts among the other fifteen.
+        let found = jitter_mm([&truth, &shaken], [&truth, &moved], &ALL, 1.0 / 30.0).unwrap();
+        assert!((found - 16.0 / 15.0).abs() < 1e-3, "{found}");
+        assert_eq!(
+            root_jitter_mm(
+                [Vec3::Z; 2],
+                [Vec3::Z, Vec3::Z + 0.01 * Vec3::X],
+                1.0 / 30.0
+            ),
+            None
+        );
+        let still = root_jitter_mm([Vec3::Z, 1.002 * Vec3::Z], [Vec3::Z; 2], 1.0 / 30.0);
+        assert!((still.unwrap() - 2.0).abs() < 1e-3);
     }
 
     #[test]

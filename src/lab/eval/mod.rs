@@ -16,7 +16,10 @@
 //!
 //! `docs/lab/accuracy.md` says what each column is.
 
+pub mod angles;
 pub mod clips;
+pub mod detector;
+pub mod floor;
 pub mod metrics;
 pub mod motion;
 pub mod recordings;
@@ -78,6 +81,27 @@ pub enum Method {
     SemanticShuffled,
     /// `semantic` without the dictionary's entries: no label, hidden joints completed without one.
     SemanticNone,
+    /// As `latent`, the final layers learning from windows of two seconds, drawn towards what their label means
+    /// ([`crate::adapt`]; "Semantics-aware test-time adaptation").
+    Sem,
+    /// The same with alignment alone: 2D targets are the detector's.
+    Align,
+    /// `sem` without alignment: 2D targets follow the projection, and are filled in where motion and text agree.
+    Update,
+    /// `sem`, told what is done as a kiosk would tell it, in hints: the recorded action.
+    SemTrue,
+    /// The same, told an action of another motion.
+    SemShuffled,
+    /// `sem` without the dictionary's entries: no label, so neither alignment nor filling in.
+    SemNone,
+    /// `sem` without the guard: all that is learned is used.
+    SemUnguarded,
+    /// As `latent`, the final layers learning from motions drawn from the dictionary (after `PoseDA`).
+    Gpa,
+    /// From these and from synthetic views, one of each in turn.
+    GpaReplay,
+    /// `gpa` without the guard.
+    GpaUnguarded,
     /// `factory` without what the image adds to the final layers, where the keypoints come from pixels.
     FactoryBlind,
     /// `semantic` in the same way.
@@ -86,18 +110,23 @@ pub enum Method {
 
 impl Method {
     /// Variants, which are not in `all`: with a mount; with labels that are true, of another motion, and
-    /// none, where `semantic` finds its own; without image features.
-    pub const VARIANTS: [Self; 6] = [
+    /// none, where `semantic` and `sem` find their own; without the guard; without image features.
+    pub const VARIANTS: [Self; 11] = [
         Self::SemanticFloor,
         Self::SemanticTrue,
         Self::SemanticShuffled,
         Self::SemanticNone,
+        Self::SemTrue,
+        Self::SemShuffled,
+        Self::SemNone,
+        Self::SemUnguarded,
+        Self::GpaUnguarded,
         Self::FactoryBlind,
         Self::SemanticBlind,
     ];
 
     /// All others.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Factory,
         Self::Reprojection,
         Self::Cycle,
@@ -106,6 +135,11 @@ impl Method {
         Self::Complete,
         Self::Replay,
         Self::Semantic,
+        Self::Sem,
+        Self::Align,
+        Self::Update,
+        Self::Gpa,
+        Self::GpaReplay,
     ];
 
     /// Name on the command line and in the table.
@@ -123,6 +157,16 @@ impl Method {
             Self::SemanticTrue => "semantic:true",
             Self::SemanticShuffled => "semantic:shuffled",
             Self::SemanticNone => "semantic:none",
+            Self::Sem => "sem",
+            Self::Align => "align",
+            Self::Update => "update",
+            Self::SemTrue => "sem:true",
+            Self::SemShuffled => "sem:shuffled",
+            Self::SemNone => "sem:none",
+            Self::SemUnguarded => "sem:unguarded",
+            Self::Gpa => "gpa",
+            Self::GpaReplay => "gpa+replay",
+            Self::GpaUnguarded => "gpa:unguarded",
             Self::FactoryBlind => "factory:blind",
             Self::SemanticBlind => "semantic:blind",
         }
@@ -136,6 +180,24 @@ impl Method {
     /// Whether image features are kept from it.
     const fn is_blind(self) -> bool {
         matches!(self, Self::FactoryBlind | Self::SemanticBlind)
+    }
+
+    /// Whether it is told a label in hints.
+    const fn is_told(self) -> bool {
+        matches!(
+            self,
+            Self::SemanticTrue | Self::SemanticShuffled | Self::SemTrue | Self::SemShuffled
+        )
+    }
+
+    /// Whether the dictionary's entries are kept from it.
+    const fn has_no_labels(self) -> bool {
+        matches!(self, Self::SemanticNone | Self::SemNone)
+    }
+
+    /// Whether all that is learned is used.
+    const fn is_unguarded(self) -> bool {
+        matches!(self, Self::SemUnguarded | Self::GpaUnguarded)
     }
 
     /// The method of a name.
@@ -322,7 +384,7 @@ fn one_clip(plan: &ClipsPlan, method: Method, clip: &Clip) -> Result<Sums, Start
                 past.interrupt();
                 continue;
             };
-            let mut score = past.score(&estimate, &person.truth);
+            let mut score = past.score(frame.time, &estimate, &person.truth);
             score.named = run.named(id, &entry.actions);
             sums.take(&score, minute_of(frames[0].time, frame.time));
         }
@@ -423,7 +485,7 @@ fn one(
             past.interrupt();
             continue;
         };
-        let mut score = past.score(estimate, &moment.truth());
+        let mut score = past.score(moment.time, estimate, &moment.truth());
         score.named = run.named(id, &motions[motion].actions);
         let begin = stream.moments[0].time;
         sums.take(&score, minute_of(begin, moment.time));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::detector::Detector;
 use crate::base::config::{ConfigError, check, read_text};
 use crate::skeleton::KEYPOINT_NAMES;
 
@@ -30,6 +31,9 @@ pub struct Scenario {
     pub hard: bool,
     /// Camera tilted downward, degrees: from, to; one value a motion. -30 to 80.
     pub down_deg: [f32; 2],
+    /// By how much a person is turned away from the camera at a motion's start, to either side, degrees, 0 to 180; left
+    /// out, they face anywhere.
+    pub facing_deg: Option<f32>,
     /// Standard deviation of the camera's roll, degrees, 0 to 20.
     pub roll_sd_deg: f32,
     /// Horizontal field of view, degrees, 30 to 120. The image is square.
@@ -48,19 +52,23 @@ pub struct Scenario {
     pub arms: f32,
     /// Size of neck and head beyond that, 0.7 to 1.5.
     pub head: f32,
-    /// Detector noise: standard deviation as a share of the box height, 0 to 0.1.
+    /// The ideal detector's noise: standard deviation as a share of the box height, 0 to 0.1. A measured detector has its
+    /// own errors, and neither this nor `offset` and `pulled`.
     pub noise: f32,
     /// A fixed offset for each keypoint of a motion, as a share of the box height, 0 to 0.1.
     pub offset: f32,
     /// Hips pulled together, ankles pulled up the shank, shoulders pulled
     /// together, as shares of the box height, 0 to 0.1.
     pub pulled: [f32; 3],
-    /// Chance that a keypoint is missed in a frame, 0 to 0.5.
+    /// Chance that the ideal detector misses a keypoint in a frame, 0 to 0.5. A measured one has its own.
     pub missed: f32,
     /// Frames a second that the camera gives, 1 to 120; left out, those of the motion.
     pub rate_hz: Option<f64>,
     /// What is hidden, and when.
     pub hide: Vec<Hide>,
+    /// How the detector errs; `None` is the ideal one, which knows how much.
+    #[serde(skip)]
+    pub detector: Option<Detector>,
 }
 
 /// Keypoints that are hidden again and again: by name, by place in the image, or both.
@@ -88,6 +96,7 @@ impl Default for Scenario {
             name: String::new(),
             hard: true,
             down_deg: [4.0, 12.0],
+            facing_deg: None,
             roll_sd_deg: 2.0,
             fov_deg: 60.0,
             distance_m: [2.6, 3.6],
@@ -103,6 +112,7 @@ impl Default for Scenario {
             missed: 0.01,
             rate_hz: None,
             hide: Vec::new(),
+            detector: None,
         }
     }
 }
@@ -119,7 +129,16 @@ impl Scenario {
             Some(path) => (path.to_owned(), read_text(path)?),
             None => (PathBuf::from("scenarios.toml"), SHIPPED.to_owned()),
         };
-        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+        Self::parse(name, &text)
+    }
+
+    /// The scenarios of a text, which is the content of the file `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn parse(name: PathBuf, text: &str) -> Result<Vec<Self>, ConfigError> {
+        let file: File = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: name,
             message: error.to_string().trim_end().to_owned(),
         })?;
@@ -147,6 +166,9 @@ impl Scenario {
         }
         for down in self.down_deg {
             check("scenario.down_deg", down, -30.0, 80.0)?;
+        }
+        if let Some(facing) = self.facing_deg {
+            check("scenario.facing_deg", facing, 0.0, 180.0)?;
         }
         check("scenario.roll_sd_deg", self.roll_sd_deg, 0.0, 20.0)?;
         check("scenario.fov_deg", self.fov_deg, 30.0, 120.0)?;
@@ -249,6 +271,10 @@ mod tests {
         assert!(refused("[[scenario]]\nname = \"all\"").contains("scenario.name"));
         assert!(
             refused("[[scenario]]\nname = \"a\"\n[[scenario]]\nname = \"a\"").contains("no other")
+        );
+        assert_eq!(
+            refused("[[scenario]]\nname = \"a\"\nfacing_deg = 270.0"),
+            "scenario.facing_deg = 270: must be from 0 to 180"
         );
         let hide = "[[scenario]]\nname = \"a\"\nhide = [{ keypoints = [\"tail\"], every_s = 2.0, for_s = 1.0 }]";
         assert!(refused(hide).contains("tail"));

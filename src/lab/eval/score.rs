@@ -3,9 +3,11 @@
 use glam::Vec3;
 
 use super::metrics::{
-    RADIUS_90, Similarity, accel_mm, angle_deg, kept, mpjpe_mm, pa_mpjpe_mm, symmetry_mm,
+    DISTANCE_90, RADIUS_90, Similarity, accel_mm, angle_deg, jitter_mm, kept, mpjpe_mm,
+    pa_mpjpe_mm, root_jitter_mm, root_mm, symmetry_mm,
 };
 use super::table::Score;
+use crate::base::clock::MonoNs;
 use crate::lift::Estimate;
 use crate::pose::JointState;
 use crate::skeleton::JOINTS;
@@ -21,9 +23,19 @@ pub struct Truth {
     pub visible: [bool; JOINTS],
 }
 
+/// A frame that was scored.
+#[derive(Clone, Copy, Debug)]
+struct Scored {
+    time: MonoNs,
+    root_camera_m: Vec3,
+    /// Estimated joints relative to the pelvis, metres.
+    joints_m: [Vec3; JOINTS],
+    truth: Truth,
+}
+
 /// The two frames before, newest first; accelerations need them.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Past([Option<([Vec3; JOINTS], Truth)>; 2]);
+pub struct Past([Option<Scored>; 2]);
 
 impl Past {
     /// Forgets: this frame has no estimate, or another person comes.
@@ -31,16 +43,22 @@ impl Past {
         self.0 = [None, None];
     }
 
-    /// Scores the frame that comes next and keeps it.
-    pub fn score(&mut self, estimate: &Estimate, truth: &Truth) -> Score {
-        let score = score(estimate, truth, self);
-        self.0 = [Some((estimate.relative_camera_m, *truth)), self.0[0]];
+    /// Scores the frame of `time`, which comes next, and keeps it.
+    pub fn score(&mut self, time: MonoNs, estimate: &Estimate, truth: &Truth) -> Score {
+        let score = score(time, estimate, truth, self);
+        let scored = Scored {
+            time,
+            root_camera_m: estimate.root_camera_m,
+            joints_m: estimate.relative_camera_m,
+            truth: *truth,
+        };
+        self.0 = [Some(scored), self.0[0]];
         score
     }
 }
 
 /// Scores a frame; joints relative to the pelvis, the truth in the camera frame.
-fn score(estimate: &Estimate, truth: &Truth, past: &Past) -> Score {
+fn score(time: MonoNs, estimate: &Estimate, truth: &Truth, past: &Past) -> Score {
     let (joints, sigmas) = (&estimate.relative_camera_m, &estimate.sigmas_m);
     let Truth {
         joints_camera_m: real,
@@ -75,19 +93,39 @@ fn score(estimate: &Estimate, truth: &Truth, past: &Past) -> Score {
         }
     }
     let accel = match &past.0 {
-        [Some((j1, t1)), Some((j2, t2))] => {
-            let all = std::array::from_fn(|j| known[j] && t1.known[j] && t2.known[j]);
-            let truths = [&t2.joints_camera_m, &t1.joints_camera_m, real];
-            accel_mm([j2, j1, joints], truths, &all)
+        [Some(last), Some(first)] => {
+            let all =
+                std::array::from_fn(|j| known[j] && last.truth.known[j] && first.truth.known[j]);
+            let truths = [
+                &first.truth.joints_camera_m,
+                &last.truth.joints_camera_m,
+                real,
+            ];
+            accel_mm([&first.joints_m, &last.joints_m, joints], truths, &all)
         }
         _ => None,
     };
+    let (mut jitter, mut root_jitter) = (None, None);
+    if let Some(last) = &past.0[0] {
+        let span_s = time.since(last.time).as_secs_f32();
+        let before = &last.truth.joints_camera_m;
+        let both = std::array::from_fn(|j| known[j] && last.truth.known[j]);
+        jitter = jitter_mm([&last.joints_m, joints], [before, real], &both, span_s);
+        let roots = [last.root_camera_m, estimate.root_camera_m];
+        root_jitter = root_jitter_mm(roots, [before[0], real[0]], span_s);
+    }
+    let [across, along] = root_mm(estimate.root_camera_m, real[0]);
     Score {
         mpjpe_mm: mpjpe_mm(&own, joints[0], &other, real[0]),
         pa_mpjpe_mm: pa_mpjpe_mm(&own, &other),
         hidden_mm: hidden,
         hidden_root_mm: hidden_root,
         accel_mm: accel,
+        jitter_mm: jitter,
+        root_across_mm: across,
+        root_along_mm: along.abs(),
+        root_jitter_mm: root_jitter,
+        root_within: along.abs() <= f64::from(DISTANCE_90 * estimate.root_sigma_m) * 1e3,
         angle_deg: angle_deg(joints, real, known),
         symmetry_mm: symmetry_mm(joints),
         within,

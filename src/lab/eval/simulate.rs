@@ -19,6 +19,7 @@
 use fastrand::Rng;
 use glam::{Mat3, Vec2, Vec3};
 
+use super::detector::{Erring, Real};
 use super::motion::Motion;
 use super::scenario::Scenario;
 use super::score::Truth;
@@ -94,6 +95,64 @@ pub struct Stream {
     pub moments: Vec<Moment>,
 }
 
+/// A camera where it hangs.
+struct Site {
+    calibration: Calibration,
+    /// From the world's axes to the camera's.
+    turn: Mat3,
+    /// Tangent of half the field of view.
+    half_tan: f32,
+    mount: Mount,
+    /// The mount according to its measurement.
+    measured: Mount,
+}
+
+impl Site {
+    fn of(scenario: &Scenario, rng: &mut Rng) -> Result<Self, ConfigError> {
+        let side = scenario.side_px as f32;
+        let half_tan = (0.5 * scenario.fov_deg).to_radians().tan();
+        let focal = 0.5 * side / half_tan;
+        let middle = 0.5 * (side - 1.0);
+        let calibration = Calibration::new(
+            (scenario.side_px, scenario.side_px),
+            Intrinsics {
+                fx_px: focal.into(),
+                fy_px: focal.into(),
+                cx_px: middle.into(),
+                cy_px: middle.into(),
+            },
+            Distortion::None {},
+            Origin::Assumed,
+        )?;
+        let down = between(scenario.down_deg, rng).to_radians();
+        let roll = (normal(rng) * scenario.roll_sd_deg).to_radians();
+        // World: y up. Camera: y down, z forward.
+        let flip = Mat3::from_diagonal(Vec3::new(1.0, -1.0, -1.0));
+        let turn = flip * Mat3::from_rotation_z(roll) * Mat3::from_rotation_x(down);
+        let distance = 0.5 * (scenario.distance_m[0] + scenario.distance_m[1]);
+        let aside = aside(half_tan, distance, rng);
+        let height =
+            MIDDLE_M * scenario.stature - (turn * Vec3::Y).dot(Vec3::new(0.0, aside, distance));
+        let mount = Mount {
+            height_m: height,
+            down_deg: down.to_degrees(),
+            roll_deg: roll.to_degrees(),
+        };
+        let measured = Mount {
+            height_m: height * (1.0 + 0.03 * normal(rng)),
+            down_deg: mount.down_deg + normal(rng),
+            roll_deg: mount.roll_deg + normal(rng),
+        };
+        Ok(Self {
+            calibration,
+            turn,
+            half_tan,
+            mount,
+            measured,
+        })
+    }
+}
+
 /// Shows what a person does at `place`, one motion after the other.
 ///
 /// # Errors
@@ -107,40 +166,13 @@ pub fn stream(
 ) -> Result<Stream, ConfigError> {
     let seed = seed ^ hash(&scenario.name);
     let mut rng = Rng::with_seed(seed ^ hash(place).rotate_left(31));
-    let side = scenario.side_px as f32;
-    let half_tan = (0.5 * scenario.fov_deg).to_radians().tan();
-    let focal = 0.5 * side / half_tan;
-    let middle = 0.5 * (side - 1.0);
-    let calibration = Calibration::new(
-        (scenario.side_px, scenario.side_px),
-        Intrinsics {
-            fx_px: focal.into(),
-            fy_px: focal.into(),
-            cx_px: middle.into(),
-            cy_px: middle.into(),
-        },
-        Distortion::None {},
-        Origin::Assumed,
-    )?;
-    let down = between(scenario.down_deg, &mut rng).to_radians();
-    let roll = (normal(&mut rng) * scenario.roll_sd_deg).to_radians();
-    // World: y up. Camera: y down, z forward.
-    let flip = Mat3::from_diagonal(Vec3::new(1.0, -1.0, -1.0));
-    let turn = flip * Mat3::from_rotation_z(roll) * Mat3::from_rotation_x(down);
-    let distance = 0.5 * (scenario.distance_m[0] + scenario.distance_m[1]);
-    let aside = aside(half_tan, distance, &mut rng);
-    let height =
-        MIDDLE_M * scenario.stature - (turn * Vec3::Y).dot(Vec3::new(0.0, aside, distance));
-    let mount = Mount {
-        height_m: height,
-        down_deg: down.to_degrees(),
-        roll_deg: roll.to_degrees(),
-    };
-    let measured = Mount {
-        height_m: height * (1.0 + 0.03 * normal(&mut rng)),
-        down_deg: mount.down_deg + normal(&mut rng),
-        roll_deg: mount.roll_deg + normal(&mut rng),
-    };
+    let Site {
+        calibration,
+        turn,
+        half_tan,
+        mount,
+        measured,
+    } = Site::of(scenario, &mut rng)?;
     let offsets: [Vec2; KEYPOINTS] = std::array::from_fn(|_| {
         let (x, y) = (normal(&mut rng), normal(&mut rng));
         Vec2::new(x, y).normalize_or_zero() * scenario.offset
@@ -156,10 +188,18 @@ pub fn stream(
         let rate_hz = scenario.rate_hz.unwrap_or(motion.rate_hz);
         let placed = placed(&bodies, scenario, turn, &mount, half_tan, &mut rng);
         let frames = placed.len();
+        let mut erring = scenario
+            .detector
+            .as_ref()
+            .map(|detector| Erring::new(detector, rng.u64(..)));
         for (frame, joints) in placed.into_iter().enumerate() {
             let time_s = begin_s + frame as f64 / rate_hz;
-            let (detection, visible) =
-                detect(scenario, &calibration, &joints, &offsets, time_s, &mut rng);
+            let look = Look::of(scenario, &calibration, &joints, &offsets, time_s);
+            let (keypoints, visible) = match &mut erring {
+                None => look.ideal(scenario, &mut rng),
+                Some(erring) => look.measured(scenario, erring, 1.0 / rate_hz),
+            };
+            let detection = keypoints.and_then(detection_of);
             moments.push(Moment {
                 time: MonoNs(BEGIN.0 + (time_s * 1e9) as u64),
                 seen: detection,
@@ -233,7 +273,11 @@ fn placed(
     let Some(first) = bodies.first() else {
         return Vec::new();
     };
-    let yaw = (rng.f32() * 2.0 - 1.0) * std::f32::consts::PI;
+    let anywhere = (rng.f32() * 2.0 - 1.0) * std::f32::consts::PI;
+    let yaw = scenario.facing_deg.map_or(anywhere, |facing| {
+        let aside = facing.to_radians().copysign(anywhere);
+        aside - heading(first)
+    });
     let turn = turn * Mat3::from_rotation_y(yaw);
     let origin = first.iter().copied().sum::<Vec3>() / JOINTS as f32;
     let turned: Vec<[Vec3; JOINTS]> = bodies
@@ -257,69 +301,148 @@ fn placed(
         .collect()
 }
 
+/// Where a body faces in the world, radians about y from +z, which leads to the camera.
+fn heading(body: &[Vec3; JOINTS]) -> f32 {
+    let ahead = (body[4] - body[1]).cross(Vec3::Y);
+    ahead.x.atan2(ahead.z)
+}
+
 /// A little off the optical axis at a depth, metres.
 fn aside(half_tan: f32, depth: f32, rng: &mut Rng) -> f32 {
     (rng.f32() * 2.0 - 1.0) * 0.15 * half_tan * depth
 }
 
-/// What the detector says of a frame.
-fn detect(
-    scenario: &Scenario,
-    calibration: &Calibration,
-    joints: &[Vec3; JOINTS],
-    offsets: &[Vec2; KEYPOINTS],
-    time_s: f64,
-    rng: &mut Rng,
-) -> (Option<Detection>, [bool; JOINTS]) {
-    let (points, turned_away) = keypoints_of(joints);
-    let mut pixels = points.map(|p| calibration.pixel(p.truncate() / p.z.max(0.1)));
-    let low = pixels.iter().copied().fold(Vec2::INFINITY, Vec2::min);
-    let high = pixels.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
-    let height = (high - low).max_element();
-    let hips_y = 0.5 * (pixels[11].y + pixels[12].y);
-    pull(&mut pixels, scenario.pulled, height);
-    let side = scenario.side_px as f32;
-    let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| {
-        let tail = if rng.f64() < TAIL_SHARE { 6.0 } else { 1.0 };
-        let error = Vec2::new(normal(rng), normal(rng)) * (scenario.noise * height * tail);
-        let missed = rng.f32() < scenario.missed;
-        let wobble = rng.f32() * 0.2 - 0.1;
-        let mut at = pixels[k] + offsets[k] * height + error;
-        if scenario.rounded {
-            at = at.round();
+/// A frame before the detector errs.
+struct Look {
+    /// Where keypoints are, moved by the ideal detector's fixed errors; pixels.
+    at: [Vec2; KEYPOINTS],
+    /// What furniture or the person's own head hides.
+    hidden: [bool; KEYPOINTS],
+    /// The person's longer side in the image, pixels.
+    height: f32,
+    side: f32,
+}
+
+impl Look {
+    fn of(
+        scenario: &Scenario,
+        calibration: &Calibration,
+        joints: &[Vec3; JOINTS],
+        offsets: &[Vec2; KEYPOINTS],
+        time_s: f64,
+    ) -> Self {
+        let (points, turned_away) = keypoints_of(joints);
+        let mut pixels = points.map(|p| calibration.pixel(p.truncate() / p.z.max(0.1)));
+        let low = pixels.iter().copied().fold(Vec2::INFINITY, Vec2::min);
+        let high = pixels.iter().copied().fold(Vec2::NEG_INFINITY, Vec2::max);
+        let height = (high - low).max_element();
+        let hips_y = 0.5 * (pixels[11].y + pixels[12].y);
+        // A measured detector's errors have these in them.
+        let own = scenario.detector.is_none();
+        if own {
+            pull(&mut pixels, scenario.pulled, height);
         }
-        let outside = at.min_element() < 0.0 || at.max_element() > side - 1.0;
-        let hidden = scenario.hide.iter().any(|hide| {
-            let place = (pixels[k] / (side - 1.0)).to_array();
-            hide.hides(k, time_s)
-                || hide.covers(place, time_s)
-                || hide.below_hips
-                    && hide.active(time_s)
-                    && pixels[k].y > hips_y + 0.02 * height
-                    && !matches!(k, 11 | 12)
+        let side = scenario.side_px as f32;
+        let hidden = std::array::from_fn(|k| {
+            let covered = scenario.hide.iter().any(|hide| {
+                let place = (pixels[k] / (side - 1.0)).to_array();
+                hide.hides(k, time_s)
+                    || hide.covers(place, time_s)
+                    || hide.below_hips
+                        && hide.active(time_s)
+                        && pixels[k].y > hips_y + 0.02 * height
+                        && !matches!(k, 11 | 12)
+            });
+            covered || turned_away[k]
         });
-        let confidence = if missed || outside || hidden || turned_away[k] {
-            0.5 * CONFIDENCE_GATE * rng.f32()
-        } else {
-            (1.0 - 12.0 * error.length() / height.max(1.0) + wobble).clamp(0.3, 1.0)
-        };
-        Keypoint {
-            x_px: at.x,
-            y_px: at.y,
-            confidence,
+        Self {
+            at: std::array::from_fn(|k| {
+                pixels[k] + if own { offsets[k] * height } else { Vec2::ZERO }
+            }),
+            hidden,
+            height,
+            side,
         }
-    });
-    let mut visible = [true; JOINTS];
-    for (joint, keypoint) in SHARED {
-        visible[joint] = keypoints[keypoint].is_seen();
     }
-    let detection = BoxPx::around(&keypoints, CONFIDENCE_GATE).map(|bounds| Detection {
+
+    fn is_inside(&self, at: Vec2) -> bool {
+        at.min_element() >= 0.0 && at.max_element() <= self.side - 1.0
+    }
+
+    /// What a detector says that errs afresh in each frame, and knows how much and what is hidden.
+    fn ideal(
+        &self,
+        scenario: &Scenario,
+        rng: &mut Rng,
+    ) -> (Option<[Keypoint; KEYPOINTS]>, [bool; JOINTS]) {
+        let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| {
+            let tail = if rng.f64() < TAIL_SHARE { 6.0 } else { 1.0 };
+            let error = Vec2::new(normal(rng), normal(rng)) * (scenario.noise * self.height * tail);
+            let missed = rng.f32() < scenario.missed;
+            let wobble = rng.f32() * 0.2 - 0.1;
+            let at = rounded(scenario, self.at[k] + error);
+            let confidence = if missed || !self.is_inside(at) || self.hidden[k] {
+                0.5 * CONFIDENCE_GATE * rng.f32()
+            } else {
+                (1.0 - 12.0 * error.length() / self.height.max(1.0) + wobble).clamp(0.3, 1.0)
+            };
+            Keypoint {
+                x_px: at.x,
+                y_px: at.y,
+                confidence,
+            }
+        });
+        let mut visible = [true; JOINTS];
+        for (joint, keypoint) in SHARED {
+            visible[joint] = keypoints[keypoint].is_seen();
+        }
+        (Some(keypoints), visible)
+    }
+
+    /// What a measured detector says, `span_s` after it was last asked. Visible is what the camera sees, whatever the
+    /// detector says of it.
+    fn measured(
+        &self,
+        scenario: &Scenario,
+        erring: &mut Erring<'_>,
+        span_s: f64,
+    ) -> (Option<[Keypoint; KEYPOINTS]>, [bool; JOINTS]) {
+        let real = std::array::from_fn(|k| Real {
+            at: self.at[k],
+            seen: !self.hidden[k],
+            inside: self.is_inside(self.at[k]),
+        });
+        let keypoints = erring.answer(&real, self.height, span_s);
+        let mut visible = [true; JOINTS];
+        for (joint, keypoint) in SHARED {
+            visible[joint] = real[keypoint].seen && real[keypoint].inside;
+        }
+        let keypoints = keypoints.map(|keypoints| {
+            keypoints.map(|keypoint| {
+                let at = rounded(scenario, Vec2::new(keypoint.x_px, keypoint.y_px));
+                Keypoint {
+                    x_px: at.x,
+                    y_px: at.y,
+                    ..keypoint
+                }
+            })
+        });
+        (keypoints, visible)
+    }
+}
+
+fn rounded(scenario: &Scenario, at: Vec2) -> Vec2 {
+    if scenario.rounded { at.round() } else { at }
+}
+
+/// The detection of keypoints; `None` if none is seen.
+fn detection_of(keypoints: [Keypoint; KEYPOINTS]) -> Option<Detection> {
+    BoxPx::around(&keypoints, CONFIDENCE_GATE).map(|bounds| Detection {
         score: 1.0,
         bounds,
         keypoints,
         features: None,
-    });
-    (detection, visible)
+    })
 }
 
 /// Hips and shoulders towards each other, ankles up the shank: where detectors
@@ -343,7 +466,7 @@ fn between([from, to]: [f32; 2], rng: &mut Rng) -> f32 {
 }
 
 /// A standard normal number (Box and Muller 1958).
-fn normal(rng: &mut Rng) -> f32 {
+pub(super) fn normal(rng: &mut Rng) -> f32 {
     let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
     (radius * (rng.f64() * std::f64::consts::TAU).cos()) as f32
 }

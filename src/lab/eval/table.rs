@@ -20,6 +20,16 @@ pub struct Score {
     pub hidden_root_mm: Vec<f64>,
     /// Error of acceleration, where the two frames before were estimated as well.
     pub accel_mm: Option<f64>,
+    /// How far joints at rest move beyond what they do, where the frame before was estimated as well.
+    pub jitter_mm: Option<f64>,
+    /// How far the root is off across the line of sight.
+    pub root_across_mm: f64,
+    /// How far along it.
+    pub root_along_mm: f64,
+    /// As `jitter_mm`, of the root.
+    pub root_jitter_mm: Option<f64>,
+    /// Whether the root is as near along the line of sight as its sigma says of 90 %.
+    pub root_within: bool,
     /// Mean error of joint angles, where the bones have a length.
     pub angle_deg: Option<f64>,
     /// Mean difference of left and right bones.
@@ -88,6 +98,11 @@ pub struct Sums {
     hidden: Mean,
     hidden_root: Mean,
     accel: Mean,
+    jitter: Mean,
+    root_across: Mean,
+    root_along: Mean,
+    root_jitter: Mean,
+    root_within: Mean,
     angle: Mean,
     symmetry: Mean,
     within: Mean,
@@ -138,6 +153,12 @@ impl Sums {
             self.hidden_root.take(*error);
         }
         self.accel.take_some(score.accel_mm);
+        self.jitter.take_some(score.jitter_mm);
+        self.root_across.take(score.root_across_mm);
+        self.root_along.take(score.root_along_mm);
+        self.root_jitter.take_some(score.root_jitter_mm);
+        self.root_within
+            .take(f64::from(u8::from(score.root_within)));
         self.angle.take_some(score.angle_deg);
         self.symmetry.take(score.symmetry_mm);
         self.within
@@ -178,6 +199,11 @@ impl Sums {
         self.hidden.add(other.hidden);
         self.hidden_root.add(other.hidden_root);
         self.accel.add(other.accel);
+        self.jitter.add(other.jitter);
+        self.root_across.add(other.root_across);
+        self.root_along.add(other.root_along);
+        self.root_jitter.add(other.root_jitter);
+        self.root_within.add(other.root_within);
         self.angle.add(other.angle);
         self.symmetry.add(other.symmetry);
         self.within.add(other.within);
@@ -215,6 +241,11 @@ impl Sums {
             pa_mpjpe_hidden_mm: self.hidden.value(),
             mpjpe_hidden_mm: self.hidden_root.value(),
             accel_mm: self.accel.value(),
+            jitter_mm: self.jitter.value(),
+            root_across_mm: self.root_across.value(),
+            root_along_mm: self.root_along.value(),
+            root_jitter_mm: self.root_jitter.value(),
+            root_coverage90: self.root_within.value(),
             angle_deg: self.angle.value(),
             symmetry_mm: self.symmetry.value(),
             completed_share: (self.completed.count > 0).then(|| (completed * 1e4).round() / 1e4),
@@ -250,6 +281,16 @@ pub struct Row {
     pub mpjpe_hidden_mm: Option<f64>,
     /// Error of acceleration, millimetres per frame squared.
     pub accel_mm: Option<f64>,
+    /// How far joints at rest move from frame to frame beyond what they do, millimetres.
+    pub jitter_mm: Option<f64>,
+    /// Mean distance of the root from the true one across the line of sight, millimetres.
+    pub root_across_mm: Option<f64>,
+    /// The same along it.
+    pub root_along_mm: Option<f64>,
+    /// How far the root of a person at rest moves from frame to frame beyond what it does, millimetres.
+    pub root_jitter_mm: Option<f64>,
+    /// Share of frames in which the root is as near along the line of sight as its sigma says of 90 %.
+    pub root_coverage90: Option<f64>,
     /// Error of knee, elbow, hip and shoulder angles, degrees.
     pub angle_deg: Option<f64>,
     /// Difference of left and right bones, millimetres.
@@ -291,6 +332,8 @@ pub struct Table {
     pub motions: u64,
     /// Whether the keypoints come from rendered images, in place of a simulated detector.
     pub rendered: bool,
+    /// The simulated detector; null where there is none.
+    pub detector: Option<String>,
     /// One row for each scenario and method, and `all` and `hard`; of clips one for each group
     /// and method, and `all`.
     pub rows: Vec<Row>,
@@ -343,6 +386,7 @@ impl Table {
             frames: 0,
             motions: 0,
             rendered: false,
+            detector: None,
             rows: Vec::new(),
             keypoints: BTreeMap::new(),
         };

@@ -174,7 +174,7 @@ impl Completer {
         for (time, pose) in scratch.window.iter_mut().enumerate() {
             *pose = sample(time).0.joints;
         }
-        let body = BodyFrame::of(&scratch.window);
+        let body = BodyFrame::of(&scratch.window[..]);
         let mut at = 0;
         for time in &constants.times {
             let (step, there) = sample(*time);

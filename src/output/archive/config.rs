@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::base::config::{ConfigError, check, optional_path};
+use crate::base::config::{ConfigError, check, check_folder, optional_path};
 
 /// Bytes of a megabyte, as disks are sold.
 const MB: u64 = 1_000_000;
@@ -65,17 +65,8 @@ impl ArchiveConfig {
     ///
     /// Names the first key whose value is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self
-            .folder
-            .as_ref()
-            .is_some_and(|folder| folder.as_os_str().is_empty())
-        {
-            return Err(ConfigError::Value {
-                key: "record.folder",
-                value: String::new(),
-                want: "a folder, or no key at all for no recordings",
-            });
-        }
+        let want = "a folder, or no key at all for no recordings";
+        check_folder("record.folder", self.folder.as_deref(), want)?;
         check("record.rotate_s", self.rotate_s, 10, 86_400)?;
         check("record.keep_mb", self.keep_mb, 4, MB_MAX)?;
         check("record.keep_days", self.keep_days, 1, 36_500)?;

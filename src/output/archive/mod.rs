@@ -127,7 +127,8 @@ impl Sink for Archive {
             Message::Pose { bytes, .. } => (Entry::Pose, bytes),
             Message::Event { bytes } => (Entry::Event, bytes),
             Message::Health { bytes } => (Entry::Health, bytes),
-            Message::Adaptation { .. } => return,
+            Message::Repetition { bytes } => (Entry::Repetition, bytes),
+            Message::Adaptation { .. } | Message::Floor { .. } => return,
         };
         let mut copy = self.empty.try_recv().unwrap_or_default();
         copy.clear();

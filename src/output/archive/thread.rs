@@ -26,6 +26,7 @@ use crate::output::export::ground::Ground;
 use crate::output::export::mcap::{Content, Film};
 use crate::output::health::{EVENT_SCHEMA, HEALTH_SCHEMA};
 use crate::output::read::{PoseMessage, decode};
+use crate::output::repetition::REPETITION_SCHEMA;
 use crate::sys::rt::{free_bytes, stand_back};
 
 /// A chunk ends so often: what a crash of the program loses at most.
@@ -53,6 +54,7 @@ pub(super) enum Entry {
     Pose(Vec<u8>),
     Event(Vec<u8>),
     Health(Vec<u8>),
+    Repetition(Vec<u8>),
 }
 
 /// What other threads tell this one, beside messages.
@@ -81,9 +83,10 @@ struct Sheet {
     /// The same file, to ask its size and to force it to the disk.
     file: File,
     path: PathBuf,
-    /// Channels of events and health.
+    /// Channels of events, health and repetitions.
     events: u16,
     healths: u16,
+    repetitions: u16,
     /// Messages of those channels so far.
     notes: u32,
     /// Whether a whole chunk of it is written.
@@ -150,8 +153,10 @@ impl Worker {
             match entries.recv_timeout(FLUSH_EVERY) {
                 Ok(entry) => {
                     self.take(&entry);
-                    let (Entry::Pose(buffer) | Entry::Event(buffer) | Entry::Health(buffer)) =
-                        entry;
+                    let (Entry::Pose(buffer)
+                    | Entry::Event(buffer)
+                    | Entry::Health(buffer)
+                    | Entry::Repetition(buffer)) = entry;
                     // Where there are enough, it is given up.
                     let _ = empty.try_send(buffer);
                 }
@@ -171,6 +176,7 @@ impl Worker {
             Entry::Pose(bytes) => self.add_pose(bytes),
             Entry::Event(bytes) => self.add_note(bytes, |sheet| sheet.events),
             Entry::Health(bytes) => self.add_note(bytes, |sheet| sheet.healths),
+            Entry::Repetition(bytes) => self.add_note(bytes, |sheet| sheet.repetitions),
         };
         match written {
             Ok(true) if matches!(entry, Entry::Pose(_)) => self.counters.record.poses.add(1),
@@ -276,12 +282,14 @@ impl Worker {
         let mut writer = Film::begin(out, camera, &ground, &toml, *content)?;
         let events = writer.channel("event_v1", EVENT_SCHEMA)?;
         let healths = writer.channel("health_v1", HEALTH_SCHEMA)?;
+        let repetitions = writer.channel("repetition_v1", REPETITION_SCHEMA)?;
         Ok(Sheet {
             film: writer,
             file,
             path,
             events,
             healths,
+            repetitions,
             notes: 0,
             has_chunk: false,
             began: now,

@@ -1,11 +1,15 @@
-//! A table for spreadsheets, pandas and R: one row for each frame, person and joint.
+//! A table for spreadsheets, pandas and R: one row for each frame, person and joint, or joint angle.
 //!
 //! Text fields are quoted as RFC 4180 says; lines end with a line feed. Numbers have as many digits as it takes to
 //! read back the same 32-bit float, and a point, whatever the locale.
 
 use std::io::{Read, Write};
 
+use glam::Vec3;
+
 use super::ExportError;
+use crate::camera::Mount;
+use crate::motion::angles::{ANGLE_NAMES, angles_of};
 use crate::output::record::Recording;
 use crate::pose::{JointState, PersonPose};
 use crate::skeleton::JOINT_NAMES;
@@ -13,6 +17,9 @@ use crate::skeleton::JOINT_NAMES;
 /// The first line. `docs/guide/export.md` explains each column.
 pub const COLUMNS: &str = "time_s,capture_ns,sequence,frame,person,score,joint,x_m,y_m,z_m,sigma_m,root_sigma_m,state,\
                            action,action_probability";
+
+/// The first line of a table of angles.
+pub const ANGLE_COLUMNS: &str = "time_s,capture_ns,sequence,frame,person,score,angle,deg,sigma_deg,state,action,action_probability";
 
 /// What went into a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +39,32 @@ pub fn write<R: Read, W: Write>(
     recording: &mut Recording<R>,
     out: &mut W,
 ) -> Result<Written, ExportError> {
-    writeln!(out, "{COLUMNS}")?;
+    write_rows(recording, out, COLUMNS, rows)
+}
+
+/// Writes the joint angles of all that is left of a recording, one row for each frame, person and angle.
+///
+/// # Errors
+///
+/// As [`write()`].
+pub fn write_angles<R: Read, W: Write>(
+    recording: &mut Recording<R>,
+    out: &mut W,
+) -> Result<Written, ExportError> {
+    let up = recording.calibration().mount().map(Mount::up);
+    write_rows(recording, out, ANGLE_COLUMNS, |person, time, out| {
+        angle_rows(person, up, time, out)
+    })
+}
+
+/// Writes a table, with the rows of each person that `rows` gives.
+fn write_rows<R: Read, W: Write>(
+    recording: &mut Recording<R>,
+    out: &mut W,
+    columns: &str,
+    mut rows: impl FnMut(&PersonPose, &str, &mut W) -> std::io::Result<u64>,
+) -> Result<Written, ExportError> {
+    writeln!(out, "{columns}")?;
     let mut written = Written::default();
     let mut first = None;
     while let Some(message) = recording.next_message()? {
@@ -61,10 +93,7 @@ pub fn write<R: Read, W: Write>(
 
 /// The rows of one person in one frame.
 fn rows<W: Write>(person: &PersonPose, time: &str, out: &mut W) -> std::io::Result<u64> {
-    let action = match &person.action {
-        Some(action) => format!("{},{}", quoted(&action.label), action.probability),
-        None => ",".to_owned(),
-    };
+    let action = action(person);
     for (joint, name) in JOINT_NAMES.iter().enumerate() {
         write!(out, "{time},{},{},{name},", person.id, person.score)?;
         let state = person.states[joint];
@@ -75,14 +104,45 @@ fn rows<W: Write>(person: &PersonPose, time: &str, out: &mut W) -> std::io::Resu
             let sigma = person.sigmas_m[joint];
             write!(out, "{},{},{},{sigma}", place.x, place.y, place.z)?;
         }
-        let state = match state {
-            JointState::Absent => "absent",
-            JointState::Measured => "measured",
-            JointState::Completed => "completed",
-        };
+        let state = word(state);
         writeln!(out, ",{},{state},{action}", person.root_sigma_m)?;
     }
     Ok(JOINT_NAMES.len() as u64)
+}
+
+/// The rows of the angles of one person in one frame.
+fn angle_rows<W: Write>(
+    person: &PersonPose,
+    up: Option<Vec3>,
+    time: &str,
+    out: &mut W,
+) -> std::io::Result<u64> {
+    let action = action(person);
+    for (name, angle) in ANGLE_NAMES.iter().zip(angles_of(person, up)) {
+        write!(out, "{time},{},{},{name},", person.id, person.score)?;
+        match angle.known() {
+            Some(deg) => write!(out, "{deg},{}", angle.sigma_deg)?,
+            None => write!(out, ",")?,
+        }
+        writeln!(out, ",{},{action}", word(angle.state))?;
+    }
+    Ok(ANGLE_NAMES.len() as u64)
+}
+
+/// What a person does, as two fields.
+fn action(person: &PersonPose) -> String {
+    match &person.action {
+        Some(action) => format!("{},{}", quoted(&action.label), action.probability),
+        None => ",".to_owned(),
+    }
+}
+
+const fn word(state: JointState) -> &'static str {
+    match state {
+        JointState::Absent => "absent",
+        JointState::Measured => "measured",
+        JointState::Completed => "completed",
+    }
 }
 
 /// A text as a field: in quotes where it holds what separates fields or lines, or blanks that a reader may drop.
@@ -148,6 +208,37 @@ mod tests {
         );
         assert!(lines[4].contains(",right_ankle,0.1875,") && lines[4].contains(",completed,"));
         assert!(lines[18].starts_with("0.033333333,1033333333,1,1,9,"));
+    }
+
+    #[test]
+    fn a_table_of_angles_has_a_row_for_each_and_empty_fields_where_one_is_absent() {
+        let mut one = person(7);
+        one.states[3] = JointState::Absent;
+        // A leg that is bent by a right angle; its ankle is where the other has one.
+        let hip = one.joints_camera_m[4];
+        one.joints_camera_m[5] = hip + Vec3::new(0.0, 0.4, 0.0);
+        one.joints_camera_m[6] = hip + Vec3::new(0.0, 0.4, 0.4);
+        let bytes = recorded(&[frame(0, &[]), frame(1, &[one])]);
+        let mut recording = Recording::of(&bytes[..], Path::new("x.poses")).unwrap();
+        let mut out = Vec::new();
+        let written = write_angles(&mut recording, &mut out).unwrap();
+        assert_eq!((written.frames, written.rows), (2, 15));
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let width = ANGLE_COLUMNS.split(',').count();
+        assert!(lines.iter().all(|line| line.split(',').count() == width));
+        assert!(lines[5].starts_with("0.033333333,1033333333,1,1,7,0.75,left_knee_flexion,90,"));
+        assert!(lines[5].ends_with(",measured,,"), "{}", lines[5]);
+        assert!(
+            lines[6].ends_with(",right_knee_flexion,,,absent,,"),
+            "{}",
+            lines[6]
+        );
+        assert!(
+            lines[13].ends_with(",trunk_flexion,,,absent,,"),
+            "{}",
+            lines[13]
+        );
     }
 
     #[test]

@@ -18,28 +18,14 @@ use mcap::{McapError, WriteOptions, Writer};
 
 use super::ExportError;
 use super::ground::Ground;
+use crate::counters::RosTopic;
 use crate::output::read::PoseMessage;
 use crate::output::record::{FORMAT, Recording};
-use crate::output::ros::messages;
+use crate::output::ros::{messages, schemas};
 use crate::output::wire::{CDDL, FRAME_SUFFIX, POSE_SCHEMA};
 
 /// How the recorded messages are encoded.
 pub const CBOR: &str = "cbor";
-
-/// Name and definition of `sensor_msgs/PointCloud2`, with all it contains, as ROS 2 Jazzy has them.
-const POINT_CLOUD: (&str, &str) = (
-    "sensor_msgs/msg/PointCloud2",
-    include_str!("point_cloud2.msg"),
-);
-
-/// The same of `visualization_msgs/MarkerArray`.
-const MARKER_ARRAY: (&str, &str) = (
-    "visualization_msgs/msg/MarkerArray",
-    include_str!("marker_array.msg"),
-);
-
-/// The same of `tf2_msgs/TFMessage`.
-const TF_MESSAGE: (&str, &str) = ("tf2_msgs/msg/TFMessage", include_str!("tf_message.msg"));
 
 /// Key of the pose channel's metadata under which the format of the recording is.
 pub const RECORDING: &str = "recording";
@@ -141,16 +127,17 @@ impl<W: Write> Film<W> {
             .create(NoSeek::new(out))?;
         let topic = topic_of(camera);
         let none = BTreeMap::new();
-        let mut ros = |topic: &str, (name, text): (&str, &str)| {
-            let schema = out.add_schema(name, "ros2msg", text.as_bytes())?;
-            out.add_channel(schema, topic, "cdr", &none)
+        let mut ros = |topic: &str, of: RosTopic| {
+            let (name, text) = schemas::schema(of);
+            let schema = out.add_schema(name, schemas::ENCODING, text.as_bytes())?;
+            out.add_channel(schema, topic, schemas::MESSAGE_ENCODING, &none)
         };
         let ros = match content {
             Content::Recorded => None,
             Content::All => Some(Ros {
-                joints: ros(&format!("{topic}/joints"), POINT_CLOUD)?,
-                markers: ros(&format!("{topic}/markers"), MARKER_ARRAY)?,
-                transforms: ros("/tf", TF_MESSAGE)?,
+                joints: ros(&format!("{topic}/joints"), RosTopic::Joints)?,
+                markers: ros(&format!("{topic}/markers"), RosTopic::Markers)?,
+                transforms: ros("/tf", RosTopic::Tf)?,
             }),
         };
         // Without an encoding of the schema, which readers pass over. They stop at one that they do not know, so the

@@ -1,5 +1,5 @@
-//! Recordings for other programs: tables ([`csv`]), markers for `OpenSim` ([`trc`]), and MCAP for Foxglove, ROS 2 and
-//! rerun ([`mcap`]), which can be read back ([`mcap_read`]).
+//! Recordings for other programs: tables ([`csv`]), markers and joint angles for `OpenSim` ([`trc`], [`mot`]), and MCAP
+//! for Foxglove, ROS 2 and rerun ([`mcap`]), which can be read back ([`mcap_read`]).
 //!
 //! Each writer takes the messages of a [`Recording`] one after the other and holds one of them, so that a recording
 //! of a day needs no more memory than one of a minute.
@@ -8,6 +8,7 @@ pub mod csv;
 pub mod ground;
 pub mod mcap;
 pub mod mcap_read;
+pub mod mot;
 pub mod trc;
 
 use std::fs::File;
@@ -95,6 +96,7 @@ mod tests {
             width_px: 640,
             height_px: 480,
             people: heapless::Vec::from_slice(people).unwrap(),
+            ..PoseSample::default()
         }
     }
 

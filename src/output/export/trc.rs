@@ -17,7 +17,7 @@ use crate::skeleton::{JOINT_NAMES, JOINTS};
 /// People listed where one is to be chosen: a screen of them. A recording of a day may have thousands.
 const LISTED_MAX: usize = 32;
 
-/// What a file of markers will hold: one person, from the first frame they are in to the last.
+/// What a file of markers or angles will hold: one person, from the first frame they are in to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     person: u32,
@@ -149,6 +149,21 @@ pub fn write<R: Read, W: Write>(
 ) -> Result<(), ExportError> {
     let ground = Ground::of(recording.calibration());
     head(plan, name, out)?;
+    each(recording, plan, |number, time_s, person| {
+        write!(out, "{number}\t{time_s}\t")?;
+        row(person, &ground, out)
+    })?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Calls `row` for each frame of a plan: its number from 1, its time in seconds since the first frame of the
+/// recording, and the person, where they are in it.
+pub(super) fn each<R: Read>(
+    recording: &mut Recording<R>,
+    plan: &Plan,
+    mut row: impl FnMut(u64, &str, Option<&PersonPose>) -> std::io::Result<()>,
+) -> Result<(), ExportError> {
     let (mut index, mut rows) = (0, 0);
     while rows < plan.frames
         && let Some(message) = recording.next_message()?
@@ -159,12 +174,10 @@ pub fn write<R: Read, W: Write>(
             let time_s = format!("{}.{:09}", since / 1_000_000_000, since % 1_000_000_000);
             let people = &message.sample.people;
             let person = people.iter().find(|person| person.id == plan.person);
-            write!(out, "{rows}\t{time_s}\t")?;
-            row(person, &ground, out)?;
+            row(rows, &time_s, person)?;
         }
         index += 1;
     }
-    out.flush()?;
     Ok(())
 }
 

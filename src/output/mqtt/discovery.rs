@@ -22,6 +22,15 @@ struct Entity {
     more: fn() -> Value,
 }
 
+/// Where people on the floor are reported.
+const FLOOR: Entity = Entity {
+    key: "on_floor",
+    platform: "binary_sensor",
+    name: "Person on the floor",
+    of_room: true,
+    more: || json!({"device_class": "safety", "payload_on": "True", "payload_off": "False"}),
+};
+
 const ENTITIES: [Entity; 7] = [
     Entity {
         key: "occupied",
@@ -86,11 +95,12 @@ const ENTITIES: [Entity; 7] = [
     },
 ];
 
-/// The message for the discovery topic.
-pub(super) fn message(topics: &Topics, device: &str, camera: &str) -> String {
+/// The message for the discovery topic. `floor`: people on the floor are reported.
+pub(super) fn message(topics: &Topics, device: &str, camera: &str, floor: bool) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let components: serde_json::Map<String, Value> = ENTITIES
         .iter()
+        .chain(floor.then_some(&FLOOR))
         .map(|entity| (entity.key.to_owned(), component(entity, topics)))
         .collect();
     json!({
@@ -148,9 +158,10 @@ mod tests {
     #[test]
     fn each_entity_has_its_own_id_and_is_unavailable_without_the_daemon() {
         let topics = MqttConfig::default().topics("clinic", "kiosk-3", "front");
-        let message: Value = serde_json::from_str(&message(&topics, "kiosk-3", "front")).unwrap();
+        let message: Value =
+            serde_json::from_str(&message(&topics, "kiosk-3", "front", true)).unwrap();
         let components = message["components"].as_object().unwrap();
-        assert_eq!(components.len(), ENTITIES.len());
+        assert_eq!(components.len(), ENTITIES.len() + 1);
         for (key, entity) in components {
             assert_eq!(
                 entity["unique_id"],
@@ -164,7 +175,7 @@ mod tests {
                 format!("{{{{ value_json.{key} }}}}")
             );
         }
-        for key in ["occupied", "people", "action"] {
+        for key in ["occupied", "people", "action", "on_floor"] {
             let seeing = &components[key]["availability"][1];
             assert_eq!(seeing["topic"], topics.state);
             assert_eq!(seeing["value_template"], "{{ value_json.seeing }}");
@@ -176,6 +187,9 @@ mod tests {
                 .len(),
             1
         );
+        let without: Value =
+            serde_json::from_str(&super::message(&topics, "kiosk-3", "front", false)).unwrap();
+        assert!(without["components"]["on_floor"].is_null());
         assert_eq!(message["device"]["identifiers"][0], topics.id);
         assert_eq!(message["origin"]["name"], "poised");
     }

@@ -60,6 +60,8 @@ pub struct MqttAbout {
     pub camera: String,
     /// Poses that are older say nothing about the room.
     pub silent_after: Duration,
+    /// Whether people on the floor are reported.
+    pub floor: bool,
     /// What all threads count.
     pub counters: Arc<Counters>,
     /// The time.
@@ -76,6 +78,8 @@ pub struct Mqtt {
     thread: SinkThread,
     /// What was left for the thread last.
     left: Option<Glimpse>,
+    /// People reported on the floor, where that is watched.
+    on_floor: Option<usize>,
 }
 
 impl Mqtt {
@@ -103,6 +107,7 @@ impl Mqtt {
             device,
             camera,
             silent_after,
+            floor,
             counters,
             clock,
         } = about;
@@ -114,6 +119,7 @@ impl Mqtt {
             config: config.clone(),
             device,
             camera,
+            floor,
         };
         let worker = Worker::new(
             place,
@@ -134,13 +140,17 @@ impl Mqtt {
             silent_after,
             thread,
             left: None,
+            on_floor: None,
         }))
     }
 
     /// Leaves what is in view for the thread, and wakes it if that is something else than before.
     fn take_pose(&mut self, sample: &PoseSample, unfit: usize) {
         let before = self.left.as_ref();
-        let glimpse = Glimpse::of(sample, unfit, self.clock.now());
+        let glimpse = Glimpse {
+            on_floor: self.on_floor,
+            ..Glimpse::of(sample, unfit, self.clock.now())
+        };
         let glimpse = glimpse.after(before, self.silent_after);
         let same = before.is_some_and(|before| before.shows_the_same(&glimpse));
         let mut put = self.link.glimpse.put(glimpse.clone());
@@ -168,7 +178,9 @@ impl Sink for Mqtt {
                 drop(self.link.health.put(bytes.to_vec()));
                 self.link.wake.notify_one();
             }
-            Message::Event { .. } | Message::Adaptation { .. } => {}
+            // Said with the next pose.
+            Message::Floor { people } => self.on_floor = Some(people),
+            Message::Event { .. } | Message::Adaptation { .. } | Message::Repetition { .. } => {}
         }
     }
 
@@ -200,6 +212,7 @@ mod tests {
             device: "kiosk".into(),
             camera: "front".into(),
             silent_after: Duration::from_secs(2),
+            floor: false,
             counters: Arc::default(),
             clock: Arc::new(Clock::live()),
         }

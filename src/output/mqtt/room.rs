@@ -24,6 +24,8 @@ pub(super) struct Glimpse {
     pub(super) since: MonoNs,
     /// What each person does, who has been in view longest first.
     pub(super) actions: heapless::Vec<Label, PEOPLE_MAX>,
+    /// People reported on the floor, where that is watched.
+    pub(super) on_floor: Option<usize>,
 }
 
 impl Glimpse {
@@ -39,6 +41,7 @@ impl Glimpse {
         Self {
             at,
             since: at,
+            on_floor: None,
             actions: people
                 .iter()
                 .map(action)
@@ -60,7 +63,7 @@ impl Glimpse {
 
     /// Whether it shows the same people doing the same, whenever that was.
     pub(super) fn shows_the_same(&self, other: &Self) -> bool {
-        self.actions == other.actions
+        self.actions == other.actions && self.on_floor == other.on_floor
     }
 }
 
@@ -100,6 +103,8 @@ pub(super) struct State {
     pub(super) people: Option<usize>,
     /// What those in view do, longest in view first.
     actions: heapless::Vec<Label, PEOPLE_MAX>,
+    /// People reported on the floor; `None` where that is not watched or not known.
+    on_floor: Option<usize>,
     condition: Option<Condition>,
     problem: bool,
 }
@@ -110,6 +115,7 @@ impl State {
         let camera = |state: &Self| state.condition.as_ref().map(|now| now.camera.clone());
         self.people != earlier.people
             || self.actions != earlier.actions
+            || self.on_floor != earlier.on_floor
             || self.problem != earlier.problem
             || camera(self) != camera(earlier)
     }
@@ -126,6 +132,7 @@ impl State {
             "people": self.people,
             "action": known.then(|| texts.first().copied().flatten()),
             "actions": known.then_some(texts),
+            "on_floor": self.on_floor.map(|people| people > 0),
             "problem": self.problem,
             // Poses come before the first health message.
             "camera": condition.map_or(if known { RUNNING } else { "opening" }, |now| &now.camera),
@@ -193,6 +200,7 @@ impl Room {
         State {
             people: None,
             actions: heapless::Vec::new(),
+            on_floor: None,
             condition: self.condition.clone(),
             problem: true,
         }
@@ -221,6 +229,7 @@ impl Room {
         State {
             people: Some(held.max(newest.actions.len())),
             actions: newest.actions.clone(),
+            on_floor: newest.on_floor,
             condition: self.condition.clone(),
             problem: self.condition.as_ref().is_some_and(|now| now.failing),
         }
@@ -243,6 +252,7 @@ mod tests {
         Glimpse {
             at: at(ms),
             since: at(0),
+            on_floor: None,
             actions: actions.iter().copied().map(label).collect(),
         }
     }
@@ -291,8 +301,31 @@ mod tests {
         let state = room.state(at(10));
         assert_eq!(
             state.to_json(),
-            r#"{"action":"squat","actions":["squat",null],"camera":"running","fps":30,"latency_ms":41,"occupied":true,"people":2,"problem":false,"seeing":true}"#
+            r#"{"action":"squat","actions":["squat",null],"camera":"running","fps":30,"latency_ms":41,"occupied":true,"on_floor":null,"people":2,"problem":false,"seeing":true}"#
         );
+    }
+
+    #[test]
+    fn a_person_on_the_floor_is_told_at_once_and_unknown_without_a_camera() {
+        let mut room = room();
+        let seen = |ms, on_floor| Glimpse {
+            on_floor,
+            ..glimpse(ms, &[None])
+        };
+        let said = |state: &State| {
+            let value: Value = serde_json::from_str(&state.to_json()).unwrap();
+            value["on_floor"].clone()
+        };
+        room.see(seen(0, Some(0)));
+        let before = room.state(at(0));
+        assert_eq!(said(&before), false);
+        assert!(!seen(1, Some(1)).shows_the_same(&seen(0, Some(0))));
+        room.see(seen(1, Some(1)));
+        let down = room.state(at(1));
+        assert_eq!(said(&down), true);
+        assert!(down.differs(&before));
+        room.hear(condition("lost"));
+        assert_eq!(said(&room.state(at(2))), Value::Null);
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub(super) struct Place {
     pub(super) topics: Topics,
     pub(super) device: String,
     pub(super) camera: String,
+    /// Whether people on the floor are reported.
+    pub(super) floor: bool,
 }
 
 /// Why there is no connection.
@@ -262,6 +264,7 @@ impl Worker {
             device,
             camera,
             broker,
+            floor,
             ..
         } = &self.place;
         log::info!("mqtt: connected with {broker}, state on {}", topics.state);
@@ -270,7 +273,7 @@ impl Worker {
         self.counters.mqtt.connections.add(1);
         let kept = PublishOptions::at_least_once().retained();
         if let Some(topic) = &topics.discovery {
-            let message = discovery::message(topics, device, camera);
+            let message = discovery::message(topics, device, camera, *floor);
             self.publish(client, topic, message, kept);
         }
         // Before the device is available again: what is retained is of another time.

@@ -45,6 +45,8 @@ pub struct RosConfig {
     /// Frame on the floor below the camera, which `/tf` has the optical frame in where the mount is known. An empty
     /// text: no `/tf`. Default: `<camera>_floor`.
     pub parent_frame: Option<String>,
+    /// Whether people are published as REP-155 has them too, below `/humans/bodies`. Default: false.
+    pub humans: bool,
 }
 
 impl fmt::Debug for RosConfig {
@@ -56,6 +58,7 @@ impl fmt::Debug for RosConfig {
             namespace,
             frame,
             parent_frame,
+            humans,
         } = self;
         f.debug_struct("RosConfig")
             .field("connect", &connect.as_deref().map(redacted))
@@ -63,6 +66,7 @@ impl fmt::Debug for RosConfig {
             .field("namespace", namespace)
             .field("frame", frame)
             .field("parent_frame", parent_frame)
+            .field("humans", humans)
             .finish()
     }
 }
@@ -147,7 +151,7 @@ fn is_ros_token(token: &str) -> bool {
 }
 
 /// A camera's name as a token of a ROS name.
-fn ros_token(name: &str) -> String {
+pub(super) fn ros_token(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric();
     let token: String = name
         .chars()

@@ -260,6 +260,95 @@ fn put_colour(cdr: &mut CdrWriter<'_>, colour: [f32; 4]) {
     }
 }
 
+/// COCO keypoints in the order of `hri_msgs/Skeleton2D`, which is that of `OpenPose`; none: the neck, between the shoulders.
+const SKELETON: [Option<usize>; 18] = [
+    Some(0),
+    None,
+    Some(6),
+    Some(8),
+    Some(10),
+    Some(5),
+    Some(7),
+    Some(9),
+    Some(12),
+    Some(14),
+    Some(16),
+    Some(11),
+    Some(13),
+    Some(15),
+    Some(2),
+    Some(1),
+    Some(4),
+    Some(3),
+];
+
+/// `hri_msgs/IdsList`: who is in view.
+pub(super) fn ids(out: &mut Vec<u8>, unix_ns: u64, frame: &str, ids: &[&str]) {
+    let mut cdr = CdrWriter::new(out);
+    cdr.header(unix_ns, frame);
+    cdr.count(ids.len());
+    for id in ids {
+        cdr.string(id);
+    }
+}
+
+/// A length as a share of the image's, 0 to 1.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "images have fewer than 2^24 pixels a side"
+)]
+fn share(px: f32, of: u32) -> f32 {
+    (px / of.max(1) as f32).clamp(0.0, 1.0)
+}
+
+/// `hri_msgs/NormalizedRegionOfInterest2D`: the box of a person, as shares of an image of `size` (columns, rows).
+pub(super) fn roi(
+    out: &mut Vec<u8>,
+    unix_ns: u64,
+    frame: &str,
+    person: &PersonPose,
+    size: [u32; 2],
+) {
+    let [width, height] = size;
+    let bounds = &person.bounds;
+    let mut cdr = CdrWriter::new(out);
+    cdr.header(unix_ns, frame);
+    cdr.f32(share(bounds.left, width));
+    cdr.f32(share(bounds.top, height));
+    cdr.f32(share(bounds.right, width));
+    cdr.f32(share(bounds.bottom, height));
+    cdr.f32(person.score);
+}
+
+/// `hri_msgs/Skeleton2D`: the keypoints of a person, as shares of an image of `size` (columns, rows). One that is not
+/// seen is all zeros.
+pub(super) fn skeleton(
+    out: &mut Vec<u8>,
+    unix_ns: u64,
+    frame: &str,
+    person: &PersonPose,
+    size: [u32; 2],
+) {
+    let [width, height] = size;
+    let of = |index: usize| {
+        let keypoint = &person.keypoints[index];
+        let [x, y] = [share(keypoint.x_px, width), share(keypoint.y_px, height)];
+        keypoint.is_seen().then_some([x, y, keypoint.confidence])
+    };
+    let neck = || {
+        let ([ax, ay, ac], [bx, by, bc]) = (of(SHOULDERS[0])?, of(SHOULDERS[1])?);
+        Some([f32::midpoint(ax, bx), f32::midpoint(ay, by), ac.min(bc)])
+    };
+    let mut cdr = CdrWriter::new(out);
+    cdr.header(unix_ns, frame);
+    for keypoint in SKELETON {
+        let point = keypoint.map_or_else(neck, of);
+        for value in point.unwrap_or_default() {
+            cdr.f32(value);
+        }
+    }
+}
+
 /// Parts of a health message that say nothing of the daemon's state.
 const NOT_DIAGNOSED: [&str; 6] = [
     "schema",
@@ -271,7 +360,7 @@ const NOT_DIAGNOSED: [&str; 6] = [
 ];
 
 /// `diagnostic_msgs/DiagnosticArray`: the health message of `camera` on `device`, as one status.
-pub(super) fn diagnostics(
+pub(in crate::output) fn diagnostics(
     out: &mut Vec<u8>,
     unix_ns: u64,
     camera: &str,

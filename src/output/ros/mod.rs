@@ -8,33 +8,33 @@
 //! | `/diagnostics` | `diagnostic_msgs/msg/DiagnosticArray` |
 //! | `/tf` | `tf2_msgs/msg/TFMessage`, where the mount is known |
 //!
+//! With `humans`, people also come as REP-155 has them (`humans.rs`).
+//!
 //! No images: there is no code that sends one. `docs/guide/ros2.md` is the reference.
 //!
 //! All of it runs on one thread with a Zenoh session of its own, a client of the router. The publish thread leaves
 //! messages in a mailbox and never waits.
 
 mod config;
+mod humans;
 pub(super) mod messages;
 mod rmw;
+pub(super) mod schemas;
 mod thread;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::newest::Moment;
 use super::sink::{Message, Priority, Sink, SinkThread};
-use super::wire::Stamp;
 use crate::base::clock::Clock;
-use crate::base::mailbox::Put;
 use crate::camera::Mount;
 use crate::counters::{Counters, RosTopic};
-use crate::pose::PoseSample;
-use thread::{Link, Moment, Place, Worker};
+use thread::{Link, Place, Worker};
 
 pub use config::{Names, RosConfig};
-
-/// Tries to leave a message where the thread is just taking one, which is the move of a pointer.
-const PUT_TRIES: u32 = 8;
+pub(super) use rmw::topic_name;
 
 /// What can keep the outlet from starting.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ pub struct RosMount(Arc<Link>);
 impl RosMount {
     /// From now on `/tf` says where the camera is. The first mount stays.
     pub fn set(&self, mount: Mount) {
-        let _ = self.0.mount.set(mount);
+        let _ = self.0.newest.mount.set(mount);
     }
 }
 
@@ -107,6 +107,7 @@ impl Ros {
             names: config.names(&camera),
             camera,
             device,
+            humans: config.humans,
         };
         let worker = Worker::new(place, Arc::clone(&link), Arc::clone(&counters), clock);
         let thread = SinkThread::start("ros", Priority::Normal, move || worker.run())
@@ -129,32 +130,22 @@ impl Ros {
     pub fn mount(&self) -> RosMount {
         RosMount(Arc::clone(&self.link))
     }
-
-    fn take_pose(&mut self, stamp: &Stamp<'_>, sample: &PoseSample) {
-        let returned = self.spare.take().or_else(|| self.link.back.take());
-        let mut moment = returned.unwrap_or_default();
-        moment.unix_ns = stamp.unix_ns(sample.capture);
-        moment.sample.clone_from(sample);
-        let mut put = self.link.pose.put(moment);
-        for _ in 0..PUT_TRIES {
-            let Put::Busy(moment) = put else { break };
-            std::hint::spin_loop();
-            put = self.link.pose.put(moment);
-        }
-        if let Put::Replaced(moment) | Put::Busy(moment) = put {
-            self.counters.ros.replaced.add(1);
-            self.spare = Some(moment);
-        }
-    }
 }
 
 impl Sink for Ros {
     fn take(&mut self, message: &Message<'_>) {
         match *message {
-            Message::Pose { stamp, sample, .. } => self.take_pose(stamp, sample),
+            Message::Pose { stamp, sample, .. } => {
+                if self.link.newest.leave(&mut self.spare, stamp, sample) {
+                    self.counters.ros.replaced.add(1);
+                }
+            }
             // One that is not taken is followed by the next in a second.
-            Message::Health { bytes } => drop(self.link.health.put(bytes.to_vec())),
-            Message::Event { .. } | Message::Adaptation { .. } => return,
+            Message::Health { bytes } => drop(self.link.newest.health.put(bytes.to_vec())),
+            Message::Event { .. }
+            | Message::Adaptation { .. }
+            | Message::Repetition { .. }
+            | Message::Floor { .. } => return,
         }
         self.wake();
     }
@@ -194,7 +185,8 @@ mod tests {
 
     use super::*;
     use crate::base::clock::MonoNs;
-    use crate::output::wire::CLOCK_MONOTONIC;
+    use crate::output::wire::{CLOCK_MONOTONIC, Stamp};
+    use crate::pose::PoseSample;
 
     fn about() -> RosAbout {
         RosAbout {

@@ -28,6 +28,9 @@ const QOS_RELIABLE: &str = "::,10:,:,:,,";
 /// Number of the node among the entities of its session.
 const NODE_ID: usize = 0;
 
+/// The first number that no topic of [`RosTopic`] has.
+pub(super) const FIRST_FREE_ENTITY: usize = NODE_ID + 1 + RosTopic::ALL.len();
+
 /// The type of a topic's messages and how they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
@@ -68,6 +71,30 @@ pub(super) const fn form(topic: RosTopic) -> Form {
     }
 }
 
+/// Types of REP-155, as `hri_msgs` 2.0 defines them.
+pub(super) const IDS_LIST: Form = Form {
+    package: "hri_msgs",
+    message: "IdsList",
+    hash: "RIHS01_7e0812d1ac945c98fd3e393568d581ad0ab567f37b24eff633eab778c1bfe62d",
+    qos: QOS_DATA,
+};
+
+/// The box of a person.
+pub(super) const ROI: Form = Form {
+    package: "hri_msgs",
+    message: "NormalizedRegionOfInterest2D",
+    hash: "RIHS01_2e50c93f1ca166ee77af9a5424dc951ae4e452b740162a7f83c082d917dcaff5",
+    qos: QOS_DATA,
+};
+
+/// The keypoints of a person.
+pub(super) const SKELETON: Form = Form {
+    package: "hri_msgs",
+    message: "Skeleton2D",
+    hash: "RIHS01_1cb61f012db6ca43c48fa0097ccab9a00108ea39323c13f01bb983323c1e3420",
+    qos: QOS_DATA,
+};
+
 impl Form {
     /// The type as `ros2 topic list -t` writes it.
     pub(super) fn name(&self) -> String {
@@ -81,17 +108,44 @@ impl Form {
 }
 
 /// The full name of a topic, with its leading slash.
-pub(super) fn topic_name(names: &Names, topic: RosTopic) -> String {
+pub(in crate::output) fn topic_name(names: &Names, topic: RosTopic) -> String {
     match topic {
         RosTopic::Joints | RosTopic::Markers => format!("/{}/{}", names.namespace, topic.name()),
         RosTopic::Diagnostics | RosTopic::Tf => format!("/{}", topic.name()),
     }
 }
 
+/// A topic that is published: its full name, its type, and the publisher's number among the entities of its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) name: String,
+    form: Form,
+    entity: usize,
+}
+
+impl Target {
+    /// A topic that is there all the time.
+    pub(super) fn of(names: &Names, topic: RosTopic) -> Self {
+        Self {
+            name: topic_name(names, topic),
+            form: form(topic),
+            entity: NODE_ID + 1 + topic as usize,
+        }
+    }
+
+    /// A topic of REP-155 below `/humans/bodies`.
+    pub(super) fn humans(name: &str, form: Form, entity: usize) -> Self {
+        Self {
+            name: format!("/humans/bodies/{name}"),
+            form,
+            entity,
+        }
+    }
+}
+
 /// The key of a topic's data.
-pub(super) fn data_key(domain: u32, names: &Names, topic: RosTopic) -> String {
-    let (name, form) = (topic_name(names, topic), form(topic));
-    let name = name.trim_matches('/');
+pub(super) fn data_key(domain: u32, target: &Target) -> String {
+    let (name, form) = (target.name.trim_matches('/'), target.form);
     format!("{domain}/{name}/{}/{}", form.dds_name(), form.hash)
 }
 
@@ -110,10 +164,9 @@ pub(super) fn node_token(domain: u32, zid: &str, names: &Names) -> String {
 }
 
 /// The token of a topic's publisher in the session `zid`.
-pub(super) fn publisher_token(domain: u32, zid: &str, names: &Names, topic: RosTopic) -> String {
-    let (name, form) = (mangled(&topic_name(names, topic)), form(topic));
+pub(super) fn publisher_token(domain: u32, zid: &str, names: &Names, target: &Target) -> String {
+    let (name, form, entity) = (mangled(&target.name), target.form, target.entity);
     let namespace = mangled(&format!("/{}", names.namespace));
-    let entity = NODE_ID + 1 + topic as usize;
     format!(
         "@ros2_lv/{domain}/{zid}/{NODE_ID}/{entity}/MP/%/{namespace}/{NODE}/{name}/{}/{}/{}",
         form.dds_name(),
@@ -170,19 +223,20 @@ mod tests {
     fn keys_and_tokens_have_the_form_that_nodes_read() {
         let names = RosConfig::default().names("front");
         assert_eq!(
-            data_key(7, &names, RosTopic::Joints),
+            data_key(7, &Target::of(&names, RosTopic::Joints)),
             "7/poised/front/joints/sensor_msgs::msg::dds_::PointCloud2_/\
              RIHS01_9198cabf7da3796ae6fe19c4cb3bdd3525492988c70522628af5daa124bae2b5"
         );
         assert!(
-            data_key(0, &names, RosTopic::Tf).starts_with("0/tf/tf2_msgs::msg::dds_::TFMessage_/")
+            data_key(0, &Target::of(&names, RosTopic::Tf))
+                .starts_with("0/tf/tf2_msgs::msg::dds_::TFMessage_/")
         );
         assert_eq!(
             node_token(7, "ab", &names),
             "@ros2_lv/7/ab/0/0/NN/%/%poised%front/poised"
         );
         assert_eq!(
-            publisher_token(0, "ab", &names, RosTopic::Diagnostics),
+            publisher_token(0, "ab", &names, &Target::of(&names, RosTopic::Diagnostics)),
             "@ros2_lv/0/ab/0/3/MP/%/%poised%front/poised/%diagnostics/diagnostic_msgs::msg::dds_::DiagnosticArray_/\
              RIHS01_5a8a36efb05fb25070fa0fb3810290c0e6cd4862b54a8fb975a1ee8dc55a333e/::,10:,:,:,,"
         );
@@ -192,9 +246,23 @@ mod tests {
     fn keys_and_tokens_are_keys_of_zenoh_and_each_is_its_own() {
         let names = RosConfig::default().names("front");
         let mut seen = std::collections::BTreeSet::from([node_token(0, "ab", &names)]);
-        for topic in RosTopic::ALL {
-            assert!(seen.insert(data_key(0, &names, topic)));
-            assert!(seen.insert(publisher_token(0, "ab", &names, topic)));
+        let mut targets: Vec<Target> = RosTopic::ALL
+            .into_iter()
+            .map(|topic| Target::of(&names, topic))
+            .collect();
+        for (at, (name, form)) in [
+            ("tracked", IDS_LIST),
+            ("front_7/roi", ROI),
+            ("front_7/skeleton2d", SKELETON),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            targets.push(Target::humans(name, form, FIRST_FREE_ENTITY + at));
+        }
+        for target in &targets {
+            assert!(seen.insert(data_key(0, target)));
+            assert!(seen.insert(publisher_token(0, "ab", &names, target)));
         }
         for key in seen {
             let parsed = zenoh::key_expr::KeyExpr::autocanonize(key.clone()).unwrap();

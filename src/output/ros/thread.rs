@@ -6,9 +6,9 @@
 //!        ◀──── empty box ────────── Mailbox
 //! ```
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::TryRecvError;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use zenoh::liveliness::LivelinessToken;
@@ -17,16 +17,16 @@ use zenoh::qos::{CongestionControl, Priority};
 use zenoh::{Session, Wait};
 
 use super::config::Names;
+use super::humans::Humans;
+use super::rmw::Target;
 use super::{messages, rmw};
 use crate::base::clock::{Clock, MonoNs, Seldom, unix_ns};
-use crate::base::mailbox::Mailbox;
-use crate::camera::Mount;
 use crate::counters::{Counters, RosTopic};
 use crate::output::json::to_json;
+use crate::output::newest::{Moment, Newest};
 use crate::output::outlet::{Opening, begin_opening, token};
 use crate::output::upkeep::{Action, Event, Upkeep};
 use crate::output::zenoh::{Opened, SessionError, ZenohConfig, connections, shown};
-use crate::pose::PoseSample;
 
 /// How often the session is looked at: a health message comes as often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,25 +40,10 @@ const LOG_EVERY: Duration = Duration::from_mins(1);
 /// Least time between two lines about the listeners of one topic: a tool that is started again and again fills no log.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// A pose on its way to the thread.
-#[derive(Debug, Default)]
-pub(super) struct Moment {
-    /// When the frame was taken, nanoseconds since 1970.
-    pub(super) unix_ns: u64,
-    pub(super) sample: PoseSample,
-}
-
 /// What the publish thread and this one share.
 #[derive(Debug, Default)]
 pub(super) struct Link {
-    /// The newest pose.
-    pub(super) pose: Mailbox<Box<Moment>>,
-    /// A box that has been sent, to be filled again.
-    pub(super) back: Mailbox<Box<Moment>>,
-    /// The newest health message, CBOR.
-    pub(super) health: Mailbox<Vec<u8>>,
-    /// How the camera hangs, once a calibration with a mount is known.
-    pub(super) mount: OnceLock<Mount>,
+    pub(super) newest: Newest,
     /// Ends the thread.
     pub(super) stop: AtomicBool,
 }
@@ -71,10 +56,12 @@ pub(super) struct Place {
     pub(super) names: Names,
     pub(super) camera: String,
     pub(super) device: String,
+    /// Whether people are published as REP-155 has them, too.
+    pub(super) humans: bool,
 }
 
 /// A topic's publisher, as long as the session lives.
-struct Port {
+pub(super) struct Port {
     publisher: Publisher<'static>,
     _token: LivelinessToken,
     gid: [u8; 16],
@@ -87,6 +74,8 @@ struct Port {
 /// All that lives as long as the session.
 struct Line {
     ports: [Option<Port>; RosTopic::ALL.len()],
+    /// People as REP-155 has them, where that is wanted.
+    humans: Option<Humans>,
     // These end before the session does.
     node: LivelinessToken,
     session: Session,
@@ -137,12 +126,12 @@ impl Worker {
             if now >= self.next_look {
                 self.look(now);
             }
-            if let Some(moment) = self.link.pose.take() {
+            if let Some(moment) = self.link.newest.pose.take() {
                 self.send_pose(&moment);
                 // Where an older box waits still, one of the two is given up.
-                drop(self.link.back.put(moment));
+                drop(self.link.newest.back.put(moment));
             }
-            if let Some(health) = self.link.health.take() {
+            if let Some(health) = self.link.newest.health.take() {
                 self.send_health(&health);
             }
             std::thread::park_timeout(OPENING_EVERY);
@@ -179,6 +168,9 @@ impl Worker {
                 log::warn!("ros: {error}");
             }
             line.tell_of_listeners(&self.place, &self.counters, now);
+            if let Some(humans) = &mut line.humans {
+                humans.forget(&self.place, now, &self.counters.ros);
+            }
             if now.since(self.placed) >= LOOK_EVERY {
                 self.send_transform(unix_ns());
             }
@@ -249,6 +241,15 @@ impl Worker {
         self.send(RosTopic::Markers, |out| {
             messages::markers(out, *unix_ns, &frame, &sample.people);
         });
+        if let Some(Line {
+            humans: Some(humans),
+            session,
+            ..
+        }) = &mut self.line
+        {
+            let now = self.clock.now();
+            humans.send(session, &self.place, moment, now, &self.counters.ros);
+        }
     }
 
     fn send_health(&mut self, health: &[u8]) {
@@ -263,7 +264,7 @@ impl Worker {
 
     /// Where the camera is, if that is known and wanted.
     fn send_transform(&mut self, unix_ns: u64) {
-        let Some(mount) = self.link.mount.get() else {
+        let Some(mount) = self.link.newest.mount.get() else {
             return;
         };
         let (height_m, rotation) = (mount.height_m, mount.to_floor());
@@ -284,16 +285,8 @@ impl Worker {
         };
         let mut payload = Vec::new();
         write(&mut payload);
-        // A message that the session did not take is a gap for the listener, as one that was lost.
-        port.sequence += 1;
-        let attachment = rmw::attachment(port.sequence, unix_ns(), &port.gid);
-        let sent = port
-            .publisher
-            .put(payload)
-            .attachment(&attachment[..])
-            .wait();
         let ros = &self.counters.ros;
-        match sent {
+        match port.send(&payload) {
             Ok(()) => ros.sent[topic as usize].add(1),
             Err(error) => {
                 ros.not_sent.add(1);
@@ -311,6 +304,11 @@ impl Line {
         let key = rmw::node_token(place.domain, &zid, &place.names);
         let mut all = Self {
             ports: [const { None }; RosTopic::ALL.len()],
+            humans: if place.humans {
+                Some(Humans::declare(&session, place)?)
+            } else {
+                None
+            },
             node: token(&session, key)?,
             session,
         };
@@ -327,11 +325,15 @@ impl Line {
     /// Declares what there is no publisher for yet: `/tf` comes once the mount is known.
     fn declare_missing(&mut self, place: &Place, link: &Link) -> Result<(), SessionError> {
         for topic in RosTopic::ALL {
-            let placed = place.names.parent_frame.is_some() && link.mount.get().is_some();
+            let placed = place.names.parent_frame.is_some() && link.newest.mount.get().is_some();
             let wanted = topic != RosTopic::Tf || placed;
             let port = &mut self.ports[topic as usize];
             if wanted && port.is_none() {
-                *port = Some(Port::declare(&self.session, place, topic)?);
+                *port = Some(Port::declare(
+                    &self.session,
+                    place,
+                    &Target::of(&place.names, topic),
+                )?);
             }
         }
         Ok(())
@@ -364,10 +366,11 @@ impl Line {
     fn close(self) {
         let Self {
             ports,
+            humans,
             node,
             session,
         } = self;
-        drop((ports, node));
+        drop((ports, humans, node));
         if let Err(error) = session.close().wait() {
             log::debug!("ros: {error}");
         }
@@ -375,15 +378,16 @@ impl Line {
 }
 
 impl Port {
-    fn declare(session: &Session, place: &Place, topic: RosTopic) -> Result<Self, SessionError> {
-        let key = rmw::data_key(place.domain, &place.names, topic);
-        let own = rmw::publisher_token(
-            place.domain,
-            &session.zid().to_string(),
-            &place.names,
-            topic,
-        );
-        let poses = topic != RosTopic::Diagnostics;
+    /// Declares the publisher of a topic, and its token.
+    pub(super) fn declare(
+        session: &Session,
+        place: &Place,
+        target: &Target,
+    ) -> Result<Self, SessionError> {
+        let key = rmw::data_key(place.domain, target);
+        let zid = session.zid().to_string();
+        let own = rmw::publisher_token(place.domain, &zid, &place.names, target);
+        let poses = target.name != rmw::topic_name(&place.names, RosTopic::Diagnostics);
         let publisher = session
             .declare_publisher(key.clone())
             // What cannot leave is dropped, as rmw_zenoh does it with all but the most careful of publishers. Not
@@ -406,5 +410,13 @@ impl Port {
             sequence: 0,
             told: (false, MonoNs(0)),
         })
+    }
+
+    /// Sends a message. One that the session did not take is a gap for the listener, as one that was lost.
+    pub(super) fn send(&mut self, payload: &[u8]) -> zenoh::Result<()> {
+        self.sequence += 1;
+        let attachment = rmw::attachment(self.sequence, unix_ns(), &self.gid);
+        let put = self.publisher.put(payload).attachment(&attachment[..]);
+        put.wait()
     }
 }

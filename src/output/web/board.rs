@@ -65,6 +65,7 @@ pub(super) enum Rare {
     Event(Vec<u8>),
     Health(Vec<u8>),
     Adaptation(Report, Vec<u8>),
+    Repetition(Vec<u8>),
 }
 
 /// The publish thread's side.
@@ -82,8 +83,10 @@ impl Sink for Sender {
     fn take(&mut self, message: &Message<'_>) {
         let rare = match *message {
             Message::Pose { bytes, .. } => return self.take_pose(bytes),
+            Message::Floor { .. } => return,
             Message::Event { bytes } => Rare::Event(bytes.to_vec()),
             Message::Health { bytes } => Rare::Health(bytes.to_vec()),
+            Message::Repetition { bytes } => Rare::Repetition(bytes.to_vec()),
             Message::Adaptation { report, bytes } => Rare::Adaptation(*report, bytes.to_vec()),
         };
         if self.rare.try_send(rare).is_err() {
@@ -141,12 +144,13 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn add_event(&mut self, json: &str) {
+    /// Adds one of the messages of which a reader gets each: of `name` in the event stream.
+    pub(super) fn add(&mut self, name: &str, json: &str) {
         let number = self.events.back().map_or(1, |last| last.number + 1);
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
         }
-        self.events.push_back(Part::new(number, "event", json));
+        self.events.push_back(Part::new(number, name, json));
     }
 }
 
@@ -204,8 +208,8 @@ mod tests {
             next.map(|(text, skipped)| (String::from_utf8(text.to_vec()).unwrap(), skipped))
         };
         board.pose = Part::new(3, "pose", "3");
-        board.add_event("1");
-        board.add_event("2");
+        board.add("event", "1");
+        board.add("event", "2");
         let first = text(seen.next(&board)).unwrap().0;
         assert_eq!(first, "event: event\ndata: 1\n\n");
         assert!(text(seen.next(&board)).unwrap().0.contains("data: 2"));
@@ -228,7 +232,7 @@ mod tests {
     fn however_many_events_there_are_the_last_are_kept() {
         let mut board = Board::default();
         for number in 0..1000 {
-            board.add_event(&number.to_string());
+            board.add("event", &number.to_string());
         }
         assert_eq!(board.events.len(), EVENTS_MAX);
         let mut seen = Seen::default();

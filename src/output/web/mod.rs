@@ -23,10 +23,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use super::listen;
 use super::sink::{Message, Priority, Sink, SinkThread};
 use crate::base::clock::{Clock, unix_ns};
 use crate::counters::Counters;
@@ -36,13 +36,6 @@ use serve::Site;
 
 pub use config::{Token, WebConfig};
 pub use guard::Refusal;
-
-/// Connections that may wait to be accepted: a page needs four at once.
-const BACKLOG: u32 = 32;
-
-/// Bytes the system keeps for a reader who takes nothing, after its own doubling: a few poses, so that a slow reader
-/// soon finds newer ones. Without this it would keep megabytes of old poses.
-const SEND_BUFFER_BYTES: u32 = 16 * 1024;
 
 /// What can keep the web view from starting.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +98,7 @@ impl Web {
             .build()
             .map_err(thread_error)?;
         let listener =
-            bind(&runtime, listen).map_err(|source| WebError::Listen { listen, source })?;
+            listen::bind(&runtime, listen).map_err(|source| WebError::Listen { listen, source })?;
         let address = listener.local_addr().map_err(thread_error)?;
         let link = Arc::<Link>::default();
         let (rare, waiting) = mpsc::channel(RARE_MAX);
@@ -146,20 +139,6 @@ impl Web {
     pub fn url(&self) -> String {
         config::url(self.address)
     }
-}
-
-/// Listens on an address. What is accepted has small buffers.
-fn bind(runtime: &Runtime, listen: SocketAddr) -> io::Result<TcpListener> {
-    let _inside = runtime.enter();
-    let socket = match listen {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    // A daemon that is started again finds its port free.
-    socket.set_reuseaddr(true)?;
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    socket.bind(listen)?;
-    socket.listen(BACKLOG)
 }
 
 impl Sink for Web {

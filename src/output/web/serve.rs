@@ -482,10 +482,8 @@ async fn pump(site: &Site, mut rare: mpsc::Receiver<Rare>) {
 
 fn put_rare(site: &Site, message: Rare, [healths, reports]: &mut [u64; 2]) {
     match message {
-        Rare::Event(bytes) => match to_text(&bytes) {
-            Ok(json) => site.board.send_modify(|board| board.add_event(&json)),
-            Err(error) => log::debug!("web: event: {error}"),
-        },
+        Rare::Event(bytes) => put_each(site, "event", &bytes),
+        Rare::Repetition(bytes) => put_each(site, "repetition", &bytes),
         Rare::Health(bytes) => {
             *healths += 1;
             put(site, "health", *healths, &bytes, |board| &mut board.health);
@@ -497,6 +495,14 @@ fn put_rare(site: &Site, message: Rare, [healths, reports]: &mut [u64; 2]) {
                 &mut board.adaptation
             });
         }
+    }
+}
+
+/// Puts a message on the board of which a reader gets each, and not only the newest.
+fn put_each(site: &Site, name: &str, bytes: &[u8]) {
+    match to_text(bytes) {
+        Ok(json) => site.board.send_modify(|board| board.add(name, &json)),
+        Err(error) => log::debug!("web: {name}: {error}"),
     }
 }
 

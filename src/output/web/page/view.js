@@ -387,27 +387,50 @@ function makeCard(person) {
   strip.setAttribute("role", "img");
   const bars = JOINT_NAMES.map((name) => strip.appendChild(element("span", "", "")));
   const [place, states, sigma, head] = [0, 1, 2, 3].map(() => element("p"));
+  const { details, rows } = makeTable("Joints", person, ["joint", "state", "σ mm", "x m", "y m", "z m"], JOINT_NAMES);
+  const angles = makeTable("Angles", person, ["angle", "state", "degrees", "σ"], ANGLE_NAMES);
+  card.append(title, place, states, strip, sigma, head, details, angles.details);
+  return { card, title, place, states, strip, bars, sigma, head, details, rows, angles };
+}
+
+/** Joint angles in the order of the message, as `/names` lists them; they are in it with `[publish] angles = true`. */
+const ANGLE_NAMES = ["left hip flexion", "right hip flexion", "left hip abduction", "right hip abduction",
+  "left knee flexion", "right knee flexion", "left shoulder flexion", "right shoulder flexion",
+  "left shoulder abduction", "right shoulder abduction", "left elbow flexion", "right elbow flexion",
+  "trunk flexion", "trunk lateral lean", "neck flexion"];
+
+/** A table behind a summary, a row a name: the columns after the name and the state are numbers. */
+function makeTable(summary, person, columns, names) {
   const details = element("details");
-  details.append(element("summary", "", "Joints"));
+  details.append(element("summary", "", summary));
   const scroll = details.appendChild(element("div", "scroll"));
   // It can be scrolled with the keys where it is wider than the card.
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", `Joints of #${person.id}`);
+  scroll.setAttribute("aria-label", `${summary} of #${person.id}`);
   const table = scroll.appendChild(element("table"));
   const headings = table.appendChild(element("thead")).appendChild(element("tr"));
-  for (const [text, kind] of [["joint", ""], ["state", ""], ["σ mm", "number"], ["x m", "number"], ["y m", "number"], ["z m", "number"]]) {
-    const heading = headings.appendChild(element("th", kind, text));
-    heading.scope = "col";
-  }
+  columns.forEach((text, i) => {
+    headings.appendChild(element("th", i > 1 ? "number" : "", text)).scope = "col";
+  });
   const body = table.appendChild(element("tbody"));
-  const rows = JOINT_NAMES.map((name) => {
+  const rows = names.map((name) => {
     const row = body.appendChild(element("tr"));
     row.append(element("td", "", name.replaceAll("_", " ")));
-    return [0, 1, 2, 3, 4].map((i) => row.appendChild(element("td", i > 0 ? "number" : "")));
+    return columns.slice(1).map((_, i) => row.appendChild(element("td", i > 0 ? "number" : "")));
   });
-  card.append(title, place, states, strip, sigma, head, details);
-  return { card, title, place, states, strip, bars, sigma, head, details, rows };
+  return { details, rows };
+}
+
+function showAngles({ details, rows }, person) {
+  const values = person.angles_deg;
+  details.hidden = !values;
+  if (!values || !details.open) return;
+  rows.forEach((cells, i) => {
+    const [deg, sigma] = [values[i], person.angle_sigmas_deg[i]];
+    const texts = [STATES[person.angle_states[i]], ...[deg, sigma].map((value) => (value === null ? "" : value.toFixed(0)))];
+    texts.forEach((own, j) => setText(cells[j], own));
+  });
 }
 
 function showPerson(parts, person) {
@@ -432,6 +455,7 @@ function showPerson(parts, person) {
     bar.style.height = sigma === null ? "" : `${Math.min(100, (100 * sigma) / SIGMA_FULL_M)}%`;
     bar.title = sigma === null ? `${JOINT_NAMES[joint]}: absent` : `${JOINT_NAMES[joint]}: ${state}, ${millimetres(sigma)} mm`;
   });
+  showAngles(parts.angles, person);
   if (!parts.details.open) return;
   parts.rows.forEach((cells, joint) => {
     const place = person.joints_m[joint];
