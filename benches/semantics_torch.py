@@ -11,14 +11,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "training" / "dictionary"))
-
-from encoder import motion_input  # noqa: E402
+from sem_torch import encoder
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -34,26 +29,7 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
-    with safe_open(sys.argv[1], "pt") as file:
-        shape = json.loads(file.metadata()["poised"])["encoders"]["motion"]
-        get = {k: file.get_tensor(k).float() for k in file.keys() if k.startswith("motion.")}  # noqa: SIM118
-    layers = [
-        (
-            get[f"motion.conv{k}.weight"].permute(0, 2, 1).contiguous(),
-            get[f"motion.conv{k}.bias"],
-            c["stride"],
-            c["pad"],
-        )
-        for k, c in enumerate(shape["convs"])
-    ]
-
-    def encode(joints: torch.Tensor) -> torch.Tensor:
-        y = motion_input(joints).transpose(1, 2)
-        for weight, bias, stride, pad in layers:
-            y = torch.nn.functional.silu(torch.nn.functional.conv1d(y, weight, bias, stride, pad))
-        y = y.mean(2) @ get["motion.linear0.weight"].T + get["motion.linear0.bias"]
-        return torch.nn.functional.normalize(y, dim=-1)
-
+    encode = encoder(sys.argv[1])
     joints = torch.randn(1, 60, 17, 3)
     target = torch.nn.functional.normalize(torch.randn(384), dim=0)
 

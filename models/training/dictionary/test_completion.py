@@ -24,11 +24,13 @@ from complete import (
     mirrored_poses,
     stream_features,
 )
+from detector import read_errors
 from gaussian import Entries, Prior
 from prior import fit, normalised, windows_of
 from sample_clips import rigid
-from streams import PARENTS, slower
+from streams import PARENTS, detect_as_measured, slower
 from train_completion import DRAWN, SHARE, stream_weights
+from window import CONF_GATE
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dictionary"
 RNG = np.random.default_rng(0)
@@ -49,6 +51,25 @@ def walk(count: int) -> np.ndarray:
     out[:, 3, 2] += swing
     out[:, 6, 2] -= swing
     return out
+
+
+def test_a_measured_detector_errs_and_gives_nothing_it_did_not_see() -> None:
+    body = walk(3000) + np.array([0.0, 0.0, 4.0], np.float32)
+    errors = read_errors()
+    found = detect_as_measured(body, 1.0, np.random.default_rng(3), 0.0, errors, True)
+    again = detect_as_measured(body, 1.0, np.random.default_rng(3), 0.0, errors, True)
+    np.testing.assert_array_equal(found, again)
+    seen = found[..., 2] > 0.0
+    assert (found[~seen] == 0.0).all() and 0.5 < seen[:, 5:].mean() < 1.0
+    assert (found[seen][:, 2] >= CONF_GATE).all()
+    # A hip of a person who stands still, 1.6 of 4 m tall in the image: half of its errors are below their standard deviation.
+    hip = found[seen[:, 11], 11, :2]
+    spread = np.median(abs(hip - np.median(hip, 0)))
+    size = 1.6 / 4.0
+    assert 0.3 < spread / (errors.noise[11] * size) < 1.5
+    # Weaker and stronger ones where it is not to be taken as it is.
+    other = detect_as_measured(body, 1.0, np.random.default_rng(3), 0.0, errors, False)
+    assert not np.array_equal(found, other)
 
 
 def features(seen: np.ndarray, lifted: np.ndarray) -> np.ndarray:

@@ -26,10 +26,6 @@ BIAS_M = 0.01
 """Standard deviation of what is added to the joints of a window, metres."""
 LAG_DROP = 0.08
 """Chance that a step of a window is not known."""
-PICTURE_DROP = 0.5
-"""Chance that a window is said to be of the other kind, with a picture or without."""
-PICTURE = 357
-"""The feature that says so."""
 SEEN_LOSS = 0.7
 """Weight of joints that are seen, against hidden ones."""
 SHAPE_WEIGHT = 1.5
@@ -138,9 +134,6 @@ def losses(model: Completion, windows: Windows, triples: int) -> tuple[Tensor, T
     x[..., :96] = (x[..., :96] + torch.cat([bias, bias], -1)) * size[:, None, None]
     for part in (slice(156, OWN + 3 * len(LIMBS)), slice(213, 357)):
         x[..., part] *= size[:, None, None]
-    # Whether there was a picture beside the keypoints says nothing of how they err.
-    other = torch.from_numpy(rng.random(triples) < PICTURE_DROP).repeat_interleave(3)
-    x[other, :, PICTURE] = 1.0 - x[other, :, PICTURE]
     known &= np.repeat(rng.random((triples, len(lags))) > LAG_DROP, 3, 0) | (lags == 0)
     target = torch.from_numpy(windows.goal[at]) * size.float()[:, None, None]
     pose = torch.from_numpy(windows.pose[at]) * size.float()[:, None, None]

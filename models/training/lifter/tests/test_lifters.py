@@ -82,7 +82,7 @@ def test_the_newest_sample_counts_most_and_every_sample_counts(name: str) -> Non
     assert by_sample[-3:].mean() > by_sample[:-3].mean()
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_learns(name: str) -> None:
     torch.manual_seed(0)
     model = Lifter(name)
