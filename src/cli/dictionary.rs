@@ -9,12 +9,9 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use poised::base::clock::Clock;
 use poised::base::file::Replacement;
-use poised::counters::Counters;
 use poised::error::StartError;
-use poised::estimate::{EstimateConfig, Estimator, ModelsConfig, Poser};
-use poised::frame::Frame;
+use poised::estimate::{EstimateConfig, ModelsConfig};
 use poised::lab::dictionary::{BuildError, build, read_phrases, teach};
 use poised::lab::eval::scenario::Scenario;
 use poised::lab::eval::{motion, recordings};
@@ -22,8 +19,6 @@ use poised::motion::clip::ClipReader;
 use poised::motion::dictionary::{Dictionary, DictionaryError, Entry, Origin};
 use poised::motion::encoder::Encoders;
 use poised::motion::{ENCODER_FILE, SemanticsError, open as open_dictionary};
-use poised::output::export;
-use poised::pose::PoseSample;
 
 use super::exit::{NothingFits, UsageError};
 use super::output::{self, Force, Outputs};
@@ -538,31 +533,10 @@ fn windows_of<T>(
     let mut config = options.config();
     // What is taught must not depend on what is known already.
     config.semantics.enabled = false;
-    let timer = Clock::live();
-    let counters = Counters::default();
-    let mut sample = PoseSample::default();
-    if replay::is_recording(clip) {
-        let mut recording = export::open(Path::new(clip))?;
-        let calibration = recording.calibration().clone();
-        let mut poser = Poser::open(&config)?;
-        while let Some(recorded) = recording.next().transpose()? {
-            poser.replay(&recorded, &calibration, &timer, &counters, &mut sample);
-            reader.add(&calibration, &sample);
-        }
-    } else {
-        let (mut camera, calibration) = replay::open(clip, None)?;
-        let mut estimator = Estimator::open(&config)?;
-        let mode = camera.mode().clone();
-        let mut frame = Frame::with_room(mode.width_px, mode.height_px);
-        while replay::next_frame(camera.as_mut(), &mut frame, &counters)? {
-            if estimator
-                .step(&frame, &calibration, &timer, &counters, &mut sample)
-                .is_ok()
-            {
-                reader.add(&calibration, &sample);
-            }
-        }
-    }
+    replay::play(clip, None, &config, |calibration, sample| {
+        reader.add(calibration, sample);
+        Ok(())
+    })?;
     let windows = reader.finish().map_err(|source| BuildError::Clip {
         clip: clip.to_owned(),
         source,

@@ -6,19 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use poised::base::clock::Clock;
 use poised::base::config::{ConfigError, read_text};
 use poised::base::file::Replacement;
-use poised::counters::Counters;
 use poised::error::StartError;
-use poised::estimate::{EstimateConfig, Estimator, Poser};
-use poised::frame::Frame;
+use poised::estimate::EstimateConfig;
 use poised::motion::exercise::teach::{
     Candidate, TEACH_CLIPS_MAX, TEACH_REPETITIONS_MAX, Taught, TeachClip, TeachReader, teach,
 };
 use poised::motion::exercise::{can_add, with_exercise};
-use poised::output::export;
-use poised::pose::PoseSample;
 
 use super::exit::UsageError;
 use super::networks::Networks;
@@ -178,29 +173,9 @@ fn clip_of(
     count: u32,
 ) -> anyhow::Result<TeachClip> {
     let mut reader = TeachReader::new(clip, count, options.person);
-    let timer = Clock::live();
-    let counters = Counters::default();
-    let mut sample = PoseSample::default();
-    if replay::is_recording(clip) {
-        let mut recording = export::open(Path::new(clip))?;
-        let calibration = recording.calibration().clone();
-        let mut poser = Poser::open(config)?;
-        while let Some(recorded) = recording.next().transpose()? {
-            poser.replay(&recorded, &calibration, &timer, &counters, &mut sample);
-            reader.add(&sample)?;
-        }
-    } else {
-        let (mut camera, calibration) = replay::open(clip, options.calibration.clone())?;
-        let mut estimator = Estimator::open(config)?;
-        let mode = camera.mode().clone();
-        let mut frame = Frame::with_room(mode.width_px, mode.height_px);
-        while replay::next_frame(camera.as_mut(), &mut frame, &counters)? {
-            match estimator.step(&frame, &calibration, &timer, &counters, &mut sample) {
-                Ok(_) => reader.add(&sample)?,
-                Err(error) => log::warn!("{clip}: frame {}: {error}", frame.meta.sequence),
-            }
-        }
-    }
+    replay::play(clip, options.calibration.clone(), config, |_, sample| {
+        Ok(reader.add(sample)?)
+    })?;
     Ok(reader.finish()?)
 }
 

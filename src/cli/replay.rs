@@ -411,6 +411,45 @@ pub fn open(
     Ok((camera, calibration))
 }
 
+/// Plays a film, a folder of images or a recording of poses to its end, and hands `each` sample on with the calibration.
+///
+/// # Errors
+///
+/// What does not open, a source that breaks off, and what `each` says. A frame in which the networks fail is left out
+/// and named in the log.
+pub fn play(
+    source: &str,
+    calibration: Option<PathBuf>,
+    config: &EstimateConfig,
+    mut each: impl FnMut(&Calibration, &PoseSample) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let timer = Clock::live();
+    let counters = Counters::default();
+    let mut sample = PoseSample::default();
+    if is_recording(source) {
+        let mut recording = export::open(Path::new(source))?;
+        let calibration = recording.calibration().clone();
+        let mut poser = Poser::open(config)?;
+        while let Some(recorded) = recording.next().transpose()? {
+            poser.replay(&recorded, &calibration, &timer, &counters, &mut sample);
+            each(&calibration, &sample)?;
+        }
+        return Ok(());
+    }
+    let (mut camera, calibration) = open(source, calibration)?;
+    let mut estimator = Estimator::open(config)?;
+    let mode = camera.mode().clone();
+    let mut frame = Frame::with_room(mode.width_px, mode.height_px);
+    let never = AtomicBool::new(false);
+    while let Step::Frame = next_unless(camera.as_mut(), &mut frame, &counters, &never)? {
+        match estimator.step(&frame, &calibration, &timer, &counters, &mut sample) {
+            Ok(_) => each(&calibration, &sample)?,
+            Err(error) => log::warn!("{source}: frame {}: {error}", frame.meta.sequence),
+        }
+    }
+    Ok(())
+}
+
 /// Plays a recording of poses: its keypoints once more through everything behind the 2D networks.
 fn run_recording(options: &ReplayOptions, config: &EstimateConfig) -> anyhow::Result<()> {
     if options.overlay.is_some() {
@@ -459,26 +498,11 @@ fn estimate_config(options: &ReplayOptions) -> anyhow::Result<EstimateConfig> {
     Ok(config)
 }
 
-/// Fills `frame` with the next frame that is whole; false at the end.
+/// Fills `frame` with the next frame that is whole, unless `stop` is set.
 ///
 /// # Errors
 ///
 /// The recording breaks off, or gives only damaged frames.
-pub fn next_frame(
-    camera: &mut dyn Camera,
-    frame: &mut Frame,
-    counters: &Counters,
-) -> anyhow::Result<bool> {
-    let never = AtomicBool::new(false);
-    let step = next_unless(camera, frame, counters, &never)?;
-    Ok(matches!(step, Step::Frame))
-}
-
-/// The same, unless `stop` is set.
-///
-/// # Errors
-///
-/// As [`next_frame`].
 pub fn next_unless(
     camera: &mut dyn Camera,
     frame: &mut Frame,

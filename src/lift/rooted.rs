@@ -1,7 +1,8 @@
 //! Where a pose stands, as a function of the pose: the root in closed form, and how it follows each joint.
 //!
-//! The solution is that of [`super::root`], with instruments and trust that were chosen before. A loss on projected joints has to be differentiated through it: with the
-//! root held constant a pose that follows its rays shrinks or grows without end.
+//! The solution is that of [`super::root`], with instruments and trust that were chosen before, in the form that is
+//! differentiated. A loss on projected joints has to be differentiated through the root: with the root held constant a
+//! pose that follows its rays shrinks or grows without end.
 
 use glam::{Vec2, Vec3};
 
