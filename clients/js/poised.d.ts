@@ -143,6 +143,31 @@ export interface LiveEvent extends Stamped {
   readonly detail: string | null;
 }
 
+/** A repetition of an exercise has ended (docs/reference/exercises.md). Times are capture times of `clock`. */
+export interface Repetition extends Stamped {
+  readonly schema: "repetition/v1";
+  readonly exercise: string;
+  readonly person: number;
+  /** Of this person so far. */
+  readonly count: number;
+  readonly partials: number;
+  readonly kind: "whole" | "partial";
+  readonly start_ns: number;
+  readonly peak_ns: number;
+  readonly end_ns: number;
+  readonly duration_s: number;
+  readonly depth_deg: number;
+  readonly depth_sigma_deg: number;
+  readonly out_deg_s: number | null;
+  readonly back_deg_s: number | null;
+  /** Left less right. */
+  readonly difference_deg: number | null;
+  readonly difference_sigma_deg: number | null;
+  readonly completed_share: number;
+  readonly range_left_deg: readonly [number, number] | null;
+  readonly range_right_deg: readonly [number, number] | null;
+}
+
 /** The keys are in docs/reference/messages.md and docs/guide/adaptation.md. */
 export interface Adaptation {
   readonly schema: "adaptation/v1";
@@ -192,6 +217,7 @@ export interface LiveEventMap {
   health: CustomEvent<Health>;
   adaptation: CustomEvent<Adaptation>;
   event: CustomEvent<LiveEvent>;
+  repetition: CustomEvent<Repetition>;
   names: CustomEvent<Names>;
   state: CustomEvent<LiveState>;
   /** A message that was passed over. */

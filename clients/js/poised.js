@@ -35,7 +35,10 @@ export const STATES = Object.freeze(["absent", "measured", "completed"]);
 /** The schema of each kind of event; kinds that are not listed are ignored. */
 const SCHEMAS = {
   names: "names/v1", health: "health/v1", adaptation: "adaptation/v1", event: "event/v1", pose: "pose/v1",
+  repetition: "repetition/v1",
 };
+/** Kinds of which each message counts; of the others the newest is kept. */
+const OCCURRENCES = ["event", "repetition"];
 
 /** Without a pose for so long the state is `stale`, milliseconds. */
 const STALE_AFTER_MS = 2000;
@@ -201,7 +204,7 @@ function resolve(address) {
 /**
  * A connection to one daemon, which is opened again whenever it is lost.
  *
- * Events, with the message in `detail`: `pose`, `health`, `adaptation`, `event`, `names`; `state` with the new state;
+ * Events, with the message in `detail`: `pose`, `health`, `adaptation`, `event`, `repetition`, `names`; `state` with the new state;
  * `fault` with the `MessageError` of a message that was passed over.
  */
 export class Live extends EventTarget {
@@ -418,7 +421,7 @@ export class Live extends EventTarget {
     }
     if (kind === "pose") {
       if (!this.#takePose(message)) return;
-    } else if (kind !== "event") {
+    } else if (!OCCURRENCES.includes(kind)) {
       this[kind] = message;
     }
     if (kind === "health") this.#beat = message;

@@ -231,6 +231,35 @@ def test_the_page_shows_what_the_messages_say(demo: Demo, browser: Browser) -> N
     view.page.close()
 
 
+def repetition(person: int, count: int, partials: int, **figures: object) -> str:
+    """A repetition as it is in the event stream."""
+    message = {
+        "schema": "repetition/v1", "exercise": "arm_raise", "person": person, "count": count, "partials": partials,
+        "kind": "whole", "depth_deg": 151.4, "depth_sigma_deg": 4.2, "duration_s": 2.04, "difference_deg": -6.6,
+        "camera": "c", "sequence": count + partials, "unix_ns": 1, "publish_ns": 1, "clock": "c",
+    }  # fmt: skip
+    return f"event: repetition\ndata: {json.dumps(message | figures)}\n\n"
+
+
+def test_repetitions_are_shown_for_each_person_the_newest_on_top(demo: Demo, browser: Browser) -> None:
+    told = [repetition(4, 1, 0), repetition(7, 1, 0, difference_deg=None), repetition(4, 1, 1, kind="partial")]
+    stream = {"status": 200, "content_type": "text/event-stream", "body": "".join(told)}
+    view = Page(browser, "about:blank", viewport=DESKTOP)
+    view.page.goto(demo.url)
+    assert not view.page.is_visible("#exercise-title")  # before the first repetition
+    view.page.route("**/live", lambda route: route.fulfill(**stream))
+    view.page.reload()
+    view.page.wait_for_selector("#exercise tr:nth-child(2)")
+    assert view.page.inner_text("#exercise-title") == "Exercise: arm raise"
+    assert view.page.inner_text("#exercise-newest") == "Person 4: partial, not counted, 151\u00b0"
+    rows = [row.split("\t") for row in view.page.inner_text("#exercise").splitlines()]
+    assert rows == [["4", "1", "1", "151", "4", "2.0", "-7"], ["7", "1", "0", "151", "4", "2.0", "-"]]
+    assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    view.shoot("exercise")
+    assert view.errors == []
+    view.page.close()
+
+
 def test_on_a_phone_everything_is_there_and_nothing_is_wider_than_the_screen(demo: Demo, browser: Browser) -> None:
     view = Page(browser, demo.url, viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True)
     view.wait_for_poses(POSES_MIN)

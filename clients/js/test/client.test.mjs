@@ -100,6 +100,17 @@ test("bad JSON and other schemas are passed over, told and counted", async () =>
   assert.equal(live.state, "live");
 });
 
+test("each repetition is told, also those that come at once, and another schema is passed over", async () => {
+  const live = connect();
+  const seen = told(live, "repetition");
+  const reader = await server.reader();
+  const repetition = (count) => event("repetition", { schema: "repetition/v1", exercise: "squat", person: 1, count });
+  reader.write(repetition(1) + repetition(2) + event("repetition", { schema: "repetition/v2" }) + repetition(3));
+  await until(() => seen.length === 3, "three repetitions");
+  assert.deepEqual(seen.map(({ count }) => count), [1, 2, 3]);
+  assert.equal(live.faults, 1);
+});
+
 test("the pieces of a stream do not matter, even halves of a character", async () => {
   const live = connect();
   const seen = told(live, "pose");

@@ -24,6 +24,10 @@ export async function use(): Promise<void> {
 export function listen(live: Live): void {
   live.addEventListener("health", ({ detail }) => console.log(detail.camera_state === "lost", detail.latency_ms?.p50));
   live.addEventListener("state", ({ detail }) => { const state: LiveState = detail; console.log(state); });
+  live.addEventListener("repetition", ({ detail }) => {
+    const counted: boolean = detail.kind === "whole";
+    console.log(counted, detail.exercise, detail.depth_deg.toFixed(0), detail.difference_deg?.toFixed(0));
+  });
   // @ts-expect-error: no such state
   if (live.state === "dead") live.close();
   const error: LiveError | null = live.error;

@@ -15,6 +15,8 @@ const TEXT_EVERY_MS = 250;
 const CALM_EVERY_MS = 500;
 const COVERAGE_S = 180;
 const EVENTS_SHOWN = 8;
+/** People whose repetitions are shown, those who moved last. */
+const EXERCISING_SHOWN = 8;
 /** Characters of a label beside a person, in a narrow and in a wide view; the whole is in the person's card. */
 const [LABEL_SHORT, LABEL_LONG] = [16, 28];
 const TAG_HEIGHT = 18;
@@ -58,6 +60,7 @@ function listen() {
     draw();
   });
   live.addEventListener("event", ({ detail: message }) => addEvent(message));
+  live.addEventListener("repetition", ({ detail: message }) => addRepetition(message));
   live.addEventListener("state", () => {
     const form = byId("token");
     const wanted = live.error?.status === 401;
@@ -552,6 +555,26 @@ function addEvent(message) {
   item.append(stamp, element("span", "", message.detail ? `${name}: ${message.detail}` : name));
   list.prepend(item);
   while (list.children.length > EVENTS_SHOWN) list.lastChild.remove();
+}
+
+/** Shows a repetition in the row of its person, who comes to the top. Its numbers are those of the daemon. */
+function addRepetition(message) {
+  const [body, key] = [byId("exercise"), String(message.person)];
+  document.querySelector(".exercise").hidden = false;
+  const row = [...body.children].find((other) => other.dataset.person === key) ?? element("tr");
+  row.dataset.person = key;
+  const { depth_deg: depth, depth_sigma_deg: sigma, duration_s: seconds, difference_deg: difference } = message;
+  const figures = [
+    message.count, message.partials, number(depth, 0), number(sigma, 0), number(seconds), number(difference, 0),
+  ];
+  const name = element("th", "", key);
+  name.scope = "row";
+  row.replaceChildren(name, ...figures.map((figure) => element("td", "number", String(figure))));
+  body.prepend(row);
+  while (body.children.length > EXERCISING_SHOWN) body.lastChild.remove();
+  const kind = message.kind === "whole" ? `repetition ${message.count}` : "partial, not counted";
+  setText(byId("exercise-title"), `Exercise: ${message.exercise.replaceAll("_", " ")}`);
+  setText(byId("exercise-newest"), `Person ${key}: ${kind}, ${number(depth, 0)}\u00b0`);
 }
 
 /** Why there is no connection, in a few words. */
