@@ -147,6 +147,9 @@ pub struct AdaptConfig {
     /// Shortest time between two writings of `state`, seconds, 10 to 86400. Default 600: a power cut then costs ten
     /// minutes of learning, and flash memory takes about 45 MB a day. Nothing is written while nothing is learned.
     pub state_every_s: u32,
+    /// Whether learning begins again when people who walk tell that the camera was moved. Default: true. The event
+    /// `camera_moved` tells of it.
+    pub restart_if_moved: bool,
     /// Whether `/control` is listened to: freeze, thaw, reset, snapshot, roll back. Default: false.
     pub control: bool,
 }
@@ -158,6 +161,7 @@ impl Default for AdaptConfig {
             core_share: 0.05,
             state: None,
             state_every_s: 600,
+            restart_if_moved: true,
             control: false,
         }
     }

@@ -23,6 +23,7 @@ use crate::base::slots::Receiver;
 use crate::base::step::Step;
 use crate::capture::thread::words;
 use crate::lift::head::Head;
+use crate::motion::mount::{MountChange, MountFinder};
 use crate::sys::rt::{stand_back, thread_cpu_ns};
 
 /// Longest sleep of the thread; a observation wakes it earlier.
@@ -51,6 +52,8 @@ pub struct Link {
     pub reports: Mailbox<Report>,
     /// People of frames that found no room.
     pub untold: AtomicU64,
+    /// Times that the camera was moved.
+    pub moved: AtomicU64,
 }
 
 /// What learns: the [`Adapter`], or what a test puts in its place.
@@ -120,6 +123,8 @@ pub struct Worker<A = Adapter> {
     control: Option<Arc<Control>>,
     /// A head that found the mailbox taken.
     pending: Option<Arc<Head>>,
+    /// Tells whether the camera was moved; `None` where that is of no interest.
+    mount: Option<MountFinder>,
     chores: Chores,
 }
 
@@ -236,7 +241,10 @@ impl<A: Learn> Worker<A> {
             }
         }
         let write_every = Duration::from_secs(config.state_every_s.into());
-        let mode = adapter.report().mode;
+        let report = adapter.report();
+        let mode = report.mode;
+        // What is published first is what was kept, though it is asked for before this thread has run.
+        let _ = link.reports.put(report);
         let chores = Chores::new(mark_of(&adapter), mode, write_every, now);
         Self {
             adapter,
@@ -245,6 +253,7 @@ impl<A: Learn> Worker<A> {
             link,
             control: None,
             pending: None,
+            mount: config.restart_if_moved.then(MountFinder::default),
             chores,
         }
     }
@@ -289,6 +298,7 @@ impl<A: Learn> Worker<A> {
         cpu_ns: &mut dyn FnMut() -> u64,
     ) -> Step {
         while let Some(observation) = observations.take() {
+            self.watch_mount(&observation, now);
             self.adapter.take(&observation);
             observations.give_back(observation);
         }
@@ -301,6 +311,29 @@ impl<A: Learn> Worker<A> {
             return Step::Left(());
         }
         Step::Wait(WAIT)
+    }
+
+    /// What was learned belongs to where the camera was: it begins again where people tell that it was moved. While it is
+    /// frozen nothing changes, so that is only told.
+    fn watch_mount(&mut self, observation: &Observation, now: MonoNs) {
+        let Some(mount) = &mut self.mount else { return };
+        match mount.add(observation.time, observation.id, &observation.rays) {
+            Some(MountChange::Found(found)) => log::debug!(
+                "people say that the camera is {:.2} m high and looks {:.1} degrees down",
+                found.mount.height_m,
+                found.mount.down_deg
+            ),
+            Some(MountChange::Moved) => {
+                log::warn!("the camera was moved: what was learned is forgotten");
+                self.link.moved.fetch_add(1, Ordering::Relaxed);
+                if self.adapter.frozen().is_none()
+                    && let Err(error) = self.obey_one(Command::Reset, now)
+                {
+                    log::error!("{error}");
+                }
+            }
+            None => {}
+        }
     }
 
     /// Works while `budget_s` lasts; gives the processor time that it took, seconds.
@@ -449,7 +482,9 @@ mod tests {
 
     use super::*;
     use crate::adapt::control::Outcome;
+    use crate::adapt::observation::tests::observation;
     use crate::estimate::{EstimateConfig, Poser};
+    use crate::motion::mount::tests::{Room, mount};
 
     #[test]
     fn how_often_it_is_written_is_a_key_with_a_range() {
@@ -557,6 +592,43 @@ mod tests {
             drop(worker);
             let next = self::worker(&path);
             assert_eq!(next.adapter.frozen(), frozen, "after {command:?}");
+            // Known to the publisher before the thread has run once.
+            let report = next.link().reports.take().expect("it is told");
+            assert_eq!(report.mode == Mode::Frozen, frozen.is_some());
+        }
+    }
+
+    #[test]
+    fn what_was_learned_is_forgotten_where_the_camera_was_moved_but_not_while_frozen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("front.adapted");
+        for frozen in [true, false] {
+            let mut worker = worker(&path);
+            let command = if frozen {
+                Command::Freeze
+            } else {
+                Command::Thaw
+            };
+            worker.obey_one(command, MonoNs(1)).unwrap();
+            let mut room = Room::new(mount(2.2, 18.0, 1.0), 5);
+            let mut people = 1;
+            let mut pass_by = |room: &mut Room, worker: &mut Worker| {
+                room.walk(people, 20, |time, id, rays| {
+                    let mut walker = observation(time, id);
+                    walker.rays = *rays;
+                    worker.watch_mount(&walker, time);
+                });
+                people += 20;
+            };
+            pass_by(&mut room, &mut worker);
+            let moved = |worker: &Worker| worker.link.moved.load(Ordering::Relaxed);
+            assert_eq!(moved(&worker), 0);
+            assert!(path.exists());
+            room.mount = mount(2.2, 30.0, -5.0);
+            pass_by(&mut room, &mut worker);
+            assert_eq!(moved(&worker), 1);
+            assert_eq!(path.exists(), frozen);
+            assert_eq!(worker.adapter.frozen().is_some(), frozen);
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Event {
     FramesBack,
     /// The camera gives frames that cannot be used: short, damaged or of another size.
     BadFrames,
+    /// People who walk tell that the camera was moved.
+    CameraMoved,
     /// Networks fail, so frames are not published, or people have no pose in space.
     EstimateFailed,
     /// They work again.
@@ -67,6 +69,7 @@ impl Event {
             Self::NoFrames => "no_frames",
             Self::FramesBack => "frames_back",
             Self::BadFrames => "bad_frames",
+            Self::CameraMoved => "camera_moved",
             Self::EstimateFailed => "estimate_failed",
             Self::EstimateBack => "estimate_back",
             Self::NameTaken => "name_taken",

@@ -159,6 +159,8 @@ struct Adaptation {
     method: Method,
     link: Arc<Link>,
     newest: Report,
+    /// Times that it has told of a moved camera.
+    moved: u64,
     sequence: u64,
 }
 
@@ -248,6 +250,7 @@ impl<'a, S: Transport> Publisher<'a, S> {
             method,
             link,
             newest: Report::default(),
+            moved: 0,
             sequence: 0,
         });
     }
@@ -483,7 +486,12 @@ impl<'a, S: Transport> Publisher<'a, S> {
         if let Err(error) = self.outlet.put_adaptation(bytes) {
             log::debug!("adaptation: {error}");
         }
+        let moved = adaptation.link.moved.load(Ordering::Relaxed);
+        let is_moved = std::mem::replace(&mut adaptation.moved, moved) != moved;
         self.adaptation = Some(adaptation);
+        if is_moved {
+            self.event(Event::CameraMoved, None);
+        }
     }
 
     /// Counts, where something is counted, and tells of what has ended.

@@ -123,9 +123,9 @@ fn it_learns_reports_obeys_and_goes_on_after_a_restart() {
     let daemon = Daemon::start_in(folder, "learns-again", LEARNS);
     let session = daemon.session();
     let newest = Newest::of(&session, &format!("{}/adaptation", daemon.key));
-    eventually("what was learned is there again", || {
-        newest.steps() >= stood
-    });
+    eventually("it speaks", || newest.says("steps").is_some());
+    let steps = newest.steps();
+    assert!(steps >= stood, "{steps} of {stood} steps are left");
     session
         .put(format!("{}/control", daemon.key), command("reset"))
         .wait()

@@ -10,6 +10,7 @@ use poised::counters::Counters;
 use poised::error::StartError;
 use poised::estimate::{EstimateConfig, Estimator};
 use poised::frame::Frame;
+use poised::lift::window::rays_of;
 use poised::motion::mount::{FoundMount, MountChange, MountFinder};
 use poised::output::export;
 use poised::pose::PoseSample;
@@ -59,7 +60,7 @@ fn of_recording(
     let (width_px, height_px) = recording.calibration().size_px();
     let camera = camera.scaled_to(width_px, height_px)?;
     while let Some(sample) = recording.next().transpose()? {
-        tell(finder.add(sample.capture, &camera, &sample.people));
+        watch(finder, &camera, &sample);
     }
     Ok(camera)
 }
@@ -88,7 +89,7 @@ fn of_film(
             log::warn!("frame {}: {error}", frame.meta.sequence);
             continue;
         }
-        tell(finder.add(sample.capture, &camera, &sample.people));
+        watch(finder, &camera, &sample);
         if is_live
             && finder
                 .found()
@@ -98,6 +99,14 @@ fn of_film(
         }
     }
     Ok(camera)
+}
+
+/// Takes the people of a frame, and tells what that changes.
+fn watch(finder: &mut MountFinder, camera: &Calibration, sample: &PoseSample) {
+    for person in &sample.people {
+        let keypoints = rays_of(camera, &person.keypoints);
+        tell(finder.add(sample.capture, person.id, &keypoints));
+    }
 }
 
 fn tell(change: Option<MountChange>) {

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Feet stand on one level floor, and bodies are upright: then angles are told by how a person's image shrinks and leans
-//! across the picture, and the height by how long adults are. `poised calibrate mount --from-people` calls it; nothing
-//! in the daemon does yet. Takes keypoints, not poses: those follow a mount that is set.
+//! across the picture, and the height by how long adults are. `poised calibrate mount --from-people` calls it, and in the
+//! daemon the adapter's thread, to learn that the camera was moved. Takes keypoints, not poses: those follow a mount that
+//! is set.
 
 mod fit;
 #[cfg(test)]
@@ -17,7 +18,7 @@ mod fit;
     clippy::cast_sign_loss,
     reason = "seconds of a walk"
 )]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,9 +26,8 @@ use std::time::Duration;
 use glam::Vec2;
 
 use crate::base::clock::MonoNs;
-use crate::camera::{Calibration, Mount};
-use crate::pose::{Keypoint, PersonPose};
-use crate::skeleton::KEYPOINTS;
+use crate::camera::Mount;
+use crate::lift::window::RaySample;
 use fit::{Fit, Upright};
 
 /// Samples of one person are at least this far apart in time: less is the same step, ...
@@ -131,23 +131,17 @@ impl MountFinder {
         self.samples.len()
     }
 
-    /// Takes the people of the frame of `time`; what that changes.
-    pub fn add(
-        &mut self,
-        time: MonoNs,
-        calibration: &Calibration,
-        people: &[PersonPose],
-    ) -> Option<MountChange> {
+    /// Takes a person of the frame of `time`; what that changes.
+    pub fn add(&mut self, time: MonoNs, id: u32, keypoints: &RaySample) -> Option<MountChange> {
         self.walkers
             .retain(|walker| time.since(walker.seen) <= FORGOTTEN_AFTER);
-        let mut due = false;
-        for person in people {
-            let walker = self.walker(person.id, time);
-            if let Some([feet, shoulders]) = upright(calibration, &person.keypoints) {
-                due |= self.sample(walker, time, feet, shoulders);
-            }
+        let walker = self.walker(id, time);
+        let [feet, shoulders] = upright(keypoints)?;
+        if self.sample(walker, time, feet, shoulders) {
+            self.fit()
+        } else {
+            None
         }
-        if due { self.fit() } else { None }
     }
 
     fn walker(&mut self, id: u32, time: MonoNs) -> usize {
@@ -281,17 +275,11 @@ fn apart(a: &Fit, b: &Fit) -> f64 {
 }
 
 /// The rays of the middle of the ankles and of the shoulders of a person who stands or walks.
-fn upright(calibration: &Calibration, keypoints: &[Keypoint; KEYPOINTS]) -> Option<[Vec2; 2]> {
+fn upright(keypoints: &RaySample) -> Option<[Vec2; 2]> {
     let middle = |pair: [usize; 2]| {
         let [a, b] = pair.map(|at| {
-            let Keypoint {
-                x_px,
-                y_px,
-                confidence,
-            } = keypoints[at];
-            (confidence >= CONFIDENCE_MIN)
-                .then(|| calibration.ray(x_px, y_px))
-                .flatten()
+            let keypoint = &keypoints[at];
+            (keypoint.confidence >= CONFIDENCE_MIN).then_some(keypoint.ray)
         });
         Some(0.5 * (a? + b?))
     };
