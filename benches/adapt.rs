@@ -154,6 +154,8 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
     let hidden = hidden.expect("finite");
     let own = Own {
         hidden,
+        // As large a piece of work as any.
+        mirrored: Some(hidden),
         beside_m: [Vec3::ZERO; JOINTS],
         joints_m: head.joints_of(&hidden),
     };

@@ -12,8 +12,9 @@
 use glam::Vec3;
 
 use super::Backbone;
-use super::head::Head;
+use super::head::{HIDDEN, Head, HeadOutput};
 use super::input::{CHANNELS, LIFT_INPUT};
+use super::refine::MIRRORED;
 use crate::base::limits::LIFT_FEATURES;
 use crate::skeleton::{JOINT_MIRROR, JOINTS, KEYPOINT_MIRROR, KEYPOINTS};
 
@@ -34,6 +35,10 @@ impl Default for Mirror {
 /// The result of a mirrored inference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mirrored {
+    /// Its hidden layer before the rectifier, of the person left for right.
+    pub hidden: [f32; HIDDEN],
+    /// Its joints turned back, rotated frame, metres.
+    pub joints_m: [Vec3; JOINTS],
     /// From where the head has each joint to where the mirror shows it, rotated frame, metres.
     pub apart_m: [Vec3; JOINTS],
     /// Standard deviation of each joint per axis, by the mirrored inference alone, metres.
@@ -58,17 +63,44 @@ impl Mirror {
         mirror(input, &mut self.input);
         let mut other = [0.0; LIFT_FEATURES];
         backbone.run_into(&self.input, &mut other)?;
+        let Some(hidden) = head.hidden_of(&other, &[0.0; HIDDEN]) else {
+            return Ok(None);
+        };
         let inferences = head
-            .apply(Some(&other), None)
+            .output_of(&hidden)
             .zip(head.apply(Some(features), None));
-        Ok(inferences.map(|(other, own)| Mirrored {
-            apart_m: std::array::from_fn(|joint| {
-                let Vec3 { x, y, z } = other.joints_m[JOINT_MIRROR[joint]];
-                Vec3::new(-x, y, z) - own.joints_m[joint]
-            }),
-            sigmas_m: JOINT_MIRROR.map(|joint| other.sigmas_m[joint]),
+        Ok(inferences.map(|(other, own)| {
+            let joints_m = left_for_right(&other.joints_m);
+            Mirrored {
+                hidden,
+                joints_m,
+                apart_m: std::array::from_fn(|joint| joints_m[joint] - own.joints_m[joint]),
+                sigmas_m: JOINT_MIRROR.map(|joint| other.sigmas_m[joint]),
+            }
         }))
     }
+}
+
+impl Mirrored {
+    /// Makes the mean of both inferences of the head's own. Returns what is in its joints beside the mean of both poses,
+    /// half of what an image added to the head's own, rotated frame, metres.
+    pub fn mix_into(&self, own: &mut HeadOutput) -> [Vec3; JOINTS] {
+        let own_m = own.joints_m;
+        for (joint, apart) in own.joints_m.iter_mut().zip(self.apart_m) {
+            *joint += MIRRORED * apart;
+        }
+        for (sigma, mirrored) in own.sigmas_m.iter_mut().zip(self.sigmas_m) {
+            *sigma += MIRRORED * (mirrored - *sigma);
+        }
+        std::array::from_fn(|joint| {
+            own.joints_m[joint] - own_m[joint].lerp(self.joints_m[joint], MIRRORED)
+        })
+    }
+}
+
+/// Joints around the pelvis, or what is added to them, in the mirror of the rotated frame. Twice is the same again.
+pub fn left_for_right(joints_m: &[Vec3; JOINTS]) -> [Vec3; JOINTS] {
+    JOINT_MIRROR.map(|joint| joints_m[joint] * Vec3::new(-1.0, 1.0, 1.0))
 }
 
 /// The input as if left and right were exchanged.
@@ -143,6 +175,28 @@ mod tests {
             assert!((at - want).length() < 1e-6, "{joint}: {at}, want {want}");
             let sigma = other.1.sigmas_m[opposite];
             assert!((seen.sigmas_m[joint] - sigma).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_mean_of_both_keeps_half_of_what_an_image_added() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let input = input(&mut fastrand::Rng::with_seed(4));
+        let mut features = [0.0; LIFT_FEATURES];
+        newest(&input, &mut features).unwrap();
+        let blind = head.apply(Some(&features), None).unwrap();
+        let seen = Mirror::default().infer(&input, &features, &mut newest, &head);
+        let seen = seen.unwrap().unwrap();
+        let added = Vec3::new(0.0, 0.1, -0.02);
+        let mut own = blind;
+        own.joints_m = own.joints_m.map(|joint| joint + added);
+        let beside_m = seen.mix_into(&mut own);
+        for (joint, beside) in beside_m.into_iter().enumerate() {
+            assert!((beside - MIRRORED * added).length() < 1e-6);
+            let mean = 0.5 * (blind.joints_m[joint] + seen.joints_m[joint]);
+            assert!((own.joints_m[joint] - mean - added).length() < 1e-5);
+            let sigma = 0.5 * (blind.sigmas_m[joint] + seen.sigmas_m[joint]);
+            assert!((own.sigmas_m[joint] - sigma).abs() < 1e-6);
         }
     }
 

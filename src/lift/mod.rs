@@ -39,7 +39,7 @@ use crate::track::smooth::{OneEuro, OneEuroConfig};
 use head::{HIDDEN, Head, HeadOutput};
 use input::{LIFT_INPUT, View, build_input};
 use mirror::Mirror;
-use refine::{MIRRORED, Own};
+use refine::Own;
 use root::{Root, RootJoint, solve_root};
 use window::{BRIDGE, Pushed, RayKeypoint, RaySamples, Window, rays_of};
 
@@ -376,19 +376,14 @@ impl<B: Backbone> Lifter<B> {
                 .infer(&self.input, &features, &mut self.backbone, head)
                 .map_err(NoPose::Engine)?;
             let mut beside_m = [Vec3::ZERO; JOINTS];
-            if let Some(mirrored) = mirrored {
+            if let Some(mirrored) = &mirrored {
                 stages.apart_m = mirrored.apart_m;
-                beside_m = mirrored.apart_m.map(|apart| MIRRORED * apart);
-                for (joint, beside) in output.joints_m.iter_mut().zip(beside_m) {
-                    *joint += beside;
-                }
-                for (sigma, mirrored) in output.sigmas_m.iter_mut().zip(mirrored.sigmas_m) {
-                    *sigma += MIRRORED * (mirrored - *sigma);
-                }
+                beside_m = mirrored.mix_into(&mut output);
             }
             stages.unrefined_m = output.joints_m;
             let own = Own {
                 hidden,
+                mirrored: mirrored.map(|mirrored| mirrored.hidden),
                 beside_m,
                 joints_m: output.joints_m,
             };

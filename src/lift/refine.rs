@@ -2,14 +2,15 @@
 //! rays that are seen and with the person's bones. No weight changes.
 //!
 //! ```text
-//! minimise over z:   p huber(reprojection) + |bones - usual bones| + n |pose - own| + 0.01 z²
-//!                    pose = head(f + z) + b
+//! minimise over z, y:   p huber(reprojection) + |bones - usual bones| + n |pose - own| + 0.01 (z² + y²)
+//!                       pose = (head(f + z) + mirror(head(g + y))) / 2
 //! ```
 //!
-//! `b` is what a mirrored inference adds ([`super::mirror`]), and the own pose is the one at `z = 0`. The reprojection
+//! `g` are the features of the mirrored inference ([`super::mirror`]): both move, so that a person in a mirror gets the
+//! same pose, left for right. The own pose is the one at `z = y = 0`. The reprojection
 //! is that of the pose with the root solved again at each step ([`super::root`], its instruments and trust in each ray those
 //! of the own pose), and the gradient goes through that solution: with the root held constant the pose shrinks or grows
-//! without end. Six steps of Adam from 0.8 of the last frame's `z`.
+//! without end. Six steps of Adam from 0.8 of the last frame's `z` and `y`.
 //!
 //! How much the rays say depends on the detector. Where they miss the own pose by `m` half sizes of the person (the
 //! median, averaged over a second), `p = 0.85 / (1 + (m / 0.055)⁴)`: a detector that errs by a hundredth of the person is
@@ -26,6 +27,7 @@ use glam::{Vec2, Vec3};
 
 use super::head::{HIDDEN, Head};
 use super::input::View;
+use super::mirror::left_for_right;
 use super::root::{self, RootJoint};
 use super::rooted::{DEPTH_MIN_M, Rooted, Target};
 use crate::base::limits::LIFT_FEATURES;
@@ -91,10 +93,66 @@ const RAYS: usize = SHARED.len();
 pub struct Own {
     /// The hidden layer before the rectifier ([`Head::hidden_of`]).
     pub hidden: [f32; HIDDEN],
-    /// What is added to the head's joints, rotated frame, metres.
+    /// That of the mirrored inference, where there is one.
+    pub mirrored: Option<[f32; HIDDEN]>,
+    /// What is added to the mean of both, rotated frame, metres.
     pub beside_m: [Vec3; JOINTS],
     /// The sum: joints around the pelvis, rotated frame, metres.
     pub joints_m: [Vec3; JOINTS],
+}
+
+/// The inferences of a frame: the network's own, and the mirrored one.
+const INFERENCES: usize = 2;
+
+impl Own {
+    /// Hidden layers before the rectifier, with what is added to the features.
+    fn hidden_with(
+        &self,
+        head: &Head,
+        offsets: &[[f32; LIFT_FEATURES]; INFERENCES],
+    ) -> [[f32; HIDDEN]; INFERENCES] {
+        let mut layers = [[0.0; HIDDEN]; INFERENCES];
+        rows_times(&head.lift.weight, &offsets[0], &self.hidden, &mut layers[0]);
+        if let Some(mirrored) = &self.mirrored {
+            rows_times(&head.lift.weight, &offsets[1], mirrored, &mut layers[1]);
+        }
+        layers
+    }
+
+    /// The pose of hidden layers.
+    fn pose_at(&self, head: &Head, layers: &[[f32; HIDDEN]; INFERENCES]) -> [Vec3; JOINTS] {
+        let mut joints_m = head.joints_of(&layers[0]);
+        if self.mirrored.is_some() {
+            let other_m = left_for_right(&head.joints_of(&layers[1]));
+            for (joint, other) in joints_m.iter_mut().zip(other_m) {
+                *joint = joint.lerp(other, MIRRORED);
+            }
+        }
+        for (joint, beside) in joints_m.iter_mut().zip(self.beside_m) {
+            *joint += beside;
+        }
+        joints_m
+    }
+
+    /// Gradients with respect to both offsets, of that with respect to the joints. That of an inference that is not there
+    /// is zero.
+    fn gradients(
+        &self,
+        head: &Head,
+        layers: &[[f32; HIDDEN]; INFERENCES],
+        joints: &[Vec3; JOINTS],
+    ) -> [[f32; LIFT_FEATURES]; INFERENCES] {
+        let mut features = [[0.0; LIFT_FEATURES]; INFERENCES];
+        if self.mirrored.is_none() {
+            head.features_gradient(&layers[0], joints, &mut features[0]);
+            return features;
+        }
+        let own = joints.map(|joint| (1.0 - MIRRORED) * joint);
+        let other = left_for_right(&joints.map(|joint| MIRRORED * joint));
+        head.features_gradient(&layers[0], &own, &mut features[0]);
+        head.features_gradient(&layers[1], &other, &mut features[1]);
+        features
+    }
 }
 
 /// Weight of the reprojection of rays that are worth following.
@@ -109,7 +167,8 @@ pub const MIRRORED: f32 = 0.5;
 /// What is kept of one person between frames.
 #[derive(Clone, Debug)]
 pub struct RefineMemory {
-    offset: [f32; LIFT_FEATURES],
+    /// Of both inferences.
+    offsets: [[f32; LIFT_FEATURES]; INFERENCES],
     bones_m: [f32; JOINTS],
     /// Median residual of the rays, half sizes.
     residual: f32,
@@ -120,7 +179,7 @@ pub struct RefineMemory {
 impl Default for RefineMemory {
     fn default() -> Self {
         Self {
-            offset: [0.0; LIFT_FEATURES],
+            offsets: [[0.0; LIFT_FEATURES]; INFERENCES],
             bones_m: [0.0; JOINTS],
             residual: 0.0,
             frames: 0.0,
@@ -136,7 +195,7 @@ impl RefineMemory {
 
     /// After a gap the last frame's offset says nothing; bones stay.
     pub fn interrupt(&mut self) {
-        self.offset.fill(0.0);
+        self.offsets = [[0.0; LIFT_FEATURES]; INFERENCES];
     }
 
     fn take(&mut self, bones_m: &[f32; JOINTS], residual: f32) {
@@ -214,47 +273,72 @@ pub fn refine(
     let targets = targets_of(own_m, view, detector)?;
     memory.take(&bones_of(own_m), targets.residual);
     let pull = memory.pull();
-    let pose_at = |pre: &[f32; HIDDEN]| -> [Vec3; JOINTS] {
-        let joints_m = head.joints_of(pre);
-        std::array::from_fn(|joint| joints_m[joint] + own.beside_m[joint])
-    };
     let usual = Usual {
         bones_m: memory.bones_m(),
         weight: BONES * memory.frames / (memory.frames + BONE_HALF),
     };
 
-    let mut z = memory.offset.map(|v| CARRY * v);
-    let (mut first, mut second) = ([0.0; LIFT_FEATURES], [0.0; LIFT_FEATURES]);
+    let mut z = memory.offsets.map(|offset| offset.map(|v| CARRY * v));
+    let mut moments = [Moments::default(); INFERENCES];
     let (mut first_left, mut second_left) = (1.0, 1.0);
     for _ in 0..STEPS {
-        let mut pre = [0.0; HIDDEN];
-        rows_times(&head.lift.weight, &z, &own.hidden, &mut pre);
-        let joints = pose_at(&pre);
+        let layers = own.hidden_with(head, &z);
+        let joints = own.pose_at(head, &layers);
         let gradient = loss_gradient(&joints, own_m, &usual, &targets, pull)?;
-        let mut step = [0.0; LIFT_FEATURES];
-        head.features_gradient(&pre, &gradient, &mut step);
-        #[expect(clippy::cast_precision_loss, reason = "256")]
-        let home = 2.0 * OFFSET / LIFT_FEATURES as f32;
         first_left *= MOMENTS.0;
         second_left *= MOMENTS.1;
-        for (((z, g), m), v) in z.iter_mut().zip(step).zip(&mut first).zip(&mut second) {
-            let g = g + home * *z;
-            *m = MOMENTS.0 * *m + (1.0 - MOMENTS.0) * g;
-            *v = MOMENTS.1 * *v + (1.0 - MOMENTS.1) * g * g;
-            *z -= RATE * (*m / (1.0 - first_left)) / ((*v / (1.0 - second_left)).sqrt() + 1e-6);
+        let left = (1.0 - first_left, 1.0 - second_left);
+        let gradients = own.gradients(head, &layers, &gradient);
+        for ((z, gradient), moments) in z.iter_mut().zip(&gradients).zip(&mut moments) {
+            moments.step(z, gradient, left);
         }
     }
-    let mut pre = [0.0; HIDDEN];
-    rows_times(&head.lift.weight, &z, &own.hidden, &mut pre);
-    let joints = pose_at(&pre);
+    let joints = own.pose_at(head, &own.hidden_with(head, &z));
     // The rectifier makes zero of a NaN, so joints alone do not show one, and it would stay from frame to frame.
-    let finite = joints.iter().all(|joint| joint.is_finite()) && z.iter().all(|v| v.is_finite());
+    let finite = joints.iter().all(|joint| joint.is_finite())
+        && z.as_flattened().iter().all(|v| v.is_finite());
     if !finite {
         memory.interrupt();
         return None;
     }
-    memory.offset = z;
+    memory.offsets = z;
     Some(joints)
+}
+
+/// Adam's moments of an offset in one frame.
+#[derive(Clone, Copy)]
+struct Moments {
+    first: [f32; LIFT_FEATURES],
+    second: [f32; LIFT_FEATURES],
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            first: [0.0; LIFT_FEATURES],
+            second: [0.0; LIFT_FEATURES],
+        }
+    }
+}
+
+impl Moments {
+    /// A step of Adam on `z`; `left` is what both moments hold of the gradients by now.
+    fn step(
+        &mut self,
+        z: &mut [f32; LIFT_FEATURES],
+        gradient: &[f32; LIFT_FEATURES],
+        left: (f32, f32),
+    ) {
+        #[expect(clippy::cast_precision_loss, reason = "256")]
+        let home = 2.0 * OFFSET / LIFT_FEATURES as f32;
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        for ((z, g), (m, v)) in z.iter_mut().zip(gradient).zip(moments) {
+            let g = g + home * *z;
+            *m = MOMENTS.0 * *m + (1.0 - MOMENTS.0) * g;
+            *v = MOMENTS.1 * *v + (1.0 - MOMENTS.1) * g * g;
+            *z -= RATE * (*m / left.0) / ((*v / left.1).sqrt() + 1e-6);
+        }
+    }
 }
 
 /// Gradient of the mean reprojection error alone, the root differentiated, with respect to the
@@ -494,6 +578,7 @@ mod tests {
         head.hidden_into(Some(&features), None, &mut hidden);
         let own = Own {
             hidden,
+            mirrored: None,
             beside_m: [beside_m; JOINTS],
             joints_m: head.joints_of(&hidden).map(|joint| joint + beside_m),
         };
@@ -548,26 +633,71 @@ mod tests {
     }
 
     #[test]
+    fn a_person_in_a_mirror_is_refined_as_the_one_before_it() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let [(one, _), (other, _)] = [5, 6].map(|seed| own_and_truth(&head, seed, Vec3::ZERO));
+        let both = |hidden: [f32; HIDDEN], mirrored: [f32; HIDDEN]| {
+            let mut own = Own {
+                hidden,
+                mirrored: Some(mirrored),
+                beside_m: [Vec3::ZERO; JOINTS],
+                joints_m: [Vec3::ZERO; JOINTS],
+            };
+            own.joints_m = own.pose_at(&head, &[hidden, mirrored]);
+            own
+        };
+        let own = both(one.hidden, other.hidden);
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut truth = own.joints_m;
+        for joint in &mut truth[1..] {
+            *joint += 0.05 * Vec3::new(rng.f32() - 0.5, rng.f32() - 0.5, rng.f32() - 0.5);
+        }
+        let refined = |own: &Own, truth: &[Vec3; JOINTS]| {
+            let view = view_of(truth, Vec3::new(0.0, 0.0, 3.0));
+            let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
+            let mut refined = own.joints_m;
+            for _ in 0..10 {
+                refined = refine(&head, own, &view, &mut memory, &mut detector).unwrap();
+            }
+            refined
+        };
+        let before = refined(&own, &truth);
+        let in_mirror = refined(&both(other.hidden, one.hidden), &left_for_right(&truth));
+        let moved = (0..JOINTS).map(|j| before[j].distance(own.joints_m[j]));
+        assert!(moved.fold(0.0, f32::max) > 0.005, "something to compare");
+        for (joint, want) in left_for_right(&before).into_iter().enumerate() {
+            let off = want.distance(in_mirror[joint]);
+            assert!(off < 1e-4, "{joint}: {off} m");
+        }
+    }
+
+    #[test]
     fn rays_that_miss_the_pose_by_much_hardly_pull() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let (own, truth) = own_and_truth(&head, 9, Vec3::ZERO);
-        let moved = |error: f32| {
+        // How much rays with such errors count in the end, and how far they have moved the pose, metres.
+        let followed = |error: f32| {
             let mut view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
             let mut rng = fastrand::Rng::with_seed(12);
             let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
+            let mut refined = own.joints_m;
             for _ in 0..60 {
                 for (_, keypoint) in SHARED {
                     let ray = Vec2::new(rng.f32() - 0.5, rng.f32() - 0.5);
                     view.newest[keypoint].ray += error * view.scale * ray;
                 }
-                refine(&head, &own, &view, &mut memory, &mut detector).unwrap();
+                refined = refine(&head, &own, &view, &mut memory, &mut detector).unwrap();
                 view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
             }
-            memory.pull()
+            let moved: f32 = (0..JOINTS)
+                .map(|j| refined[j].distance_squared(own.joints_m[j]))
+                .sum();
+            (memory.pull(), moved.sqrt())
         };
-        let (exact, vague) = (moved(0.01), moved(0.4));
+        let ((exact, exact_m), (vague, vague_m)) = (followed(0.01), followed(0.4));
         assert!(exact > 0.6 * REPROJECTION, "{exact}");
         assert!(vague < 0.2 * REPROJECTION, "{vague}");
+        assert!(vague_m < 0.5 * exact_m, "{vague_m} {exact_m} m");
     }
 
     #[test]
@@ -577,6 +707,7 @@ mod tests {
         let joints = random_joints(&mut rng);
         let own = Own {
             hidden: [0.1; HIDDEN],
+            mirrored: None,
             beside_m: [Vec3::ZERO; JOINTS],
             joints_m: joints,
         };
@@ -591,8 +722,13 @@ mod tests {
         view.newest[11].ray.x = f32::NAN;
         assert_eq!(refined(&view, detector), None);
         assert!(detector.residuals.iter().all(|mean| mean.is_finite()));
-        let offset = memory.offset;
-        assert!(offset.iter().all(|v| v.abs() < f32::EPSILON));
+        let offsets = memory.offsets;
+        assert!(
+            offsets
+                .as_flattened()
+                .iter()
+                .all(|v| v.abs() < f32::EPSILON)
+        );
     }
 
     #[test]
@@ -602,6 +738,7 @@ mod tests {
         let joints = head.joints_of(&hidden);
         let own = Own {
             hidden,
+            mirrored: None,
             beside_m: [Vec3::ZERO; JOINTS],
             joints_m: joints,
         };
@@ -611,9 +748,9 @@ mod tests {
         }
         let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
         // The rectifier makes zero of it, so the joints are finite all the same.
-        memory.offset[3] = f32::NAN;
+        memory.offsets[0][3] = f32::NAN;
         let refined = refine(&head, &own, &view, &mut memory, &mut detector);
         assert_eq!(refined, None);
-        assert!(memory.offset.iter().all(|v| v.is_finite()));
+        assert!(memory.offsets.as_flattened().iter().all(|v| v.is_finite()));
     }
 }
