@@ -12,6 +12,7 @@ use poised::estimate::EstimateConfig;
 use poised::lab::eval::angles::{self, AngleRow};
 use poised::lab::eval::detector::Detector;
 use poised::lab::eval::floor::{self, FloorPlan, FloorRow};
+use poised::lab::eval::repetitions::{self, RepetitionPlan};
 use poised::lab::eval::scenario::Scenario;
 use poised::lab::eval::table::{Row, Table};
 use poised::lab::eval::{self, ClipsPlan, EvalPlan, Method, clips, motion};
@@ -26,7 +27,7 @@ use super::print::StdoutError;
 )]
 pub struct EvalOptions {
     /// Index of labelled motion; docs/reference/motion-format.md describes it.
-    #[arg(long, required_unless_present = "clips", conflicts_with = "clips")]
+    #[arg(long, required_unless_present_any = ["clips", "repetitions"], conflicts_with = "clips")]
     motions: Option<PathBuf>,
     /// Folder of recorded clips, instead of simulated motion; docs/reference/clips-format.md describes it.
     #[arg(long)]
@@ -49,6 +50,10 @@ pub struct EvalOptions {
     /// sigma is, by the direction from which a person is seen. With --scenarios: from these cameras.
     #[arg(long, conflicts_with = "floor")]
     angles: bool,
+    /// Measure how exactly repetitions are counted: sets of ten of each exercise that ships, done by a figure. With
+    /// --motions: also what is counted in these. With --scenarios: from these cameras.
+    #[arg(long, conflicts_with_all = ["clips", "methods", "floor", "angles", "render"])]
+    repetitions: bool,
     /// With --floor: only motions in which a person is on the floor, and those made of them.
     #[arg(long, requires = "floor")]
     only_floor: bool,
@@ -86,6 +91,9 @@ pub fn run(options: &EvalOptions) -> anyhow::Result<()> {
     }
     if options.floor {
         return of_floor(options, config);
+    }
+    if options.repetitions {
+        return of_repetitions(options, config);
     }
     if options.angles {
         return of_angles(options, config, methods);
@@ -266,6 +274,60 @@ fn floor_line(row: &FloorRow) -> String {
         row.alarms_an_hour(),
         row.watch_us
     )
+}
+
+/// Measures how exactly repetitions are counted, and prints the table.
+fn of_repetitions(options: &EvalOptions, config: EstimateConfig) -> anyhow::Result<()> {
+    let scenarios = match &options.scenarios {
+        Some(path) => Scenario::read(Some(path)),
+        None => Scenario::parse("angles.toml".into(), angles::SHIPPED),
+    };
+    let motions = match &options.motions {
+        Some(index) => motion::read(index)?
+            .into_iter()
+            .step_by(options.every as usize)
+            .collect(),
+        None => Vec::new(),
+    };
+    let plan = RepetitionPlan {
+        config,
+        scenarios: with_detector(scenarios, options)?,
+        motions,
+        seed: options.seed,
+    };
+    let progress = progress(0, options.json);
+    let rows = repetitions::run(&plan, |streams| {
+        progress.set_length(streams as u64);
+        progress.inc(1);
+    })?;
+    progress.finish_and_clear();
+    if options.json {
+        say!("{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(());
+    }
+    say!(
+        "| exercise | camera | exact sets | counted | half told | delay s | other: minutes | true | more | less |"
+    )?;
+    say!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+    for row in &rows {
+        let delay = row
+            .delay_s
+            .map_or_else(|| "-".to_owned(), |s| format!("{s:.2}"));
+        say!(
+            "| {} | {} | {}/{} | {} | {} | {delay} | {:.1} | {} | {} | {} |",
+            row.exercise,
+            row.scenario,
+            row.exact,
+            row.sets,
+            row.counted,
+            row.partial_right,
+            row.other_minutes,
+            row.other_true,
+            row.other_more,
+            row.other_less
+        )?;
+    }
+    Ok(())
 }
 
 /// Scenarios with the simulated detector that is asked for.

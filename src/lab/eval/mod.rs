@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod motion;
 pub mod recordings;
 pub mod render;
+pub mod repetitions;
 pub mod scenario;
 pub mod score;
 pub mod simulate;

@@ -1,4 +1,4 @@
-//! A stick figure posed by its angles, for tests of angles and of what counts on them.
+//! A stick figure posed by its angles: what angles, and what counts on them, are tested and measured with.
 
 use glam::{DQuat, DVec3, Vec3};
 
@@ -6,21 +6,30 @@ use crate::skeleton::{JOINT_MIRROR, JOINTS};
 
 /// How a figure is posed, degrees: left, then right where there are two.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Posture {
+pub struct Posture {
+    /// The thigh forward of the trunk's axis.
     pub hip_flexion: [f64; 2],
+    /// The thigh to its own side.
     pub hip_abduction: [f64; 2],
+    /// The shank back of the thigh's axis.
     pub knee_flexion: [f64; 2],
+    /// The upper arm forward of the trunk's axis.
     pub shoulder_flexion: [f64; 2],
+    /// The upper arm to its own side.
     pub shoulder_abduction: [f64; 2],
+    /// The forearm forward of the upper arm's axis.
     pub elbow_flexion: [f64; 2],
+    /// The trunk forward of the vertical.
     pub trunk_flexion: f64,
+    /// The trunk to the right.
     pub trunk_lateral: f64,
+    /// The head forward of the trunk's axis.
     pub neck_flexion: f64,
 }
 
 /// Joints of a figure that stands at the origin: x forward, y up, z to its right, metres. The body's axes turn with
 /// the trunk, so flexion of hips and shoulders is against the trunk.
-pub(crate) fn joints(posture: &Posture) -> [DVec3; JOINTS] {
+pub fn joints(posture: &Posture) -> [DVec3; JOINTS] {
     let mut at = [DVec3::ZERO; JOINTS];
     let (flexion, lateral) = (
         posture.trunk_flexion.to_radians(),
@@ -58,13 +67,13 @@ pub(crate) fn joints(posture: &Posture) -> [DVec3; JOINTS] {
 }
 
 /// A view of a figure: turned about the vertical and tilted, three metres in front of a camera.
-pub(crate) fn seen(joints: &[DVec3; JOINTS], heading_deg: f64, down_deg: f64) -> [Vec3; JOINTS] {
+pub fn seen(joints: &[DVec3; JOINTS], heading_deg: f64, down_deg: f64) -> [Vec3; JOINTS] {
     let view = view(heading_deg, down_deg);
     joints.map(|joint| (view * joint + DVec3::new(0.1, 0.2, 3.0)).as_vec3())
 }
 
 /// Against gravity in such a view.
-pub(crate) fn up(heading_deg: f64, down_deg: f64) -> Vec3 {
+pub fn up(heading_deg: f64, down_deg: f64) -> Vec3 {
     (view(heading_deg, down_deg) * DVec3::Y).as_vec3()
 }
 
@@ -75,6 +84,6 @@ fn view(heading_deg: f64, down_deg: f64) -> DQuat {
 }
 
 /// The same scene in a mirror, as a reader of the image names it: x is turned round, left and right are exchanged.
-pub(crate) fn mirrored(joints: &[Vec3; JOINTS]) -> [Vec3; JOINTS] {
+pub fn mirrored(joints: &[Vec3; JOINTS]) -> [Vec3; JOINTS] {
     JOINT_MIRROR.map(|joint| joints[joint] * Vec3::new(-1.0, 1.0, 1.0))
 }

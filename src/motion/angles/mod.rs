@@ -11,8 +11,7 @@
 //! repetitions call [`angles`]; it touches no heap.
 
 mod define;
-#[cfg(test)]
-pub(crate) mod figure;
+pub mod figure;
 
 use glam::{DVec3, Vec3};
 
