@@ -10,8 +10,10 @@ SECOND = "5ac5a92"
 """Commit of those that the trainings go on from: they had learned from a teacher's keypoints on photographs."""
 FEATURES = "4741c9f"
 """Commit of the person network whose image features the lifter's head was trained with."""
-BEFORE = "383c523"
+BEFORE = "ba05a1b"
 """Commit of the lifter and the completion that had seen made-up errors only: the trainings on measured errors go on from them."""
+MEASURED = "60c1033"
+"""Commit of the lifter after its first training on measured errors."""
 PEOPLE = "{data}/people"
 MOTION = "{data}/motion"
 LABELLED = ("?{run}/more", "?{run}/marked", "?{run}/marked_more")
@@ -65,6 +67,17 @@ def ring(name: str, seed: int, size: int, minutes: float) -> Stage:
     arguments = ("--motion", MOTION, "--pool", pool, "--size", str(size), "--seed", str(seed), "--once")
     what = f"{size:,} simulated windows of keypoints with their poses"
     return Stage(f"lifter-{name}", what, (MOTION,), (pool,), (lifter("pool.py", *arguments),), minutes, seed)
+
+
+def committed_lifter(name: str, commit: str, what: str) -> Stage:
+    """The lifter as a commit has it, in `{run}/lifter/NAME`."""
+    files = ("backbone.onnx", "head.safetensors")
+    folder = f"{{run}}/lifter/{name}"
+    steps = [
+        Step(("git", "cat-file", "blob", f"{commit}:models/lifter/{file}"), "{root}", f"{folder}/{file}")
+        for file in files
+    ]
+    return Stage(f"lifter-{name}", what, (), tuple(f"{folder}/{file}" for file in files), tuple(steps), 0.1)
 
 
 def lifted(name: str, pool: str, seed: int, minutes: float, *arguments: str, start: str = "") -> Stage:
@@ -425,20 +438,8 @@ LIFTING = [
     ring("pool6", 404, 737280, 12),
     lifted("tune4", "pool6", 4, 13, "--batch", "512", "--rate", "7e-4", start="tune3"),
     lifted("tune5", "pool6", 5, 7, "--batch", "512", "--rate", "6e-4", start="tune4"),
-    Stage(
-        "lifter-before",
-        "the lifter that the next training goes on from, as it was committed: tune5, calibrated",
-        (),
-        ("{run}/lifter/before/backbone.onnx", "{run}/lifter/before/head.safetensors"),
-        tuple(
-            Step(
-                ("git", "cat-file", "blob", f"{BEFORE}:models/lifter/{name}"),
-                "{root}",
-                f"{{run}}/lifter/before/{name}",
-            )
-            for name in ("backbone.onnx", "head.safetensors")
-        ),
-        0.1,
+    committed_lifter(
+        "before", BEFORE, "the lifter that the next training goes on from, as it was committed: tune5, calibrated"
     ),
     ring("measured-pool", 606, 983040, 25),
     Stage(
@@ -457,15 +458,54 @@ LIFTING = [
         40,
         6,
     ),
+    committed_lifter("shipped-once", MEASURED, "that lifter as it was committed: calibrated, its image layer zero"),
+    ring("fresh-pool", 707, 983040, 9),
+    Stage(
+        "lifter-fresh",
+        "the lifter, on windows it has not seen",
+        (
+            "{run}/lifter/fresh-pool",
+            "{run}/lifter/shipped-once/backbone.onnx",
+            "{run}/lifter/shipped-once/head.safetensors",
+        ),
+        ("{run}/lifter/fresh.pt",),
+        (
+            lifter(
+                "train.py",
+                *("--pool", "{run}/lifter/fresh-pool", "--backbone", "tcn-deep", "--batch", "512", "--float32"),
+                *("--minutes", "30", "--rate", "9e-4", "--seed", "7", "--start", "{run}/lifter/shipped-once"),
+                *("--out", "{run}/lifter/fresh.pt"),
+            ),
+        ),
+        30,
+        7,
+    ),
+    ring("fresh-pool2", 808, 983040, 40),
+    Stage(
+        "lifter-fresh2",
+        "the same once more, at a lower rate",
+        ("{run}/lifter/fresh-pool2", "{run}/lifter/fresh.pt"),
+        ("{run}/lifter/fresh2.pt",),
+        (
+            lifter(
+                "train.py",
+                *("--pool", "{run}/lifter/fresh-pool2", "--backbone", "tcn-deep", "--batch", "512", "--float32"),
+                *("--minutes", "35", "--rate", "6e-4", "--seed", "8", "--start", "{run}/lifter/fresh.pt"),
+                *("--out", "{run}/lifter/fresh2.pt"),
+            ),
+        ),
+        35,
+        8,
+    ),
     Stage(
         "lifter-calibrated",
         "one number for each joint, so that sigma means what it says",
-        ("{run}/lifter/measured.pt", MOTION),
+        ("{run}/lifter/fresh2.pt", MOTION),
         ("{run}/lifter/final.pt",),
         (
             lifter(
                 "calibrate.py",
-                *("--motion", MOTION, "--weights", "{run}/lifter/measured.pt", "--count", "3000"),
+                *("--motion", MOTION, "--weights", "{run}/lifter/fresh2.pt", "--count", "3000"),
                 *("--out", "{run}/lifter/final.pt"),
             ),
         ),
