@@ -522,11 +522,10 @@ mod tests {
         }
     }
 
-    /// Angles before refinement, which moves the features of one of the two inferences and has a side for that.
-    fn unrefined(followed: &heapless::Vec<Followed, PEOPLE_MAX>, up: Vec3) -> Option<Angles> {
+    /// Angles as they are published, after refinement and filter.
+    fn published_of(followed: &heapless::Vec<Followed, PEOPLE_MAX>, up: Vec3) -> Option<Angles> {
         let estimate = followed.first()?.estimate.as_ref()?;
-        let joints = &estimate.stages.unrefined_m;
-        Some(angles(joints, &[0.0; JOINTS], &TRUE, Some(up)))
+        Some(published(estimate, Some(up)))
     }
 
     /// Largest difference of an angle, degrees, between a stream and the same in a mirror, and how many were compared.
@@ -547,8 +546,8 @@ mod tests {
             let other = other.collect();
             let own = runs[0].frame(moment.time, calibration, &seen);
             let other = runs[1].frame(moment.time, calibration, &other);
-            let own = unrefined(&own, up);
-            let other = unrefined(&other, up * Vec3::new(-1.0, 1.0, 1.0));
+            let own = published_of(&own, up);
+            let other = published_of(&other, up * Vec3::new(-1.0, 1.0, 1.0));
             assert_eq!(own.is_some(), other.is_some());
             let (Some(own), Some(other)) = (own, other) else {
                 continue;
