@@ -675,29 +675,23 @@ mod tests {
     fn rays_that_miss_the_pose_by_much_hardly_pull() {
         let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
         let (own, truth) = own_and_truth(&head, 9, Vec3::ZERO);
-        // How much rays with such errors count in the end, and how far they have moved the pose, metres.
-        let followed = |error: f32| {
+        let pull_after = |error: f32| {
             let mut view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
             let mut rng = fastrand::Rng::with_seed(12);
             let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
-            let mut refined = own.joints_m;
             for _ in 0..60 {
                 for (_, keypoint) in SHARED {
                     let ray = Vec2::new(rng.f32() - 0.5, rng.f32() - 0.5);
                     view.newest[keypoint].ray += error * view.scale * ray;
                 }
-                refined = refine(&head, &own, &view, &mut memory, &mut detector).unwrap();
+                refine(&head, &own, &view, &mut memory, &mut detector).unwrap();
                 view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
             }
-            let moved: f32 = (0..JOINTS)
-                .map(|j| refined[j].distance_squared(own.joints_m[j]))
-                .sum();
-            (memory.pull(), moved.sqrt())
+            memory.pull()
         };
-        let ((exact, exact_m), (vague, vague_m)) = (followed(0.01), followed(0.4));
+        let (exact, vague) = (pull_after(0.01), pull_after(0.4));
         assert!(exact > 0.6 * REPROJECTION, "{exact}");
         assert!(vague < 0.2 * REPROJECTION, "{vague}");
-        assert!(vague_m < 0.5 * exact_m, "{vague_m} {exact_m} m");
     }
 
     #[test]

@@ -327,7 +327,7 @@ struct Style {
     rest_s: [f64; 2],
 }
 
-/// `None` for an exercise that nobody has said how to do.
+/// `None` for an exercise whose style is not known.
 fn style(exercise: &str) -> Option<Style> {
     let (way_deg, seconds, rest_s) = match exercise {
         "squat" => ([8.0, 105.0], 2.2, [0.3, 1.3]),
