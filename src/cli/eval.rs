@@ -12,6 +12,7 @@ use poised::estimate::EstimateConfig;
 use poised::lab::eval::angles::{self, AngleRow};
 use poised::lab::eval::detector::Detector;
 use poised::lab::eval::floor::{self, FloorPlan, FloorRow};
+use poised::lab::eval::motion::Motion;
 use poised::lab::eval::repetitions::{self, RepetitionPlan};
 use poised::lab::eval::scenario::Scenario;
 use poised::lab::eval::table::{Row, Table};
@@ -101,7 +102,7 @@ pub fn run(options: &EvalOptions) -> anyhow::Result<()> {
     let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     let table = match (&options.motions, &options.clips) {
         (_, Some(folder)) => of_clips(options, folder, config, methods.clone(), &names)?,
-        (Some(index), None) => of_motions(options, index, config, methods.clone(), &names)?,
+        (Some(_), None) => of_motions(options, config, methods.clone(), &names)?,
         (None, None) => unreachable!("the arguments ask for one of them"),
     };
     if options.json {
@@ -132,39 +133,30 @@ fn of_angles(
     config: EstimateConfig,
     methods: Vec<Method>,
 ) -> anyhow::Result<()> {
-    let every = options.every as usize;
-    let rows = match (&options.motions, &options.clips) {
-        (_, Some(folder)) => {
-            let plan = ClipsPlan {
-                config,
-                methods,
-                clips: clips::read(folder, every)?,
-                seed: options.seed,
-            };
-            let progress = progress(plan.clips.len() as u64, options.json);
-            let rows = angles::run_clips(&plan, || progress.inc(1))?;
-            progress.finish_and_clear();
-            rows
-        }
-        (index, None) => {
-            let scenarios = match &options.scenarios {
-                Some(path) => Scenario::read(Some(path)),
-                None => Scenario::parse("angles.toml".into(), angles::SHIPPED),
-            };
-            let index = index.as_deref().unwrap_or(Path::new(""));
-            let plan = EvalPlan {
-                config,
-                methods,
-                scenarios: with_detector(scenarios, options)?,
-                motions: motion::read(index)?.into_iter().step_by(every).collect(),
-                seed: options.seed,
-                render: options.render,
-            };
-            let progress = progress(plan.streams() as u64, options.json);
-            let rows = angles::run(&plan, || progress.inc(1))?;
-            progress.finish_and_clear();
-            rows
-        }
+    let rows = if let Some(folder) = &options.clips {
+        let plan = ClipsPlan {
+            config,
+            methods,
+            clips: clips::read(folder, options.every as usize)?,
+            seed: options.seed,
+        };
+        let progress = progress(plan.clips.len() as u64, options.json);
+        let rows = angles::run_clips(&plan, || progress.inc(1))?;
+        progress.finish_and_clear();
+        rows
+    } else {
+        let plan = EvalPlan {
+            config,
+            methods,
+            scenarios: scenarios(options, "angles.toml", angles::SHIPPED)?,
+            motions: motions(options)?,
+            seed: options.seed,
+            render: options.render,
+        };
+        let progress = progress(plan.streams() as u64, options.json);
+        let rows = angles::run(&plan, || progress.inc(1))?;
+        progress.finish_and_clear();
+        rows
     };
     if options.json {
         say!("{}", serde_json::to_string_pretty(&rows)?)?;
@@ -203,19 +195,11 @@ fn angle_line(row: &AngleRow) -> String {
 
 /// Measures how people on the floor are found, and prints the table.
 fn of_floor(options: &EvalOptions, config: EstimateConfig) -> anyhow::Result<()> {
-    let scenarios = match &options.scenarios {
-        Some(path) => Scenario::read(Some(path)),
-        None => Scenario::parse("floor.toml".into(), floor::SHIPPED),
-    };
-    let index = options.motions.as_deref().unwrap_or(Path::new(""));
     let plan = FloorPlan {
         config,
         floor: FloorConfig::default(),
-        scenarios: with_detector(scenarios, options)?,
-        motions: motion::read(index)?
-            .into_iter()
-            .step_by(options.every as usize)
-            .collect(),
+        scenarios: scenarios(options, "floor.toml", floor::SHIPPED)?,
+        motions: motions(options)?,
         seed: options.seed,
         render: options.render,
         only_floor: options.only_floor,
@@ -278,21 +262,10 @@ fn floor_line(row: &FloorRow) -> String {
 
 /// Measures how exactly repetitions are counted, and prints the table.
 fn of_repetitions(options: &EvalOptions, config: EstimateConfig) -> anyhow::Result<()> {
-    let scenarios = match &options.scenarios {
-        Some(path) => Scenario::read(Some(path)),
-        None => Scenario::parse("angles.toml".into(), angles::SHIPPED),
-    };
-    let motions = match &options.motions {
-        Some(index) => motion::read(index)?
-            .into_iter()
-            .step_by(options.every as usize)
-            .collect(),
-        None => Vec::new(),
-    };
     let plan = RepetitionPlan {
         config,
-        scenarios: with_detector(scenarios, options)?,
-        motions,
+        scenarios: scenarios(options, "angles.toml", angles::SHIPPED)?,
+        motions: motions(options)?,
         seed: options.seed,
     };
     let progress = progress(0, options.json);
@@ -330,6 +303,28 @@ fn of_repetitions(options: &EvalOptions, config: EstimateConfig) -> anyhow::Resu
     Ok(())
 }
 
+/// The motions that are asked for; none without `--motions`.
+fn motions(options: &EvalOptions) -> anyhow::Result<Vec<Motion>> {
+    let Some(index) = &options.motions else {
+        return Ok(Vec::new());
+    };
+    let all = motion::read(index)?.into_iter();
+    Ok(all.step_by(options.every as usize).collect())
+}
+
+/// The cameras of `--scenarios`, else those that ship for this, with the simulated detector that is asked for.
+fn scenarios(
+    options: &EvalOptions,
+    file: &str,
+    shipped: &str,
+) -> Result<Vec<Scenario>, StartError> {
+    let scenarios = match &options.scenarios {
+        Some(path) => Scenario::read(Some(path)),
+        None => Scenario::parse(file.into(), shipped),
+    };
+    with_detector(scenarios, options)
+}
+
 /// Scenarios with the simulated detector that is asked for.
 fn with_detector(
     scenarios: Result<Vec<Scenario>, ConfigError>,
@@ -347,21 +342,15 @@ fn with_detector(
 
 fn of_motions(
     options: &EvalOptions,
-    index: &Path,
     config: EstimateConfig,
     methods: Vec<Method>,
     names: &[&str],
 ) -> anyhow::Result<Table> {
-    let scenarios = with_detector(Scenario::read(options.scenarios.as_deref()), options)?;
-    let motions = motion::read(index)?
-        .into_iter()
-        .step_by(options.every as usize)
-        .collect();
     let plan = EvalPlan {
         config,
         methods,
-        scenarios,
-        motions,
+        scenarios: with_detector(Scenario::read(options.scenarios.as_deref()), options)?,
+        motions: motions(options)?,
         seed: options.seed,
         render: options.render,
     };

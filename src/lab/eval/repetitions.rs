@@ -27,7 +27,7 @@ use crate::estimate::{EstimateConfig, Poser};
 use crate::lift::person_pose;
 use crate::motion::angles::figure::{Posture, joints};
 use crate::motion::angles::{Angles, angles_of};
-use crate::motion::exercise::{Counting, Exercise, ExerciseConfig};
+use crate::motion::exercise::{Counting, Exercise, ExerciseConfig, Repetition};
 use crate::pose::{BoxPx, HeadTag, JointState, Keypoint, People, PersonPose, Size};
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
@@ -177,14 +177,15 @@ fn of_set(
     let seen = stream(scenario, &place, &[&motion], plan.seed)?;
     let counts = count(plan, &seen, std::slice::from_ref(exercise))?;
     let [published, truth] = &counts[0];
-    let whole = published.whole();
+    // Which is which is clear only where both have counted the same number.
+    let alike = published.whole() == truth.whole();
+    let pairs = std::iter::zip(&published.whole_s, &truth.whole_s).filter(|_| alike);
     Ok(RepetitionRow {
         sets: 1,
-        exact: u32::from(whole.len() == REPETITIONS),
-        counted: u32::try_from(whole.len()).unwrap_or(u32::MAX),
+        exact: u32::from(published.whole_s.len() == REPETITIONS),
+        counted: published.whole(),
         partial_right: u32::from(published.partials == 1),
-        delays_s: std::iter::zip(whole, truth.whole())
-            .filter(|_| whole.len() == truth.whole().len())
+        delays_s: pairs
             .map(|(at, truth)| at - truth)
             .filter(|delay| delay.is_finite())
             .collect(),
@@ -205,8 +206,7 @@ fn of_recorded(
         let seen = stream(scenario, name, &[motion], plan.seed)?;
         let counts = count(plan, &seen, exercises)?;
         for (row, [published, truth]) in rows.iter_mut().zip(&counts) {
-            let [published, truth] = [published, truth]
-                .map(|counted| u32::try_from(counted.ends_s.len()).unwrap_or(u32::MAX));
+            let (published, truth) = (published.whole(), truth.whole());
             #[expect(clippy::cast_precision_loss, reason = "thousands of frames")]
             let frames = motion.joints_world_m.len() as f64;
             row.other_minutes += frames / motion.rate_hz / 60.0;
@@ -221,14 +221,22 @@ fn of_recorded(
 /// What was counted.
 #[derive(Default)]
 struct Counted {
-    /// When whole repetitions were counted, seconds from the stream's start.
-    ends_s: Vec<f64>,
+    /// When whole repetitions were counted, seconds from the stream's start; infinity for one that the stream's end ended.
+    whole_s: Vec<f64>,
     partials: u32,
 }
 
 impl Counted {
-    fn whole(&self) -> &[f64] {
-        &self.ends_s
+    fn take(&mut self, repetition: &Repetition, at_s: f64) {
+        if repetition.partial {
+            self.partials += 1;
+        } else {
+            self.whole_s.push(at_s);
+        }
+    }
+
+    fn whole(&self) -> u32 {
+        u32::try_from(self.whole_s.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -263,24 +271,14 @@ fn count(
             for at in 0..2 {
                 let counted = &mut counted[at];
                 countings[at].add(moment.time, &shown[at], &angles[at], &mut |one| {
-                    if one.partial {
-                        counted.partials += 1;
-                    } else {
-                        counted.ends_s.push(now_s);
-                    }
+                    counted.take(one, now_s);
                 });
             }
         }
     }
     for (countings, counted) in countings.iter_mut().zip(&mut counted) {
         for (counting, counted) in countings.iter_mut().zip(counted) {
-            counting.finish(&mut |one| {
-                if one.partial {
-                    counted.partials += 1;
-                } else {
-                    counted.ends_s.push(f64::INFINITY);
-                }
-            });
+            counting.finish(&mut |one| counted.take(one, f64::INFINITY));
         }
     }
     Ok(counted)
@@ -490,7 +488,7 @@ mod tests {
                 let motion = set_of(exercise, &mut Rng::with_seed(seed));
                 let mut counting = Counting::new(exercise.clone());
                 let (mut whole, mut partials) = (0, 0);
-                let mut told = |one: &crate::motion::exercise::Repetition| {
+                let mut told = |one: &Repetition| {
                     whole += u32::from(!one.partial);
                     partials += u32::from(one.partial);
                 };
