@@ -297,14 +297,16 @@ impl<A: Learn> Worker<A> {
         now: MonoNs,
         cpu_ns: &mut dyn FnMut() -> u64,
     ) -> Step {
+        let budget_s = self.share.at(now);
+        let begun = cpu_ns();
         while let Some(observation) = observations.take() {
             self.watch_mount(&observation, now);
             self.adapter.take(&observation);
             observations.give_back(observation);
         }
-        let budget_s = self.share.at(now);
-        let spent_s = self.work(budget_s, cpu_ns);
-        self.share.spent(spent_s);
+        let taken_s = seconds(cpu_ns() - begun);
+        let spent_s = self.work(budget_s - taken_s, cpu_ns);
+        self.share.spent(taken_s + spent_s);
         self.poll(now);
         if ending {
             self.leave(now);
@@ -324,11 +326,13 @@ impl<A: Learn> Worker<A> {
                 found.mount.down_deg
             ),
             Some(MountChange::Moved) => {
-                log::warn!("the camera was moved: what was learned is forgotten");
                 self.link.moved.fetch_add(1, Ordering::Relaxed);
-                if self.adapter.frozen().is_none()
-                    && let Err(error) = self.obey_one(Command::Reset, now)
-                {
+                if self.adapter.frozen().is_some() {
+                    log::warn!("the camera was moved; adaptation is frozen and stays as it is");
+                    return;
+                }
+                log::warn!("the camera was moved: what was learned is forgotten");
+                if let Err(error) = self.obey_one(Command::Reset, now) {
                     log::error!("{error}");
                 }
             }
@@ -339,8 +343,7 @@ impl<A: Learn> Worker<A> {
     /// Works while `budget_s` lasts; gives the processor time that it took, seconds.
     fn work(&mut self, budget_s: f32, cpu_ns: &mut dyn FnMut() -> u64) -> f32 {
         let begun = cpu_ns();
-        #[expect(clippy::cast_precision_loss, reason = "a few milliseconds")]
-        let mut spent_s = || (cpu_ns() - begun) as f32 * 1e-9;
+        let mut spent_s = || seconds(cpu_ns() - begun);
         while spent_s() < budget_s && self.adapter.work() {}
         if let Some(head) = self.adapter.decide() {
             self.hand_over(head);
@@ -467,6 +470,12 @@ impl<A: Learn> Worker<A> {
             })?;
         Ok(None)
     }
+}
+
+/// A few milliseconds of processor time.
+#[expect(clippy::cast_precision_loss, reason = "a few milliseconds")]
+fn seconds(cpu_ns: u64) -> f32 {
+    cpu_ns as f32 * 1e-9
 }
 
 fn mark_of(adapter: &impl Learn) -> Mark {
