@@ -1,7 +1,7 @@
 //! The built daemon on a synthetic figure, and a session to talk to it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use zenoh::{Session, Wait};
@@ -33,7 +33,7 @@ pub struct Daemon {
     pub address: String,
     /// Key of the camera, without what follows it.
     pub key: String,
-    /// Where its configuration lies.
+    /// Where its configuration lies, and its log, `log`.
     pub folder: tempfile::TempDir,
 }
 
@@ -69,8 +69,9 @@ impl Daemon {
              [zenoh]\nsite = \"test\"\ndevice = \"{device}\"\nlisten = [\"{address}\"]\n{more}"
         );
         std::fs::write(&path, text).unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = poised(&["run", "-c", path.to_str().unwrap()])
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         Self {

@@ -1,7 +1,7 @@
 //! Recordings and films that are not part of the repository.
 //!
 //! They lie beside the checkout, or where `POISED_DATA` says. A test that needs one
-//! and does not find it prints that and is skipped.
+//! and does not find it prints that and is skipped; where `POISED_NEED_DATA` is set, it fails.
 
 #![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
@@ -17,6 +17,13 @@ pub fn file(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: no {}", path.display());
+    missing(&path.display().to_string());
     None
+}
+
+/// Says that a test is skipped for want of something that CI has; a failure there, where a skipped test is not seen.
+pub fn missing(what: &str) {
+    let needed = std::env::var_os("POISED_NEED_DATA").is_some();
+    assert!(!needed, "POISED_NEED_DATA is set, and there is no {what}");
+    eprintln!("skipped: no {what}");
 }

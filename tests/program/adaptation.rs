@@ -8,12 +8,13 @@ use std::time::Duration;
 use crate::common::cddl::{Schema, Value};
 use crate::common::daemon;
 use crate::common::daemon::{Daemon, eventually};
+use crate::common::disk::SmallDisk;
 use glam::Vec3;
 use minicbor::Encoder;
 use zenoh::Wait;
 use zenoh::pubsub::Subscriber;
 
-use poised::adapt::state::State;
+use poised::adapt::state::{State, StateError, before};
 use poised::adapt::train::WEIGHTS;
 use poised::output::wire::CDDL;
 
@@ -138,12 +139,20 @@ fn it_learns_reports_obeys_and_goes_on_after_a_restart() {
 #[test]
 fn a_broken_state_means_the_factory_head_and_nothing_worse() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("front.adapted"), b"broken").unwrap();
+    let kept = folder.path().join("front.adapted");
+    std::fs::write(&kept, b"broken").unwrap();
     let daemon = Daemon::start_in(folder, "broken", LEARNS);
     let session = daemon.session();
     let newest = Newest::of(&session, &format!("{}/adaptation", daemon.key));
     eventually("it speaks", || newest.says("generation").is_some());
     assert_eq!(newest.says("generation"), Some(Value::Uint(0)));
+    let log = std::fs::read_to_string(daemon.folder.path().join("log")).unwrap();
+    assert!(
+        log.contains("front.adapted: not an adaptation state file"),
+        "{log}"
+    );
+    // A person may still want to look at it: only what is learned takes its place, when it is written.
+    assert_eq!(std::fs::read(&kept).unwrap(), b"broken");
     drop(session);
     daemon.stop();
 }
@@ -164,14 +173,33 @@ fn state(steps: u64) -> State {
     }
 }
 
-/// Writes states for ever where [`a_killed_process_leaves_a_complete_generation`] asks for it.
+/// What is kept at `path`, which must be one whole state: its steps.
+fn kept(path: &Path) -> u64 {
+    let wrong = |path: &Path, error: &StateError| panic!("{}: {error}", path.display());
+    let found = State::read(path, "networks", wrong).expect("a state is left");
+    #[expect(clippy::cast_precision_loss, reason = "as it was written")]
+    let fill = found.steps as f32;
+    assert!(found.mean.iter().all(|v| v.to_bits() == fill.to_bits()));
+    found.steps
+}
+
+/// Writes states for ever where [`a_killed_process_leaves_a_complete_generation`] or the power cuts of
+/// `tests/vm/power.py` ask for it; says what was there first, and each state once it is written.
 #[test]
 fn a_writer_for_the_test_of_power_cuts() {
     let Ok(path) = std::env::var("POISED_TEST_WRITES") else {
         return;
     };
-    for steps in 1.. {
-        state(steps).write(Path::new(&path), "networks").unwrap();
+    let path = Path::new(&path);
+    let found = if path.exists() || before(path).exists() {
+        kept(path)
+    } else {
+        0
+    };
+    println!("found {found}");
+    for steps in found + 1.. {
+        state(steps).write(path, "networks").unwrap();
+        println!("wrote {steps}");
     }
 }
 
@@ -181,7 +209,7 @@ fn a_killed_process_leaves_a_complete_generation() {
     let path = folder.path().join("front.adapted");
     state(1).write(&path, "networks").unwrap();
     let mut rng = fastrand::Rng::with_seed(1);
-    let (mut before, mut broken, mut written) = (0, 0, 0);
+    let (mut between, mut written, mut last) = (0, 0, 1);
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "adaptation::a_writer_for_the_test_of_power_cuts"])
@@ -192,18 +220,68 @@ fn a_killed_process_leaves_a_complete_generation() {
         std::thread::sleep(Duration::from_micros(rng.u64(5_000..60_000)));
         child.kill().unwrap();
         child.wait().unwrap();
-        let found = State::read(&path, "networks", |_, _| broken += 1)
-            .unwrap_or_else(|| panic!("nothing is left after {kill} kills"));
-        #[expect(clippy::cast_precision_loss, reason = "as it was written")]
-        let fill = found.steps as f32;
-        assert!(found.mean.iter().all(|v| v.to_bits() == fill.to_bits()));
-        before += u64::from(!path.exists());
-        written += u64::from(found.steps > 1);
+        let found = kept(&path);
+        assert!(found >= last, "after {kill} kills {found}, {last} before");
+        between += u64::from(!path.exists());
+        written += u64::from(found > last);
+        last = found;
     }
-    println!("{KILLS} kills: {before} between two files, {broken} broken files");
+    println!("{KILLS} kills: {between} between two files, {last} states written");
     assert!(
         written > KILLS / 2,
         "only {written} of {KILLS} writers lived long enough to write"
     );
-    assert_eq!(broken, 0, "a file that has its name is whole");
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_the_last_generation_stays() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let path = disk.0.path().join("front.adapted");
+    for steps in [1, 2] {
+        state(steps).write(&path, "networks").unwrap();
+    }
+    // Room for half a state.
+    let room = std::fs::metadata(&path).unwrap().len() / 2;
+    let filler = disk.fill_but(room);
+    for steps in [3, 4] {
+        let error = state(steps).write(&path, "networks").unwrap_err();
+        let said = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(
+            said.contains("front.adapted: cannot be written") && said.contains("No space left"),
+            "{said}"
+        );
+        assert_eq!(kept(&path), 2);
+    }
+    let left: Vec<_> = std::fs::read_dir(disk.0.path()).unwrap().collect();
+    assert!(left.len() <= 3, "{left:?}");
+    std::fs::remove_file(&filler).unwrap();
+    state(5).write(&path, "networks").unwrap();
+    assert_eq!(kept(&path), 5);
+}
+
+#[test]
+fn a_read_only_disk_is_an_error_and_the_last_generation_stays() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let path = disk.0.path().join("front.adapted");
+    for steps in [1, 2] {
+        state(steps).write(&path, "networks").unwrap();
+    }
+    // As the kernel does with a disk that fails.
+    disk.make_writable(false);
+    for steps in [3, 4] {
+        let error = state(steps).write(&path, "networks").unwrap_err();
+        let said = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(
+            said.contains("front.adapted: cannot be written") && said.contains("Read-only"),
+            "{said}"
+        );
+        assert_eq!(kept(&path), 2);
+    }
+    disk.make_writable(true);
+    state(5).write(&path, "networks").unwrap();
+    assert_eq!(kept(&path), 5);
 }

@@ -19,6 +19,7 @@ mod common {
     pub mod cddl;
     pub mod daemon;
     pub mod data;
+    pub mod disk;
     pub mod python;
     pub mod rtsp;
     pub mod samples;

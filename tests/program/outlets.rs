@@ -16,6 +16,7 @@ use serde_json::Value;
 use zenoh::Wait;
 
 use crate::common::daemon::{Daemon, PATIENCE, eventually, poised};
+use crate::common::disk::SmallDisk;
 use crate::common::samples::{STAMP, two_people};
 use poised::base::clock::{Clock, MonoNs};
 use poised::base::limits::MESSAGE_BYTES_MAX;
@@ -721,38 +722,12 @@ fn a_clock_that_is_set_begins_a_new_file() {
     assert_eq!(all, 200);
 }
 
-/// A file system of its own, of four megabytes; `None` where it cannot be mounted.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "poised-test"])
-            .arg(folder.path())
-            .stderr(Stdio::null())
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(folder));
-        }
-        eprintln!("skipped: no file system can be mounted, so no disk is full");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_counted_and_recording_goes_on_once_there_is_room() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
-    let filler = disk.0.path().join("of-another-program");
-    std::fs::write(&filler, vec![0; 3_300_000]).unwrap();
+    let filler = disk.fill_but(850_000);
     let mut fed = Fed::open(
         disk.0.path(),
         &ArchiveConfig {

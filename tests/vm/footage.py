@@ -15,6 +15,8 @@ from pathlib import Path
 from daemon import FIRST_POSE_S, Daemon, Failed, main, say, until
 
 LOGS = Path("/out")
+# SIGSTOP to SIGCONT.
+STOPPED_S = 5
 # One person, as each box costs seconds of an emulated processor.
 CONFIG = """
 [camera]
@@ -44,6 +46,32 @@ def is_a_camera() -> bool:
     return "Size Image" in told.stdout
 
 
+def stopped_daemon(daemon: Daemon, feeder: subprocess.Popen[bytes]) -> None:
+    """The daemon is stopped while its camera streams: what waited in the driver is old when it goes on."""
+    stale = daemon.health("figures", lambda m: True, time.monotonic())["drops"]["stale"]
+    daemon.child.send_signal(signal.SIGSTOP)
+    time.sleep(STOPPED_S)
+    # Nothing is taken after this, so every picture that the daemon finds is older.
+    feeder.send_signal(signal.SIGSTOP)
+    newest = time.monotonic()
+    time.sleep(1)
+    daemon.child.send_signal(signal.SIGCONT)
+    go_on = time.monotonic()
+    health = daemon.health("stale frames", lambda m: m["drops"]["stale"] > stale, go_on, 60)
+    daemon.event("no_frames", go_on, 60)
+    resumed = time.monotonic()
+    feeder.send_signal(signal.SIGCONT)
+    came, _ = daemon.pose(resumed, 60)
+    between = [m["capture_ns"] * 1e-9 for at, leaf, m in daemon.subscriber.messages if leaf == "poses" and at >= go_on]
+    made_up = [captured for captured in between if newest < captured < resumed]
+    if made_up:
+        raise Failed(f"poses of pictures that were never taken, {made_up}, none after {newest}")
+    say(
+        f"stopped for {STOPPED_S + 1} s while the camera streams: {health['drops']['stale'] - stale} stale frames are "
+        f"dropped and counted, no pose has a time at which nothing was taken; poses {came - resumed:.1f} s after pictures"
+    )
+
+
 def test(program: str, folder: Path) -> None:
     feeder = feed("MJPG", folder / "film.mjpg")
     until("the footage plays", is_a_camera, 30)
@@ -61,6 +89,8 @@ def test(program: str, folder: Path) -> None:
         go_on = time.monotonic()
         came, _ = daemon.pose(go_on)
         say(f"a stall is said after {silent - stopped:.1f} s; poses {came - go_on:.1f} s after it ended")
+
+        stopped_daemon(daemon, feeder)
 
         feeder.kill()
         gone = time.monotonic()

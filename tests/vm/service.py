@@ -1,6 +1,6 @@
 """In the guest, under systemd: the package from installing to purging, and the service in between.
 
-service.py OLD.deb NEW.deb
+service.py OLD.deb NEW.deb [FILM]: FILM is an H.264 byte stream for the network camera, which is left out without it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from daemon import FIRST_POSE_S, Failed, Subscriber, main, say, shell, until
+from network import network_camera
 
 LOGS = Path("/out")
 UNIT = "poised.service"
@@ -232,17 +233,19 @@ def removed_and_purged() -> None:
     say("remove keeps the configuration; purge leaves nothing, the user included")
 
 
-def test(old: str, new: str) -> None:
+def test(old: str, new: str, film: str) -> None:
     installed(old)
     ready()
     priorities()
     reloaded()
     hung()
     two_cameras()
+    if film:
+        network_camera(CONFIG, Path(film))
     stopped()
     upgraded(new)
     removed_and_purged()
 
 
 if __name__ == "__main__":
-    main(lambda: test(sys.argv[1], sys.argv[2]), LOGS)
+    main(lambda: test(sys.argv[1], sys.argv[2], "".join(sys.argv[3:])), LOGS)
