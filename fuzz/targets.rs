@@ -17,7 +17,9 @@ use poised::engine::cache;
 use poised::engine::models::Description;
 use poised::lab::eval::clips;
 use poised::lift::head::Head;
+use poised::motion::complete::CompletionNet;
 use poised::motion::dictionary::Dictionary;
+use poised::motion::encoder::Encoders;
 use poised::motion::hint::Hints;
 use poised::motion::session::LABEL_BYTES_MAX;
 use poised::output::export::mcap_read::RecordingInMcap;
@@ -93,6 +95,26 @@ pub fn dictionary(bytes: &[u8]) -> bool {
         Some(dictionary)
     );
     true
+}
+
+/// Whatever is called the encoders of motion; and with ones that are read a motion has a direction of finite numbers,
+/// or none.
+pub fn encoder(bytes: &[u8]) -> bool {
+    let Ok(encoders) = Encoders::from_bytes(bytes) else {
+        return false;
+    };
+    let mean = vec![0.0; encoders.prior.rank()];
+    let motion = encoders.prior.window_of(&mean);
+    let mut space = encoders.motion.workspace();
+    if let Some(direction) = encoders.motion.embed(&motion, &mut space) {
+        assert!(direction.iter().all(|number| number.is_finite()));
+    }
+    true
+}
+
+/// Whatever is called the network that completes hidden joints, for a basis as large as the one that ships.
+pub fn completion(bytes: &[u8]) -> bool {
+    CompletionNet::from_bytes(bytes, 96).is_ok()
 }
 
 /// Whatever is called a recording.

@@ -48,7 +48,7 @@ pub enum DropReason {
     Unfit,
     /// A person published without a pose in space ([`LiftFault`]).
     NoPose,
-    /// The session took no message.
+    /// The session took no message, or all people of the frame were unfit.
     NotSent,
 }
 
@@ -879,6 +879,17 @@ mod tests {
         );
         counters.lifted(&[LiftFault::Engine], 1);
         assert_eq!(counters.failed_in_a_row(), [0, 0]);
+    }
+
+    #[test]
+    fn every_reason_of_a_drop_is_documented() {
+        let document = include_str!("../docs/reference/messages.md");
+        let (_, reasons) = document.split_once("Reasons in `drops`:").unwrap();
+        let (reasons, _) = reasons.split_once("\n\n").unwrap();
+        for reason in DropReason::ALL {
+            let name = reason.name();
+            assert!(reasons.contains(&format!("`{name}`")), "{name}");
+        }
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! with `validate` beside it.
 
 use std::fmt::Display;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
+use crate::base::file::read_bounded;
 use crate::base::limits::TEXT_FILE_BYTES_MAX;
 use crate::base::secret::redacted_lines;
 
@@ -125,8 +126,26 @@ pub fn check_folder(
 ///
 /// # Errors
 ///
-/// The file cannot be read, is not UTF-8 or is larger than [`TEXT_FILE_BYTES_MAX`].
+/// The file cannot be read, is a pipe, a device or a folder, is not UTF-8 or is larger than [`TEXT_FILE_BYTES_MAX`].
 pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let read = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let Ok(bytes) = read_bounded(path, TEXT_FILE_BYTES_MAX).map_err(read)? else {
+        return Err(too_large(path));
+    };
+    String::from_utf8(bytes)
+        .map_err(|error| read(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// As [`read_text`], of the one file that a person names on the command line: it may be a pipe as well, as in
+/// `poised run -c <(...)`, and is waited for as by any other program.
+///
+/// # Errors
+///
+/// The file cannot be read, is not UTF-8 or is larger than [`TEXT_FILE_BYTES_MAX`].
+pub fn read_text_or_pipe(path: &Path) -> Result<String, ConfigError> {
     let read = |source| ConfigError::Read {
         path: path.to_owned(),
         source,
@@ -137,12 +156,16 @@ pub fn read_text(path: &Path) -> Result<String, ConfigError> {
         .read_to_string(&mut text)
         .map_err(read)?;
     if text.len() as u64 > TEXT_FILE_BYTES_MAX {
-        return Err(ConfigError::TooLarge {
-            path: path.to_owned(),
-            max_bytes: TEXT_FILE_BYTES_MAX,
-        });
+        return Err(too_large(path));
     }
     Ok(text)
+}
+
+fn too_large(path: &Path) -> ConfigError {
+    ConfigError::TooLarge {
+        path: path.to_owned(),
+        max_bytes: TEXT_FILE_BYTES_MAX,
+    }
 }
 
 /// A path of a configuration: `~`, `$HOME` and `${HOME}` at its beginning are the user's home, as in a shell. For
@@ -284,5 +307,41 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = read_text(Path::new("/nowhere/poised.toml")).unwrap_err();
         assert_eq!(error.to_string(), "/nowhere/poised.toml: cannot be read");
+    }
+
+    #[test]
+    fn a_pipe_is_refused_at_once_unless_it_may_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("model.toml");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for path in [Path::new("/dev/zero"), &pipe, folder.path()] {
+            let error = read_text(path).unwrap_err();
+            assert!(
+                matches!(&error, ConfigError::Read { source, .. }
+                    if source.to_string() == "not a regular file"),
+                "{error:?}"
+            );
+        }
+        let text = std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(&pipe, "[log]\n").unwrap());
+            read_text_or_pipe(&pipe).unwrap()
+        });
+        assert_eq!(text, "[log]\n");
+    }
+
+    #[test]
+    fn a_text_file_is_bounded_and_utf_8() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        let most = usize::try_from(TEXT_FILE_BYTES_MAX).unwrap();
+        for read in [read_text, read_text_or_pipe] {
+            std::fs::write(&path, vec![b'#'; most]).unwrap();
+            assert_eq!(read(&path).unwrap().len(), most);
+            std::fs::write(&path, vec![b'#'; most + 1]).unwrap();
+            assert!(matches!(read(&path), Err(ConfigError::TooLarge { .. })));
+            std::fs::write(&path, b"a\xFF").unwrap();
+            assert!(matches!(read(&path), Err(ConfigError::Read { .. })));
+        }
     }
 }

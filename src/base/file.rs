@@ -153,14 +153,22 @@ impl Replacement {
     /// # Errors
     ///
     /// Whatever kept them from being written; the old file is as it was.
-    pub fn finish(mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn finish(self, bytes: &[u8]) -> io::Result<()> {
+        self.finish_with(bytes, |folder| File::open(folder)?.sync_all())
+    }
+
+    /// As [`Replacement::finish`]; `force` forces a folder to the disk.
+    fn finish_with(
+        mut self,
+        bytes: &[u8],
+        force: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.file.sync_all()?;
         std::fs::rename(&self.beside, &self.target)?;
         // The new file is in place, so from here on nothing is an error. That its name is on the disk as well is
         // certain only when the folder is, which some file systems refuse.
-        if let Err(error) = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all())
-        {
+        if let Err(error) = force(folder_of(&self.target)) {
             log::debug!(
                 "{}: written, but its folder is not forced to the disk: {error}",
                 self.target.display()
@@ -348,6 +356,23 @@ mod tests {
         symlink(&other, &beside).unwrap();
         assert!(replace(&path, b"two").is_err());
         assert_eq!(std::fs::read(&other).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_forced_to_the_disk_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        replace(&path, b"one").unwrap();
+        let mut asked = None;
+        let refuse = |folder: &Path| {
+            asked = Some(folder.to_owned());
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        };
+        let replacement = Replacement::begin(&path).unwrap();
+        replacement.finish_with(b"two", refuse).unwrap();
+        assert_eq!(asked.as_deref(), Some(folder.path()));
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -144,6 +144,10 @@ impl Camera for ImageFolder {
         SourceKind::Recording
     }
 
+    fn is_still(&self) -> bool {
+        self.files.len() == 1
+    }
+
     fn native_px(&self) -> (u32, u32) {
         self.native_px
     }

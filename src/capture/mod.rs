@@ -84,6 +84,11 @@ pub trait Camera: Send {
         SourceKind::Device
     }
 
+    /// Whether it is known since its opening to give one frame only.
+    fn is_still(&self) -> bool {
+        false
+    }
+
     /// Waits at most `timeout` for the next frame and fills `frame` with it.
     ///
     /// A frame's bytes are copied out of the driver's buffer, so that the
@@ -108,6 +113,10 @@ impl<C: Camera + ?Sized> Camera for Box<C> {
 
     fn kind(&self) -> SourceKind {
         (**self).kind()
+    }
+
+    fn is_still(&self) -> bool {
+        (**self).is_still()
     }
 
     fn native_px(&self) -> (u32, u32) {

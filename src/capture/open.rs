@@ -122,6 +122,18 @@ pub enum OpenError {
         /// What ffmpeg said.
         message: String,
     },
+    /// A kind of image that the installed ffmpeg does not decode.
+    #[error(
+        "{name}: {kind}, which the installed version of ffmpeg does not decode; save it as {instead}"
+    )]
+    Kind {
+        /// The source.
+        name: String,
+        /// What it is.
+        kind: &'static str,
+        /// What would be read.
+        instead: &'static str,
+    },
     /// A video of which not one frame decodes.
     #[error("{name}: contains no frame ({message})")]
     NoFrames {
@@ -402,21 +414,40 @@ pub(super) fn head_of(path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// An error with what ffmpeg itself does not say in words that help.
-fn explained(path: &Path, error: OpenError) -> OpenError {
-    let head = head_of(path).unwrap_or_default();
+/// Images that many versions of ffmpeg do not decode, by their first bytes: what they are, and what is read instead.
+fn seldom_decoded(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    /// What a picture is saved as to be read by any version.
+    const PICTURE: &str = "JPEG or PNG";
     // An extended WebP with the bit of an animation.
     let is_animation = head.starts_with(b"RIFF")
         && head.get(8..16) == Some(b"WEBPVP8X")
         && head.get(20).is_some_and(|flags| flags & 0x02 != 0);
-    match error {
-        OpenError::NotAVideo { name, .. } | OpenError::NoFrames { name, .. } if is_animation => {
-            OpenError::NotAVideo {
-                name,
-                message: "an animated WebP, which the installed version does not decode; save it as a film".into(),
-            }
+    if is_animation {
+        return Some(("an animated WebP", "a film"));
+    }
+    // The brand of a file in boxes, which films are as well.
+    match head.get(4..12)?.strip_prefix(b"ftyp")? {
+        b"avif" | b"avis" => Some(("an AVIF picture", PICTURE)),
+        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
+            Some(("a HEIC picture", PICTURE))
         }
-        other => other,
+        _ => None,
+    }
+}
+
+/// An error with what ffmpeg itself does not say in words that help.
+fn explained(path: &Path, error: OpenError) -> OpenError {
+    let head = head_of(path).unwrap_or_default();
+    match (error, seldom_decoded(&head)) {
+        (
+            OpenError::NotAVideo { name, .. } | OpenError::NoFrames { name, .. },
+            Some((kind, instead)),
+        ) => OpenError::Kind {
+            name,
+            kind,
+            instead,
+        },
+        (other, _) => other,
     }
 }
 
@@ -454,6 +485,50 @@ mod tests {
         let want = format!("given by its folder, {}", folder.path().display());
         assert!(refused(&series).ends_with(&want));
         assert!(refused("frames/*.png").ends_with("given by its folder, FOLDER"));
+    }
+
+    /// What is said of a file with these first bytes that ffmpeg does not read.
+    fn explained_as(name: &str, head: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, head).unwrap();
+        let error = OpenError::NotAVideo {
+            name: name.to_owned(),
+            message: "Invalid data found".to_owned(),
+        };
+        explained(&path, error).to_string()
+    }
+
+    #[test]
+    fn an_animated_webp_gets_a_word_that_helps() {
+        let head =
+            |flags: u8| [&b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0"[..], &[flags, 0, 0, 0]].concat();
+        let said = explained_as("a.webp", &head(0x02));
+        assert_eq!(
+            said,
+            "a.webp: an animated WebP, which the installed version of ffmpeg does not decode; save it as a film"
+        );
+        // One that does not move is only damaged.
+        let said = explained_as("a.webp", &head(0));
+        assert!(said.contains("Invalid data found"), "{said}");
+    }
+
+    #[test]
+    fn a_picture_of_a_phone_gets_a_word_that_helps() {
+        for (brand, kind) in [
+            ("heic", "a HEIC picture"),
+            ("mif1", "a HEIC picture"),
+            ("avif", "an AVIF picture"),
+        ] {
+            let said = explained_as("a", format!("\0\0\0\x20ftyp{brand}").as_bytes());
+            let want = format!(
+                "a: {kind}, which the installed version of ffmpeg does not decode; save it as JPEG or PNG"
+            );
+            assert_eq!(said, want);
+        }
+        let said = explained_as("a", b"\0\0\0\x20ftypisom");
+        assert!(said.contains("not a video"), "{said}");
+        assert!(explained_as("a", b"\0").contains("not a video"));
     }
 
     #[test]

@@ -48,6 +48,10 @@ impl<C: Camera> Camera for Paced<C> {
         self.inner.kind()
     }
 
+    fn is_still(&self) -> bool {
+        self.inner.is_still()
+    }
+
     fn native_px(&self) -> (u32, u32) {
         self.inner.native_px()
     }

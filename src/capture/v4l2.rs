@@ -3,7 +3,8 @@
 //! The driver's buffer is lent for one call, in which the frame is copied (or
 //! decoded, for MJPG) into ours; then it goes back. What a driver can get wrong
 //! is looked at here: a buffer index out of range, fewer bytes than the format
-//! needs, the error flag, a timestamp on another clock.
+//! needs, the error flag, a timestamp that was never filled in. A timestamp on
+//! another clock is left to [`super::order`].
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ use crate::base::limits::{IMAGE_SIDE_PX_MAX, IMAGE_SIDE_PX_MIN};
 use crate::frame::{Frame, FrameMeta, PixelFormat};
 use crate::sys::poll::wait_readable;
 use crate::sys::v4l2::{
-    CAP_STREAMING, CAP_VIDEO_CAPTURE, Dequeued, Device, FLAG_ERROR, FLAG_TIMESTAMP_MASK,
-    FLAG_TIMESTAMP_MONOTONIC, Interval, PixFormat, Scan, Stream,
+    CAP_STREAMING, CAP_VIDEO_CAPTURE, Dequeued, Device, FLAG_ERROR, FLAG_TIMESTAMP_COPY,
+    FLAG_TIMESTAMP_MASK, Interval, PixFormat, Scan, Stream,
 };
 
 /// Buffers asked of the driver: one being filled, one full, one being copied,
@@ -236,16 +237,19 @@ fn interval_of(rate_hz: f32) -> Interval {
     }
 }
 
-/// When the frame was taken. The driver's time where it is on the monotonic
-/// clock, else the time at which we have the frame.
+/// When the frame was taken, as the driver says, on whatever clock that is; where it says nothing, the time at which we
+/// have the frame. A clock that is not ours is not judged here, frame by frame: [`super::order`] ties it to ours once,
+/// so that frames that waited while this program was stopped are known to be old.
+///
+/// A time that a loopback device copied is that of the program that feeds it, which may never change it: it counts for
+/// nothing.
 fn capture_time(dequeued: Dequeued, now: MonoNs) -> MonoNs {
-    let monotonic = dequeued.flags & FLAG_TIMESTAMP_MASK == FLAG_TIMESTAMP_MONOTONIC;
+    let copied = dequeued.flags & FLAG_TIMESTAMP_MASK == FLAG_TIMESTAMP_COPY;
     match (
-        monotonic,
         u64::try_from(dequeued.seconds),
         u64::try_from(dequeued.microseconds),
     ) {
-        (true, Ok(seconds), Ok(microseconds)) if (seconds, microseconds) != (0, 0) => MonoNs(
+        (Ok(seconds), Ok(microseconds)) if !copied && (seconds, microseconds) != (0, 0) => MonoNs(
             seconds
                 .saturating_mul(1_000_000_000)
                 .saturating_add(microseconds.saturating_mul(1000)),
@@ -570,6 +574,7 @@ impl Camera for V4l2Camera {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::order::{Fault, Order, Verdict};
 
     fn offer(format: V4l2Format, size: (u32, u32), rate_hz: Option<f32>) -> Offer {
         Offer {
@@ -639,27 +644,48 @@ mod tests {
         }
     }
 
+    /// The flags of a time on the monotonic clock, and on another one (the wall clock, as some older drivers have it).
+    const CLOCKS: [u32; 2] = [0x2000, 0];
+
     #[test]
-    fn only_a_time_on_the_monotonic_clock_is_taken_from_the_driver() {
+    fn the_drivers_time_is_taken_on_whatever_clock_and_now_where_it_gives_none() {
         let now = MonoNs(99);
-        for (stamp, want) in [
-            (
-                dequeued(FLAG_TIMESTAMP_MONOTONIC, 12, 345_678),
-                MonoNs(12_345_678_000),
-            ),
-            // The wall clock, as some older drivers have it.
-            (dequeued(0, 1_700_000_000, 0), now),
-            // Copied from an output, as loopback devices do.
-            (dequeued(0x4000, 12, 345_678), now),
-            // Never filled in, or nonsense.
-            (dequeued(FLAG_TIMESTAMP_MONOTONIC, 0, 0), now),
-            (dequeued(FLAG_TIMESTAMP_MONOTONIC, -3, 5), now),
-            (
-                dequeued(FLAG_TIMESTAMP_MONOTONIC, i64::MAX, i64::MAX),
-                MonoNs(u64::MAX),
-            ),
-        ] {
-            assert_eq!(capture_time(stamp, now), want, "{stamp:?}");
+        for flags in CLOCKS {
+            for (stamp, want) in [
+                (dequeued(flags, 12, 345_678), MonoNs(12_345_678_000)),
+                // Never filled in, or nonsense.
+                (dequeued(flags, 0, 0), now),
+                (dequeued(flags, -3, 5), now),
+                (dequeued(flags, i64::MAX, i64::MAX), MonoNs(u64::MAX)),
+            ] {
+                assert_eq!(capture_time(stamp, now), want, "{stamp:?}");
+            }
+        }
+        let copied = dequeued(FLAG_TIMESTAMP_COPY, 12, 345_678);
+        assert_eq!(capture_time(copied, now), now);
+    }
+
+    #[test]
+    fn frames_of_a_driver_with_another_clock_are_old_after_this_program_was_stopped() {
+        let at = |ms: i64| MonoNs(u64::try_from(10_000_000 + ms).unwrap() * 1_000_000);
+        for flags in CLOCKS {
+            let mut order = Order::new(at(0));
+            let mut judge = |taken_ms: i64, now_ms: i64| {
+                let (seconds, ms) = (1_700_000_000 + taken_ms / 1000, taken_ms % 1000);
+                let stamp = dequeued(flags, seconds, 1000 * ms);
+                order.judge(capture_time(stamp, at(now_ms)), at(now_ms))
+            };
+            for frame in 0..30 {
+                let verdict = judge(33 * frame, 33 * frame + 5);
+                assert!(matches!(verdict, Verdict::Take(_)), "{frame}: {verdict:?}");
+            }
+            // Stopped for ten seconds: the driver's buffers hold what was before the camera then.
+            for frame in 30..34 {
+                let verdict = judge(33 * frame, 11_000 + frame);
+                assert_eq!(verdict, Verdict::Drop(Fault::Stale), "{frame}");
+            }
+            let verdict = judge(11_050, 11_060);
+            assert!(matches!(verdict, Verdict::Take(_)), "{verdict:?}");
         }
     }
 

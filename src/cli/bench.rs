@@ -158,7 +158,7 @@ fn measure(
     let config = SyntheticConfig {
         width_px,
         height_px,
-        rate_hz: RATE_HZ,
+        rate_hz: RATE_HZ as f32,
         people: Some(people),
         scenario: if people == 1 {
             Scenario::Default

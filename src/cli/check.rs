@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use poised::base::secret::redacted;
-use poised::camera::Calibration;
-use poised::capture::open_source;
+use poised::camera::{Calibration, Handling};
+use poised::capture::{Camera, Source, StreamOptions};
 use poised::daemon::settings::{CameraConfig, Settings};
 use poised::engine::Engine;
 use poised::error::StartError;
 use poised::estimate::{Estimator, ModelsConfig};
 use poised::motion::angles::{TRUNK_FLEXION, TRUNK_LATERAL_LEAN};
+use poised::synthetic::SyntheticCamera;
+use poised::sys::v4l2::Device;
 
 use super::networks::MOVENET;
 
@@ -21,15 +23,43 @@ pub struct CheckOptions {
     file: PathBuf,
 }
 
-/// Opens the recording that the configuration names. A stream or a device may come later, and is waited for.
-fn check_source(camera: &CameraConfig) -> Result<(), StartError> {
-    match &camera.source {
-        Some(source) if !source.contains("://") && !source.starts_with("/dev/") => {
-            drop(open_source(source)?);
-            Ok(())
-        }
-        _ => Ok(()),
+/// Opens the recording that the configuration names, or the synthetic camera. A stream or a device may come later, is
+/// waited for, and may be in use: it is left alone. Only what is no video device never becomes one.
+fn open_camera(config: &CameraConfig) -> Result<Option<Box<dyn Camera>>, StartError> {
+    if let Some(synthetic) = &config.synthetic {
+        let camera = SyntheticCamera::free_running(synthetic, None)?;
+        return Ok(Some(Box::new(camera)));
     }
+    let device = config.v4l2.as_ref().and_then(|v4l2| v4l2.device.clone());
+    let source = match (&config.source, device) {
+        (Some(name), _) => Source::of(name)?,
+        (None, Some(node)) => Source::Device(node),
+        (None, None) => return Ok(None),
+    };
+    let is_opened = match &source {
+        Source::Device(node) => Device::open(node).is_ok_and(|node| node.capability().is_err()),
+        other => !other.kind().is_live(),
+    };
+    if !is_opened {
+        return Ok(None);
+    }
+    let camera = source.open(&StreamOptions::default(), &mut || true)?;
+    Ok(Some(camera))
+}
+
+/// Opens the source of frames where that can be done now, and looks whether the calibration is for its images.
+fn check_source(settings: &Settings) -> Result<(), StartError> {
+    let Some(camera) = open_camera(&settings.camera)? else {
+        return Ok(());
+    };
+    let (mode, turn) = (camera.mode(), settings.camera.turn());
+    let calibration = settings.calibration.open_for(&Handling {
+        native_px: camera.native_px(),
+        size_px: turn.size((mode.width_px, mode.height_px)),
+        turn,
+    })?;
+    settings.floor.watch(&calibration)?;
+    Ok(())
 }
 
 /// What ROS 2 is given, where the configuration wants that.
@@ -206,7 +236,7 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
     settings.web.check_listen().map_err(StartError::from)?;
     settings.foxglove.check_listen().map_err(StartError::from)?;
     settings.mqtt.check_files().map_err(StartError::from)?;
-    check_source(&settings.camera)?;
+    check_source(&settings)?;
     let engine = Engine::open(&settings.inference).map_err(StartError::from)?;
     Estimator::open_with(&engine, &settings.estimate())?;
     say!("engine: {}: {}", engine.name(), engine.status().reason())?;

@@ -68,8 +68,8 @@ pub struct DemoOptions {
     #[arg(long, default_value_t = 480)]
     height: u32,
     /// Frame rate of the camera, Hz.
-    #[arg(long, default_value_t = 30)]
-    rate: u32,
+    #[arg(long, default_value_t = 30.0)]
+    rate: f32,
     /// Random seed of appearance, room and order of actions.
     #[arg(long, default_value_t = 1)]
     seed: u64,

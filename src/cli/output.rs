@@ -103,18 +103,21 @@ impl Outputs {
 
     /// The command reads this source of frames: a path, a `file://` address, a numbered sequence
     /// (`frames/f%03d.jpg`, all of its folder), or something that is no file.
-    pub fn reads_source(&mut self, source: &str) {
-        let scheme = source.get(..7).unwrap_or_default();
+    pub fn reads_source(&mut self, source: &OsStr) {
+        // What is not UTF-8 can only be a path.
+        let text = source.to_str().unwrap_or_default();
+        let scheme = text.get(..7).unwrap_or_default();
         let path = if scheme.eq_ignore_ascii_case("file://") {
-            let path = &source[7..];
-            percent_decoded(path.strip_prefix("localhost").unwrap_or(path))
+            let path = &text[7..];
+            PathBuf::from(percent_decoded(
+                path.strip_prefix("localhost").unwrap_or(path),
+            ))
         } else {
-            source.to_owned()
+            PathBuf::from(source)
         };
-        let path = Path::new(&path);
         if !path.exists()
-            && let Some(name) = path.file_name().and_then(OsStr::to_str)
-            && name.contains(['%', '*', '?'])
+            && let Some(name) = path.file_name()
+            && name.to_string_lossy().contains(['%', '*', '?'])
         {
             let folder = path.parent().unwrap_or(Path::new(""));
             self.reads(if folder.as_os_str().is_empty() {
@@ -123,7 +126,7 @@ impl Outputs {
                 folder
             });
         }
-        self.reads(path);
+        self.reads(&path);
     }
 
     fn reads_to_depth(&mut self, path: &Path, depth: usize) {
@@ -324,6 +327,7 @@ fn percent_decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -370,7 +374,7 @@ mod tests {
             for name in &names {
                 for force in [PLAIN, FORCED] {
                     let mut outputs = Outputs::new(force);
-                    outputs.reads_source(&source);
+                    outputs.reads_source(source.as_ref());
                     outputs.reads(&pictures);
                     let error = refused(outputs.writes("--record", name));
                     assert!(error.contains("is the input"), "{name:?}: {error}");
@@ -378,8 +382,15 @@ mod tests {
             }
         }
         let mut outputs = Outputs::new(FORCED);
-        outputs.reads_source(&at("pictures/%06d.png").display().to_string());
+        outputs.reads_source(at("pictures/%06d.png").as_os_str());
         let error = refused(outputs.writes("--poses", &pictures.join("000000.png")));
+        assert!(error.contains("is the input"), "{error}");
+        // Names are bytes: this one is no text.
+        let odd = folder.path().join(OsStr::from_bytes(b"\xff.mp4"));
+        std::fs::write(&odd, "film").unwrap();
+        let mut outputs = Outputs::new(FORCED);
+        outputs.reads_source(odd.as_os_str());
+        let error = refused(outputs.writes("--record", &odd));
         assert!(error.contains("is the input"), "{error}");
     }
 

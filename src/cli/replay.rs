@@ -125,7 +125,7 @@ impl ReplayOptions {
     /// Refuses outputs that would overwrite what is read, or what exists.
     fn check_outputs(&self) -> Result<(), OutputError> {
         let mut outputs = output::Outputs::new(self.force);
-        outputs.reads_source(&self.source.to_string_lossy());
+        outputs.reads_source(&self.source);
         self.networks.read_by(&mut outputs);
         let files = [
             &self.calibration,
@@ -176,11 +176,11 @@ pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     }
     let source = Source::of(&options.source).map_err(StartError::from)?;
     let pictures = matches!(source, Source::Pictures(_));
-    if pictures {
+    let mut film = Film::open(&source, options)?;
+    if pictures || film.camera.is_still() {
         // An image may be the only one of its people.
         config.track.hits_to_confirm = 1;
     }
-    let mut film = Film::open(&source, options)?;
     let stop = interruptible()?;
     let mut estimator = Estimator::open(&config)?;
     let mut adapter = estimator.adapter(SEED)?;

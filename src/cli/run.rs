@@ -172,7 +172,8 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
         },
         |frames_ended| {
             let mut current = settings.clone();
-            let reload = || reload(&options.config, &mut current, level, &running);
+            let put = |config| running.publish.put(config);
+            let reload = || reload(&options.config, &mut current, level, put);
             supervise(&running, frames_ended, &mut service, reload);
         },
     )?;
@@ -582,8 +583,14 @@ fn set_log_level(wanted: LogLevel, started_with: log::LevelFilter) {
     }
 }
 
-/// Reads the configuration again, takes over what may change while running, and names what may not.
-fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running: &Running) {
+/// Reads the configuration again, takes over what may change while running, and names what may not. `put` leaves
+/// `[publish]` for the publisher.
+fn reload(
+    path: &Path,
+    current: &mut Settings,
+    level: log::LevelFilter,
+    put: impl FnMut(PublishConfig) -> Put<PublishConfig>,
+) {
     let new = match Settings::read(path) {
         Ok(new) => new,
         Err(error) => {
@@ -603,7 +610,7 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
         );
     }
     if new.publish != current.publish {
-        if hand_over(&running.publish, &new.publish) {
+        if hand_over(&new.publish, put) {
             current.publish = new.publish;
             info!("[publish] applied: {:?}", current.publish);
         } else {
@@ -619,9 +626,12 @@ fn reload(path: &Path, current: &mut Settings, level: log::LevelFilter, running:
 }
 
 /// Leaves what changed for the publisher; false where it never looked away for long enough.
-fn hand_over(mailbox: &Mailbox<PublishConfig>, config: &PublishConfig) -> bool {
+fn hand_over(
+    config: &PublishConfig,
+    mut put: impl FnMut(PublishConfig) -> Put<PublishConfig>,
+) -> bool {
     (0..HAND_OVER_TRIES).any(|_| {
-        let left = !matches!(mailbox.put(config.clone()), Put::Busy(_));
+        let left = !matches!(put(config.clone()), Put::Busy(_));
         if !left {
             std::thread::yield_now();
         }
@@ -714,5 +724,60 @@ impl Line {
             line.push(')');
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_that_the_publisher_does_not_take_is_not_called_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("poised.toml");
+        std::fs::write(&path, "[publish]\nlate_after_ms = 500\n").unwrap();
+        let before = Settings::default();
+        let (mut current, level) = (before.clone(), log::max_level());
+        let mut tries = 0;
+        reload(&path, &mut current, level, |config| {
+            tries += 1;
+            Put::Busy(config)
+        });
+        assert_eq!(tries, HAND_OVER_TRIES);
+        assert_eq!(current, before, "so that the next reload tries it again");
+
+        // The lock is held for a moment only.
+        let mut tries = 0;
+        reload(&path, &mut current, level, |config| {
+            tries += 1;
+            match tries {
+                1 | 2 => Put::Busy(config),
+                _ => Put::Stored,
+            }
+        });
+        assert_eq!((tries, current.publish.late_after_ms), (3, 500));
+        reload(&path, &mut current, level, |_| {
+            panic!("nothing has changed since")
+        });
+    }
+
+    #[test]
+    fn a_device_named_as_source_is_opened_as_a_device_and_not_paced() {
+        let config = CameraConfig {
+            source: Some("/dev/video99".into()),
+            ..CameraConfig::default()
+        };
+        let clock = Arc::new(Clock::live());
+        let mut source = CameraSource::new(&config, &clock).unwrap();
+        // What is paced is what `named` opens.
+        assert!(source.named.is_none());
+        assert_eq!(source.kind(), SourceKind::Device);
+        let error = source.open(&mut || true).err().unwrap();
+        assert!(may_wait(&error), "it may be plugged in later");
+        assert!(
+            matches!(&error, StartError::Camera(OpenError::Device { device, .. })
+                if device == Path::new("/dev/video99")),
+            "{error:?}"
+        );
     }
 }

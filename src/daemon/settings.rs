@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::adapt::AdaptConfig;
-use crate::base::config::{ConfigError, parse_toml, read_text};
+use crate::base::config::{ConfigError, parse_toml, read_text_or_pipe};
 use crate::base::secret::SourceName;
 use crate::camera::CalibrationConfig;
 use crate::capture::Transport;
@@ -166,7 +166,7 @@ impl Settings {
     ///
     /// As [`Settings::read`].
     pub fn read_with_text(path: &Path) -> Result<(Self, String), ConfigError> {
-        let text = read_text(path)?;
+        let text = read_text_or_pipe(path)?;
         let settings: Self = parse_toml(path, &text)?;
         settings.validate()?;
         Ok((settings, text))
@@ -458,6 +458,15 @@ mod tests {
         let settings: Settings = toml::from_str(text).unwrap();
         settings.validate().unwrap();
         assert_eq!(Settings::default().needs_restart(&settings), ["mqtt"]);
+    }
+
+    #[test]
+    fn a_method_that_no_guard_holds_is_refused_by_name() {
+        let error = refused("[adapt]\nmethod = \"2d\"");
+        assert!(
+            error.starts_with("adapt.method = \"2d\": must be "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -730,6 +730,21 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_for_no_pose_has_its_own_counter() {
+        let reasons = [
+            NoPose::TooFewSeen,
+            NoPose::NoRoot,
+            NoPose::TimeStoodBack,
+            NoPose::NotFinite,
+            NoPose::Engine(InferError::Engine),
+        ];
+        assert_eq!(reasons.map(lift_fault), LiftFault::ALL);
+        // Whichever side of the lifter has found the number.
+        let found = NoPose::Engine(InferError::NotFinite { output: 0 });
+        assert_eq!(lift_fault(found), LiftFault::NotFinite);
+    }
+
+    #[test]
     fn replay_learns_from_poses_without_the_dictionary_and_semantic_from_those_with_it() {
         let without = told(Method::Replay, false);
         assert_eq!(told(Method::Replay, true), without);

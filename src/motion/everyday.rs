@@ -169,3 +169,29 @@ pub fn kin_of(dictionary: &Dictionary) -> Vec<Kin> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_phrase_is_an_entry_of_the_dictionary_that_ships_and_in_one_kind() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/dictionary");
+        let (_, dictionary) = crate::motion::open(&folder, None).unwrap();
+        let kinds = KINDS
+            .iter()
+            .flat_map(|(head, kinds)| kinds.iter().chain([head]));
+        let mut seen = HashSet::new();
+        for phrase in kinds.chain(COMMON) {
+            assert!(dictionary.position(phrase).is_some(), "{phrase:?}");
+            assert!(seen.insert(*phrase), "{phrase:?} is there twice");
+        }
+        for seldom in SELDOM {
+            let is_head = KINDS.iter().any(|(head, _)| head == seldom);
+            assert!(is_head, "{seldom:?}");
+        }
+    }
+}

@@ -52,3 +52,33 @@ pub fn adaptation(stamp: &Stamp<'_>, method: Method, report: &Report, untold: u6
     };
     out.done()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::MonoNs;
+    use crate::output::json::to_json;
+    use crate::output::wire::CLOCK_MONOTONIC;
+
+    #[test]
+    fn steps_and_people_are_counted_apart() {
+        let stamp = Stamp {
+            sequence: 0,
+            camera: "front",
+            clock: CLOCK_MONOTONIC,
+            publish: MonoNs(1_000_000_000),
+            unix_offset_ns: 0,
+        };
+        let report = Report {
+            dropped: 5,
+            ..Report::default()
+        };
+        let message = to_json(&adaptation(&stamp, Method::Semantic, &report, 3)).unwrap();
+        let counts = ["steps_dropped", "people_dropped", "let_go"].map(|key| &message[key]);
+        assert_eq!(
+            counts,
+            [5_u64, 3, 8],
+            "and their sum, as readers of the first version know it"
+        );
+    }
+}

@@ -299,13 +299,19 @@ impl<'a, S: Transport> Publisher<'a, S> {
         }
     }
 
-    /// Publishes one sample; people with a number that is not finite are left out.
+    /// Publishes one sample; people with a number that is not finite are left out. Where that leaves no person,
+    /// nothing is sent: an empty message would say that the room is empty.
     pub fn publish(&mut self, sample: &mut PoseSample) {
         let people = sample.people.len();
         sample.people.retain(|person| wire::finite(person).is_ok());
         let unfit = people - sample.people.len();
         if unfit > 0 {
             self.counters.dropped(DropReason::Unfit, unfit as u64);
+            if sample.people.is_empty() {
+                // `Unfit` counts people; a frame that is not published is counted as well.
+                self.counters.dropped(DropReason::NotSent, 1);
+                return;
+            }
         }
         let publish = self.clock.now();
         let stamp = self.stamp(self.poses, publish);

@@ -400,8 +400,8 @@ impl Recorder {
         })
     }
 
-    /// Adds a frame. People with a number that is not finite are left out, as they are when publishing; the answer
-    /// says how many.
+    /// Adds a frame. People with a number that is not finite are left out, as they are when publishing, and so is a
+    /// frame with no others, which would read as an empty room; the answer says how many people.
     ///
     /// # Errors
     ///
@@ -416,6 +416,9 @@ impl Recorder {
         };
         let unfit = |person: &&PersonPose| wire::finite(person).is_err();
         let left_out = sample.people.iter().filter(unfit).count();
+        if left_out > 0 && left_out == sample.people.len() {
+            return Ok(left_out);
+        }
         let encoded = if left_out == 0 {
             wire::encode(&stamp, sample, &mut self.buffer)
         } else {
@@ -528,8 +531,11 @@ mod tests {
         let mut two = sample(0);
         let mut bad = two.people[0].clone();
         bad.score = f32::NAN;
+        let mut none = sample(0);
+        none.people[0] = bad.clone();
         two.people.insert(0, bad).unwrap();
         assert_eq!(recorder.add(&two).unwrap(), 1);
+        assert_eq!(recorder.add(&none).unwrap(), 1);
         assert_eq!(recorder.add(&sample(1)).unwrap(), 0);
         recorder.finish().unwrap();
         let back = Recording::open(&path).unwrap();

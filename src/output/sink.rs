@@ -27,7 +27,8 @@ pub enum Message<'a> {
         stamp: &'a Stamp<'a>,
         /// The values, in the camera's optical frame, metres.
         sample: &'a PoseSample,
-        /// People in view who are left out, as a number of theirs is not finite: without them it is no empty room.
+        /// People in view who are left out, as a number of theirs is not finite. A frame of such people alone is no
+        /// message.
         unfit: usize,
         /// The same as `pose/v1`.
         bytes: &'a [u8],

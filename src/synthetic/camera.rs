@@ -24,7 +24,7 @@ enum Pace {
 pub struct SyntheticCamera {
     scene: Scene,
     mode: CameraMode,
-    rate_hz: u32,
+    rate_hz: f64,
     pace: Pace,
     next: u32,
     rgb: Vec<u8>,
@@ -73,11 +73,11 @@ impl SyntheticCamera {
                 name: format!("synthetic {}", config.scenario.name()),
                 width_px: config.width_px,
                 height_px: config.height_px,
-                rate_hz: config.rate_hz as f32,
+                rate_hz: config.rate_hz,
                 format,
             },
             scene,
-            rate_hz: config.rate_hz,
+            rate_hz: config.rate_hz.into(),
             pace,
             next: 0,
             rgb,
@@ -91,12 +91,12 @@ impl SyntheticCamera {
 
     /// The scene's time of a frame, seconds.
     pub fn time_of(&self, sequence: u32) -> f64 {
-        f64::from(sequence) / f64::from(self.rate_hz)
+        f64::from(sequence) / self.rate_hz
     }
 
     /// When frame `sequence` is due after the start.
-    const fn due(&self, sequence: u32) -> Duration {
-        Duration::from_nanos(sequence as u64 * SECOND_NS / self.rate_hz as u64)
+    fn due(&self, sequence: u32) -> Duration {
+        Duration::from_nanos((f64::from(sequence) * SECOND_NS as f64 / self.rate_hz) as u64)
     }
 
     /// Waits for the frame's time. Frames whose time has passed altogether are skipped.
@@ -107,8 +107,8 @@ impl SyntheticCamera {
         timeout: Duration,
     ) -> Result<MonoNs, CaptureError> {
         let elapsed = clock.now().since(start);
-        let current = elapsed.as_nanos() * u128::from(self.rate_hz) / u128::from(SECOND_NS);
-        self.next = self.next.max(u32::try_from(current).unwrap_or(u32::MAX));
+        let current = (elapsed.as_secs_f64() * self.rate_hz) as u32;
+        self.next = self.next.max(current);
         let due = self.due(self.next);
         let left = due.saturating_sub(elapsed);
         if left > timeout {
@@ -215,6 +215,25 @@ mod tests {
             assert_eq!(frame.meta.capture.0, u64::from(sequence) * SECOND_NS / 30);
         }
         assert_eq!(camera.next_into(&mut frame, Duration::ZERO), Ok(Next::End));
+    }
+
+    #[test]
+    fn a_rate_that_is_a_fraction_is_kept() {
+        let config = SyntheticConfig {
+            rate_hz: 29.97,
+            ..small()
+        };
+        let mut camera = SyntheticCamera::free_running(&config, None).unwrap();
+        assert!((camera.mode().rate_hz - 29.97).abs() < 1e-6);
+        let mut frame = Frame::with_room(96, 72);
+        let mut last = 0;
+        for _ in 0..3 {
+            let next = camera.next_into(&mut frame, Duration::ZERO);
+            assert_eq!(next, Ok(Next::Frame));
+            last = frame.meta.capture.0;
+        }
+        // Two frames later.
+        assert!(last.abs_diff(66_733_400) < 1000, "{last} ns");
     }
 
     #[test]

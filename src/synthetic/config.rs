@@ -125,7 +125,7 @@ pub struct SyntheticConfig {
     /// Rows, 64 to 1920.
     pub height_px: u32,
     /// Frames a second, 1 to 120.
-    pub rate_hz: u32,
+    pub rate_hz: f32,
     /// Random seed of appearance, room and order of actions.
     pub seed: u64,
     /// People, 1 to 8.
@@ -154,7 +154,7 @@ impl Default for SyntheticConfig {
             scenario: Scenario::Default,
             width_px: 640,
             height_px: 480,
-            rate_hz: 30,
+            rate_hz: 30.0,
             seed: 1,
             people: None,
             stature_m: None,
@@ -221,7 +221,7 @@ impl SyntheticConfig {
                 want: "an even number",
             });
         }
-        check("synthetic.rate_hz", self.rate_hz, 1, 120)?;
+        check("synthetic.rate_hz", self.rate_hz, 1.0, 120.0)?;
         check("synthetic.people", self.people(), 1, PEOPLE_MAX)?;
         check("synthetic.stature_m", self.stature_m(), 0.9, 2.1)?;
         let view = self.view();
@@ -312,6 +312,16 @@ mod tests {
             "synthetic.width_px = \"333\": must be an even number"
         );
         assert!(refused("height_m = nan").starts_with("synthetic.height_m = NaN"));
+    }
+
+    #[test]
+    fn a_rate_may_be_a_fraction() {
+        for (text, rate_hz) in [("29.97", 29.97), ("30", 30.0)] {
+            let text = format!("rate_hz = {text}");
+            let config: SyntheticConfig = toml::from_str(&text).unwrap();
+            config.validate().unwrap();
+            assert!((config.rate_hz - rate_hz).abs() < 1e-6, "{text}");
+        }
     }
 
     #[test]

@@ -78,8 +78,9 @@ fn die_with(parent: u32) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    // That it dies with this process is tested on a daemon that is killed (tests/program/end_to_end.rs).
     #[test]
-    fn a_child_outlives_the_thread_that_asked_for_it_and_is_told_to_die_with_us() {
+    fn a_child_outlives_the_thread_that_asked_for_it() {
         let asked = std::thread::Builder::new().spawn(|| {
             let mut command = Command::new("sleep");
             command.arg("60");

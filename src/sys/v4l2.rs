@@ -34,8 +34,8 @@ pub const CAP_STREAMING: u32 = raw::V4L2_CAP_STREAMING;
 pub const FLAG_ERROR: u32 = raw::V4L2_BUF_FLAG_ERROR;
 /// The bits that name the clock of a timestamp.
 pub const FLAG_TIMESTAMP_MASK: u32 = raw::V4L2_BUF_FLAG_TIMESTAMP_MASK;
-/// The timestamp is on `CLOCK_MONOTONIC`.
-pub const FLAG_TIMESTAMP_MONOTONIC: u32 = raw::V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+/// The timestamp was copied from an output buffer.
+pub const FLAG_TIMESTAMP_COPY: u32 = raw::V4L2_BUF_FLAG_TIMESTAMP_COPY;
 
 /// Formats, intervals and buffers a driver may list before we stop asking: a
 /// driver that never says "no more" must not hold us.
@@ -584,6 +584,26 @@ mod tests {
         assert_eq!(text(b"UVC Camera\0junk"), "UVC Camera");
         assert_eq!(text(&[b'a', 0xFF, 0]), "a\u{FFFD}");
         assert_eq!(text(b"full"), "full");
+    }
+
+    #[test]
+    fn interlaced_and_split_fields_are_told_from_whole_ones() {
+        for (field, want) in [
+            (raw::v4l2_field_V4L2_FIELD_ANY, Scan::Whole),
+            (raw::v4l2_field_V4L2_FIELD_NONE, Scan::Whole),
+            (raw::v4l2_field_V4L2_FIELD_INTERLACED, Scan::Interlaced),
+            (raw::v4l2_field_V4L2_FIELD_INTERLACED_TB, Scan::Interlaced),
+            (raw::v4l2_field_V4L2_FIELD_INTERLACED_BT, Scan::Interlaced),
+            (raw::v4l2_field_V4L2_FIELD_TOP, Scan::Halves),
+            (raw::v4l2_field_V4L2_FIELD_BOTTOM, Scan::Halves),
+            (raw::v4l2_field_V4L2_FIELD_SEQ_TB, Scan::Halves),
+            (raw::v4l2_field_V4L2_FIELD_SEQ_BT, Scan::Halves),
+            (raw::v4l2_field_V4L2_FIELD_ALTERNATE, Scan::Halves),
+            // Of a kernel that knows more than we do.
+            (99, Scan::Halves),
+        ] {
+            assert_eq!(Scan::of(field), want, "field {field}");
+        }
     }
 
     #[test]

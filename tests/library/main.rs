@@ -16,6 +16,7 @@ mod common {
 // What ships, against stored outputs and captured motion.
 mod adapt_poison;
 mod lift_golden;
+mod path_golden;
 mod semantics_golden;
 mod track_motion;
 

@@ -252,6 +252,18 @@ fn changed_final_layers_give_finite_numbers_or_are_refused() {
 }
 
 #[test]
+fn changed_encoders_give_finite_numbers_or_are_refused() {
+    let inputs = [read("models/dictionary/encoder.safetensors")];
+    mutate(&inputs, 300, false, targets::encoder);
+}
+
+#[test]
+fn a_changed_completion_is_read_or_refused() {
+    let inputs = [read("models/dictionary/completion.safetensors")];
+    mutate(&inputs, 1_000, false, targets::completion);
+}
+
+#[test]
 fn a_changed_dictionary_is_whole_or_refused() {
     let mut dictionary = Dictionary::empty("fuzz", 8, 3);
     for (place, phrase) in ["walk", "squat", "wave with both hands"]

@@ -1,13 +1,19 @@
 //! What holds for every input.
 
+use std::path::Path;
+
 use glam::{Mat3, Vec2, Vec3};
 use poised::base::clock::MonoNs;
 use poised::camera::rotate::{rotate_ray, rotation_facing};
-use poised::camera::{Calibration, Distortion, Intrinsics, Origin};
-use poised::pose::{BoxPx, Detection, Keypoint, People};
+use poised::camera::{Calibration, Distortion, Intrinsics, Mount, Origin};
+use poised::motion::dictionary::{Dictionary, NewEntry};
+use poised::output::record::{Recorder, Recording};
+use poised::pose::{BoxPx, Detection, Keypoint, People, PersonPose, PoseSample};
 use poised::skeleton::KEYPOINTS;
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 use proptest::prelude::*;
+
+use crate::common::samples;
 
 fn lens() -> impl Strategy<Value = Distortion> {
     prop_oneof![
@@ -75,6 +81,59 @@ fn camera() -> impl Strategy<Value = Calibration> {
         )
 }
 
+/// Where a lens may come from.
+fn origin() -> impl Strategy<Value = Origin> {
+    let date = prop::option::of(Just("2026-11-21".to_owned()));
+    prop_oneof![
+        Just(Origin::Assumed),
+        (".{0,20}", date, prop::option::of(0.0..10.0_f64)).prop_map(
+            |(camera, date, residual_px)| Origin::Measured {
+                camera,
+                date,
+                residual_px,
+            }
+        ),
+    ]
+}
+
+fn mount() -> impl Strategy<Value = Mount> {
+    (0.2..30.0_f32, -60.0..90.0_f32, -180.0..180.0_f32).prop_map(
+        |(height_m, down_deg, roll_deg)| Mount {
+            height_m,
+            down_deg,
+            roll_deg,
+        },
+    )
+}
+
+/// A person as published, or one with a number that is not finite.
+fn person() -> impl Strategy<Value = PersonPose> {
+    let broken = prop::option::of(0_u8..6);
+    (1_u32..1000, -3.0..3.0_f32, broken).prop_map(|(id, right_m, broken)| {
+        let mut person = samples::person(id, right_m);
+        match broken {
+            None => {}
+            Some(0) => person.score = f32::NAN,
+            Some(1) => person.bounds.top = f32::INFINITY,
+            Some(2) => person.root_camera_m.z = f32::NAN,
+            Some(3) => person.joints_camera_m[16].x = f32::NEG_INFINITY,
+            Some(4) => person.keypoints[9].y_px = f32::NAN,
+            Some(_) => person.size.factor = f32::NAN,
+        }
+        person
+    })
+}
+
+/// Whether all numbers are finite that [`person`] may break.
+fn is_whole(person: &PersonPose) -> bool {
+    person.score.is_finite()
+        && person.bounds.top.is_finite()
+        && person.root_camera_m.is_finite()
+        && person.joints_camera_m[16].is_finite()
+        && person.keypoints[9].y_px.is_finite()
+        && person.size.factor.is_finite()
+}
+
 /// A detection as a broken network might give it: anything, now and then not a number.
 fn detection() -> impl Strategy<Value = Detection> {
     let number = || prop_oneof![9 => -50.0..700.0_f32, 1 => Just(f32::NAN)];
@@ -127,6 +186,118 @@ proptest! {
             prop_assert!(known.iter().all(|person| u64::from(person.id) <= given));
             prop_assert!(given >= ended);
             ended = given;
+        }
+    }
+
+    /// People come in no order: in whatever order they come, the same ones get the same ids.
+    #[test]
+    fn tracks_do_not_depend_on_the_order_of_detections(
+        mut people in prop::collection::vec(detection(), 1..=8), seed in any::<u64>(),
+    ) {
+        // The surest first, no two as sure.
+        for (rank, person) in (0_u8..).zip(&mut people) {
+            person.score = 1.0 - 0.1 * f32::from(rank);
+            person.bounds = BoxPx { left: 0.0, top: 0.0, right: 300.0, bottom: 500.0 };
+        }
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let [mut one, mut other] = [(); 2].map(|()| Tracker::new(TrackConfig::default()));
+        let (mut known, mut again) = (TrackedPeople::new(), TrackedPeople::new());
+        for frame in 1..20 {
+            let time = MonoNs(1_000_000_000 + 33_000_000 * frame);
+            for keypoint in people.iter_mut().flat_map(|person| &mut person.keypoints) {
+                keypoint.x_px += 4.0 * (rng.f32() - 0.5);
+            }
+            // Now and then one is not found.
+            let mut seen = people.clone();
+            seen.retain(|_| rng.u8(..6) > 0);
+            one.update(time, &seen.iter().cloned().collect(), &mut known);
+            rng.shuffle(&mut seen);
+            other.update(time, &seen.into_iter().collect(), &mut again);
+            // As text, in which NaN is NaN.
+            prop_assert_eq!(format!("{known:?}"), format!("{again:?}"));
+        }
+    }
+
+    /// A calibration that is written is read back as it was.
+    #[test]
+    fn a_calibration_that_is_written_is_read_back(
+        camera in camera(), origin in origin(), mount in prop::option::of(mount()),
+    ) {
+        let (lens, pinhole) = (camera.distortion(), camera.intrinsics());
+        let mut camera = Calibration::new(camera.size_px(), pinhole, lens, origin).unwrap();
+        if let Some(mount) = mount {
+            camera = camera.with_mount(mount).unwrap();
+        }
+        let text = camera.to_toml();
+        let back = Calibration::from_toml(&text, Path::new("a.toml"));
+        prop_assert!(back.is_ok(), "{back:?}: {text}");
+        prop_assert_eq!(back.unwrap(), camera);
+    }
+
+    /// A recording gives what was published: all but people with a number that is not finite.
+    #[test]
+    fn a_recording_gives_what_was_published(
+        frames in prop::collection::vec(prop::collection::vec(person(), 0..=8), 0..6),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.poses");
+        let mut recorder = Recorder::create(&path, &Calibration::assumed(640, 480)).unwrap();
+        let mut published = Vec::new();
+        for (frame, people) in (0_u32..).zip(frames) {
+            let mut sample = PoseSample {
+                frame_sequence: frame,
+                capture: MonoNs(1_000_000_000 + 33_000_000 * u64::from(frame)),
+                width_px: 640,
+                height_px: 480,
+                people: people.into_iter().collect(),
+                ..PoseSample::default()
+            };
+            let left_out = recorder.add(&sample).unwrap();
+            let before = sample.people.len();
+            sample.people.retain(is_whole);
+            prop_assert_eq!(left_out, before - sample.people.len());
+            // A frame of such people alone would read as an empty room.
+            if before == 0 || !sample.people.is_empty() {
+                published.push(sample);
+            }
+        }
+        recorder.finish().unwrap();
+        let recorded = Recording::open(&path).unwrap().map(Result::unwrap);
+        prop_assert_eq!(recorded.collect::<Vec<PoseSample>>(), published);
+    }
+
+    /// A dictionary is a list: what is added goes to its end, and what is removed leaves the others as they were.
+    #[test]
+    fn a_dictionary_is_a_list(steps in prop::collection::vec((any::<bool>(), 0_u8..12), 1..60)) {
+        let named = |number: u8| format!("action {number}");
+        let direction = |number: u8| {
+            let (sin, cos) = f32::from(number).sin_cos();
+            vec![sin, cos, 0.0, 0.0]
+        };
+        let mut dictionary = Dictionary::empty("encoder", 4, 2);
+        let mut list = Vec::new();
+        for (adds, number) in steps {
+            let at = list.iter().position(|other| *other == number);
+            if adds {
+                let mut new = NewEntry { text: direction(number), ..NewEntry::default() };
+                new.entry.phrase = named(number);
+                prop_assert_eq!(dictionary.add(new).is_ok(), at.is_none());
+                if at.is_none() {
+                    list.push(number);
+                }
+            } else {
+                prop_assert_eq!(dictionary.remove(&named(number)).is_ok(), at.is_some());
+                list.retain(|other| *other != number);
+            }
+            prop_assert_eq!(dictionary.entries().len(), list.len());
+            for (at, number) in list.iter().enumerate() {
+                prop_assert_eq!(dictionary.entries()[at].phrase.clone(), named(*number));
+                prop_assert_eq!(dictionary.text(at), direction(*number));
+            }
+        }
+        if !list.is_empty() {
+            let back = Dictionary::from_bytes(&dictionary.to_bytes(), "encoder", 4, 2);
+            prop_assert_eq!(back.unwrap(), dictionary);
         }
     }
 

@@ -307,6 +307,15 @@ fn what_does_not_follow_the_schema_is_refused_by_name() {
 }
 
 #[test]
+fn a_label_with_a_control_character_is_refused_by_name_and_not_shown_as_it_is() {
+    let error = refusal(|m| {
+        *at_person(m, 0).at("action").at("label") = Value::Text("a\u{1b}[2J".into());
+    });
+    assert_eq!(error, "persons[0].label: \"a\\u{1b}[2J\" is out of range");
+    assert!(!error.contains(char::is_control), "{error:?}");
+}
+
+#[test]
 fn bytes_after_the_message_are_refused() {
     let mut bytes = encoded(&STAMP, &two_people());
     bytes.push(0);

@@ -1,13 +1,19 @@
 //! What commands do to files and pipes: exit codes, outputs that must not be written, readers that go away, full disks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::common::daemon::poised;
+use zenoh::Wait;
+
+use crate::common::daemon::{poised, root};
 use poised::base::clock::MonoNs;
 use poised::camera::Calibration;
 use poised::output::record::Recorder;
@@ -238,12 +244,46 @@ fn every_exit_code_of_the_manual_is_given_for_what_it_says() {
     assert_eq!(std::fs::read_to_string(at("old")).unwrap(), "old");
 }
 
-/// Commands that print, quickly and without a camera.
-fn printing(room: &str) -> Vec<Vec<&str>> {
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Under which a [`talker`] publishes.
+const TALK: &str = "poised/test/talker/front/poses";
+
+/// A peer that publishes what `watch` has to print for as long as the second value is kept: its endpoint.
+fn talker() -> (String, Arc<()>) {
+    let endpoint = format!("tcp/127.0.0.1:{}", free_port());
+    let mut config = zenoh::Config::default();
+    for (key, value) in [
+        ("listen/endpoints", format!("[{endpoint:?}]")),
+        ("scouting/multicast/enabled", "false".to_owned()),
+    ] {
+        config.insert_json5(key, &value).unwrap();
+    }
+    let session = zenoh::open(config).wait().unwrap();
+    let kept = Arc::new(());
+    let wanted = Arc::downgrade(&kept);
+    let talks = std::thread::Builder::new().spawn(move || {
+        while wanted.strong_count() > 0 {
+            session.put(TALK, "no message").wait().unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    talks.unwrap();
+    (endpoint, kept)
+}
+
+/// Commands that print, quickly and without a camera. `export` and `replay --record` write files only.
+fn printing<'a>(room: &'a str, config: &'a str, talker: &'a str) -> Vec<Vec<&'a str>> {
     vec![
         vec!["--help"],
         vec!["--version"],
+        vec!["check", config],
         vec!["models", "list"],
+        vec!["models", "verify"],
+        vec!["watch", "--json", "--connect", talker, TALK],
         vec!["dictionary", "show"],
         vec!["dictionary", "show", "--json"],
         vec!["engine", "list"],
@@ -259,7 +299,10 @@ fn printing(room: &str) -> Vec<Vec<&str>> {
 fn a_reader_that_goes_away_ends_every_command_without_a_word() {
     let folder = tempfile::tempdir().unwrap();
     let room = recording(folder.path(), "room.poses", 10);
-    for arguments in printing(room.to_str().unwrap()) {
+    let config = folder.path().join("poised.toml");
+    std::fs::write(&config, "[camera]\nname = \"front\"\n").unwrap();
+    let (endpoint, _talker) = talker();
+    for arguments in printing(room.to_str().unwrap(), config.to_str().unwrap(), &endpoint) {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let child = poised(&arguments)
@@ -280,7 +323,10 @@ fn a_reader_that_goes_away_ends_every_command_without_a_word() {
 fn a_full_disk_is_told_by_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let room = recording(folder.path(), "room.poses", 10);
-    for arguments in printing(room.to_str().unwrap()) {
+    let config = folder.path().join("poised.toml");
+    std::fs::write(&config, "[camera]\nname = \"front\"\n").unwrap();
+    let (endpoint, _talker) = talker();
+    for arguments in printing(room.to_str().unwrap(), config.to_str().unwrap(), &endpoint) {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let child = poised(&arguments)
             .stdout(full)
@@ -326,12 +372,24 @@ fn no_command_overwrites_what_it_reads() {
         let output = run(&[&["replay", &pictures, "--overlay", &pictures], force].concat());
         assert_eq!(code(&output), 73, "{}", said(&output));
     }
+    // Names are bytes: this one is no text.
+    let odd = folder.path().join(OsStr::from_bytes(b"\xff.poses"));
+    std::fs::copy(&room, &odd).unwrap();
+    for option in ["--record", "--poses"] {
+        let refused = poised(&["replay", "--force", option])
+            .args([&odd, &odd])
+            .output()
+            .unwrap();
+        assert_eq!(code(&refused), 73, "{option}: {}", said(&refused));
+        assert!(said(&refused).contains("is the input"), "{option}");
+    }
+    assert_eq!(std::fs::read(&odd).unwrap(), before);
     assert_eq!(std::fs::read(&room).unwrap(), before);
     assert_eq!(
         std::fs::read(format!("{pictures}/000000.png")).unwrap(),
         std::fs::read(&shipped).unwrap()
     );
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
     // An older output goes with --force only.
     let output = run(&["replay", &room, "--record", &at("new.poses")]);
     assert!(output.status.success(), "{}", said(&output));
@@ -339,6 +397,99 @@ fn no_command_overwrites_what_it_reads() {
     assert_eq!(code(&output), 73, "{}", said(&output));
     let output = run(&["replay", &room, "--record", &at("new.poses"), "--force"]);
     assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn check_refuses_what_run_refuses_with_the_same_code_and_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("lens.toml"), Calibration::assumed(640, 480).to_toml()).unwrap();
+    let lens = format!("[calibration]\nfile = {:?}", at("lens.toml"));
+    let film = format!("source = \"tests/data/grey_64x64.jpg\"\n{lens}");
+    let drawn = format!("[camera.synthetic]\nwidth_px = 320\nheight_px = 200\n{lens}");
+    for (want, camera, words) in [
+        (69, "source = \"/nowhere.mp4\"", "/nowhere.mp4: no such"),
+        (
+            69,
+            "source = \"file:///nowhere.mp4\"",
+            "/nowhere.mp4: no such",
+        ),
+        (69, "source = \"rtmp://x\"", "rtmp://x: must be"),
+        (69, "source = \"/dev/null\"", "/dev/null: is no video"),
+        (
+            69,
+            "[camera.v4l2]\ndevice = \"/dev/null\"",
+            "/dev/null: is no video",
+        ),
+        (66, film.as_str(), "640x480 images"),
+        (66, drawn.as_str(), "640x480 images"),
+    ] {
+        let path = at("poised.toml");
+        let text = format!(
+            "[camera]\nname = \"front\"\n{camera}\n[zenoh]\nsite = \"test\"\ndevice = \"refused\"\n\
+             listen = [\"tcp/127.0.0.1:{}\"]\n",
+            free_port()
+        );
+        std::fs::write(&path, text).unwrap();
+        let outputs = [run(&["check", &path]), run(&["run", "-c", &path])];
+        let [checked, ran] = outputs.map(|output| {
+            let last = said(&output).lines().last().map(str::to_owned);
+            (code(&output), last.unwrap_or_default())
+        });
+        assert_eq!(checked.0, want, "{camera}: {}", checked.1);
+        assert!(checked.1.contains(words), "{camera}: {}", checked.1);
+        assert_eq!(checked, ran, "{camera}");
+    }
+}
+
+#[test]
+fn home_is_known_in_the_paths_of_a_configuration() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    std::fs::create_dir(at("film")).unwrap();
+    std::fs::copy(root().join("tests/data/grey_64x64.jpg"), at("film/1.jpg")).unwrap();
+    std::fs::write(at("lens.toml"), Calibration::assumed(64, 64).to_toml()).unwrap();
+    std::fs::write(at("password"), "geheim\n").unwrap();
+    symlink(root().join("models"), at("models")).unwrap();
+    let text = "[camera]\nname = \"front\"\nsource = \"~/film\"\n\
+        [calibration]\nfile = \"$HOME/lens.toml\"\n\
+        [models]\ndirectory = \"~/models\"\nperson = \"~/models/person\"\n\
+        [semantics]\ndictionary = \"${HOME}/models/dictionary/actions.dictionary\"\n\
+        [exercise]\nfile = \"~/models/exercises.toml\"\n\
+        [mqtt]\nbroker = \"mqtts://localhost\"\nusername = \"kim\"\npassword_file = \"~/password\"\n\
+        [record]\nfolder = \"~/recordings\"\n\
+        [session]\nenabled = true\nfolder = \"~/sessions\"\n";
+    std::fs::write(at("poised.toml"), text).unwrap();
+    let path = at("poised.toml");
+    let checked = poised(&["check", path.to_str().unwrap()])
+        .env("HOME", home.path())
+        .env_remove("POISED_MODELS")
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", said(&checked));
+    let shown = String::from_utf8_lossy(&checked.stdout);
+    for name in ["models/exercises.toml", "recordings", "sessions"] {
+        let whole = at(name).display().to_string();
+        assert!(shown.contains(&whole), "{whole}: {shown}");
+    }
+    assert!(!at("recordings").exists() && !at("sessions").exists());
+}
+
+#[test]
+fn a_calibration_with_its_name_in_capitals_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let lens = folder.path().join("X.YAML");
+    let text = "image_width: 64\nimage_height: 64\n\
+        camera_matrix:\n  data: [60, 0, 31.5, 0, 60, 31.5, 0, 0, 1]\n\
+        distortion_model: plumb_bob\n\
+        distortion_coefficients:\n  data: [0, 0, 0, 0, 0]\n";
+    std::fs::write(&lens, text).unwrap();
+    let lens = lens.to_str().unwrap();
+    let picture = "tests/data/grey_64x64.jpg";
+    let output = run(&["replay", "--json", "--calibration", lens, picture]);
+    assert!(output.status.success(), "{}", said(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["frames"], 1);
 }
 
 #[test]

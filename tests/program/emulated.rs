@@ -59,7 +59,7 @@ fn film(folder: &Path) {
     let config = SyntheticConfig {
         width_px: 320,
         height_px: 240,
-        rate_hz: 10,
+        rate_hz: 10.0,
         ..SyntheticConfig::default()
     };
     let mut scene = Scene::new(&config).unwrap();

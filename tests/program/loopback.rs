@@ -655,6 +655,36 @@ fn a_person_with_a_number_that_is_not_finite_is_left_out_and_counted() {
     assert_eq!(counters.drops(DropReason::Unfit), 1);
 }
 
+/// Keeps how many people are in each pose message that an outlet beside Zenoh is told of.
+struct Rooms(Inbox<usize>);
+
+impl Sink for Rooms {
+    fn take(&mut self, message: &Message<'_>) {
+        if let Message::Pose { sample, .. } = message {
+            self.0.lock().unwrap().push(sample.people.len());
+        }
+    }
+}
+
+#[test]
+fn a_frame_whose_only_person_is_not_finite_is_not_an_empty_room() {
+    let rooms = Inbox::default();
+    let mut sample = two_people();
+    sample.people.truncate(1);
+    sample.people[0].root_camera_m.z = f32::NAN;
+    let counters = with_publisher("not-empty", |publisher, _| {
+        publisher.also(Rooms(Arc::clone(&rooms)));
+        publisher.publish(&mut sample);
+        // And one that is empty is said to be.
+        publisher.publish(&mut PoseSample::default());
+    });
+    assert_eq!(*rooms.lock().unwrap(), [0], "of the second frame only");
+    assert_eq!(counters.published.get(), 1);
+    assert_eq!(counters.drops(DropReason::Unfit), 1);
+    assert_eq!(counters.drops(DropReason::NotSent), 1);
+    assert_eq!(counters.drops_total(), 1, "the frame is counted once");
+}
+
 /// Someone before the camera with both knees bent by so much.
 fn squatting(frame: u32, bent_deg: f32) -> PoseSample {
     let mut sample = two_people();

@@ -286,6 +286,7 @@ impl Plug {
             "the camera is opened while it is open".to_owned()
         });
         device.opening += 1;
+        device.ledger.lock().openings = device.opening;
         device.was_gone = false;
         device.is_honest = device.offset_ns == 0;
         device.got = None;

@@ -42,8 +42,14 @@ pub struct Ledger {
     pub lost: u64,
     /// Frames given with too few bytes, and damaged.
     pub bad: [u64; 2],
+    /// Openings of the camera so far.
+    pub openings: u32,
     /// The newest frame that was looked at.
     newest: Option<(usize, MonoNs)>,
+    /// The opening of the newest frame before which the detector forgot what it had seen; the first needs none.
+    looked_into: u32,
+    /// Whether the detector has forgotten what it saw, and was given no frame of a later opening since.
+    has_forgotten: bool,
     /// Frames looked at, and those whose network failed.
     pub looked_at: u64,
     pub failed: u64,
@@ -75,6 +81,7 @@ impl Ledger {
     pub fn new(traced: bool) -> Self {
         Self {
             trace: traced.then(VecDeque::new),
+            looked_into: 1,
             ..Self::default()
         }
     }
@@ -125,6 +132,12 @@ impl Ledger {
         }
     }
 
+    /// The detector forgets where people were.
+    pub fn forgets(&mut self, now: MonoNs) {
+        self.note(now, || "estimate: all is forgotten".to_owned());
+        self.has_forgotten = true;
+    }
+
     /// The detector is given a frame.
     pub fn looks_at(&mut self, id: usize, meta: &FrameMeta, now: MonoNs) {
         self.looked_at += 1;
@@ -153,6 +166,20 @@ impl Ledger {
                 made.taken
             )
         });
+        if made.opening > self.looked_into {
+            let has_forgotten = std::mem::take(&mut self.has_forgotten);
+            // By a wrong time a frame may be of before the camera was opened again. So is one that waited while the
+            // camera was opened once more. Then the next frame is the first.
+            let may_be_of_before = !made.is_honest || made.opening < self.openings;
+            self.check(has_forgotten || may_be_of_before, || {
+                format!(
+                    "frame {id} is of another opening, and what was seen before is not forgotten"
+                )
+            });
+            if has_forgotten {
+                self.looked_into = made.opening;
+            }
+        }
     }
 
     /// The detector gives people.

@@ -3,8 +3,8 @@
 //!
 //! It holds that every captured frame is published or counted exactly once, that a failed frame is not published, that
 //! times and sequence numbers grow and no pose is newer than its frame, that ids are unique and never come back after the
-//! camera was opened again, that every command is answered once and done as the answer says, that memory stays within its
-//! sum, and that the daemon leaves when it is asked to.
+//! camera was opened again, that the detector forgets then where people were, that every command is answered once and
+//! done as the answer says, that memory stays within its sum, and that the daemon leaves when it is asked to.
 //!
 //! A binary of its own: its allocator weighs the heap, and its seeds take every core.
 //!

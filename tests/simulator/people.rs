@@ -133,7 +133,9 @@ impl Detect for Knowing<'_> {
 
     fn shed(&mut self, _: Shed) {}
 
-    fn reset(&mut self) {}
+    fn reset(&mut self) {
+        self.ledger.lock().forgets(self.clock.now());
+    }
 }
 
 /// A backbone that says the same of everybody.

@@ -145,7 +145,8 @@ impl Version {
         Ok(Self::parse(&String::from_utf8_lossy(&answer.output)))
     }
 
-    fn parse(text: &str) -> Self {
+    /// What the first line of its answer says.
+    pub(super) fn parse(text: &str) -> Self {
         let number = || {
             let number = text.strip_prefix("ffmpeg version ")?;
             let mut parts = number

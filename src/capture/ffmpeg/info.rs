@@ -80,6 +80,11 @@ impl InfoLines {
         self.frames.pop_front()
     }
 
+    /// Frames whose lines have come so far.
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+
     /// The frame rate stated, 0 if none is.
     pub(super) const fn rate_hz(&self) -> f32 {
         self.rate_hz
@@ -203,9 +208,8 @@ fn parse_frame(line: &str, time_base: (i64, i64)) -> Option<(Option<i64>, (u32, 
     let units: Option<i64> = after(line, " pts:")?.parse().ok();
     let (width, height) = after(line, " s:")?.split_once('x')?;
     let time_ns = units.filter(|_| time_base.1 > 0).and_then(|units| {
-        let ns =
-            i128::from(units) * 1_000_000_000 * i128::from(time_base.0) / i128::from(time_base.1);
-        i64::try_from(ns).ok()
+        let ns = (i128::from(units) * 1_000_000_000).checked_mul(time_base.0.into())?;
+        i64::try_from(ns / i128::from(time_base.1)).ok()
     });
     Some((time_ns, (width.parse().ok()?, height.parse().ok()?)))
 }
@@ -259,6 +263,58 @@ mod tests {
         let line = FRAME.replace("pts:   6144", "pts:204800001");
         let mut lines = fed(&format!("{CONFIG}{line}"));
         assert_eq!(lines.pop().unwrap().time_ns, Some(20_000_000_097_656));
+    }
+
+    #[test]
+    fn a_time_that_no_clock_has_is_none() {
+        let config = CONFIG.replace("1/10240", "9223372036854775807/1");
+        let line = FRAME.replace("pts:   6144", "pts:9223372036854775807");
+        let mut lines = fed(&format!("{config}{line}"));
+        assert_eq!(lines.pop().unwrap().time_ns, None);
+    }
+
+    /// Lines as ffmpeg writes them, changed at random: a version that comes later writes others.
+    #[test]
+    fn whatever_ffmpeg_writes_is_no_crash() {
+        const WORDS: [&str; 10] = [
+            "9223372036854775807",
+            "-9223372036854775808",
+            "4294967295",
+            "-1",
+            "NOPTS",
+            "/",
+            " s:",
+            "\n",
+            "[error] ",
+            "partial file",
+        ];
+        let decoded = FRAME.replace("showinfo_2", "showinfo_0");
+        let text = format!(
+            "{CONFIG}{decoded}{FRAME}[mov,mp4 @ 0x1] [error] moov atom not found\n{decoded}{FRAME}"
+        );
+        for seed in 0..500 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut bytes = text.clone().into_bytes();
+            for _ in 0..rng.u8(1..20) {
+                let at = rng.usize(..=bytes.len());
+                let end = (at + rng.usize(..20)).min(bytes.len());
+                match rng.u8(..4) {
+                    0 => drop(bytes.drain(at..end)),
+                    1 => drop(bytes.splice(at..end, [rng.u8(..)])),
+                    2 => drop(bytes.splice(at..end, rng.choice(WORDS).unwrap().bytes())),
+                    // A line without an end.
+                    _ => drop(bytes.splice(at..at, vec![b'7'; rng.usize(..2 * LINE_BYTES_MAX)])),
+                }
+            }
+            let mut lines = InfoLines::default();
+            for piece in bytes.chunks(rng.usize(1..200)) {
+                lines.feed(piece);
+                assert!(lines.line.len() <= LINE_BYTES_MAX, "seed {seed}");
+            }
+            let error = lines.error().unwrap_or_default();
+            assert!(error.chars().count() <= ERROR_CHARS_MAX, "seed {seed}");
+            assert!(lines.cut_at.is_none_or(|at| at <= lines.count()));
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct FfmpegCamera {
     source_px: (u32, u32),
     /// Whether images of another size are put into the first size.
     fits: bool,
+    /// The file holds one frame.
+    still: bool,
     /// The recording is over, for whatever reason.
     over: bool,
     complaint: Option<String>,
@@ -133,7 +135,7 @@ impl FfmpegCamera {
         );
         camera.mode.rate_hz = probe.rate_hz;
         camera.fits = probe.size_px.is_some();
-        camera.first_frame(goes_on)
+        camera.first_frame(goes_on)?.told_from_a_still(goes_on)
     }
 
     /// Opens a network stream.
@@ -193,6 +195,7 @@ impl FfmpegCamera {
             first_px: (0, 0),
             source_px: (0, 0),
             fits: false,
+            still: false,
             over: false,
             complaint: None,
         }
@@ -234,6 +237,32 @@ impl FfmpegCamera {
                 return Err(self.no_frames());
             }
         }
+    }
+
+    /// Waits for the line of the second frame, or for the end, which makes the first one a still: a kind of image that
+    /// only ffmpeg reads is a film to us. No header says it, see [`Probe`].
+    fn told_from_a_still(mut self, goes_on: &mut GoesOn<'_>) -> Result<Self, OpenError> {
+        let clock = Clock::live();
+        let deadline = clock.now().plus(Duration::from_secs(FIRST_FRAME_S));
+        while self.lines.count() < 2 {
+            if !goes_on() {
+                return Err(OpenError::Stopped);
+            }
+            let left = deadline.since(clock.now());
+            if left.is_zero() {
+                break;
+            }
+            match self.read_some(left.min(LOOK_EVERY)) {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.still = true;
+                    break;
+                }
+                // It comes again when the next frame is asked for.
+                Err(_) => break,
+            }
+        }
+        Ok(self)
     }
 
     fn no_frames(mut self) -> OpenError {
@@ -421,6 +450,10 @@ impl Camera for FfmpegCamera {
             Times::Recording(_) => SourceKind::Recording,
             Times::Stream(_) | Times::Arrival => SourceKind::Stream,
         }
+    }
+
+    fn is_still(&self) -> bool {
+        self.still
     }
 
     fn native_px(&self) -> (u32, u32) {

@@ -363,6 +363,52 @@ fn without_the_programs_the_message_says_what_to_install() {
     }
 }
 
+/// How ffmpeg of this version is run on a network camera.
+fn job_of(address: &str, version: &str) -> Job {
+    let address = Address::parse(address).unwrap();
+    stream_job(&address, &StreamOptions::default(), Version::parse(version))
+}
+
+const OLD: &str = "ffmpeg version 4.4.2";
+const NEW: &str = "ffmpeg version 5.0";
+
+#[test]
+fn a_network_camera_may_have_only_the_network_opened() {
+    for address in [
+        "rtsp://camera/live",
+        "http://camera/video",
+        "http://camera/film.mp4",
+        "https://camera/live.m3u8",
+    ] {
+        for version in [OLD, NEW] {
+            let before = job_of(address, version).before;
+            let is_list = |word: &OsString| word == "-protocol_whitelist";
+            assert_eq!(before.iter().filter(|word| is_list(word)).count(), 1);
+            let at = before.iter().position(is_list).unwrap() + 1;
+            let allowed: Vec<&str> = before[at].to_str().unwrap().split(',').collect();
+            assert!(allowed.contains(&"tcp"), "{address}: {allowed:?}");
+            for local in ["file", "concat", "subfile", "fd", "unix"] {
+                assert!(!allowed.contains(&local), "{address}: {allowed:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn from_version_5_on_the_password_is_not_among_the_arguments() {
+    for address in ["rtsp://kim:secret@camera/live", "http://kim:secret@camera/"] {
+        let job = job_of(address, NEW);
+        let Input::Script(script) = &job.input else {
+            panic!("{:?}", job.input);
+        };
+        assert!(script.contains(&format!("file '{address}'\n")), "{script}");
+        let shown = |word: &OsString| word.to_string_lossy().contains("secret");
+        assert!(!job.before.iter().any(shown), "{:?}", job.before);
+        // Older ones cannot be told the rest on standard input.
+        assert!(matches!(job_of(address, OLD).input, Input::Named(_)));
+    }
+}
+
 #[test]
 fn a_stream_that_is_not_served_is_refused_without_its_password() {
     let folder = tempfile::tempdir().unwrap();

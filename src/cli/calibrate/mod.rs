@@ -134,7 +134,7 @@ pub fn run(options: &CalibrateOptions) -> anyhow::Result<()> {
     let board = options.board.board()?;
     let mut outputs = Outputs::new(options.force);
     for source in &options.sources {
-        outputs.reads_source(&source.to_string_lossy());
+        outputs.reads_source(source);
     }
     if let Some(path) = &options.check {
         outputs.reads(path);

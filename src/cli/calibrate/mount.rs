@@ -48,7 +48,7 @@ pub struct MountOptions {
 pub fn run(options: &MountOptions) -> anyhow::Result<()> {
     let board = options.board.board()?;
     let mut outputs = Outputs::new(options.force);
-    outputs.reads_source(&options.source.to_string_lossy());
+    outputs.reads_source(&options.source);
     outputs.reads(&options.camera);
     options.networks.read_by(&mut outputs);
     if let Some(path) = &options.out {

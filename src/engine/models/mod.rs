@@ -379,6 +379,21 @@ mod tests {
     }
 
     #[test]
+    fn a_network_without_a_readme_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let network = b"network";
+        std::fs::write(folder.path().join("net.onnx"), network).unwrap();
+        let entry = format!(
+            "[network]\nfile = \"net.onnx\"\nsha256 = {:?}\n",
+            sha256_hex(network)
+        );
+        let text = format!("{DESCRIPTION}\n{entry}");
+        std::fs::write(folder.path().join(DESCRIPTION_FILE), text).unwrap();
+        let opened = Folder::open(folder.path()).unwrap();
+        assert_eq!(opened.network, network);
+    }
+
+    #[test]
     fn a_network_that_is_not_there_is_named_once_with_where_to_look() {
         let error = Folder::open(Path::new("/nowhere/person")).unwrap_err();
         let text = format!("{:#}", anyhow::Error::from(error));

@@ -240,13 +240,13 @@ pub(in crate::output) fn open(config: &ZenohConfig, role: Role) -> Result<Opened
     let base = base(config, role)?;
     let given = config.listen.is_some() || !is_unset(&base, "listen/endpoints");
     if given || is_client(&base) {
-        return open_at(base, config.listen.as_deref(), &config.connect);
+        return open_at(&base, config.listen.as_deref(), &config.connect);
     }
     let free = [String::from("tcp/127.0.0.1:0")];
     let mut connect = config.connect.clone();
     if !config.leave_default && is_free(DEFAULT_ENDPOINT) {
         let default = [String::from(DEFAULT_ENDPOINT)];
-        match open_at(base.clone(), Some(&default), &connect) {
+        match open_at(&base, Some(&default), &connect) {
             Err(SessionError::Open { .. }) if !is_free(DEFAULT_ENDPOINT) => {}
             opened => return opened,
         }
@@ -260,7 +260,7 @@ pub(in crate::output) fn open(config: &ZenohConfig, role: Role) -> Result<Opened
         "in use"
     };
     log::info!("{DEFAULT_ENDPOINT} is {why}: connecting to it and listening on another port");
-    open_at(base, Some(&free), &connect)
+    open_at(&base, Some(&free), &connect)
 }
 
 /// An endpoint with a free port in place of port 0, so that it can be named.
@@ -283,18 +283,26 @@ fn is_free(endpoint: &str) -> bool {
 const FREE_PORT_TRIES: u32 = 3;
 
 fn open_at(
-    base: Config,
+    base: &Config,
     listen: Option<&[String]>,
     connect: &[String],
 ) -> Result<Opened, SessionError> {
+    tried(listen, || open_once(base.clone(), listen, connect))
+}
+
+/// Opens with `open`, again where any free port will do and it fails; a given port is tried once.
+fn tried<T>(
+    listen: Option<&[String]>,
+    mut open: impl FnMut() -> Result<T, SessionError>,
+) -> Result<T, SessionError> {
     let any_port = listen.is_some_and(|all| all.iter().any(|at| at.ends_with(":0")));
     for _ in 1..FREE_PORT_TRIES {
-        match open_once(base.clone(), listen, connect) {
+        match open() {
             Err(SessionError::Open { .. }) if any_port => {}
             opened => return opened,
         }
     }
-    open_once(base, listen, connect)
+    open()
 }
 
 fn open_once(
@@ -378,6 +386,42 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("tcp/{}", taken.local_addr().unwrap());
         config(&endpoint).check_listen().unwrap();
+    }
+
+    #[test]
+    fn another_free_port_is_tried_where_one_was_taken_meanwhile() {
+        let taken = || SessionError::Open {
+            listen: "tcp/127.0.0.1:7448".into(),
+            connect: "nowhere".into(),
+            source: ZenohText("address in use".into()),
+        };
+        // How often a session is opened where the first `failures` times fail, and whether it is open then.
+        let opened = |endpoint: &str, failures: u32| {
+            let listen = [endpoint.to_owned()];
+            let mut tries = 0;
+            let opened = tried(Some(&listen), || {
+                tries += 1;
+                if tries > failures {
+                    Ok(())
+                } else {
+                    Err(taken())
+                }
+            });
+            (tries, opened.is_ok())
+        };
+        let free = "tcp/127.0.0.1:0";
+        assert_eq!(opened(free, 0), (1, true));
+        assert_eq!(opened(free, FREE_PORT_TRIES - 1), (FREE_PORT_TRIES, true));
+        assert_eq!(opened(free, u32::MAX), (FREE_PORT_TRIES, false));
+        // A port that was asked for is that one or none.
+        assert_eq!(opened("tcp/127.0.0.1:7448", u32::MAX), (1, false));
+        // What is wrong for good is not tried again.
+        let mut tries = 0;
+        let refused = tried(Some(&[free.to_owned()]), || {
+            tries += 1;
+            Err::<(), _>(SessionError::NoSession)
+        });
+        assert!(refused.is_err() && tries == 1, "{tries} tries");
     }
 
     /// All that is said of an error.
