@@ -181,6 +181,27 @@ export interface Names {
   readonly [key: string]: unknown;
 }
 
+/** What is still missing for a calibration: from `poised calibrate --web` (docs/guide/calibrate.md), not from a daemon. */
+export interface Guidance {
+  readonly schema: "guidance/v1";
+  readonly source: string;
+  readonly image_px: readonly [number, number];
+  readonly views: number;
+  readonly views_wanted: number;
+  /** Corners in each ninth of the image, row by row, and from how many on it is covered. */
+  readonly fields: readonly number[];
+  readonly field_corners_wanted: number;
+  /** Whether a view is turned about the vertical axis, and one about the horizontal. */
+  readonly tilted: readonly [boolean, boolean];
+  /** The four outer corners of the board in each view, pixels; the newest last. */
+  readonly outlines: readonly (readonly (readonly [number, number])[])[];
+  /** Whether the newest picture is kept, and what is said of it. */
+  readonly kept: boolean;
+  readonly said: string;
+  readonly missing: string;
+  readonly done: boolean;
+}
+
 /** A message that is not of its schema. It is passed over. */
 export class MessageError extends Error {}
 
@@ -219,6 +240,7 @@ export interface LiveEventMap {
   event: CustomEvent<LiveEvent>;
   repetition: CustomEvent<Repetition>;
   names: CustomEvent<Names>;
+  guidance: CustomEvent<Guidance>;
   state: CustomEvent<LiveState>;
   /** A message that was passed over. */
   fault: CustomEvent<MessageError>;
@@ -236,6 +258,7 @@ export class Live extends EventTarget {
   readonly health: Health | null;
   readonly adaptation: Adaptation | null;
   readonly names: Names | null;
+  readonly guidance: Guidance | null;
   /** Why there is no connection; null while there is one. */
   readonly error: LiveError | null;
   /** Messages passed over because they were not of their schema. */

@@ -35,7 +35,7 @@ export const STATES = Object.freeze(["absent", "measured", "completed"]);
 /** The schema of each kind of event; kinds that are not listed are ignored. */
 const SCHEMAS = {
   names: "names/v1", health: "health/v1", adaptation: "adaptation/v1", event: "event/v1", pose: "pose/v1",
-  repetition: "repetition/v1",
+  repetition: "repetition/v1", guidance: "guidance/v1",
 };
 /** Kinds of which each message counts; of the others the newest is kept. */
 const OCCURRENCES = ["event", "repetition"];
@@ -204,8 +204,8 @@ function resolve(address) {
 /**
  * A connection to one daemon, which is opened again whenever it is lost.
  *
- * Events, with the message in `detail`: `pose`, `health`, `adaptation`, `event`, `repetition`, `names`; `state` with the new state;
- * `fault` with the `MessageError` of a message that was passed over.
+ * Events, with the message in `detail`: `pose`, `health`, `adaptation`, `event`, `repetition`, `names`; `guidance` of
+ * `poised calibrate --web`; `state` with the new state; `fault` with the `MessageError` of a message that was passed over.
  */
 export class Live extends EventTarget {
   /** The newest pose, health, adaptation and names messages; null before the first. */
@@ -213,6 +213,8 @@ export class Live extends EventTarget {
   health = null;
   adaptation = null;
   names = null;
+  /** The newest guidance of a calibration; null of a daemon. */
+  guidance = null;
   /** Why there is no connection; null while there is one. */
   error = null;
   /** Messages passed over because they were not of their schema. */

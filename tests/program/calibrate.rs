@@ -2,8 +2,10 @@
 
 #![expect(clippy::cast_precision_loss, reason = "sides of images")]
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use glam::DVec2;
 
@@ -361,6 +363,63 @@ fn the_board_is_printed_true_to_size_and_found_in_its_own_picture() {
         "{}",
         words(&seen)
     );
+}
+
+#[test]
+fn what_is_still_missing_is_shown_on_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let camera = planar();
+    let board = Board::new(BoardKind::Charuco, (10, 7), 25.0, None, None).unwrap();
+    let artist = Artist::new(&camera);
+    for (at, place) in places(&camera, &board, 12, 0.55, 3).iter().enumerate() {
+        let grey = artist.draw(&board, place, 2.0, at as u64);
+        write_png(&folder.path().join(format!("{at:02}.png")), SIZE, &grey);
+    }
+    let mut child = poised(&["calibrate", text(folder.path()), "--web", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = || lines.next().unwrap().unwrap();
+    let url = std::iter::repeat_with(&mut line)
+        .find_map(|line| line.strip_prefix("guidance: http://").map(str::to_owned))
+        .unwrap();
+    let host = url.trim_end_matches('/');
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "GET /live HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    // To the end of the command, which reads pictures meanwhile.
+    let told = BufReader::new(stream).lines();
+    let told: Vec<serde_json::Value> = told
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .filter(|message: &serde_json::Value| message["schema"] == "guidance/v1")
+        .collect();
+    let said: String = lines.map_while(Result::ok).collect();
+    assert!(child.wait().unwrap().success(), "{said}");
+    let last = told.last().expect("guidance was told");
+    let views = last["views"].as_u64().unwrap();
+    assert!(said.contains(&format!("view {views},")), "{last} {said}");
+    assert!(!said.contains(&format!("view {},", views + 1)), "{last}");
+    let of = |key: &str| last[key].as_array().unwrap().clone();
+    assert_eq!(of("outlines").len() as u64, views);
+    assert_eq!(last["image_px"], serde_json::json!([800, 600]));
+    let corners: u64 = of("fields").iter().map(|n| n.as_u64().unwrap()).sum();
+    assert!(corners >= 10 * views, "{last}");
+    assert!(!last["said"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn a_page_for_other_devices_has_a_token_and_a_foreign_address_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = text(folder.path());
+    let wide = run(&[at, "--web", "0.0.0.0:0"]);
+    let said = words(&wide);
+    let token = said.split("#token=").nth(1).unwrap_or_default();
+    let token: String = token.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(token.len(), 32, "{said}");
+    let foreign = run(&[at, "--web", "192.0.2.1:8080"]);
+    assert_eq!(foreign.status.code(), Some(69), "{}", words(&foreign));
+    assert!(words(&foreign).contains("192.0.2.1:8080"));
 }
 
 /// Where a board lies on the floor, ahead of a camera that hangs like this.

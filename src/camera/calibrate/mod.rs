@@ -32,7 +32,10 @@ pub use files::{ros, toml};
 pub use fit::Corner;
 pub use lens::LensModel;
 pub use picture::{Picture, grey_into};
-pub use views::{BLUR_PX_MAX, Missing, Refused, TILT_DEG, VIEWS_MAX, View, Views};
+pub use views::{
+    BLUR_PX_MAX, FIELD_CORNERS_MIN, FIELDS, Missing, Refused, TILT_DEG, VIEWS_ENOUGH, VIEWS_MAX,
+    View, Views,
+};
 
 use fit::{Fitted, NoFit, count, find_pose};
 use lens::Optics;

@@ -26,7 +26,7 @@ pub const ALIKE_REL: f64 = 0.04;
 pub const TILT_DEG: f64 = 20.0;
 
 /// Fields of the picture along each side, by which coverage is told.
-const FIELDS: usize = 3;
+pub const FIELDS: usize = 3;
 
 /// The fields of the picture, row by row.
 const FIELD_NAMES: [&str; FIELDS * FIELDS] = [
@@ -42,10 +42,10 @@ const FIELD_NAMES: [&str; FIELDS * FIELDS] = [
 ];
 
 /// Corners in a field from which on it is covered: fewer may be outliers.
-const FIELD_CORNERS_MIN: usize = 8;
+pub const FIELD_CORNERS_MIN: usize = 8;
 
 /// Views of a lens after which a camera is asked for no more, once nothing is missing.
-const VIEWS_ENOUGH: usize = 18;
+pub const VIEWS_ENOUGH: usize = 18;
 
 /// Pictures of a board on the floor that are kept: averaging more gains less than the floor is uneven.
 const FLOOR_VIEWS: usize = 10;
@@ -64,6 +64,14 @@ pub struct View {
     /// How the board is turned about the vertical and the horizontal axis of the picture, degrees; estimated with an
     /// assumed lens.
     tilt_deg: (f64, f64),
+}
+
+impl View {
+    /// Where the four outer corners of the board are in an image of that size, pixels: they may lie outside.
+    pub fn outline_px(&self, size_px: (u32, u32)) -> [DVec2; 4] {
+        let diagonal = f64::hypot(size_px.0.into(), size_px.1.into());
+        self.outline.map(|corner| corner * diagonal)
+    }
 }
 
 /// Why a picture is not kept.
@@ -328,19 +336,20 @@ impl Views {
         }
     }
 
+    /// Corners of all views that are kept in each ninth of the picture, row by row.
+    pub fn coverage(&self) -> [usize; FIELDS * FIELDS] {
+        let mut corners = [0; FIELDS * FIELDS];
+        if let Some(size_px) = self.size_px {
+            for corner in self.kept.iter().flat_map(|view| &view.corners) {
+                corners[field(corner.pixel, size_px)] += 1;
+            }
+        }
+        corners
+    }
+
     /// What the views that are kept do not show yet.
     pub fn missing(&self) -> Missing {
-        let Some(size_px) = self.size_px else {
-            return Missing {
-                fields: FIELD_NAMES.to_vec(),
-                about_vertical: true,
-                about_horizontal: true,
-            };
-        };
-        let mut corners = [0_usize; FIELDS * FIELDS];
-        for corner in self.kept.iter().flat_map(|view| &view.corners) {
-            corners[field(corner.pixel, size_px)] += 1;
-        }
+        let corners = self.coverage();
         let is_open = |at: &usize| corners[*at] < FIELD_CORNERS_MIN;
         let tilted =
             |part: fn(&View) -> f64| !self.kept.iter().any(|view| part(view).abs() >= TILT_DEG);

@@ -17,6 +17,7 @@ use poised::counters::Counters;
 use poised::error::StartError;
 use poised::frame::Frame;
 
+use super::guide::Guide;
 use crate::cli::exit::Interrupted;
 use crate::cli::replay::{Step, interruptible, next_unless};
 
@@ -61,6 +62,7 @@ pub struct Looking<'a> {
     stop: Arc<AtomicBool>,
     grey: Vec<u8>,
     pictures: usize,
+    guide: Option<Guide>,
 }
 
 impl<'a> Looking<'a> {
@@ -72,7 +74,13 @@ impl<'a> Looking<'a> {
             stop: interruptible()?,
             grey: Vec::new(),
             pictures: 0,
+            guide: None,
         })
+    }
+
+    /// Shows what is missing there as well.
+    pub fn guided_by(&mut self, guide: Guide) {
+        self.guide = Some(guide);
     }
 
     /// Pictures that were looked at.
@@ -187,7 +195,11 @@ impl<'a> Looking<'a> {
             height,
             grey: &self.grey,
         };
-        self.views.offer(name, picture, native_px).map(|_| ())
+        let outcome = self.views.offer(name, picture, native_px).map(|_| ());
+        if let Some(guide) = &self.guide {
+            guide.show(self.views, &outcome);
+        }
+        outcome
     }
 
     fn say(&self, name: &str, outcome: &Result<(), Refused>) -> anyhow::Result<()> {

@@ -1,11 +1,13 @@
 //! `poised calibrate`: the lens of a camera from views of a board, and how the camera hangs.
 
+mod guide;
 mod look;
 mod mount;
 mod people;
 mod report;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -19,6 +21,7 @@ use poised::camera::calibrate::{
 
 use super::exit::{NothingFits, UsageError};
 use super::output::{Force, Outputs, failed};
+use guide::Guide;
 use look::{Looking, Size};
 
 #[derive(Debug, Args)]
@@ -55,6 +58,10 @@ pub struct CalibrateOptions {
     /// Paper for --print.
     #[arg(long, value_enum, default_value = "a4")]
     paper: PaperSize,
+    /// Show on a web page what is still missing, to be looked at while the board is moved: an address and a port, such
+    /// as 127.0.0.1:8080, or 0.0.0.0:8080 for a phone (with a token, which is printed). No images.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "print")]
+    web: Option<SocketAddr>,
     #[command(flatten)]
     force: Force,
 }
@@ -175,9 +182,13 @@ fn calibrate(board: Board, options: &CalibrateOptions) -> anyhow::Result<()> {
         .as_deref()
         .map(Calibration::read)
         .transpose()?;
+    let first = poised::capture::without_password(&options.sources[0].to_string_lossy());
     say!("looking for: {board}")?;
     let mut views = Views::new(Finder::new(board));
     let mut looking = Looking::new(options.size, &mut views)?;
+    if let Some(listen) = options.web {
+        looking.guided_by(Guide::open(listen, &first)?);
+    }
     for source in &options.sources {
         looking.at(source)?;
     }
@@ -191,11 +202,7 @@ fn calibrate(board: Board, options: &CalibrateOptions) -> anyhow::Result<()> {
         Model::PlumbBob => LensModel::PlumbBob,
         Model::Equidistant => LensModel::Equidistant,
     };
-    let first = options.sources[0].to_string_lossy();
-    let name = options
-        .name
-        .clone()
-        .unwrap_or_else(|| poised::capture::without_password(&first));
+    let name = options.name.clone().unwrap_or(first);
     let found = calibrate::calibrate(&views, model, &name, Some(report::today(unix_ns())))?;
     report::print(&found, &views.missing())?;
     let checked = old

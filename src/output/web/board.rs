@@ -66,6 +66,8 @@ pub(super) enum Rare {
     Health(Vec<u8>),
     Adaptation(Report, Vec<u8>),
     Repetition(Vec<u8>),
+    /// JSON already.
+    Guidance(String),
 }
 
 /// The publish thread's side.
@@ -138,6 +140,7 @@ pub(super) struct Board {
     pub(super) pose: Part,
     pub(super) health: Part,
     pub(super) adaptation: Part,
+    pub(super) guidance: Part,
     events: VecDeque<Part>,
     /// Whether the daemon ends.
     pub(super) closing: bool,
@@ -160,6 +163,7 @@ pub(super) struct Seen {
     event: u64,
     health: u64,
     adaptation: u64,
+    guidance: u64,
     pose: u64,
 }
 
@@ -175,6 +179,7 @@ impl Seen {
         for (part, seen) in [
             (&board.health, &mut self.health),
             (&board.adaptation, &mut self.adaptation),
+            (&board.guidance, &mut self.guidance),
         ] {
             if part.number > *seen {
                 *seen = part.number;

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `/`, `/view.js`, `/view.css` | the page |
 //! | `/poised.js` | the JavaScript client (`clients/js`), which the page and pages behind the same proxy use |
-//! | `/live` | server-sent events of JSON: `names`, `event`, `health`, `adaptation`, `pose` |
+//! | `/live` | server-sent events of JSON: `names`, `event`, `health`, `adaptation`, `pose`; from `poised calibrate --web`: `guidance` |
 //! | `/metrics` | metrics for Prometheus |
 //!
 //! No images: there is no code that serves one. Read-only: GET and HEAD. `docs/guide/web.md` is the reference.
@@ -21,6 +21,7 @@ mod stream;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -31,7 +32,7 @@ use super::sink::{Message, Priority, Sink, SinkThread};
 use crate::base::clock::{Clock, unix_ns};
 use crate::counters::Counters;
 use crate::engine::EngineStatus;
-use board::{Link, RARE_MAX, Sender};
+use board::{Link, RARE_MAX, Rare, Sender};
 use serve::Site;
 
 pub use config::{Token, WebConfig};
@@ -133,6 +134,14 @@ impl Web {
     /// Where it listens: the port in use where the configuration asked for 0.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Shows what is still missing for a calibration, as one line of JSON. The newest wins.
+    pub fn guide(&self, json: String) {
+        let sender = &self.sender;
+        if sender.rare.try_send(Rare::Guidance(json)).is_err() {
+            sender.link.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Where a browser of this machine finds it, without the token.

@@ -457,7 +457,7 @@ async fn feed(site: &Site, into: mpsc::Sender<Bytes>) {
 
 /// Turns messages into JSON: rare ones as they come, the newest pose while there are readers.
 async fn pump(site: &Site, mut rare: mpsc::Receiver<Rare>) {
-    let mut counts = [0; 2];
+    let mut counts = [0; 3];
     loop {
         let mut waking = pin!(site.link.wake.notified());
         let message = std::future::poll_fn(|context| {
@@ -480,7 +480,7 @@ async fn pump(site: &Site, mut rare: mpsc::Receiver<Rare>) {
     }
 }
 
-fn put_rare(site: &Site, message: Rare, [healths, reports]: &mut [u64; 2]) {
+fn put_rare(site: &Site, message: Rare, [healths, reports, guidances]: &mut [u64; 3]) {
     match message {
         Rare::Event(bytes) => put_each(site, "event", &bytes),
         Rare::Repetition(bytes) => put_each(site, "repetition", &bytes),
@@ -494,6 +494,11 @@ fn put_rare(site: &Site, message: Rare, [healths, reports]: &mut [u64; 2]) {
             put(site, "adaptation", *reports, &bytes, |board| {
                 &mut board.adaptation
             });
+        }
+        Rare::Guidance(json) => {
+            *guidances += 1;
+            let part = Part::new(*guidances, "guidance", &json);
+            site.board.send_modify(|board| board.guidance = part);
         }
     }
 }

@@ -60,6 +60,7 @@ function listen() {
     draw();
   });
   live.addEventListener("event", ({ detail: message }) => addEvent(message));
+  live.addEventListener("guidance", () => draw());
   live.addEventListener("repetition", ({ detail: message }) => addRepetition(message));
   live.addEventListener("state", () => {
     const form = byId("token");
@@ -77,7 +78,7 @@ function listen() {
 let colours = {};
 function readColours() {
   const style = getComputedStyle(document.documentElement);
-  const names = ["back", "card", "line", "grid", "text", "soft", "measured", "completed", "absent", "bad"];
+  const names = ["back", "card", "line", "grid", "text", "soft", "measured", "completed", "absent", "bad", "good"];
   for (const name of names) colours[name] = style.getPropertyValue(`--${name}`).trim();
   colours.people = Array.from({ length: 8 }, (_, i) => style.getPropertyValue(`--p${i}`).trim());
 }
@@ -577,6 +578,43 @@ function addRepetition(message) {
   setText(byId("exercise-newest"), `Person ${key}: ${kind}, ${number(depth, 0)}\u00b0`);
 }
 
+/** Shows what a calibration still needs: where corners were seen, where the board was, and what to do. */
+function showGuidance(told) {
+  if (!told) return;
+  document.body.classList.add("calibrating");
+  document.querySelector(".guidance").hidden = false;
+  byId("pause").hidden = true;
+  const [columns, rows] = told.image_px[0] > 0 ? told.image_px : [4, 3];
+  const canvas = byId("guidance");
+  canvas.style.aspectRatio = `${columns} / ${rows}`;
+  const [context, width, height] = begin(canvas);
+  const side = Math.round(Math.sqrt(told.fields.length));
+  const [w, h] = [width / side, height / side];
+  for (const [at, corners] of told.fields.entries()) {
+    const [x, y] = [(at % side) * w, Math.floor(at / side) * h];
+    context.globalAlpha = 0.3 * Math.min(1, corners / told.field_corners_wanted);
+    context.fillStyle = colours.good;
+    context.fillRect(x, y, w, h);
+    context.globalAlpha = 1;
+    context.strokeStyle = colours.grid;
+    context.strokeRect(x, y, w, h);
+  }
+  for (const [at, outline] of told.outlines.entries()) {
+    const newest = at === told.outlines.length - 1;
+    const points = outline.map(([x, y]) => [(x * width) / columns, (y * height) / rows]);
+    for (const [side, from] of points.entries()) {
+      const colour = newest ? colours.text : colours.soft;
+      line(context, from, points[(side + 1) % points.length], colour, newest ? 3 : 1);
+    }
+  }
+  const said = byId("guidance-said");
+  said.classList.toggle("kept", told.kept || told.done);
+  setText(said, told.done ? "Done: put the board down." : told.said);
+  setText(byId("guidance-title"), `Calibration: ${told.views} of ${told.views_wanted} views`);
+  setText(byId("guidance-missing"), told.missing);
+  document.body.dataset.views = told.views;
+}
+
 /** Why there is no connection, in a few words. */
 function reason({ status }) {
   if (status === null) return "no answer";
@@ -592,12 +630,13 @@ function showStatus() {
   const lost = health && health.camera_state !== "running" ? `camera ${health.camera_state}` : null;
   // Without the age in seconds, which a screen reader would read each second.
   const trouble = old?.replace(/ for .* s$/, "");
-  const text = error ? `no connection: ${reason(error)}` : now.paused ? "paused" : lost ?? trouble ?? `live, ${counted}`;
+  const { guidance } = now.live;
+  const text = error ? `no connection: ${reason(error)}` : guidance ? "calibrating" : now.paused ? "paused" : lost ?? trouble ?? `live, ${counted}`;
   setText(status, text);
   const waiting = now.live.state === "connecting" && !lost;
-  status.dataset.state = error || lost || (old && !waiting) ? "trouble" : old ? "" : "live";
+  status.dataset.state = guidance && !error ? "live" : error || lost || (old && !waiting) ? "trouble" : old ? "" : "live";
   const pose = now.shown;
-  setText(byId("camera"), pose ? pose.camera : health?.camera ?? "");
+  setText(byId("camera"), guidance?.source ?? pose?.camera ?? health?.camera ?? "");
   if (pose) {
     setText(byId("figures"), `${number(health?.fps.published)} poses/s, ${Math.round(pose.age_ms)} ms old on arrival`);
     setText(byId("image-size"), `${pose.image_px[0]} x ${pose.image_px[1]} pixels. Keypoints only; images never leave the device.`);
@@ -625,6 +664,7 @@ function paint(time) {
   if (now.shown) giveColours(now.shown.persons);
   drawImage();
   drawSpace();
+  showGuidance(now.live.guidance);
   if (time - textAt < TEXT_EVERY_MS) return;
   textAt = time;
   drawCoverage();
