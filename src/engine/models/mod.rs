@@ -405,7 +405,7 @@ mod tests {
         let error = Folder::open(folder.path()).unwrap_err();
         let text = format!("{:#}", anyhow::Error::from(error));
         assert_eq!(text.matches("cannot be read").count(), 1, "{text}");
-        assert_eq!(text.matches("Is a directory").count(), 1, "{text}");
+        assert_eq!(text.matches("not a regular file").count(), 1, "{text}");
     }
 
     #[test]
