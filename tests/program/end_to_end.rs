@@ -72,7 +72,7 @@ impl Daemon {
 }
 
 #[test]
-fn the_demo_receives_what_it_publishes_and_knows_its_error() {
+fn the_demo_receives_what_it_publishes_and_is_as_exact_as_the_documents_say() {
     let report = json(&output(&[
         "demo",
         "--seconds",
@@ -104,10 +104,9 @@ fn the_demo_receives_what_it_publishes_and_knows_its_error() {
     assert!(report["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
     assert!(report["stages_ms"]["keypoints"].as_f64().unwrap() > 0.0);
     assert_eq!(report["engine"], "tract");
-}
 
-#[test]
-fn the_demo_is_as_exact_as_the_documents_say() {
+    // One after the other: demos of one machine find each other, and receive each other's poses.
+    //
     // PA-MPJPE, millimetres, of the runs in docs/lab/accuracy.md, "The synthetic camera".
     for (scenario, documented_mm) in [("default", 46.0), ("small", 38.3), ("occluded", 74.9)] {
         let size = ["--width", "320", "--height", "240"];

@@ -227,7 +227,10 @@ fn held(folder: &Path) -> Vec<PathBuf> {
 fn a_kiosk_without_a_folder_keeps_nothing_on_the_device() {
     let daemon = squatting("unkept", "");
     let before = held(daemon.folder.path());
-    assert_eq!(before, [daemon.folder.path().join("poised.toml")]);
+    assert_eq!(
+        before,
+        ["log", "poised.toml"].map(|name| daemon.folder.path().join(name))
+    );
     let kiosk = Kiosk::of(&daemon);
     let seen = || {
         eventually("a person", || {

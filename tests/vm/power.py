@@ -46,7 +46,9 @@ def main(writer: str, seconds: float) -> None:
             FOUND.write_text(steps)
             threading.Timer(seconds, cut).start()
         elif word.endswith("wrote"):
-            WROTE.write_text(steps)
+            # A line is appended whole or not at all.
+            with WROTE.open("a") as wrote:
+                wrote.write(f"{steps}\n")
     print(f"the writer ended: {''.join(said[-20:])}", flush=True)
     sys.exit(1)
 
