@@ -95,7 +95,7 @@ const fn signed(
 const fn bent(needs: &'static [usize], chain: [usize; 3]) -> Definition {
     Definition {
         needs,
-        lowest_deg: -180.0,
+        lowest_deg: -90.0,
         form: Form::Bend(chain),
     }
 }
@@ -239,24 +239,19 @@ fn neck_flexion(body: &Body) -> Option<f64> {
     about((neck.dot(axes.x), neck.dot(axes.y)))
 }
 
-/// The bend of a chain from straight, radians from 0 to π, and its standard deviation; `sigmas_m` are those of its
-/// joints, per axis.
+/// The bend of a chain from straight, radians from 0 to π, and its standard deviation; `own_m` are the standard
+/// deviations, per axis, of what its middle and its end add to the error of the joint before them.
 ///
 /// Errors only add to the bend of a straight chain. The mean cosine of a bend is that of the true one, less the
 /// variance of the direction between the bones, so the cosine is raised by as much (for small bends that is the
 /// correction of Gudbjartsson and Patz, 1995, for the Rice distribution: bend² - 2 sigma²).
-pub(super) fn bend(body: &Body, chain: [usize; 3], sigmas_m: [f64; 3]) -> Option<(f64, f64)> {
+pub(super) fn bend(body: &Body, chain: [usize; 3], own_m: [f64; 2]) -> Option<(f64, f64)> {
     let [above, middle, below] = chain.map(|joint| body.joints[joint]);
     let (upper, lower) = (middle - above, below - middle);
     let (first, second) = (direction(upper)?, direction(lower)?);
     let cos = first.dot(second).clamp(-1.0, 1.0);
-    let [at_above, at_middle, at_below] = sigmas_m;
-    let (by_upper, by_lower) = (1.0 / upper.length(), 1.0 / lower.length());
-    // The gradients at the ends are across their bones, and that in the middle is against their sum.
-    let variance = (at_above * by_upper).powi(2)
-        + (at_below * by_lower).powi(2)
-        + at_middle.powi(2)
-            * (by_upper.powi(2) + by_lower.powi(2) + 2.0 * cos * by_upper * by_lower);
+    // The middle's error turns the upper bone and carries the lower one along; the end's turns the lower one.
+    let variance = (own_m[0] / upper.length()).powi(2) + (own_m[1] / lower.length()).powi(2);
     if variance >= BEND_VARIANCE_MAX {
         return None;
     }

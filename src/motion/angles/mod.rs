@@ -16,7 +16,7 @@ pub mod figure;
 use glam::{DVec3, Vec3};
 
 use crate::pose::{JointState, PersonPose};
-use crate::skeleton::JOINTS;
+use crate::skeleton::{JOINTS, PARENTS};
 use define::{Body, DEFINITIONS, Definition, Form};
 
 /// Angles of a person.
@@ -52,12 +52,36 @@ pub const TRUNK_LATERAL_LEAN: usize = 13;
 /// Step of the numeric derivatives, metres: far above the rounding of 64 bits, far below any bone.
 const STEP_M: f64 = 1e-5;
 
+/// Errors run along the body from the pelvis: a joint's error is its parent's and its own. The own one has the variance
+/// by which the joint's is larger than its parent's, and at least this share of the joint's: what a bone adds is never
+/// nothing.
+const OWN_SHARE_MIN: f64 = 0.25;
+
+/// Of each joint a bit for itself and for each joint beyond it.
+const BEYOND: [u32; JOINTS] = {
+    let mut beyond = [0; JOINTS];
+    let mut joint = 0;
+    while joint < JOINTS {
+        let mut at = joint;
+        loop {
+            beyond[at] |= 1 << joint;
+            if at == 0 {
+                break;
+            }
+            at = PARENTS[at];
+        }
+        joint += 1;
+    }
+    beyond
+};
+
 /// One angle.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Angle {
     /// Degrees; 0 where it is absent.
     pub deg: f32,
-    /// Standard deviation, degrees, from the joints' own, taken as independent; 0 where it is absent.
+    /// Standard deviation, degrees, from those of the joints, whose errors are taken to run along the body; 0 where it
+    /// is absent.
     pub sigma_deg: f32,
     /// Absent: a joint it needs is, or the angle is not defined in this posture. Completed: a joint it needs is.
     pub state: JointState,
@@ -95,10 +119,21 @@ pub fn angles(
         joints: joints.map(Vec3::as_dvec3),
         up: up.map(Vec3::as_dvec3),
     };
-    let sigmas_m = sigmas_m.map(f64::from);
+    let own_m = own_errors(&sigmas_m.map(f64::from));
     DEFINITIONS
         .each_ref()
-        .map(|definition| one(definition, &mut body, &sigmas_m, states))
+        .map(|definition| one(definition, &mut body, &own_m, states))
+}
+
+/// Standard deviation, per axis, of what each joint adds to the error of its parent, metres.
+fn own_errors(sigmas_m: &[f64; JOINTS]) -> [f64; JOINTS] {
+    let mut own_m = *sigmas_m;
+    for joint in 1..JOINTS {
+        let variance = sigmas_m[joint].powi(2);
+        let more = variance - sigmas_m[PARENTS[joint]].powi(2);
+        own_m[joint] = more.max(OWN_SHARE_MIN * variance).sqrt();
+    }
+    own_m
 }
 
 /// The angles of a published pose; `up` as [`angles`] takes it, in the camera frame.
@@ -126,7 +161,7 @@ pub fn mirrored(angles: &Angles) -> Angles {
 fn one(
     definition: &Definition,
     body: &mut Body,
-    sigmas_m: &[f64; JOINTS],
+    own_m: &[f64; JOINTS],
     states: &[JointState; JOINTS],
 ) -> Angle {
     let mut state = JointState::Measured;
@@ -139,9 +174,9 @@ fn one(
     }
     let value = match definition.form {
         Form::Signed(form) => {
-            form(body).map(|radians| (radians, numeric(definition, body, sigmas_m, form, radians)))
+            form(body).map(|radians| (radians, numeric(definition, body, own_m, form, radians)))
         }
-        Form::Bend(chain) => define::bend(body, chain, chain.map(|joint| sigmas_m[joint])),
+        Form::Bend(chain) => define::bend(body, chain, [own_m[chain[1]], own_m[chain[2]]]),
     };
     let Some((radians, sigma)) = value else {
         return Angle::default();
@@ -160,30 +195,40 @@ fn one(
     }
 }
 
-/// Standard deviation of an angle by its central differences, for joints whose errors are independent.
+/// Standard deviation of an angle by its central differences. What a joint adds to the error moves all joints beyond it.
 fn numeric(
     definition: &Definition,
     body: &mut Body,
-    sigmas_m: &[f64; JOINTS],
+    own_m: &[f64; JOINTS],
     form: fn(&Body) -> Option<f64>,
     here: f64,
 ) -> f64 {
+    let joints = body.joints;
+    let needs = definition
+        .needs
+        .iter()
+        .fold(0, |all, joint| all | 1 << joint);
     let mut variance = 0.0;
-    for &joint in definition.needs {
-        let (place, error_m) = (body.joints[joint], sigmas_m[joint]);
-        if error_m <= 0.0 {
+    for (joint, &error_m) in own_m.iter().enumerate() {
+        let moved = BEYOND[joint] & needs;
+        // All of them together change no angle.
+        if moved == 0 || moved == needs || error_m <= 0.0 {
             continue;
         }
         for axis in DVec3::AXES {
-            // Just beside a place where it is not defined, the angle itself stands in for its neighbour.
-            body.joints[joint] = place + STEP_M * axis;
-            let above = form(body).unwrap_or(here);
-            body.joints[joint] = place - STEP_M * axis;
-            let below = form(body).unwrap_or(here);
-            let slope = turn(above - below) / (2.0 * STEP_M);
+            let mut beside = |step_m: f64| {
+                for &at in definition.needs {
+                    if moved & 1 << at != 0 {
+                        body.joints[at] = joints[at] + step_m * axis;
+                    }
+                }
+                // Just beside a place where it is not defined, the angle itself stands in for its neighbour.
+                form(body).unwrap_or(here)
+            };
+            let slope = turn(beside(STEP_M) - beside(-STEP_M)) / (2.0 * STEP_M);
             variance += (slope * error_m).powi(2);
         }
-        body.joints[joint] = place;
+        body.joints = joints;
     }
     variance.sqrt()
 }

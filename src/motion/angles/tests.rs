@@ -149,7 +149,8 @@ fn a_mirrored_view_of_mirrored_motion_exchanges_the_sides() {
     }
 }
 
-/// Mean, spread and mean sigma of an angle over draws of the joints' errors, and its values.
+/// Mean, spread and mean sigma of an angle over draws of the joints' errors, each its parent's and its own of `sigma_m`,
+/// and its values.
 fn drawn(posture: &Posture, sigma_m: f32, angle: usize) -> (f64, f64, f64, Vec<f64>) {
     let truth = seen(&joints(posture), 25.0, 10.0);
     let up = up(25.0, 10.0);
@@ -157,8 +158,14 @@ fn drawn(posture: &Posture, sigma_m: f32, angle: usize) -> (f64, f64, f64, Vec<f
     let mut normal = || (0..12).map(|_| random.f32()).sum::<f32>() - 6.0;
     let (mut values, mut sigma) = (Vec::new(), 0.0);
     for _ in 0..1500 {
-        let joints = truth.map(|joint| joint + sigma_m * Vec3::new(normal(), normal(), normal()));
-        let all = angles(&joints, &[sigma_m; JOINTS], &SEEN, Some(up));
+        let (mut errors, mut variances) = ([Vec3::ZERO; JOINTS], [0.0; JOINTS]);
+        for joint in 1..JOINTS {
+            let own = sigma_m * Vec3::new(normal(), normal(), normal());
+            errors[joint] = errors[PARENTS[joint]] + own;
+            variances[joint] = variances[PARENTS[joint]] + sigma_m.powi(2);
+        }
+        let joints = std::array::from_fn(|joint| truth[joint] + errors[joint]);
+        let all = angles(&joints, &variances.map(f32::sqrt), &SEEN, Some(up));
         if let Some(deg) = all[angle].known() {
             values.push(f64::from(deg));
             sigma += f64::from(all[angle].sigma_deg);
@@ -235,7 +242,8 @@ fn an_angle_about_the_axis_that_a_limb_lies_along_is_absent() {
     is(&angles, "left_shoulder_abduction", 90.0);
     is(&angles, "right_shoulder_flexion", 0.0);
     // An arm of which nothing is known.
-    let wild = [0.2; JOINTS];
+    let mut wild = [0.2; JOINTS];
+    wild[13] = 0.4;
     let joints = seen(&joints(&bent()), 0.0, 0.0);
     let unsure = super::angles(&joints, &wild, &SEEN, None);
     assert_eq!(unsure[place("left_elbow_flexion")].known(), None);
@@ -250,4 +258,42 @@ fn an_angle_about_the_axis_that_a_limb_lies_along_is_absent() {
     let wild = [f32::NAN; JOINTS];
     let some = super::angles(&joints, &wild, &SEEN, Some(Vec3::NEG_Y));
     assert!(some.iter().all(|angle| angle.known().is_none()));
+}
+
+#[test]
+fn an_arm_that_is_folded_whole_reads_180_degrees() {
+    let folded = Posture {
+        elbow_flexion: [180.0, 0.0],
+        ..Posture::default()
+    };
+    let angles = of(&folded, 20.0, 0.0);
+    assert!((angles[place("left_elbow_flexion")].deg - 180.0).abs() < 0.1);
+    // An error that makes it straighter than straight, or more than folded, changes nothing of that.
+    let joints = seen(&joints(&folded), 20.0, 0.0);
+    let mut sigmas = SIGMAS;
+    sigmas[12] = 0.05;
+    sigmas[13] = 0.12;
+    let unsure = super::angles(&joints, &sigmas, &SEEN, None);
+    let left = unsure[place("left_elbow_flexion")];
+    assert!(
+        (left.deg - 180.0).abs() < 0.1 && left.sigma_deg > 10.0,
+        "{left:?}"
+    );
+}
+
+#[test]
+fn an_error_that_runs_down_a_limb_does_not_count_twice() {
+    let joints = seen(&joints(&bent()), 0.0, 0.0);
+    let sigma = |sigmas: [f32; JOINTS]| {
+        super::angles(&joints, &sigmas, &SEEN, None)[place("left_knee_flexion")].sigma_deg
+    };
+    let mut outwards = [0.01; JOINTS];
+    // Hip, knee and ankle of the left leg: the same error, and a little of their own.
+    for (joint, sigma_m) in [(4, 0.05), (5, 0.052), (6, 0.054)] {
+        outwards[joint] = sigma_m;
+    }
+    let apart = [0.01, 0.05, 0.052, 0.054].map(|sigma: f32| sigma.powi(2));
+    let independent: f32 = (apart[1] + 2.0 * apart[2] + apart[3]).sqrt() / 0.43;
+    assert!(sigma(outwards) < 0.6 * independent.to_degrees());
+    assert!(sigma(outwards) > 1.0);
 }
