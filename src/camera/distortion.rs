@@ -355,7 +355,12 @@ impl Distortion {
             } else {
                 low = at;
             }
-            let next = at - (value - target) / slope;
+            let step = (value - target) / slope;
+            // Here it is. One of the bounds is here as well, so that halving would lead away.
+            if step.abs() <= 1e-15 * limit {
+                break;
+            }
+            let next = at - step;
             let next = if next > low && next < high {
                 next
             } else {
@@ -567,6 +572,24 @@ mod tests {
             let ray = DVec2::from_angle(angle) * (0.55 * f64::from(step) / 200.0);
             let back = WIDE.undistort(WIDE.distort(ray), field).unwrap();
             assert!((back - ray).length() < 1e-9, "{ray} {back}");
+        }
+    }
+
+    #[test]
+    fn a_radius_that_is_found_at_once_is_not_left_again() {
+        let mut coefficients = [0.0; 12];
+        coefficients[4] = 0.014_153_382_218_608_656;
+        coefficients[6] = 0.000_587_739_823_754_150_7;
+        coefficients[7] = 0.001_449_391_324_415_241_4;
+        let lens = Distortion::rational(coefficients);
+        let field = lens.field();
+        for step in 0..3000_u32 {
+            let ray = DVec2::new(1e-3 * f64::from(step), 0.0);
+            let back = lens.undistort(lens.distort(ray), field);
+            assert!(
+                back.is_some_and(|back| (back - ray).length() < 1e-6),
+                "{ray} {back:?}"
+            );
         }
     }
 
