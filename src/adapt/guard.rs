@@ -329,4 +329,90 @@ mod tests {
         let few = case.shown().skip(1);
         assert_eq!(judge(&case.factory, &case.factory, &case.views, few), None);
     }
+
+    #[test]
+    fn a_finding_holds_mean_errors_the_mean_distance_and_the_ratio_of_the_bones() {
+        let case = case(0.05);
+        let mut candidate = moved(&case.factory, 0.015);
+        let mut rng = fastrand::Rng::with_seed(9);
+        for weight in &mut candidate.joints.weight[6 * HIDDEN..] {
+            *weight += 0.002 * (rng.f32() - 0.5);
+        }
+        let found = judge(&case.factory, &candidate, &case.views, case.shown()).unwrap();
+        let pose_of = |head: &Head, features| head.apply(Some(features), None).unwrap().joints_m;
+        let mean = |distances: &mut dyn Iterator<Item = f32>| {
+            let (sum, count) = distances.fold((0.0, 0.0), |(sum, n), d| (sum + d, n + 1.0));
+            sum / count
+        };
+        let apart = |a: &[Vec3; JOINTS], b: &[Vec3; JOINTS]| {
+            mean(&mut std::iter::zip(a, b).map(|(a, b)| a.distance(*b)))
+        };
+        let error = |head: &Head| {
+            let errors = case.views.iter();
+            mean(&mut errors.map(|view| apart(&pose_of(head, &view.features), &view.joints_m)))
+        };
+        let way_m = mean(&mut case.frames.iter().map(|features| {
+            apart(
+                &pose_of(&candidate, features),
+                &pose_of(&case.factory, features),
+            )
+        }));
+        // Standard deviation by mean of each bone in two passes, and the mean of these.
+        let wavers = |head: &Head| {
+            let poses: Vec<_> = case.frames.iter().map(|f| pose_of(head, f)).collect();
+            let share = |joint: usize| {
+                let bone = |pose: &[Vec3; JOINTS]| pose[joint].distance(pose[PARENTS[joint]]);
+                let usual = mean(&mut poses.iter().map(bone));
+                let square = mean(&mut poses.iter().map(|pose| (bone(pose) - usual).powi(2)));
+                square.sqrt() / usual
+            };
+            mean(&mut (1..JOINTS).map(share))
+        };
+        let near = |got: f32, want: f32| assert!((got / want - 1.0).abs() < 1e-3, "{got} {want}");
+        near(found.factory_m, 0.05 * 16.0 / 17.0);
+        near(found.factory_m, error(&case.factory));
+        near(found.candidate_m, error(&candidate));
+        near(found.way_m, way_m);
+        near(found.bones, wavers(&candidate) / wavers(&case.factory));
+        assert!((found.bones - 1.0).abs() > 0.002, "{found:?}");
+    }
+
+    #[test]
+    fn bones_that_do_not_waver_have_no_share_and_those_of_one_and_three_have_half() {
+        let stretched = |length_m: f32| {
+            let mut joints_m = [Vec3::ZERO; JOINTS];
+            for joint in 1..JOINTS {
+                joints_m[joint] = joints_m[PARENTS[joint]] + length_m * Vec3::Y;
+            }
+            joints_m
+        };
+        let (mut still, mut both) = (Wavering::default(), Wavering::default());
+        for length_m in [1.0, 3.0] {
+            still.take(&stretched(2.0));
+            both.take(&stretched(length_m));
+        }
+        assert!(still.share().abs() < 1e-3, "{}", still.share());
+        assert!((both.share() - 0.5).abs() < 1e-4, "{}", both.share());
+    }
+
+    #[test]
+    fn evidence_that_the_factory_head_makes_nothing_of_does_not_count() {
+        let candidate = |case: &Case| moved(&case.factory, 0.015);
+        let judged = |case: &Case| {
+            judge(&case.factory, &candidate(case), &case.views, case.shown()).is_some()
+        };
+        let mut views = case(0.05);
+        assert!(judged(&views));
+        views.views[7].features[0] = f32::NAN;
+        assert!(!judged(&views));
+        let mut frames = case(0.05);
+        frames.frames[7][0] = f32::INFINITY;
+        assert!(!judged(&frames));
+    }
+
+    #[test]
+    fn each_verdict_has_its_word() {
+        let words = [Verdict::Keep, Verdict::Rest, Verdict::Refuse].map(Verdict::name);
+        assert_eq!(words, ["kept", "rest", "refused"]);
+    }
 }

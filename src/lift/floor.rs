@@ -245,4 +245,109 @@ mod tests {
         let size = after(&mut memory, &standing(1.7), 3);
         assert_eq!(size, Size::default());
     }
+
+    fn level() -> Mount {
+        Mount {
+            height_m: 1.5,
+            down_deg: 0.0,
+            roll_deg: 0.0,
+        }
+    }
+
+    /// Joints with the lower ankle `below_m` below a level camera, 3 m ahead and 4 m aside.
+    fn ankle_below(below_m: f32) -> [Vec3; JOINTS] {
+        let mut joints = [Vec3::new(4.0, 0.0, 3.0); JOINTS];
+        joints[3].y = below_m - 0.2;
+        joints[6].y = below_m;
+        joints
+    }
+
+    #[test]
+    fn a_sample_is_the_height_by_how_far_the_lower_ankle_lies_below() {
+        let (factor, sigma) = sample(&level(), &ankle_below(1.2 - ANKLE_M)).unwrap();
+        assert!((factor - 1.25).abs() < 1e-5, "{factor}");
+        // 5 m along the floor, where a degree is 85 mm by 1.2 m, and a tape measure of 3 %.
+        let tilt = TILT_SIGMA * 5.0 / 1.2;
+        let want = (HEIGHT_SIGMA * HEIGHT_SIGMA + tilt * tilt).sqrt();
+        assert!((sigma - want).abs() < 1e-5, "{sigma}, want {want}");
+        // Sizes that no person has, and feet nearly at the height of the camera.
+        for (below_m, known) in [(0.93, false), (0.95, true), (2.9, true), (3.1, false)] {
+            let sample = sample(&level(), &ankle_below(below_m - ANKLE_M));
+            assert_eq!(sample.is_some(), known, "{below_m}");
+        }
+        let low = Mount {
+            height_m: 0.4,
+            ..level()
+        };
+        for (below_m, known) in [(0.39, false), (0.41, true)] {
+            let sample = sample(&low, &ankle_below(below_m - ANKLE_M));
+            assert_eq!(sample.is_some(), known, "{below_m}");
+        }
+    }
+
+    #[test]
+    fn the_size_is_the_lower_fifth_drawn_to_the_guess_by_what_is_uncertain() {
+        let mut memory = FloorMemory::default();
+        for (place, factor) in [1.3, 0.8, 1.2, 0.9, 1.1, 1.0].into_iter().enumerate() {
+            memory.samples[place] = factor;
+        }
+        memory.count = 2;
+        assert_eq!(memory.conclude(0.05), Size::default());
+        // Samples; of these sorted the one that is taken; and how many say something new.
+        for (count, at, new) in [(3, 0.8, 3.0), (6, 0.9, 6.0), (600, 1.0, 16.0)] {
+            memory.count = count;
+            let size = memory.conclude(0.05);
+            let variance = 0.05_f32.powi(2) + SAMPLE_SIGMA.powi(2) / new;
+            // Two measurements of the logarithm of the size, the guess and the floor, weighed by their precisions.
+            let (guess, floor) = (PRIOR_SIGMA.powi(-2), 1.0 / variance);
+            let want = (at * 1.0_f32).ln() * floor / (guess + floor);
+            assert!((size.factor.ln() - want).abs() < 1e-5, "{count}: {size:?}");
+            let sigma = (guess + floor).sqrt().recip();
+            assert!((size.sigma - sigma).abs() < 1e-5, "{count}: {size:?}");
+            assert_eq!(size.source, SizeSource::Floor);
+        }
+    }
+
+    #[test]
+    fn feet_are_looked_at_every_twentieth_of_a_second_and_the_size_follows_slowly() {
+        let mut memory = FloorMemory::default();
+        let joints = ankle_below(1.2 - ANKLE_M);
+        let step = |memory: &mut FloorMemory, ms: u64| {
+            let time = MonoNs(1_000_000_000 + ms * 1_000_000);
+            memory.step(time, &level(), &joints, |_| true)
+        };
+        for (ms, count) in [(0, 1), (49, 1), (50, 2), (99, 2), (101, 3)] {
+            let size = step(&mut memory, ms);
+            assert_eq!(memory.count, count, "{ms} ms");
+            if count < 3 {
+                assert_eq!(size, Size::default());
+            }
+        }
+        let began = memory.factor;
+        let wanted = memory.wanted.factor;
+        assert!(wanted > 1.2, "{wanted}");
+        // In 45 ms, in which no sample is due, the size goes 1 - exp(-0.3) of the way.
+        let size = step(&mut memory, 146);
+        let share = 1.0 - (-0.3_f32).exp();
+        let want = began + share * (wanted - began);
+        assert!((size.factor - want).abs() < 1e-5, "{size:?}, want {want}");
+        assert_eq!(size.source, SizeSource::Floor);
+    }
+
+    #[test]
+    fn the_oldest_samples_make_room() {
+        let mut memory = FloorMemory::default();
+        let mut ms = 0;
+        for (below_m, frames) in [(1.0, 10), (1.5, 256)] {
+            for _ in 0..frames {
+                ms += 50;
+                let time = MonoNs(1_000_000_000 + ms * 1_000_000);
+                let joints = ankle_below(below_m - ANKLE_M);
+                let _ = memory.step(time, &level(), &joints, |_| true);
+            }
+        }
+        assert_eq!(memory.count, 266);
+        let off = memory.samples.map(|factor| (factor - 1.0).abs());
+        assert!(off.into_iter().all(|off| off < 1e-5));
+    }
 }

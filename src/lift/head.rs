@@ -415,4 +415,22 @@ pub(crate) mod tests {
         let error = Head::from_safetensors(b"{}").unwrap_err();
         assert_eq!(error.to_string(), "not a safetensors file");
     }
+
+    #[test]
+    fn a_hidden_number_of_zero_or_less_passes_no_gradient_on() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let mut gradient = [0.0; LIFT_FEATURES];
+        let mut hidden = [0.0; HIDDEN];
+        hidden[1..].fill(-1.0);
+        head.features_gradient(&hidden, &[Vec3::ONE; JOINTS], &mut gradient);
+        assert!(gradient.iter().all(|number| number.abs() < f32::EPSILON));
+    }
+
+    #[test]
+    fn every_layer_has_a_weight_and_a_bias_and_nothing_else() {
+        let mut tensors = random_tensors(1, false);
+        tensors.insert("lift.scale".into(), (vec![1], vec![1.0]));
+        let error = Head::from_safetensors(&file_of(&tensors)).unwrap_err();
+        assert_eq!(error.to_string(), "unknown tensor lift.scale in the head");
+    }
 }

@@ -747,4 +747,296 @@ mod tests {
         assert_eq!(refined, None);
         assert!(memory.offsets.as_flattened().iter().all(|v| v.is_finite()));
     }
+
+    #[test]
+    fn a_step_is_that_of_adam_on_the_gradient_and_the_pull_of_the_offset() {
+        let mut rng = fastrand::Rng::with_seed(31);
+        let mut random = |size: f32| -> [f32; LIFT_FEATURES] {
+            std::array::from_fn(|_| size * (rng.f32() - 0.5))
+        };
+        let mut z = random(4.0);
+        let mut want = z.map(f64::from);
+        let (mut first, mut second) = ([0.0; LIFT_FEATURES], [0.0; LIFT_FEATURES]);
+        let mut moments = Moments::default();
+        for step in 1..=3 {
+            // As small as the pull, 0.02 / 256 of the offset.
+            let gradient = random(3e-4);
+            let left = (1.0 - 0.5_f32.powi(step), 1.0 - 0.9_f32.powi(step));
+            moments.step(&mut z, &gradient, left);
+            for at in 0..LIFT_FEATURES {
+                let g = f64::from(gradient[at]) + 0.02 / 256.0 * want[at];
+                first[at] = 0.5 * first[at] + 0.5 * g;
+                second[at] = 0.9 * second[at] + 0.1 * g * g;
+                let (m, v) = (
+                    first[at] / (1.0 - 0.5_f64.powi(step)),
+                    second[at] / (1.0 - 0.9_f64.powi(step)),
+                );
+                want[at] -= 0.003 * m / (v.sqrt() + 1e-6);
+                let off = (f64::from(z[at]) - want[at]).abs();
+                assert!(off < 1e-5, "{step} {at}: {}, want {}", z[at], want[at]);
+            }
+        }
+    }
+
+    #[test]
+    fn bones_and_residuals_are_averaged_and_wild_bones_are_cut_off() {
+        let mut memory = RefineMemory::default();
+        let near = |memory: &RefineMemory, bone_m: f32, residual: f32| {
+            let bones_m = memory.bones_m();
+            assert!((bones_m[2] - bone_m).abs() < 1e-6, "{bones_m:?}");
+            assert!((memory.residual - residual).abs() < 1e-6, "{memory:?}");
+        };
+        // The first frame is taken as it is; sides are made equal.
+        let mut bones_m = [0.4; JOINTS];
+        bones_m[5] = 0.5;
+        memory.take(&bones_m, 0.02);
+        near(&memory, 0.45, 0.02);
+        let left_m = |memory: &RefineMemory| (memory.bones_m[5] - 0.5).abs();
+        assert!(left_m(&memory) < 1e-6);
+        // Half of the next: of 0.04 m, and of the 0.05 m that count of 0.3.
+        bones_m[2] = 0.44;
+        memory.take(&bones_m, 0.04);
+        near(&memory, 0.46, 0.03);
+        let mut other = memory.clone();
+        bones_m[2] = 0.72;
+        other.take(&bones_m, 0.03);
+        near(&other, 0.46 + 0.5 * 0.05 / 3.0, 0.03);
+        bones_m[2] = 0.12;
+        memory.take(&bones_m, 0.03);
+        near(&memory, 0.46 - 0.5 * 0.05 / 3.0, 0.03);
+        // A gap keeps them, and another person has none.
+        memory.offsets[1][7] = 0.5;
+        memory.interrupt();
+        assert!(memory.offsets.as_flattened().iter().all(|z| z.abs() < 1e-9));
+        near(&memory, 0.46 - 0.5 * 0.05 / 3.0, 0.03);
+        memory.clear();
+        near(&memory, 0.0, 0.0);
+        assert!(memory.frames < 0.5);
+    }
+
+    #[test]
+    fn rays_pull_half_as_much_at_the_stated_residual_and_a_seventeenth_at_twice_that() {
+        for (residual, share) in [(0.0, 1.0), (VAGUE, 0.5), (2.0 * VAGUE, 1.0 / 17.0)] {
+            let memory = RefineMemory {
+                residual,
+                ..RefineMemory::default()
+            };
+            let pull = memory.pull();
+            assert!((pull - share * 0.85).abs() < 1e-6, "{residual}: {pull}");
+        }
+    }
+
+    /// A view of a person whose rays err by chance, and whose confidences differ.
+    fn vague_view(truth: &[Vec3; JOINTS], seed: u64) -> View {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut view = view_of(truth, Vec3::new(0.1, -0.2, 3.0));
+        for (_, keypoint) in SHARED {
+            let shown = &mut view.newest[keypoint];
+            shown.ray += 0.1 * view.scale * Vec2::new(rng.f32() - 0.5, rng.f32() - 0.5);
+            shown.confidence = 0.4 + 0.6 * rng.f32();
+        }
+        view
+    }
+
+    #[test]
+    fn targets_are_the_rays_with_the_instruments_of_the_root() {
+        let truth = random_joints(&mut fastrand::Rng::with_seed(14));
+        let view = vague_view(&truth, 15);
+        let targets = rays_to_agree_with(&truth, &view).unwrap();
+        let joints = SHARED.map(|(joint, keypoint)| RootJoint {
+            ray: view.newest[keypoint].ray,
+            relative_m: truth[joint],
+            weight: view.newest[keypoint].confidence,
+            sigma_m: 0.0,
+        });
+        let root_m = root::solve_root(&joints).unwrap().position_m;
+        let rooted = Rooted::of(&truth, &targets.all).unwrap();
+        assert!(
+            (rooted.root_m - root_m).length() < 2e-3,
+            "{rooted:?} {root_m}"
+        );
+        let at = |joint: usize| (truth[joint] + root_m).truncate() / (truth[joint] + root_m).z;
+        let mut misses: Vec<f32> = Vec::new();
+        let (mut weight, mut lean) = (0.0, Vec2::ZERO);
+        for (target, (joint, keypoint)) in targets.all.iter().zip(SHARED) {
+            let seen = view.newest[keypoint];
+            assert_eq!((target.joint, target.ray), (joint, seen.ray));
+            assert!((target.weight - seen.confidence).abs() < 1e-6);
+            let apart = at(joint) - at(SHARED[0].0);
+            let leans_apart = target.lean - targets.all[0].lean;
+            assert!((apart - leans_apart).length() < 1e-4, "{joint}");
+            misses.push(at(joint).distance(seen.ray) / view.scale);
+            weight += seen.confidence;
+            lean += target.trust * target.lean;
+        }
+        misses.sort_unstable_by(f32::total_cmp);
+        assert!((targets.residual - misses[6]).abs() < 1e-4, "{targets:?}");
+        assert!((targets.weight - weight).abs() < 1e-5 && lean.length() < 1e-5);
+    }
+
+    #[test]
+    fn of_a_ray_is_taken_off_what_stands_of_its_mean_residual_as_far_as_it_is_known() {
+        let truth = random_joints(&mut fastrand::Rng::with_seed(14));
+        let mut detector = Detector::default();
+        let mut means = [Vec2::ZERO; RAYS];
+        for (count, seed) in [(1.0, 1), (2.0, 2), (3.0, 3)] {
+            let mut view = vague_view(&truth, seed);
+            // One keypoint is simply wrong.
+            view.newest[SHARED[4].1].ray.x -= 0.6 * view.scale;
+            let plain = rays_to_agree_with(&truth, &view).unwrap();
+            let root_m = Rooted::of(&truth, &plain.all).unwrap().root_m;
+            let targets = targets_of(&truth, &view, &mut detector).unwrap();
+            for ((mean, plain), target) in means.iter_mut().zip(&plain.all).zip(&targets.all) {
+                let at = truth[plain.joint] + root_m;
+                let residual = (plain.ray - at.truncate() / at.z) / view.scale;
+                let most = Vec2::splat(RESIDUAL_MAX);
+                *mean += (residual.clamp(-most, most) - *mean) / count;
+                // What stands of the mean by its size, and ten observations for half of it.
+                let standing = mean.length_squared() / (mean.length_squared() + STANDING.powi(2));
+                let off = standing * count / (count + RESIDUAL_HALF) * *mean * view.scale;
+                let got = plain.ray - target.ray;
+                assert!((got - off).length() < 1e-5, "{count}: {got}, want {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_the_offsets_is_that_of_the_pose_of_both_inferences() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let [(own, _), (other, _)] = [5, 6].map(|seed| own_and_truth(&head, seed, Vec3::ZERO));
+        let mut rng = fastrand::Rng::with_seed(23);
+        let mut slopes = random_joints(&mut rng);
+        slopes[0] = Vec3::ZERO;
+        for mirrored in [None, Some(other.hidden)] {
+            let own = Own { mirrored, ..own };
+            let value = |z: &[[f32; LIFT_FEATURES]; INFERENCES]| -> f64 {
+                let joints_m = own.pose_at(&head, &own.hidden_with(&head, z));
+                let products = std::iter::zip(&joints_m, &slopes);
+                products
+                    .map(|(joint, slope)| f64::from(joint.dot(*slope)))
+                    .sum()
+            };
+            let z = [[0.0; LIFT_FEATURES]; INFERENCES];
+            let layers = own.hidden_with(&head, &z);
+            let gradients = own.gradients(&head, &layers, &slopes);
+            for inference in 0..INFERENCES {
+                for at in (0..LIFT_FEATURES).step_by(31) {
+                    let step = 4e-3;
+                    let moved = |sign: f32| {
+                        let mut moved = z;
+                        moved[inference][at] += sign * step;
+                        value(&moved)
+                    };
+                    let want = (moved(1.0) - moved(-1.0)) / f64::from(2.0 * step);
+                    let got = f64::from(gradients[inference][at]);
+                    assert!(
+                        (want - got).abs() < 1e-3,
+                        "{inference} {at}: {got}, want {want}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_the_reprojection_alone_is_that_of_the_loss_without_the_rest() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let truth = random_joints(&mut rng);
+        let view = vague_view(&truth, 8);
+        let got = reprojection_gradient(&truth, &view).unwrap();
+        let targets = rays_to_agree_with(&truth, &view).unwrap();
+        let usual = Usual {
+            bones_m: [0.0; JOINTS],
+            weight: 0.0,
+        };
+        for joint in 1..JOINTS {
+            for axis in 0..3 {
+                let at = |sign: f32| {
+                    let mut moved = truth;
+                    moved[joint][axis] += sign * 1e-3;
+                    // Without what it costs to be away from the own pose.
+                    loss(&moved, &moved, &usual, &targets, REPROJECTION)
+                };
+                let want = (at(1.0) - at(-1.0)) / 2e-3;
+                let got = f64::from(got[joint][axis]);
+                assert!((want - got).abs() < 3e-3, "{joint} {axis}: {got}, {want}");
+            }
+        }
+        let mut alone = view;
+        for (_, keypoint) in &SHARED[2..] {
+            alone.newest[*keypoint] = RayKeypoint::default();
+        }
+        assert_eq!(reprojection_gradient(&truth, &alone), None);
+    }
+
+    #[test]
+    fn bones_that_fit_and_bones_of_no_length_pull_nowhere() {
+        let mut joints = random_joints(&mut fastrand::Rng::with_seed(3));
+        let view = view_of(&joints, Vec3::new(0.0, 0.0, 3.0));
+        let targets = rays_to_agree_with(&joints, &view).unwrap();
+        // The head, which no ray sees, on the neck.
+        joints[10] = joints[9];
+        let gradient = |bones_m: [f32; JOINTS], weight: f32| {
+            let usual = Usual { bones_m, weight };
+            loss_gradient(&joints, &joints, &usual, &targets, REPROJECTION).unwrap()
+        };
+        let fitting = bones_of(&joints);
+        assert_eq!(gradient(fitting, 1.0), gradient(fitting, 0.0));
+        let mut longer = fitting;
+        longer[10] = 0.1;
+        assert_eq!(gradient(longer, 1.0), gradient(fitting, 0.0));
+    }
+
+    #[test]
+    fn a_frame_is_six_steps_of_adam_from_four_fifths_of_the_last_offset() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let [(own, truth), (other, _)] = [5, 6].map(|seed| own_and_truth(&head, seed, Vec3::ZERO));
+        let mut own = Own {
+            mirrored: Some(other.hidden),
+            ..own
+        };
+        own.joints_m = own.pose_at(&head, &[own.hidden, other.hidden]);
+        let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
+        // Bones were longer so far.
+        let mut memory = RefineMemory {
+            bones_m: bones_of(&own.joints_m).map(|bone_m| 1.2 * bone_m),
+            frames: 5.0,
+            ..RefineMemory::default()
+        };
+        let mut detector = Detector::default();
+        let (mut seen, mut known) = (memory.clone(), detector.clone());
+        let mut want = [[0.0; LIFT_FEATURES]; INFERENCES];
+        for _ in 0..3 {
+            let refined = refine(&head, &own, &view, &mut memory, &mut detector).unwrap();
+            let targets = targets_of(&own.joints_m, &view, &mut known).unwrap();
+            seen.take(&bones_of(&own.joints_m), targets.residual);
+            let usual = Usual {
+                bones_m: seen.bones_m(),
+                weight: BONES / (1.0 + BONE_HALF / seen.frames),
+            };
+            want = want.map(|z| z.map(|z| 0.8 * z));
+            let mut moments = [[(0.0, 0.0); LIFT_FEATURES]; INFERENCES];
+            for step in 1..=6 {
+                let layers = own.hidden_with(&head, &want);
+                let joints_m = own.pose_at(&head, &layers);
+                let slopes =
+                    loss_gradient(&joints_m, &own.joints_m, &usual, &targets, seen.pull()).unwrap();
+                let gradients = own.gradients(&head, &layers, &slopes);
+                for (at, z) in want.as_flattened_mut().iter_mut().enumerate() {
+                    let (m, v) = &mut moments.as_flattened_mut()[at];
+                    let g = gradients.as_flattened()[at] + 2.0 * 0.01 / 256.0 * *z;
+                    (*m, *v) = (0.5 * *m + 0.5 * g, 0.9 * *v + 0.1 * g * g);
+                    let left = (1.0 - 0.5_f32.powi(step), 1.0 - 0.9_f32.powi(step));
+                    *z -= 0.003 * (*m / left.0) / ((*v / left.1).sqrt() + 1e-6);
+                }
+            }
+            let mut off = std::iter::zip(memory.offsets.as_flattened(), want.as_flattened())
+                .map(|(got, want)| (got - want).abs());
+            assert!(off.all(|off| off < 1e-4));
+            let joints_m = own.pose_at(&head, &own.hidden_with(&head, &want));
+            for (got, want) in refined.iter().zip(joints_m) {
+                assert!((got - want).length() < 1e-4, "{got}, want {want}");
+            }
+        }
+    }
 }

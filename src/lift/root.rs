@@ -246,6 +246,8 @@ fn right_side(joint: &RootJoint) -> Vec2 {
 
 #[cfg(test)]
 mod tests {
+    use glam::{DMat3, DVec3};
+
     use super::*;
 
     fn body(root_m: Vec3, noise: f32, seed: u64) -> std::vec::Vec<RootJoint> {
@@ -356,5 +358,149 @@ mod tests {
         let mut broken = joints;
         broken[4].relative_m.y = f32::NAN;
         assert_eq!(solve_root(&broken), None);
+    }
+
+    /// Normal matrix of the weighted equations and its right side, in double precision.
+    fn normal(joints: &[RootJoint], weights: &[f32]) -> (DMat3, DVec3) {
+        let (mut matrix, mut right) = (DMat3::ZERO, DVec3::ZERO);
+        for (joint, weight) in joints.iter().zip(weights) {
+            let (ray, at) = (joint.ray.as_dvec2(), joint.relative_m.as_dvec3());
+            for (row, value) in [
+                (DVec3::new(1.0, 0.0, -ray.x), ray.x * at.z - at.x),
+                (DVec3::new(0.0, 1.0, -ray.y), ray.y * at.z - at.y),
+            ] {
+                let row_w = f64::from(*weight) * row;
+                matrix += DMat3::from_cols(row_w * row.x, row_w * row.y, row_w * row.z);
+                right += row_w * value;
+            }
+        }
+        (matrix, right)
+    }
+
+    #[test]
+    fn the_fit_and_its_sigma_are_those_of_the_normal_equations() {
+        // Off the axis, where the line of sight leans; the joints' own sigmas below and above what is left over.
+        for (seed, sigma_m) in [(3, 0.0), (3, 0.2), (4, 0.01)] {
+            let mut joints = body(Vec3::new(1.5, -0.8, 3.0), 0.01, seed);
+            for (joint, share) in joints.iter_mut().zip([1.0, 0.5, 2.0].into_iter().cycle()) {
+                joint.sigma_m = share * sigma_m;
+            }
+            let weights: std::vec::Vec<f32> = joints.iter().map(|joint| joint.weight).collect();
+            let rays: std::vec::Vec<Vec2> = joints.iter().map(|joint| joint.ray).collect();
+            let fit = fit(&joints, &weights, &rays).unwrap();
+            let (matrix, right) = normal(&joints, &weights);
+            let root = matrix.inverse() * right;
+            assert!((fit.position_m.as_dvec3() - root).length() < 1e-4);
+
+            // Variance of an equation of mean weight: left over, of 24 rows less three unknowns, or predicted.
+            let (mut left_over, mut predicted, mut sum) = (0.0, 0.0, 0.0);
+            for joint in &joints {
+                let (ray, weight) = (joint.ray.as_dvec2(), f64::from(joint.weight));
+                let at = root + joint.relative_m.as_dvec3();
+                left_over += weight * (at.truncate() - ray * at.z).length_squared();
+                let variance = f64::from(joint.sigma_m).powi(2);
+                predicted += weight * variance * (2.0 + ray.length_squared()) / 2.0;
+                sum += weight;
+            }
+            let variance = f64::max(left_over / sum * 12.0 / 21.0, predicted / sum);
+            let sight = root.normalize();
+            let want = (variance * sum / 12.0 * sight.dot(matrix.inverse() * sight)).sqrt();
+            let got = f64::from(fit.sigma_m(&joints, &weights));
+            assert!((got / want - 1.0).abs() < 1e-3, "{sigma_m}: {got}, {want}");
+        }
+    }
+
+    #[test]
+    fn rays_count_half_at_twice_the_median_distance() {
+        // Rays at the corners of a square, two of them projected elsewhere; and one more of another confidence.
+        let corners = [
+            (0.1, 0.1),
+            (-0.1, 0.1),
+            (-0.1, -0.1),
+            (0.1, -0.1),
+            (0.0, 0.0),
+        ];
+        let joints = corners.map(|(x, y)| RootJoint {
+            ray: Vec2::new(x, y),
+            relative_m: Vec3::ZERO,
+            weight: if x > 0.0 { 0.8 } else { 0.4 },
+            sigma_m: 0.0,
+        });
+        let weights_of = |misses: [f32; 5]| {
+            let mut projected = joints.map(|joint| joint.ray);
+            for (at, miss) in projected.iter_mut().zip(misses) {
+                at.x += miss;
+            }
+            let mut weights = [f32::NAN; 5];
+            (trust(&joints, &projected, &mut weights), weights)
+        };
+        let near = |got: [f32; 5], want: [f32; 5]| {
+            let mut off = std::iter::zip(got, want).map(|(got, want)| (got - want).abs());
+            assert!(off.all(|off| off < 1e-4), "{got:?}, want {want:?}");
+        };
+        let (median, weights) = weights_of([0.02, 0.01, 0.0, 0.04, 0.08]);
+        assert!((median - 0.02).abs() < 1e-6, "{median}");
+        near(
+            weights,
+            [0.8 / 1.25, 0.4 / 1.0625, 0.4, 0.8 / 2.0, 0.4 / 5.0],
+        );
+        // Where most fit, the scale is a fiftieth of the spread, here of sqrt(4 * 0.02 / 5).
+        let (median, weights) = weights_of([0.0, 0.0, 0.0, 0.0, 0.002_529_8]);
+        assert!(median.abs() < 1e-6, "{median}");
+        near(weights, [0.8, 0.4, 0.4, 0.8, 0.2]);
+    }
+
+    /// Four joints on a flat cross with arms of `arm_m`, `depth_m` ahead.
+    fn cross(arm_m: f32, depth_m: f32) -> std::vec::Vec<RootJoint> {
+        [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)]
+            .map(|(x, y)| RootJoint {
+                ray: arm_m / depth_m * Vec2::new(x, y),
+                relative_m: arm_m * Vec3::new(x, y, 0.0),
+                weight: 0.5,
+                sigma_m: 0.0,
+            })
+            .into()
+    }
+
+    #[test]
+    fn roots_are_solved_for_within_the_range_and_as_far_as_rays_spread() {
+        for (arm_m, depth_m, solved) in [
+            (0.1, 0.19, false),
+            (0.1, 0.21, true),
+            (1.0, 99.0, true),
+            (1.0, 101.0, false),
+            // Half a metre across at 100 m is the least, as a root mean square.
+            (0.1, 39.5, true),
+            (0.1, 40.5, false),
+        ] {
+            let root = solve_root(&cross(arm_m, depth_m));
+            assert_eq!(root.is_some(), solved, "{arm_m} m at {depth_m} m");
+            if let Some(root) = root {
+                let off = (root.position_m - Vec3::new(0.0, 0.0, depth_m)).length();
+                assert!(off < 1e-3 * depth_m, "{root:?}");
+            }
+        }
+        let joints: std::vec::Vec<RootJoint> =
+            cross(0.4, 3.0).into_iter().cycle().take(18).collect();
+        assert!(solve_root(&joints[..3]).is_some());
+        assert!(solve_root(&joints[..17]).is_some());
+        assert!(solve_root(&joints).is_none());
+        let without = |weight: f32| {
+            let mut joints = cross(0.4, 3.0);
+            for joint in &mut joints {
+                joint.weight = weight;
+            }
+            solve_root(&joints)
+        };
+        assert!(without(0.0).is_none() && without(f32::INFINITY).is_none());
+    }
+
+    #[test]
+    fn joints_are_projected_where_they_are_and_none_from_behind_the_lens() {
+        let mut joints = cross(0.5, 2.0);
+        joints[1].relative_m = Vec3::new(0.3, -0.2, -1.98);
+        let at = projections(&joints, Vec3::new(0.1, 0.2, 2.0));
+        assert!((at[0] - Vec2::new(0.3, 0.1)).length() < 1e-6, "{at:?}");
+        assert!((at[1] - Vec2::new(4.0, 0.0)).length() < 1e-5, "{at:?}");
     }
 }

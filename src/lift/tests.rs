@@ -6,8 +6,8 @@ use glam::Vec2;
 
 use super::head::tests::{file_of, random_tensors};
 use super::*;
-use crate::camera::rotate;
-use crate::pose::{BoxPx, Detection, Keypoint};
+use crate::camera::{Mount, rotate};
+use crate::pose::{BoxPx, Detection, Keypoint, SizeSource};
 
 /// A standing body around the pelvis, both sides alike, directions of the camera frame, metres.
 const BODY: [[f32; 3]; JOINTS] = [
@@ -447,4 +447,178 @@ fn the_backbone_runs_once_more_for_the_mirror_and_may_fail_there() {
     assert_eq!(lift(true), (2, None));
     fails_at.set(2);
     assert_eq!(lift(true), (2, Some(NoPose::Engine(7))));
+}
+
+#[test]
+fn a_size_scales_lengths_and_adds_its_own_uncertainty() {
+    let camera = Calibration::assumed(640, 480);
+    let mut lifter = Lifter::new(LiftConfig::default(), silent, head_that_can_be_moved());
+    let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.3, -0.19, 3.5)));
+    person.detection.keypoints[9].x_px += 5.0;
+    let before = lifter.lift(frame(0), &camera, &person).unwrap();
+    let mut after = before.clone();
+    after.size = Size {
+        factor: 1.25,
+        sigma: 0.1,
+        source: SizeSource::Floor,
+    };
+    after.scale();
+    let near = |got: Vec3, want: Vec3| assert!((got - want).length() < 1e-5, "{got} {want}");
+    near(after.root_camera_m, 1.25 * before.root_camera_m);
+    let size_m = 0.1 * after.root_camera_m.z;
+    let fit_m = 1.25 * before.root_sigma_m;
+    let want = (fit_m * fit_m + size_m * size_m).sqrt();
+    assert!((after.root_sigma_m - want).abs() < 1e-5);
+    for joint in 0..JOINTS {
+        near(
+            after.relative_camera_m[joint],
+            1.25 * before.relative_camera_m[joint],
+        );
+        assert!((after.sigmas_m[joint] - 1.25 * before.sigmas_m[joint]).abs() < 1e-6);
+        for part in [
+            |stages: &Stages| stages.unrefined_m,
+            |stages: &Stages| stages.unsmoothed_m,
+            |stages: &Stages| stages.apart_m,
+        ] {
+            near(
+                part(&after.stages)[joint],
+                1.25 * part(&before.stages)[joint],
+            );
+        }
+    }
+    assert_eq!(after.stages.refined, before.stages.refined);
+}
+
+#[test]
+fn two_shoulders_and_an_arm_are_enough_for_a_pose() {
+    let camera = Calibration::assumed(640, 480);
+    for (seen, enough) in [(&[5, 6, 7, 9][..], true), (&[5, 6, 7], false)] {
+        let mut lifter = Lifter::new(LiftConfig::default(), silent, constant_head());
+        let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 3.0)));
+        for (keypoint, of) in person.detection.keypoints.iter_mut().enumerate() {
+            if !seen.contains(&keypoint) {
+                of.confidence = 0.1;
+            }
+        }
+        let outcome = lifter.lift(frame(0), &camera, &person);
+        assert_eq!(outcome.is_ok(), enough, "{seen:?}");
+    }
+}
+
+#[test]
+fn image_features_are_used_where_head_and_person_have_them_and_all_of_them_count() {
+    let camera = Calibration::assumed(640, 480);
+    let lift = |image: bool, features: Option<f32>| {
+        let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, -0.19, 3.5)));
+        // All numbers alike: 128 of 0.17 have a norm of 1.92, of 0.18 one of 2.04.
+        person.detection.features = features.map(|number| [number; IMAGE_FEATURES]);
+        let head = constant_head_with(image);
+        let mut lifter = Lifter::new(LiftConfig::default(), silent, head);
+        let estimate = lifter.lift(frame(0), &camera, &person).unwrap();
+        let adds = estimate.image_part.iter().any(|part| part.abs() > 0.0);
+        (estimate.stages.picture, adds)
+    };
+    assert_eq!(lift(true, Some(0.17)), (true, true));
+    assert_eq!(lift(true, Some(-0.17)), (true, true));
+    assert_eq!(lift(true, Some(0.18)), (false, false));
+    assert_eq!(lift(true, None), (false, false));
+    assert_eq!(lift(false, Some(0.17)), (false, false));
+}
+
+#[test]
+fn after_a_gap_refinement_begins_at_the_own_pose_again() {
+    let camera = Calibration::assumed(640, 480);
+    let standing = body_at(Vec3::new(0.0, -0.19, 3.5));
+    let mut elsewhere = standing;
+    elsewhere[13] += Vec3::new(0.15, -0.1, 0.0);
+    let person = seen_at(&camera, 1, &elsewhere);
+    let moved_after = |gap_ns: u64| {
+        let config = LiftConfig {
+            smooth: false,
+            ..LiftConfig::default()
+        };
+        let mut lifter = Lifter::new(config, silent, head_that_can_be_moved());
+        for number in 0..20 {
+            assert!(lifter.lift(frame(number), &camera, &person).is_ok());
+        }
+        let time = MonoNs(frame(19).0 + gap_ns);
+        let stages = lifter.lift(time, &camera, &person).unwrap().stages;
+        (stages.unrefined_m[13] - stages.unsmoothed_m[13]).length()
+    };
+    let (bridged, gap) = (moved_after(250_000_000), moved_after(250_000_001));
+    assert!(gap < 0.7 * bridged, "{gap} {bridged}");
+}
+
+#[test]
+fn the_root_is_smoothed_along_its_line_of_sight_and_joints_around_it() {
+    let camera = Calibration::assumed(640, 480);
+    let config = |smooth: bool| LiftConfig {
+        smooth,
+        refine: false,
+        ..LiftConfig::default()
+    };
+    let mut smooth = Lifter::new(config(true), silent, constant_head());
+    let mut rough = Lifter::new(config(false), silent, constant_head());
+    let (mut distance, mut wrist) = (OneEuro::<1>::default(), OneEuro::<3>::default());
+    let of = config(true);
+    for number in 0..20_u16 {
+        let time = frame(u64::from(number));
+        let along = 0.05 * f32::from(number);
+        let body = body_at(Vec3::new(1.0 - along, -0.19, 3.0 + along));
+        let person = seen_at(&camera, 1, &body);
+        let [got, raw] =
+            [&mut smooth, &mut rough].map(|lifter| lifter.lift(time, &camera, &person).unwrap());
+        let root_m = raw.root_camera_m;
+        let [far_m] = distance.step(&of.smooth_distance, time, [root_m.length()], 1.0);
+        let want = far_m * root_m.normalize();
+        assert!((got.root_camera_m - want).length() < 1e-5, "{number}");
+        let joint = raw.relative_camera_m[13].to_array();
+        let want = Vec3::from(wrist.step(&of.smooth_joints, time, joint, 1.0));
+        assert!(
+            (got.relative_camera_m[13] - want).length() < 1e-6,
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn over_a_floor_feet_that_are_seen_say_how_large_a_person_is() {
+    let truth = body_at(Vec3::new(0.0, -0.19, 3.5));
+    // The ankles of BODY are 0.65 m below the camera; the floor is 0.8 m.
+    let mount = Mount {
+        height_m: 0.8,
+        down_deg: 0.0,
+        roll_deg: 0.0,
+    };
+    let camera = Calibration::assumed(640, 480).with_mount(mount).unwrap();
+    for (feet, source) in [(true, SizeSource::Floor), (false, SizeSource::Guess)] {
+        let mut lifter = Lifter::new(LiftConfig::default(), silent, constant_head());
+        let mut person = seen_at(&camera, 1, &truth);
+        if !feet {
+            person.detection.keypoints[15].confidence = 0.1;
+        }
+        let mut last = None;
+        for number in 0..90 {
+            last = Some(lifter.lift(frame(number), &camera, &person).unwrap());
+        }
+        let estimate = last.unwrap();
+        assert_eq!(estimate.size.source, source);
+        let lower = estimate.joint_camera_m(3).y;
+        let pose = person_pose(&person, Some(&estimate));
+        assert_eq!(pose.size, estimate.size);
+        // An ankle is 85 mm high, of which the guess takes a little back.
+        let want = if feet { 0.8 - 0.085 } else { 0.65 };
+        assert!((lower - want).abs() < 0.03, "{source:?}: {lower}");
+    }
+}
+
+#[test]
+fn an_id_keeps_its_place_and_a_new_one_takes_a_free_one_or_the_oldest() {
+    let at = |id: u32, seen: u64| (Some(id), Some(MonoNs(seen)));
+    let full = [at(3, 50), at(4, 20), at(6, 90)];
+    assert_eq!(place_of(full.into_iter(), 6), (2, false));
+    assert_eq!(place_of(full.into_iter(), 9), (1, true));
+    let free = [at(3, 50), at(4, 20), (None, None)];
+    assert_eq!(place_of(free.into_iter(), 4), (1, false));
+    assert_eq!(place_of(free.into_iter(), 9), (2, true));
 }

@@ -323,4 +323,66 @@ mod tests {
         assert_eq!(rays[..4], [RayKeypoint::default(); 4]);
         assert!(rays[4].is_present());
     }
+
+    /// Sample `back` before the newest, of a window of observations of these ages, nanoseconds, oldest first; each is
+    /// seen at its number.
+    fn sample_of(ages_ns: &[u64], back: usize) -> RayKeypoint {
+        let mut window = Window::default();
+        for (number, age_ns) in ages_ns.iter().enumerate() {
+            let seen = [RayKeypoint {
+                ray: Vec2::new(number as f32, 0.0),
+                confidence: 0.5,
+            }; KEYPOINTS];
+            let _ = window.push(MonoNs(20_000_000_000 - age_ns), &seen);
+        }
+        samples_of(&window)[LIFT_SAMPLES - 1 - back][0]
+    }
+
+    #[test]
+    fn the_nearest_observation_within_five_milliseconds_stands_as_it_is() {
+        // The sample before the newest lies 33,333,333 ns back.
+        for (ages_ns, at) in [
+            ([38_333_333, 0].as_slice(), 0.0),
+            (
+                [38_333_334, 0].as_slice(),
+                1.0 - 33_333_333.0 / 38_333_334.0,
+            ),
+            ([60_000_000, 28_333_333, 0].as_slice(), 1.0),
+            ([36_333_333, 30_333_334, 0].as_slice(), 1.0),
+            ([36_333_332, 30_333_333, 0].as_slice(), 0.0),
+            // As near on both sides: the newer one.
+            ([36_333_333, 30_333_333, 0].as_slice(), 1.0),
+        ] {
+            let got = sample_of(ages_ns, 1);
+            assert!(got.is_present());
+            assert!((got.ray.x - at).abs() < 1e-6, "{ages_ns:?}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_quarter_of_a_second_is_bridged_and_no_more() {
+        let got = sample_of(&[250_000_000, 0], 3);
+        assert!((got.ray.x - 0.6).abs() < 1e-6, "{got:?}");
+        assert!((got.confidence - 0.5).abs() < 1e-6, "{got:?}");
+        assert!(!sample_of(&[250_000_001, 0], 3).is_present());
+    }
+
+    #[test]
+    fn a_window_holds_the_newest_and_knows_how_many() {
+        let mut window = Window::default();
+        assert!(window.is_empty() && window.newest().is_none());
+        for ms in 0..200 {
+            assert_eq!(window.push(at_ms(ms), &seen_at(ms)), Pushed::Taken);
+        }
+        assert!(!window.is_empty());
+        assert_eq!(window.len(), WINDOW_FRAMES);
+        assert_eq!(window.newest(), Some(at_ms(199)));
+        // A second back is another clock, less is late.
+        assert_eq!(window.push(at_ms(0), &seen_at(0)), Pushed::TimeStoodBack);
+        let long_ago = MonoNs(at_ms(199).0 - 1_000_000_000);
+        assert_eq!(window.push(long_ago, &seen_at(0)), Pushed::ClockWasSet);
+        assert_eq!(window.len(), 1);
+        window.clear();
+        assert!(window.is_empty());
+    }
 }

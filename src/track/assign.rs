@@ -163,4 +163,15 @@ mod tests {
             assert_eq!(*track, Some(TRACKS_MAX - 1 - row));
         }
     }
+
+    #[test]
+    fn a_detection_stays_alone_where_that_leaves_the_larger_total() {
+        let mut similarities = [[0.0; TRACKS_MAX]; PEOPLE_MAX];
+        similarities[0][0] = 0.9;
+        similarities[0][1] = 0.25;
+        similarities[1][0] = 0.25;
+        // 0.9 and one alone, not 0.25 twice.
+        let tracks = assign(&similarities, 2, 0.2);
+        assert_eq!(tracks[..2], [Some(0), None]);
+    }
 }

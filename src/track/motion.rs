@@ -109,4 +109,66 @@ mod tests {
         assert!((expected.age_s - 0.033).abs() < 1e-4);
         assert!(Motion::default().expect_at(frame(3))[0].is_none());
     }
+
+    #[test]
+    fn place_and_velocity_take_their_shares_of_each_surprise() {
+        let mut motion = Motion::default();
+        let at_ms = |ms: u64| MonoNs(5_000_000_000 + ms * 1_000_000);
+        let shown = |x_px: f32, y_px: f32| {
+            [Keypoint {
+                x_px,
+                y_px,
+                confidence: 0.8,
+            }; KEYPOINTS]
+        };
+        let expects = |motion: &Motion, ms: u64, x: f32, y: f32, age_s: f32| {
+            let expected = motion.expect_at(at_ms(ms))[3].unwrap();
+            let off = (expected.at_px - Vec2::new(x, y)).length();
+            assert!(off < 1e-3, "{ms} ms: {expected:?}, want {x} {y}");
+            assert!((expected.age_s - age_s).abs() < 1e-6, "{expected:?}");
+        };
+        motion.observe(at_ms(0), &shown(100.0, 200.0));
+        // A surprise of (10, -20): 0.85 of it moves the place, 0.3 / 0.1 s of it is the velocity.
+        motion.observe(at_ms(100), &shown(110.0, 180.0));
+        expects(&motion, 100, 108.5, 183.0, 0.0);
+        expects(&motion, 200, 111.5, 177.0, 0.1);
+        // Beyond 0.2 s the point stands.
+        expects(&motion, 500, 114.5, 171.0, 0.4);
+        // (10, 0) off what was expected: the velocity grows by (30, 0).
+        motion.observe(at_ms(200), &shown(121.5, 177.0));
+        expects(&motion, 300, 126.0, 171.0, 0.1);
+        // Of 0.5 s, the most that is bridged, the velocity covers 0.2: expected at (132, 165).
+        motion.observe(at_ms(700), &shown(142.0, 165.0));
+        expects(&motion, 800, 140.5 + 6.6, 165.0 - 6.0, 0.1);
+        // Unseen for longer it starts again, at rest; so it does in the same instant.
+        motion.observe(at_ms(1300), &shown(50.0, 60.0));
+        expects(&motion, 1400, 50.0, 60.0, 0.1);
+        motion.observe(at_ms(1300), &shown(70.0, 80.0));
+        expects(&motion, 1400, 70.0, 80.0, 0.1);
+    }
+
+    #[test]
+    fn a_keypoint_that_is_not_seen_or_forgotten_changes_no_other() {
+        let mut motion = Motion::default();
+        let mut keypoints = [Keypoint {
+            x_px: 10.0,
+            y_px: 20.0,
+            confidence: 0.8,
+        }; KEYPOINTS];
+        motion.observe(MonoNs(1_000_000_000), &keypoints);
+        keypoints[4] = Keypoint {
+            x_px: 500.0,
+            y_px: 500.0,
+            confidence: 0.1,
+        };
+        motion.observe(MonoNs(1_100_000_000), &keypoints);
+        motion.forget(9);
+        let expected = motion.expect_at(MonoNs(1_100_000_000));
+        let hidden = expected[4].unwrap();
+        assert!((hidden.at_px - Vec2::new(10.0, 20.0)).length() < 1e-6);
+        assert!((hidden.age_s - 0.1).abs() < 1e-6);
+        for (keypoint, expected) in expected.iter().enumerate() {
+            assert_eq!(expected.is_none(), keypoint == 9, "{keypoint}");
+        }
+    }
 }

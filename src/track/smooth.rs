@@ -202,4 +202,61 @@ mod tests {
                 .starts_with("track.smooth.min_cutoff_hz = 0")
         );
     }
+
+    #[test]
+    fn the_filter_is_what_its_formula_says() {
+        // In double precision, from the paper: a low pass of the derivative sets the cutoff of that of the point.
+        let share = |cutoff_hz: f64, step_s: f64| {
+            let tau = 1.0 / (std::f64::consts::TAU * cutoff_hz);
+            1.0 / (1.0 + tau / step_s)
+        };
+        let (unit, mut filter) = (50.0, OneEuro::<2>::default());
+        let mut random = fastrand::Rng::with_seed(4);
+        let (mut time, mut last, mut slope) = (MonoNs(1_000_000_000), [20.0, -30.0], [0.0; 2]);
+        let _ = filter.step(&CONFIG, time, [20.0, -30.0], unit);
+        // A quarter of a second is the longest that is bridged.
+        for step_ms in [33_u32, 10, 100, 250, 67, 20, 250] {
+            time = MonoNs(time.0 + u64::from(step_ms) * 1_000_000);
+            let step_s = f64::from(step_ms) * 1e-3;
+            let point = [100.0 * random.f32(), -100.0 * random.f32()];
+            for axis in 0..2 {
+                let raw = (f64::from(point[axis]) - last[axis]) / step_s;
+                slope[axis] += share(1.0, step_s) * (raw - slope[axis]);
+            }
+            let speed = f64::hypot(slope[0], slope[1]) / f64::from(unit);
+            let follow = share(1.5 + 2.0 * speed, step_s);
+            let got = filter.step(&CONFIG, time, point, unit);
+            for axis in 0..2 {
+                last[axis] += follow * (f64::from(point[axis]) - last[axis]);
+                let off = (f64::from(got[axis]) - last[axis]).abs();
+                assert!(off < 1e-3, "{step_ms} ms: {got:?}, want {last:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_point_of_the_same_instant_and_one_after_clearing_are_taken_as_they_are() {
+        let mut filter = OneEuro::<1>::default();
+        for (number, point) in [(3, 1.0), (4, 2.0), (4, 5.0)] {
+            let [out] = filter.step(&CONFIG, frame(number), [point], 1.0);
+            assert_eq!(out.to_bits() == point.to_bits(), number == 3 || point > 4.0);
+        }
+        filter.clear();
+        let [out] = filter.step(&CONFIG, frame(5), [9.0], 1.0);
+        assert!((out - 9.0).abs() < 1e-6, "{out}");
+    }
+
+    #[test]
+    fn the_stated_latencies_are_those_of_the_configuration() {
+        // As `lift.smooth_joints` documents its defaults: 80 ms at rest, 30 ms at 0.5 m/s.
+        let config = OneEuroConfig {
+            min_cutoff_hz: 2.0,
+            cutoff_per_speed: 6.5,
+            speed_cutoff_hz: 1.0,
+        };
+        for (speed, want_s) in [(0.0, 0.0796), (0.5, 0.0303), (-0.5, 0.0303)] {
+            let got_s = config.latency_s(speed);
+            assert!((got_s - want_s).abs() < 1e-4, "{speed}: {got_s}");
+        }
+    }
 }

@@ -162,3 +162,136 @@ fn pair_cost(
     }
     cost
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::standing;
+    use super::*;
+    use crate::skeleton::KEYPOINT_MIRROR;
+
+    /// Where both ankles are expected: 10 pixels apart.
+    fn ankles(age_s: f32) -> [Option<Expected>; KEYPOINTS] {
+        let mut expected = [None; KEYPOINTS];
+        for (joint, x) in [(15, 0.0), (16, 10.0)] {
+            expected[joint] = Some(Expected {
+                at_px: Vec2::new(x, 0.0),
+                age_s,
+            });
+        }
+        expected
+    }
+
+    #[test]
+    fn costs_are_squared_distances_in_box_sizes_up_to_the_cap() {
+        let mut keypoints = [Keypoint::default(); KEYPOINTS];
+        for (joint, x_px) in [(15, 10.0), (16, 4.0)] {
+            keypoints[joint] = Keypoint {
+                x_px,
+                y_px: 0.0,
+                confidence: 0.9,
+            };
+        }
+        let cost = |age_s: f32, keypoints: &[Keypoint; KEYPOINTS], box_px: f32| {
+            let cost = pair_cost((15, 16), &ankles(age_s), keypoints, box_px);
+            [cost.keep, cost.swap, cost.keypoints]
+        };
+        let near = |got: [f32; 3], want: [f32; 3]| {
+            let mut off = std::iter::zip(got, want).map(|(got, want)| (got - want).abs());
+            assert!(off.all(|off| off < 1e-5), "{got:?}, want {want:?}");
+        };
+        // The left ankle is 10 pixels off and on its twin's place, the right one 6 off and 4.
+        near(cost(0.08, &keypoints, 100.0), [0.0136, 0.0016, 2.0]);
+        // In a box of 16 pixels only the 10 pixels are more than half of it; in none a pixel is one.
+        near(
+            cost(0.08, &keypoints, 16.0),
+            [0.25 + 0.140_625, 0.0625, 2.0],
+        );
+        near(cost(0.08, &keypoints, 0.0), [0.5, 0.25, 2.0]);
+        near(cost(0.081, &keypoints, 100.0), [0.0; 3]);
+        keypoints[16].confidence = 0.1;
+        near(cost(0.08, &keypoints, 100.0), [0.01, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn labels_are_swapped_where_it_is_clear_for_the_person_or_else_for_a_limb() {
+        let cost = |keep: f32, swap: f32| PairCost {
+            keep,
+            swap,
+            keypoints: 2.0,
+        };
+        let clear = |keep, swap| clearly_swapped([cost(keep, swap), cost(keep, swap)].iter());
+        // Less than 0.3 is left, and of four keypoints more than 4 * 0.06² is gone.
+        assert!(clear(0.5, 0.149) && !clear(0.5, 0.151));
+        assert!(clear(0.0073, 0.0) && !clear(0.0071, 0.0));
+        assert!(!clearly_swapped([PairCost::default()].iter()));
+
+        // The whole person: all but the pair that fits as it is, and those of which nothing is known too.
+        let mut costs = [cost(0.2, 0.0); PAIRS.len()];
+        costs[5] = cost(0.001, 0.002);
+        costs[0] = PairCost::default();
+        let mut want = [true; PAIRS.len()];
+        want[5] = false;
+        assert_eq!(swapped_pairs(&costs), want);
+
+        // The lower legs, the ankles alone, and nothing at all.
+        for swapped in [&[6, 7][..], &[7], &[]] {
+            let mut costs = [cost(0.001, 0.2); PAIRS.len()];
+            let mut want = [false; PAIRS.len()];
+            for &pair in swapped {
+                costs[pair] = cost(0.2, 0.001);
+                want[pair] = true;
+            }
+            assert_eq!(swapped_pairs(&costs), want, "{swapped:?}");
+        }
+    }
+
+    /// Shows a person in frames of a sixteenth of a second; says for each whether left wrist and left ankle came out
+    /// at their places, where `swapped` names the keypoints that come swapped.
+    fn shown(hold_s: f32, frames: &[&[usize]]) -> Vec<(bool, bool)> {
+        let person = standing(300.0, 300.0);
+        let box_px = person.bounds.area().sqrt();
+        let (mut guard, mut motion) = (SwapGuard::default(), Motion::default());
+        let mut time = MonoNs(1_000_000_000);
+        let mut outcome = Vec::new();
+        for swapped in frames {
+            let mut keypoints = person.keypoints;
+            for &joint in *swapped {
+                keypoints.swap(joint, KEYPOINT_MIRROR[joint]);
+            }
+            let before = keypoints;
+            let undone = guard.undo(time, hold_s, &mut motion, box_px, &mut keypoints);
+            assert_eq!(undone, keypoints != before, "{}", outcome.len());
+            motion.observe(time, &keypoints);
+            outcome.push((
+                keypoints[9] == person.keypoints[9],
+                keypoints[15] == person.keypoints[15],
+            ));
+            time = MonoNs(time.0 + 62_500_000);
+        }
+        outcome
+    }
+
+    #[test]
+    fn arms_and_legs_are_each_swapped_back_for_the_hold_time_and_then_believed() {
+        let (arms, both) = (&[5, 7, 9][..], &[5, 7, 9, 11, 13, 15][..]);
+        let outcome = shown(0.125, &[&[], &[], arms, both, both, both, both, both, both]);
+        let [wrists, ankles] = [|o: &(bool, bool)| o.0, |o: &(bool, bool)| o.1]
+            .map(|part| outcome.iter().map(part).collect::<Vec<_>>());
+        // Three frames each lie within an eighth of a second.
+        let held = |first: usize| {
+            (0..outcome.len())
+                .map(|number| number < first + 3)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(wrists, held(2));
+        assert_eq!(ankles, held(3));
+    }
+
+    #[test]
+    fn a_frame_with_the_right_labels_starts_the_hold_time_again() {
+        let arms = &[5, 7, 9][..];
+        let outcome = shown(0.0625, &[&[], &[], arms, &[], arms, arms, arms, arms]);
+        let wrists: Vec<bool> = outcome.iter().map(|outcome| outcome.0).collect();
+        assert_eq!(wrists, [true, true, true, true, true, true, false, false]);
+    }
+}

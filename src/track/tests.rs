@@ -385,3 +385,136 @@ fn the_documented_section_is_read_and_bad_values_are_named() {
     }
     assert!(toml::from_str::<File>(&text.replace("keep_s", "keep")).is_err());
 }
+
+#[test]
+fn a_frame_that_not_everyone_was_looked_for_in_ends_no_person_without_an_id() {
+    let person = standing(300.0, 300.0);
+    let people: People = [person.clone()].into_iter().collect();
+    let ids_after = |whole: bool| {
+        let mut run = Run::new(TrackConfig::default());
+        let _ = run.see(frame(0), from_ref(&person));
+        if whole {
+            run.tracker.update(frame(1), &People::new(), &mut run.out);
+        } else {
+            run.tracker
+                .update_partly(frame(1), &People::new(), &mut run.out);
+        }
+        run.tracker.update_partly(frame(2), &people, &mut run.out);
+        run.out.iter().map(|person| person.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids_after(false), [1]);
+    assert!(ids_after(true).is_empty());
+
+    // Out of sight for longer than people are kept, it ends in such frames too.
+    let mut run = Run::new(TrackConfig::default());
+    let _ = run.see(frame(0), from_ref(&person));
+    run.tracker
+        .update_partly(frame(40), &People::new(), &mut run.out);
+    assert!(run.see(frame(41), from_ref(&person)).is_empty());
+}
+
+#[test]
+fn a_person_is_kept_for_exactly_as_long_as_asked_for_and_a_second_back_is_another_clock() {
+    let at_ms = |ms: u64| MonoNs(10_000_000_000 + ms * 1_000_000);
+    let person = standing(300.0, 300.0);
+    for (unseen_ms, ids) in [(1000, &[1][..]), (1001, &[])] {
+        let mut run = Run::new(TrackConfig::default());
+        for ms in [0, 100] {
+            let _ = run.see(at_ms(ms), from_ref(&person));
+        }
+        assert!(run.see(at_ms(100 + unseen_ms), &[]).is_empty());
+        assert_eq!(run.see(at_ms(101 + unseen_ms), from_ref(&person)), ids);
+    }
+
+    for (back_ms, set) in [(999, 0), (1000, 1)] {
+        let mut run = Run::new(TrackConfig::default());
+        let _ = run.see(at_ms(2000), from_ref(&person));
+        let _ = run.see(at_ms(2000 - back_ms), from_ref(&person));
+        let counters = run.tracker.counters();
+        assert_eq!(
+            (counters.clock_was_set, counters.time_stood_back),
+            (set, 1 - set)
+        );
+    }
+}
+
+#[test]
+fn a_hold_time_of_zero_leaves_all_labels_as_they_come() {
+    let mut run = Run::new(TrackConfig {
+        swap_hold_s: 0.0,
+        ..TrackConfig::default()
+    });
+    let person = standing(300.0, 300.0);
+    for number in 0..10 {
+        let _ = run.see(frame(number), from_ref(&person));
+    }
+    let swapped = mirrored(&person);
+    let _ = run.see(frame(10), from_ref(&swapped));
+    assert_eq!(run.out[0].detection.keypoints, swapped.keypoints);
+    assert_eq!(run.tracker.counters().swaps_undone, 0);
+}
+
+#[test]
+fn where_all_places_are_taken_the_person_unseen_for_longest_gives_way() {
+    let mut run = Run::new(TrackConfig {
+        hits_to_confirm: 1,
+        keep_s: 10.0,
+        ..TrackConfig::default()
+    });
+    // Sixteen people in two rows, who get their ids by falling score.
+    let one = |number: u8| {
+        let (column, row) = (f32::from(number % 8), f32::from(number / 8));
+        Detection {
+            score: 0.9 - 0.01 * f32::from(number),
+            ..standing(100.0 * column, 200.0 + 400.0 * row)
+        }
+    };
+    let row = |numbers: std::ops::Range<u8>| numbers.map(one).collect::<Vec<_>>();
+    let first: Vec<u32> = (1..=8).collect();
+    assert_eq!(run.see(frame(0), &row(0..8)), first);
+    let second: Vec<u32> = (9..=16).collect();
+    assert_eq!(run.see(frame(1), &row(8..16)), second);
+    assert_eq!(run.see(frame(2), &row(1..8)), first[1..]);
+    // Seven of the second row and a newcomer, who takes the place of the first.
+    let newcomer = standing(300.0, 1400.0);
+    let people: Vec<_> = row(8..15).into_iter().chain([newcomer]).collect();
+    assert_eq!(run.see(frame(3), &people), [9, 10, 11, 12, 13, 14, 15, 17]);
+    let people: Vec<_> = row(1..8).into_iter().chain([one(15)]).collect();
+    assert_eq!(run.see(frame(4), &people), [2, 3, 4, 5, 6, 7, 8, 16]);
+    assert_eq!(run.see(frame(5), &row(0..1)), [18]);
+}
+
+#[test]
+fn the_box_of_a_track_moves_as_its_keypoints_do_on_average() {
+    let at_ms = |ms: u64| MonoNs(1_000_000_000 + ms * 1_000_000);
+    let mut track = Track {
+        seen: at_ms(100),
+        bounds: BoxPx {
+            left: 100.0,
+            top: 200.0,
+            right: 150.0,
+            bottom: 300.0,
+        },
+        ..Track::default()
+    };
+    let edges = |track: &Track| {
+        let bounds = track.expected_bounds(&track.motion.expect_at(at_ms(200)));
+        [bounds.left, bounds.top, bounds.right, bounds.bottom]
+    };
+    let near = |got: [f32; 4], want: [f32; 4]| {
+        let mut off = std::iter::zip(got, want).map(|(got, want)| (got - want).abs());
+        assert!(off.all(|off| off < 1e-3), "{got:?}, want {want:?}");
+    };
+    // Without a keypoint it stays.
+    near(edges(&track), [100.0, 200.0, 150.0, 300.0]);
+    // One keypoint moves by (10, 20) in 0.1 s, which makes a velocity of (30, 60), one stands, the rest are not seen.
+    let mut keypoints = [Keypoint::default(); KEYPOINTS];
+    for keypoint in &mut keypoints[..2] {
+        keypoint.confidence = 0.9;
+    }
+    track.motion.observe(at_ms(0), &keypoints);
+    keypoints[0].x_px = 10.0;
+    keypoints[0].y_px = 20.0;
+    track.motion.observe(at_ms(100), &keypoints);
+    near(edges(&track), [101.5, 203.0, 151.5, 303.0]);
+}
