@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -54,7 +55,8 @@ def network_camera(config: Path, film: Path) -> None:
     camera = NetworkCamera(film, PORT)
     old = config.read_text()
     source = f'source = "rtsp://{USER}:{PASSWORD}@127.0.0.1:{PORT}/live"'
-    config.write_text(old.replace('name = "camera"', f'name = "camera"\n{source}'))
+    without_device = re.sub(r"\[camera\.v4l2\][^\[]*", "", old)
+    config.write_text(without_device.replace('name = "camera"', f'name = "camera"\n{source}'))
     shell(f"systemctl restart --no-block {UNIT}")
     until("it waits for the camera", lambda: f"127.0.0.1:{PORT}" in status("StatusText"), PATIENCE_S)
     said = status("StatusText")

@@ -610,7 +610,7 @@ function showGuidance(told) {
   const said = byId("guidance-said");
   said.classList.toggle("kept", told.kept || told.done);
   setText(said, told.done ? "Done: put the board down." : told.said);
-  setText(byId("guidance-title"), `Calibration: ${told.views} of ${told.views_wanted} views`);
+  setText(byId("guidance-title"), `Calibration: ${told.views} views, ${told.views_wanted} wanted`);
   setText(byId("guidance-missing"), told.missing);
   document.body.dataset.views = told.views;
 }
