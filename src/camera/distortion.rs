@@ -345,9 +345,9 @@ impl Distortion {
             return None;
         }
         let (mut low, mut high) = (0.0, limit);
-        let mut at = target.min(limit);
-        // Newton, kept between bounds that close in; where the slope is nearly
-        // zero (the edge of the field) halving takes over.
+        let (mut at, mut before) = (target.min(limit), limit);
+        // Newton, kept between bounds that close in; halving takes over where the slope is nearly zero (the edge of the
+        // field) and where steps do not become shorter: they may go to and fro between two sides of a bend.
         for _ in 0..100 {
             let (value, slope) = self.radial(at);
             if value > target {
@@ -360,13 +360,12 @@ impl Distortion {
             if step.abs() <= 1e-15 * limit {
                 break;
             }
-            let next = at - step;
-            let next = if next > low && next < high {
-                next
-            } else {
-                0.5 * (low + high)
-            };
-            if (next - at).abs() <= 1e-15 * limit {
+            let mut next = at - step;
+            if !(next > low && next < high && step.abs() < 0.5 * before) {
+                next = 0.5 * (low + high);
+            }
+            before = (next - at).abs();
+            if before <= 1e-15 * limit {
                 break;
             }
             at = next;
@@ -576,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_radius_that_is_found_at_once_is_not_left_again() {
+    fn a_lens_whose_slope_grows_tenfold_is_inverted_all_over_its_field() {
         let mut coefficients = [0.0; 12];
         coefficients[4] = 0.014_153_382_218_608_656;
         coefficients[6] = 0.000_587_739_823_754_150_7;
