@@ -578,7 +578,7 @@ mod tests {
             // Steps of Adam are as long for a small gradient as for a large one, which may magnify small differences.
             assert!(most[1] < 2.0, "{}: {most:?} degrees", scenario.name);
             // What is taken off a nearly straight arm is as steep as a square root at 0.
-            assert!(most[2] < 6.0, "{}: {most:?} degrees", scenario.name);
+            assert!(most[2] < 10.0, "{}: {most:?} degrees", scenario.name);
         }
     }
 }
