@@ -1,6 +1,7 @@
 """In the guest: the daemon on recorded footage, played through v4l2loopback as JPEGs and as raw frames.
 
-footage.py PROGRAM FOLDER: the folder holds film.mjpg, film.yuyv and cut.mjpg (every fifth image cut in two), 320x240.
+footage.py PROGRAM FOLDER [stopped]: the folder holds film.mjpg, film.yuyv and cut.mjpg (every fifth image cut in two),
+320x240. With `stopped` the daemon is stopped for a while instead.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def stopped_daemon(daemon: Daemon, feeder: subprocess.Popen[bytes]) -> None:
     )
 
 
-def test(program: str, folder: Path) -> None:
+def test(program: str, folder: Path, is_stopped: bool) -> None:
     feeder = feed("MJPG", folder / "film.mjpg")
     until("the footage plays", is_a_camera, 30)
     daemon = Daemon(program, CONFIG, LOGS / "footage.log")
@@ -83,6 +84,10 @@ def test(program: str, folder: Path) -> None:
         came, pose = daemon.pose(daemon.started, FIRST_POSE_S, people=True)
         joints = pose["persons"][0]["joints_m"]
         say(f"MJPG: a person {came - daemon.started:.1f} s after the start, {len(joints)} joints in metres")
+
+        if is_stopped:
+            stopped_daemon(daemon, feeder)
+            return
 
         feeder.send_signal(signal.SIGSTOP)
         stopped = time.monotonic()
@@ -92,8 +97,6 @@ def test(program: str, folder: Path) -> None:
         go_on = time.monotonic()
         came, _ = daemon.pose(go_on)
         say(f"a stall is said after {silent - stopped:.1f} s; poses {came - go_on:.1f} s after it ended")
-
-        stopped_daemon(daemon, feeder)
 
         feeder.kill()
         gone = time.monotonic()
@@ -121,4 +124,4 @@ def test(program: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(lambda: test(sys.argv[1], Path(sys.argv[2])), LOGS)
+    main(lambda: test(sys.argv[1], Path(sys.argv[2]), "stopped" in sys.argv[3:]), LOGS)

@@ -60,7 +60,7 @@ def network_camera(config: Path, film: Path) -> None:
     shell(f"systemctl restart --no-block {UNIT}")
     until("it waits for the camera", lambda: f"127.0.0.1:{PORT}" in status("StatusText"), PATIENCE_S)
     said = status("StatusText")
-    process = status("MainPID")
+    process, restarts = status("MainPID"), status("NRestarts")
     subscriber = Subscriber("/usr/bin/poised", ["poised/**"])
     try:
         time.sleep(5)
@@ -89,7 +89,7 @@ def network_camera(config: Path, film: Path) -> None:
         for where, text in [("journal", journal), ("/config", published), ("/events", events), ("status", said)]:
             if PASSWORD in text:
                 raise Failed(f"the password is in {where}")
-        if (status("MainPID"), status("NRestarts")) != (process, "0"):
+        if (status("MainPID"), status("NRestarts")) != (process, restarts):
             raise Failed(f"process {process} became {status('MainPID')}, restarts {status('NRestarts')}: {journal}")
     finally:
         subscriber.close()
