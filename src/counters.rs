@@ -435,6 +435,14 @@ pub struct RecordCounters {
     pub repaired: Count,
 }
 
+/// What is said where people are seen better in frames that are turned clockwise by so many degrees.
+pub fn turned_advice(degrees: u32) -> String {
+    format!(
+        "people are seen better in frames that are rotated by {degrees} degrees clockwise: is the camera upside down \
+         or on its side? See `rotate`"
+    )
+}
+
 /// What all threads count.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -469,6 +477,7 @@ pub struct Counters {
     people: AtomicU32,
     level: AtomicU8,
     busy_permille: AtomicU32,
+    better_turned: AtomicU8,
     newest_capture_ns: AtomicU64,
     peers: AtomicU64,
 }
@@ -584,6 +593,18 @@ impl Counters {
         self.level.store(level as u8, Ordering::Relaxed);
         let permille = (1e3 * busy) as u32;
         self.busy_permille.store(permille, Ordering::Relaxed);
+    }
+
+    /// Says by how many quarter turns clockwise frames would have to be turned for people to be seen better.
+    #[expect(clippy::cast_possible_truncation, reason = "at most three")]
+    pub fn set_better_turned(&self, quarters: usize) {
+        self.better_turned.store(quarters as u8, Ordering::Relaxed);
+    }
+
+    /// By how many degrees clockwise frames would have to be turned for people to be seen better; 0 where they are the
+    /// right way up, or that is not known.
+    pub fn better_turned_deg(&self) -> u32 {
+        90 * u32::from(self.better_turned.load(Ordering::Relaxed))
     }
 
     /// How much is left out, and which share of the time between two frames of the camera a frame takes.

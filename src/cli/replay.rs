@@ -24,7 +24,7 @@ use poised::capture::turn::Turned;
 use poised::capture::{
     Camera, CaptureError, FOLDER_RATE_HZ, Next, Severity, Source, SourceKind, StreamOptions,
 };
-use poised::counters::Counters;
+use poised::counters::{Counters, turned_advice};
 use poised::daemon::settings::Settings;
 use poised::detect::preprocess::to_rgb;
 use poised::error::StartError;
@@ -230,6 +230,10 @@ pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     let elapsed = timer.now().since(started);
     progress.finish_and_clear();
     let found = outputs.finish(matches!(ended, Ok(true)))?;
+    let better_turned_deg = counters.better_turned_deg();
+    if better_turned_deg != 0 {
+        log::warn!("{}", turned_advice(better_turned_deg));
+    }
     if ended.is_ok() || tally.frames() > 0 {
         let report =
             Report::of(tally, &counters, estimator.engine(), elapsed).with_cpu_since(cpu_ns);

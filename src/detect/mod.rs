@@ -11,6 +11,7 @@
 mod crop;
 pub mod decode;
 mod merge;
+mod orientation;
 mod people;
 pub mod preprocess;
 mod regions;

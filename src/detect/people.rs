@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::crop::{Crop, corners_of, flat, perspective};
 use super::decode::{Found, FoundBox, Placed, best_half};
 use super::merge::merge;
+use super::orientation::Orientation;
 use super::preprocess::{LensGrid, Letterbox, Preprocess};
 use super::regions::{
     Belief, Places, Region, Regions, TurnedBox, box_of, in_turn, join, postpone_doubted,
@@ -190,6 +191,9 @@ pub struct Seen {
     pub dropped: usize,
     /// Boxes whose turn comes in a later frame ([`Shed::inferences`]).
     pub waiting: usize,
+    /// By how many quarter turns clockwise frames would have to be turned for people to be seen better; 0 where they
+    /// are the right way up, or that is not known.
+    pub better_turned: usize,
 }
 
 /// What finds the people of frames: [`PeopleNet`], or what a test puts in its place.
@@ -260,6 +264,7 @@ pub struct PeopleNet {
     last_person: Option<MonoNs>,
     /// Whether the keypoints of a person made another box than was looked at.
     disagreed: bool,
+    orientation: Orientation,
     boxes: Vec<FoundBox, PEOPLE_MAX>,
     found: Vec<Found, PEOPLE_MAX>,
 }
@@ -320,6 +325,7 @@ impl PeopleNet {
             last_frame: None,
             last_person: None,
             disagreed: false,
+            orientation: Orientation::default(),
             boxes: Vec::new(),
             found: Vec::new(),
         }
@@ -345,6 +351,7 @@ impl PeopleNet {
         self.last_frame = None;
         self.last_person = None;
         self.disagreed = false;
+        self.orientation = Orientation::default();
     }
 
     /// Tells that a person is in this box of a frame of this size, so that the next
@@ -436,6 +443,7 @@ impl PeopleNet {
             regions: self.found.len(),
             dropped: self.found.len() - people.len(),
             waiting: 0,
+            better_turned: 0,
         })
     }
 
@@ -503,6 +511,7 @@ impl PeopleNet {
             regions: regions.len(),
             dropped: regions.len() - waiting - people.len(),
             waiting,
+            better_turned: self.orientation.better_turned(),
         })
     }
 
@@ -544,6 +553,19 @@ impl PeopleNet {
             |bounds| standing(bounds, camera),
         );
         lap(Lap::Decode);
+        let straight = best_score(&self.boxes);
+        if !self.shed.detector
+            && detector.image_mut().is_square()
+            && let Some(turns) = self.orientation.due(frame.meta.capture, straight)
+        {
+            detector.image_mut().turn(turns);
+            detector.run()?;
+            lap(Lap::FrameNetwork);
+            detector.decode_boxes(&mut self.boxes)?;
+            let best = self.boxes.first().map(|best| (best.score, best.bounds));
+            self.orientation.take(frame.meta.capture, straight, best);
+            lap(Lap::Decode);
+        }
         self.frames_since_detector = 0;
         self.detector_ran = Some(frame.meta.capture);
         Ok(true)
@@ -680,6 +702,11 @@ impl PeopleNet {
         to_frame(&mut placed, crop, camera);
         Ok(placed)
     }
+}
+
+/// The score of the best box, which is the first; 0 without one.
+fn best_score(boxes: &[FoundBox]) -> f32 {
+    boxes.first().map_or(0.0, |best| best.score)
 }
 
 /// How far a person who stands in a box leans in the image, radians clockwise from upright, where the

@@ -605,6 +605,7 @@ impl<D: Detect> Estimator<D> {
             .timed(Timed::Keypoints)
             .add(keypoints + watch.lap());
 
+        counters.set_better_turned(seen.better_turned);
         let people = (&self.detections, seen.waiting == 0);
         self.poser
             .step(meta.capture, camera, people, &mut watch, counters, out);

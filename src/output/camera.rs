@@ -1,4 +1,4 @@
-//! What is told of the camera: that it is gone or back, that no frames come, that frames are bad.
+//! What is told of the camera: that it is gone or back, that no frames come, that frames are bad, that it hangs turned.
 //!
 //! Told of the counters now and then, it says what to do; it reads no clock and sends nothing itself.
 
@@ -12,8 +12,8 @@ use crate::counters::{Counters, DropReason};
 /// Bad frames are said again only after so long without any.
 const BAD_FRAMES_QUIET: Duration = Duration::from_secs(10);
 
-/// Most that one look leads to: one about the state, one about silence, one about bad frames.
-const ACTIONS_MAX: usize = 3;
+/// Most that one look leads to: one about the state, one about silence, one about bad frames, one about how it hangs.
+const ACTIONS_MAX: usize = 4;
 
 /// What is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,11 @@ pub enum Action {
         /// Of another size than agreed.
         resized: u64,
     },
+    /// People are seen better in frames that are turned.
+    Turned {
+        /// Clockwise by this.
+        degrees: u32,
+    },
 }
 
 /// The counters of the camera at one moment.
@@ -47,6 +52,7 @@ struct Reading {
     frames: u64,
     /// Short, damaged, of another size.
     bad: [u64; 3],
+    better_turned_deg: u32,
 }
 
 impl Reading {
@@ -58,6 +64,7 @@ impl Reading {
             state: counters.capture.state(),
             frames: counters.captured(),
             bad: [short, damaged, resized],
+            better_turned_deg: counters.better_turned_deg(),
         }
     }
 }
@@ -71,6 +78,7 @@ pub struct Watch {
     silent: bool,
     bad: u64,
     bad_at: Option<MonoNs>,
+    better_turned_deg: u32,
 }
 
 impl Watch {
@@ -83,6 +91,7 @@ impl Watch {
             silent: false,
             bad: 0,
             bad_at: None,
+            better_turned_deg: 0,
         }
     }
 
@@ -112,6 +121,7 @@ impl Watch {
             self.state(reading.state, now),
             self.silence(reading, silent_after, now),
             self.bad_frames(reading.bad, now),
+            self.turned(reading.better_turned_deg),
         ];
         actions.extend(told.into_iter().flatten());
         actions
@@ -159,6 +169,11 @@ impl Watch {
             resized,
         })
     }
+
+    fn turned(&mut self, degrees: u32) -> Option<Action> {
+        let before = std::mem::replace(&mut self.better_turned_deg, degrees);
+        (degrees != before && degrees != 0).then_some(Action::Turned { degrees })
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +190,12 @@ mod tests {
         seconds: u64,
     ) -> Vec<Action> {
         let now = MonoNs(1).plus(Duration::from_secs(seconds));
-        let reading = Reading { state, frames, bad };
+        let reading = Reading {
+            state,
+            frames,
+            bad,
+            better_turned_deg: 0,
+        };
         watch.take(reading, SILENT_AFTER, now).to_vec()
     }
 
@@ -209,6 +229,20 @@ mod tests {
             [Action::FramesBack]
         );
         assert!(!watch.is_silent());
+    }
+
+    #[test]
+    fn a_camera_that_hangs_turned_is_told_once() {
+        let (counters, mut watch) = (Counters::default(), watch());
+        let mut look = |quarters| {
+            counters.set_better_turned(quarters);
+            watch.look(&counters, SILENT_AFTER, MonoNs(1)).to_vec()
+        };
+        assert_eq!(look(0), []);
+        assert_eq!(look(2), [Action::Turned { degrees: 180 }]);
+        assert_eq!(look(2), []);
+        assert_eq!(look(0), [], "it was turned");
+        assert_eq!(look(3), [Action::Turned { degrees: 270 }]);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Event {
     BadFrames,
     /// People who walk tell that the camera was moved.
     CameraMoved,
+    /// People are seen better in turned frames: the camera hangs upside down or on its side.
+    CameraTurned,
     /// Networks fail, so frames are not published, or people have no pose in space.
     EstimateFailed,
     /// They work again.
@@ -70,6 +72,7 @@ impl Event {
             Self::FramesBack => "frames_back",
             Self::BadFrames => "bad_frames",
             Self::CameraMoved => "camera_moved",
+            Self::CameraTurned => "camera_turned",
             Self::EstimateFailed => "estimate_failed",
             Self::EstimateBack => "estimate_back",
             Self::NameTaken => "name_taken",

@@ -52,7 +52,7 @@ use crate::base::mailbox::Mailbox;
 use crate::base::secret::redacted_text;
 use crate::base::slots::Receiver;
 use crate::base::step::Step;
-use crate::counters::{Counters, DropReason, Timed};
+use crate::counters::{Counters, DropReason, Timed, turned_advice};
 use crate::engine::EngineStatus;
 use crate::motion::angles::{Angles, angles_of};
 use crate::motion::exercise::{Counting, Exercise, Repetition};
@@ -411,6 +411,11 @@ impl<'a, S: Transport> Publisher<'a, S> {
                         "so far {short} short, {damaged} damaged, {resized} of another size"
                     );
                     self.event(Event::BadFrames, Some(&detail));
+                }
+                camera::Action::Turned { degrees } => {
+                    log::warn!("{}: {}", self.camera, turned_advice(degrees));
+                    let detail = format!("by {degrees} degrees clockwise");
+                    self.event(Event::CameraTurned, Some(&detail));
                 }
             }
         }

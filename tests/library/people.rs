@@ -2,6 +2,7 @@
 //! answers can be worked out, and `MoveNet` on a real, labelled photo.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::common::data;
 use crate::common::models::{
@@ -9,9 +10,11 @@ use crate::common::models::{
 };
 use poised::base::clock::MonoNs;
 use poised::camera::{Calibration, Distortion, Origin};
+use poised::capture::turn::Turned;
+use poised::capture::{Camera, Next, open_source};
 use poised::detect::{Lap, PeopleNet, PeopleSettings, Seen, Shed};
 use poised::engine::{Engine, InferError};
-use poised::frame::{Frame, FrameMeta, PixelFormat};
+use poised::frame::{Frame, FrameMeta, PixelFormat, Turn};
 use poised::pose::{BoxPx, People};
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 
@@ -439,6 +442,43 @@ fn alone(name: &str, description: &str) -> PeopleNet {
     PeopleNet::open(&Engine::tract(), &path, None, PeopleSettings::default()).unwrap()
 }
 
+/// A film of someone who does squats, once a second, by the networks that are shipped.
+#[test]
+fn a_camera_that_hangs_upside_down_is_noticed_in_a_minute_and_one_that_does_not_is_not() {
+    let Some(path) = data::file("real/video/squats.mp4") else {
+        return;
+    };
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    for quarters in [0, 2] {
+        let [person, detector] = ["person", "finder"].map(|name| models.join(name));
+        let settings = PeopleSettings {
+            finder_every_frames: 1,
+            ..PeopleSettings::default()
+        };
+        let mut net =
+            PeopleNet::open(&Engine::tract(), &person, Some(&detector), settings).unwrap();
+        let turn = Turn::clockwise(90 * quarters).unwrap();
+        let mut people = People::new();
+        let mut second = 0;
+        let told = std::iter::repeat_with(|| open_source(&path).unwrap()).find_map(|film| {
+            let mut film = Turned::new(film, turn);
+            let mode = film.mode();
+            let camera = Calibration::assumed(mode.width_px, mode.height_px);
+            let mut frame = Frame::with_room(mode.width_px, mode.height_px);
+            while film.next_into(&mut frame, Duration::from_secs(9)).unwrap() == Next::Frame {
+                frame.meta.capture = MonoNs(second * 1_000_000_000);
+                let seen = net.step(&frame, &camera, &mut people).unwrap();
+                second += 1;
+                if seen.better_turned != 0 || second > 70 {
+                    return Some(seen.better_turned);
+                }
+            }
+            None
+        });
+        assert_eq!(told, Some(quarters as usize), "after {second} s");
+    }
+}
+
 /// Without a person detector the crop is the whole frame: 384 x 288, times 1.25, into
 /// 32 x 32 pixels: 15 frame pixels per crop pixel, the centres on each other.
 #[test]
@@ -605,8 +645,7 @@ fn movenet_sees_the_labelled_person() {
                 Seen {
                     detector_ran: false,
                     regions: 1,
-                    dropped: 0,
-                    waiting: 0,
+                    ..Seen::default()
                 },
                 1
             )

@@ -128,6 +128,7 @@ impl Detect for Knowing<'_> {
             regions: seen,
             dropped: 0,
             waiting: 0,
+            better_turned: 0,
         })
     }
 

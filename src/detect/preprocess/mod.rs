@@ -90,6 +90,21 @@ impl ImageBuffer {
         }
     }
 
+    /// Whether it is as wide as high.
+    pub const fn is_square(&self) -> bool {
+        self.width == self.height
+    }
+
+    /// Turns a square image by so many quarter turns clockwise.
+    pub fn turn(&mut self, quarters: usize) {
+        debug_assert!(self.is_square(), "turned on its side it has another shape");
+        let (side, layout) = (self.width, self.layout);
+        match &mut self.values {
+            Values::F32(values) => turn(values, side, layout, quarters),
+            Values::U8(values) => turn(values, side, layout, quarters),
+        }
+    }
+
     /// Writes one row of RGB pixels (0 to 255).
     fn put_row(&mut self, row: usize, rgb: &[[f32; 3]]) {
         let to = RowOf {
@@ -105,6 +120,44 @@ impl ImageBuffer {
             Values::F32(values) => to.put(values, rgb, value),
             Values::U8(values) => {
                 to.put(values, rgb, |pixel, channel| to_byte(value(pixel, channel)));
+            }
+        }
+    }
+}
+
+/// Turns a square image in place.
+fn turn<T>(values: &mut [T], side: usize, layout: Layout, quarters: usize) {
+    let at = |channel: usize, row: usize, column: usize| match layout {
+        Layout::Nchw => (channel * side + row) * side + column,
+        Layout::Nhwc => (row * side + column) * 3 + channel,
+    };
+    for channel in 0..3 {
+        // A quarter turn is a reflection in the diagonal and one in a middle line, half a turn those in both.
+        if quarters % 2 == 1 {
+            for row in 0..side {
+                for column in row + 1..side {
+                    values.swap(at(channel, row, column), at(channel, column, row));
+                }
+            }
+        }
+        if matches!(quarters % 4, 1 | 2) {
+            for row in 0..side {
+                for column in 0..side / 2 {
+                    values.swap(
+                        at(channel, row, column),
+                        at(channel, row, side - 1 - column),
+                    );
+                }
+            }
+        }
+        if matches!(quarters % 4, 2 | 3) {
+            for row in 0..side / 2 {
+                for column in 0..side {
+                    values.swap(
+                        at(channel, row, column),
+                        at(channel, side - 1 - row, column),
+                    );
+                }
             }
         }
     }

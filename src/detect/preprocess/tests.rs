@@ -263,6 +263,49 @@ fn order_range_and_type_are_what_the_network_wants() {
 }
 
 #[test]
+fn a_square_image_is_turned_clockwise_in_either_layout() {
+    for (layout, element) in [
+        (Layout::Nchw, Element::F32),
+        (Layout::Nhwc, Element::F32),
+        (Layout::Nhwc, Element::U8),
+    ] {
+        for side in [16, 15] {
+            // Left and top are told apart by colour.
+            let pixel =
+                |row: usize, column: usize| [row, column, row + 2 * column].map(|v| v as f32);
+            let filled = |place: &dyn Fn(usize, usize) -> (usize, usize)| {
+                let mut out = ImageBuffer::new(&image(layout, 0), element, side, side);
+                for row in 0..side {
+                    let rgb: Vec<_> = (0..side)
+                        .map(|column| place(row, column))
+                        .map(|(row, column)| pixel(row, column))
+                        .collect();
+                    out.put_row(row, &rgb);
+                }
+                out
+            };
+            let last = side - 1;
+            let turned: [&dyn Fn(usize, usize) -> (usize, usize); 4] = [
+                &|row, column| (row, column),
+                &|row, column| (last - column, row),
+                &|row, column| (last - row, last - column),
+                &|row, column| (column, last - row),
+            ];
+            for (quarters, place) in turned.into_iter().enumerate() {
+                let mut got = filled(turned[0]);
+                got.turn(quarters);
+                let want = filled(place);
+                match (got.input(), want.input()) {
+                    (Input::F32(got), Input::F32(want)) => assert_eq!(got, want, "{quarters}"),
+                    (Input::U8(got), Input::U8(want)) => assert_eq!(got, want, "{quarters}"),
+                    _ => unreachable!("of one kind"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_lens_grid_follows_a_bent_mapping() {
     let bend = |x: f32, y: f32| {
         let (u, v) = ((x - 72.0) / 100.0, (y - 96.0) / 100.0);
