@@ -577,8 +577,8 @@ mod tests {
             assert!(most[0] < 0.1, "{}: {most:?} degrees", scenario.name);
             // Steps of Adam are as long for a small gradient as for a large one, which may magnify small differences.
             assert!(most[1] < 2.0, "{}: {most:?} degrees", scenario.name);
-            // What is taken off a nearly straight arm is as steep as a square root at 0.
-            assert!(most[2] < 10.0, "{}: {most:?} degrees", scenario.name);
+            // What is taken off a nearly straight arm makes differences up to half as large again.
+            assert!(most[2] < 4.0, "{}: {most:?} degrees", scenario.name);
         }
     }
 }

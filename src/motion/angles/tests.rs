@@ -196,15 +196,13 @@ fn sigmas_are_the_spread_of_the_angles() {
 }
 
 #[test]
-fn a_straight_leg_has_no_bias_and_a_straight_arm_no_median() {
+fn a_straight_leg_has_no_bias_and_a_straight_arm_half_of_what_errors_make() {
     for sigma_m in [0.015, 0.03] {
         let (mean, ..) = drawn(&Posture::default(), sigma_m, place("left_knee_flexion"));
         assert!(mean.abs() < 0.5, "knee: {mean:.2}");
-        let (mean, _, sigma, values) =
-            drawn(&Posture::default(), sigma_m, place("right_elbow_flexion"));
-        assert!(values[values.len() * 2 / 5] < 0.05, "elbow: {mean:.2}");
+        let (mean, _, sigma, _) = drawn(&Posture::default(), sigma_m, place("right_elbow_flexion"));
         // Without the correction the mean is 1.25 sigma.
-        assert!(mean < 0.55 * sigma, "elbow: {mean:.2} of {sigma:.2}");
+        assert!(mean < 0.7 * sigma, "elbow: {mean:.2} of {sigma:.2}");
     }
     let bent = Posture {
         elbow_flexion: [70.0; 2],
@@ -212,6 +210,24 @@ fn a_straight_leg_has_no_bias_and_a_straight_arm_no_median() {
     };
     let (mean, ..) = drawn(&bent, 0.02, place("left_elbow_flexion"));
     assert!((mean - 70.0).abs() < 1.5, "{mean}");
+}
+
+#[test]
+fn an_elbow_moves_at_most_half_as_far_again_as_its_joints() {
+    let deg = |bend: f64| {
+        let posture = Posture {
+            elbow_flexion: [bend, 0.0],
+            ..Posture::default()
+        };
+        let joints = seen(&joints(&posture), 0.0, 0.0);
+        let all = super::angles(&joints, &[0.03; JOINTS], &SEEN, None);
+        f64::from(all[place("left_elbow_flexion")].deg)
+    };
+    for step in 0..240 {
+        let (from, to) = (f64::from(step) * 0.5, f64::from(step + 1) * 0.5);
+        let slope = (deg(to) - deg(from)) / (to - from);
+        assert!((-0.01..1.55).contains(&slope), "at {from}: {slope:.2}");
+    }
 }
 
 #[test]
