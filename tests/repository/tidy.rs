@@ -200,6 +200,33 @@ fn no_function_is_longer_than_a_screen() {
     same(LONG_FUNCTIONS, &long, "functions that are too long");
 }
 
+#[test]
+fn every_dependency_is_used() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let source = root().join("src");
+    let code: Vec<String> = files(&source, ".rs")
+        .iter()
+        .map(|file| fs::read_to_string(source.join(file)).unwrap())
+        .collect();
+    let is_used = |name: &str| {
+        let path = format!("{}::", name.replace('-', "_"));
+        code.iter().any(|text| {
+            text.match_indices(&path).any(|(at, _)| {
+                let before = text[..at].chars().next_back();
+                before.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '_' | ':')))
+            })
+        })
+    };
+    let unused: Vec<_> = manifest["dependencies"]
+        .as_table()
+        .unwrap()
+        .keys()
+        .filter(|name| !is_used(name))
+        .collect();
+    assert!(unused.is_empty(), "nothing uses {unused:?}");
+}
+
 /// Fails where the exceptions and what was found differ, in either direction.
 fn same(exceptions: &[(&str, &str)], found: &BTreeSet<(String, String)>, what: &str) {
     let known: BTreeSet<(String, String)> = exceptions
