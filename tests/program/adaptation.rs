@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::cddl::{Schema, Value};
 use crate::common::daemon;
 use crate::common::daemon::{Daemon, eventually};
-use crate::common::disk::SmallDisk;
+use crate::common::disk::{FailingDisk, SmallDisk};
 use glam::Vec3;
 use minicbor::Encoder;
 use zenoh::Wait;
@@ -256,6 +256,31 @@ fn a_full_disk_is_an_error_and_the_last_generation_stays() {
     let left: Vec<_> = std::fs::read_dir(disk.0.path()).unwrap().collect();
     assert!(left.len() <= 3, "{left:?}");
     std::fs::remove_file(&filler).unwrap();
+    state(5).write(&path, "networks").unwrap();
+    assert_eq!(kept(&path), 5);
+}
+
+#[test]
+fn a_disk_that_fails_is_an_error_and_the_last_generation_stays() {
+    let Some(disk) = FailingDisk::mount() else {
+        return;
+    };
+    let path = disk.folder.path().join("front.adapted");
+    for steps in [1, 2] {
+        state(steps).write(&path, "networks").unwrap();
+    }
+    disk.fail(true);
+    for steps in [3, 4] {
+        let error = state(steps).write(&path, "networks").unwrap_err();
+        let said = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(
+            said.contains("front.adapted: cannot be written")
+                && said.contains("Input/output error"),
+            "{said}"
+        );
+        assert_eq!(kept(&path), 2);
+    }
+    disk.fail(false);
     state(5).write(&path, "networks").unwrap();
     assert_eq!(kept(&path), 5);
 }
