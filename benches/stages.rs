@@ -7,15 +7,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use glam::Vec3;
 use poised::base::clock::{Clock, MonoNs};
 use poised::base::limits::MESSAGE_BYTES_MAX;
-use poised::camera::Calibration;
+use poised::camera::{Calibration, Mount};
 use poised::detect::{Lap, PeopleNet, PeopleSettings};
 use poised::engine::Engine;
 use poised::frame::{Frame, PixelFormat};
 use poised::lift::{LiftConfig, Lifter, model, person_pose};
+use poised::motion::angles::angles_of;
+use poised::motion::exercise::{Counting, ExerciseConfig};
+use poised::motion::floor::{FloorConfig, FloorWatch};
 use poised::output::wire::{CLOCK_MONOTONIC, Stamp, encode};
-use poised::pose::{People, PoseSample};
+use poised::pose::{People, PersonPose, PoseSample};
 use poised::synthetic::{Scenario, Scene, SyntheticConfig};
 use poised::track::{TrackConfig, TrackedPeople, Tracker};
 
@@ -152,6 +156,34 @@ fn poses(bench: &mut Criterion) {
     let mut buffer = Box::new([0; MESSAGE_BYTES_MAX]);
     bench.bench_function("encode one person", |b| {
         b.iter(|| encode(&stamp, black_box(&sample), &mut buffer).expect("it fits"));
+    });
+    for_kiosks(bench, &sample.people, next);
+}
+
+/// What a kiosk switches on: angles, the counting of repetitions, and watching the floor.
+fn for_kiosks(bench: &mut Criterion, people: &[PersonPose], mut next: impl FnMut() -> MonoNs) {
+    let up = Some(Vec3::NEG_Y);
+    let angles = [angles_of(&people[0], up)];
+    bench.bench_function("joint angles of one person", |b| {
+        b.iter(|| black_box(angles_of(black_box(&people[0]), up)));
+    });
+    let squat = ExerciseConfig {
+        name: Some("squat".into()),
+        file: None,
+    };
+    let squat = squat.open().expect("it ships").expect("it is named");
+    let mut counting = Counting::new(squat);
+    bench.bench_function("count repetitions of one person", |b| {
+        b.iter(|| counting.add(next(), black_box(people), &angles, &mut |_| ()));
+    });
+    let mount = Mount {
+        height_m: 2.4,
+        down_deg: 20.0,
+        roll_deg: 0.0,
+    };
+    let mut floor = FloorWatch::new(&FloorConfig::default(), &mount);
+    bench.bench_function("watch the floor for one person", |b| {
+        b.iter(|| floor.add(next(), black_box(people), &mut |_| ()));
     });
 }
 
