@@ -38,6 +38,12 @@ DOTS_PER_MM = 12
 """Of the board's picture: finer than any of the cameras sees it."""
 PARTS = 3
 """Samples along each side of a pixel."""
+SLOPE_MAX = 5.0
+"""Of rays: 79 degrees off the axis."""
+NODE_PX, MARGIN = 2, 4
+"""Pixels between places at which the lens is inverted, and such places beyond each border."""
+STRIP = 120 * PARTS
+"""Rows of parts that are drawn at a time: a frame of 4K has 75 million parts."""
 BLACK, WHITE, BEHIND = 35, 215, 120
 
 
@@ -57,7 +63,7 @@ class Lens:
     @property
     def k(self) -> Floats:
         """Its matrix [3,3]."""
-        return np.array([[self.f[0], 0, self.c[0]], [0, self.f[1], self.c[1]], [0, 0, 1]])
+        return np.array([[self.f[0], 0, self.c[0]], [0, self.f[1], self.c[1]], [0, 0, 1]], np.float64)
 
     @property
     def coefficients(self) -> tuple[str, ...]:
@@ -69,12 +75,14 @@ class Lens:
         points = pixels[:, None].astype(np.float64)
         distortion = np.array(self.d)
         if self.fisheye:
-            return np.asarray(cv2.fisheye.undistortPoints(points, self.k, distortion)[:, 0], np.float64)
-        ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
-        made = cv2.undistortPoints(points, self.k, distortion, criteria=ends)
+            made = cv2.fisheye.undistortPoints(points, self.k, distortion)
+        else:
+            ends = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
+            made = cv2.undistortPoints(points, self.k, distortion, criteria=ends)
         rays = np.asarray(made[:, 0], np.float64)
-        # Where the polynomial turns back there is no answer.
-        rays[np.linalg.norm(self.pixels(rays) - pixels, axis=1) > 0.05] = np.nan
+        # Where the polynomial turns back, and to the side and behind, there is no answer.
+        wrong = np.linalg.norm(self.pixels(rays) - pixels, axis=1) > 0.05
+        rays[wrong | (np.linalg.norm(rays, axis=1) > SLOPE_MAX)] = np.nan
         return rays
 
     def pixels(self, rays: Floats) -> Floats:
@@ -106,29 +114,39 @@ def board_picture() -> tuple[Any, Any]:
     return board, BLACK + picture.astype(np.float32) / 255 * (WHITE - BLACK)
 
 
-def drawn(lens: Lens, board: Any, rotation: Floats, place: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What the camera sees of the board [height,width]; `rotation` and `place` (mm) take it from its frame into the camera's."""
+def rays_of_parts(lens: Lens) -> NDArray[np.float32]:
+    """Slopes of all parts of all pixels [height * PARTS, width * PARTS, 2], true to 0.01 pixels: linear between nodes `NODE_PX` apart."""
     width, height = lens.size
-    steps = (np.arange(PARTS) + 0.5) / PARTS - 0.5
-    x, y = (np.arange(n)[:, None] + steps for n in (width, height))
-    image = np.empty((height, width), np.float32)
-    to_board = np.linalg.inv(np.column_stack([rotation[:, 0], rotation[:, 1], place]))
-    # In strips: a frame of 4K has 75 million samples.
-    strip = max(1, 400_000 // (width * PARTS * PARTS))
-    for top in range(0, height, strip):
-        rows = y[top : top + strip].ravel()
-        grid = np.stack(np.meshgrid(x.ravel(), rows), -1).reshape(-1, 2)
-        rays = lens.rays(grid)
-        at = np.concatenate([rays, np.ones((len(rays), 1))], 1) @ to_board.T
-        behind = ~(at[:, 2] > 0)
-        dots = (at[:, :2] / at[:, 2:] * DOTS_PER_MM - 0.5).astype(np.float32)
-        dots[behind] = -1e6
-        shape = (len(rows), width * PARTS, 2)
-        seen = cv2.remap(
-            board, dots.reshape(shape), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BEHIND
-        )
-        image[top : top + strip] = seen.reshape(-1, PARTS, width, PARTS).mean((1, 3))
-    image = cv2.GaussianBlur(image, (0, 0), lens.blur_px) + rng.normal(0, lens.noise, image.shape).astype(np.float32)
+    x, y = (NODE_PX * (np.arange(-MARGIN, n // NODE_PX + MARGIN) + 0.5) - 0.5 for n in (width, height))
+    nodes = np.stack(np.meshgrid(x, y), -1)
+    rays = lens.rays(nodes.reshape(-1, 2)).reshape(nodes.shape)
+    scale, margin = NODE_PX * PARTS, MARGIN * NODE_PX * PARTS
+    size = (len(x) * scale, len(y) * scale)
+    fine = cv2.resize(rays, size, interpolation=cv2.INTER_LINEAR)[margin:-margin, margin:-margin]
+    return np.ascontiguousarray(fine, np.float32)
+
+
+def drawn(
+    lens: Lens,
+    rays: NDArray[np.float32],
+    board: Any,
+    rotation: Floats,
+    place: Floats,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """What the camera sees of the board [height,width]; `rotation` and `place` (mm) take it from its frame into the camera's."""
+    to_board = np.linalg.inv(np.column_stack([rotation[:, 0], rotation[:, 1], place])).astype(np.float32)
+    rows = []
+    for top in range(0, len(rays), STRIP):
+        strip = rays[top : top + STRIP]
+        at = strip @ to_board[:, :2].T + to_board[:, 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            dots = at[..., :2] / at[..., 2:] * DOTS_PER_MM - 0.5
+        dots[~(at[..., 2] > 0)] = -1e6
+        seen = cv2.remap(board, dots, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BEHIND)
+        rows.append(cv2.resize(seen, (lens.size[0], len(strip) // PARTS), interpolation=cv2.INTER_AREA))
+    image = cv2.GaussianBlur(np.concatenate(rows), (0, 0), lens.blur_px)
+    image += rng.normal(0, lens.noise, image.shape).astype(np.float32)
     return np.asarray(image.round().clip(0, 255), np.uint8)
 
 
@@ -156,7 +174,8 @@ def taken(lens: Lens, count: int, seed: int, folder: Path) -> list[NDArray[np.ui
     """Pictures of a lens, also written into `folder`."""
     rng = np.random.default_rng(seed)
     _, picture = board_picture()
-    images = [drawn(lens, picture, *pose, rng) for pose in views(lens, count, rng)]
+    rays = rays_of_parts(lens)
+    images = [drawn(lens, rays, picture, *pose, rng) for pose in views(lens, count, rng)]
     folder.mkdir()
     for i, image in enumerate(images):
         cv2.imwrite(str(folder / f"{i:02}.png"), image)
@@ -211,16 +230,9 @@ def opencv(lens: Lens, images: list[NDArray[np.uint8]]) -> Result | None:
         points.append(in_image.reshape(-1, 1, 2).astype(np.float64))
     try:
         if lens.fisheye:
-            # Without a first guess it ends in another minimum.
-            guess = np.array(
-                [[lens.size[0] / 3, 0, lens.size[0] / 2], [0, lens.size[0] / 3, lens.size[1] / 2], [0, 0, 1.0]]
-            )
-            flags = (
-                cv2.fisheye.CALIB_RECOMPUTE_EXTRINSIC
-                | cv2.fisheye.CALIB_FIX_SKEW
-                | cv2.fisheye.CALIB_USE_INTRINSIC_GUESS
-            )
-            _, k, d, *_ = cv2.fisheye.calibrate(objects, points, lens.size, guess, np.zeros(4), flags=flags)
+            objects, points = ([each.reshape(1, *each.shape[::2]) for each in some] for some in (objects, points))
+            flags = cv2.CALIB_RECOMPUTE_EXTRINSIC | cv2.CALIB_FIX_SKEW
+            _, k, d, *_ = cv2.fisheye.calibrate(objects, points, lens.size, None, None, flags=flags)
         else:
             objects = [o.astype(np.float32) for o in objects]
             points = [p.astype(np.float32) for p in points]
@@ -229,7 +241,7 @@ def opencv(lens: Lens, images: list[NDArray[np.uint8]]) -> Result | None:
         print(f"{lens.name}: OpenCV: {error.err}", file=sys.stderr)
         return None
     found = replace(lens, f=(k[0, 0], k[1, 1]), c=(k[0, 2], k[1, 2]), d=tuple(np.ravel(d)))
-    return Result(found, sum(map(len, points)), time.perf_counter() - began, {})
+    return Result(found, sum(each.size // 2 for each in points), time.perf_counter() - began, {})
 
 
 def off_px(found: Lens, truth: Lens) -> float:
