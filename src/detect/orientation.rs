@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use heapless::Vec;
+
 use crate::base::clock::MonoNs;
 use crate::pose::BoxPx;
 
@@ -25,9 +27,9 @@ const SCORE_MIN: f32 = 0.3;
 /// Least mean gain of the direction that is told.
 const GAIN_MIN: f32 = 0.08;
 
-/// Places where people were found that it takes to say that the camera hangs on its side: someone who lies still is
-/// also seen better on their feet.
-const PLACES_MIN: u32 = 4;
+/// Places where people were found that it takes to say that the camera hangs on its side: those who lie still, even two
+/// or three of them, are also seen better on their feet.
+const PLACES_MIN: usize = 4;
 
 /// Boxes that overlap less than this are of two places.
 const SAME_PLACE: f32 = 0.3;
@@ -36,12 +38,12 @@ const SAME_PLACE: f32 = 0.3;
 const TURNS: [usize; 3] = [1, 2, 3];
 
 /// What looks in one direction have shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Direction {
     looks: u32,
     gain: f32,
-    place: Option<BoxPx>,
-    places: u32,
+    /// Where people were found, up to as many as it takes.
+    places: Vec<BoxPx, PLACES_MIN>,
 }
 
 impl Direction {
@@ -92,11 +94,12 @@ impl Orientation {
         direction.gain += score - straight;
         if let Some(bounds) = bounds
             && direction
-                .place
-                .is_none_or(|place| place.iou(&bounds) < SAME_PLACE)
+                .places
+                .iter()
+                .all(|place| place.iou(&bounds) < SAME_PLACE)
         {
-            direction.place = Some(bounds);
-            direction.places += 1;
+            // More than it takes need not be known.
+            let _ = direction.places.push(bounds);
         }
         if self.directions.iter().all(|seen| seen.looks >= LOOKS) {
             self.answer();
@@ -108,7 +111,7 @@ impl Orientation {
         let best = gains.max_by(|(a, _), (b, _)| a.mean_gain().total_cmp(&b.mean_gain()));
         self.better_turned = match best {
             Some((seen, turns)) if seen.mean_gain() >= GAIN_MIN => {
-                if turns == 2 || seen.places >= PLACES_MIN {
+                if turns == 2 || seen.places.is_full() {
                     turns
                 } else {
                     // Of people who stayed where they were nothing follows.
@@ -185,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn someone_who_lies_still_does_not_turn_the_camera_and_people_who_walk_do() {
+    fn people_who_lie_still_do_not_turn_the_camera_and_people_who_walk_do() {
         let scores = [0.4, 0.4, 0.5, 0.7];
-        for (places, turns) in [(1, 0), (3, 3)] {
+        for (places, turns) in [(1, 0), (3, 0), (4, 3)] {
             let mut orientation = Orientation::default();
             look(&mut orientation, 100, scores, places);
             assert!(orientation.answered);
