@@ -271,8 +271,9 @@ fn a_square_image_is_turned_clockwise_in_either_layout() {
     ] {
         for side in [16, 15] {
             // Left and top are told apart by colour.
-            let pixel =
-                |row: usize, column: usize| [row, column, row + 2 * column].map(|v| v as f32);
+            let pixel = |row: usize, column: usize| {
+                [row, column, row + 2 * column].map(|v| f32::from(u8::try_from(v).unwrap()))
+            };
             let filled = |place: &dyn Fn(usize, usize) -> (usize, usize)| {
                 let mut out = ImageBuffer::new(&image(layout, 0), element, side, side);
                 for row in 0..side {
