@@ -87,8 +87,8 @@ fn the_demo_receives_what_it_publishes_and_is_as_exact_as_the_documents_say() {
     assert_eq!(report["published"], report["received"]);
     assert!(number("frames") > 20.0);
     assert!(number("frames_with_people") > 0.9 * number("frames"));
-    // 113 MB of its own, and 35 to 40 MB of a development build's code.
-    assert!(number("rss_mb") < 165.0, "{} MB", number("rss_mb"));
+    // 113 MB of its own, and 50 to 57 MB of a development build's code.
+    assert!(number("rss_mb") < 182.0, "{} MB", number("rss_mb"));
     for key in [
         "pa_mpjpe_mm",
         "fps",
