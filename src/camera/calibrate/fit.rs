@@ -293,9 +293,7 @@ impl Problem<'_> {
                     .collect()
             })
             .collect();
-        // Of a normal distribution in two dimensions half is within 1.1774 standard deviations.
-        let sigma = median(residuals.iter().flatten().copied().collect()) / 1.1774;
-        let most = f64::max(OUTLIER_SIGMAS * sigma, OUTLIER_PX_MIN);
+        let most = outliers_from(residuals.iter().flatten().copied().collect());
         for (weights, residuals) in self.weights.iter_mut().zip(&residuals) {
             for (weight, off) in weights.iter_mut().zip(residuals) {
                 *weight = if *off <= most { 1.0 } else { 0.0 };
@@ -366,6 +364,12 @@ impl Problem<'_> {
     }
 }
 
+/// From which residual on a corner is an outlier, pixels.
+pub(super) fn outliers_from(residuals: Vec<f64>) -> f64 {
+    // Of a normal distribution in two dimensions half is within 1.1774 standard deviations.
+    f64::max(OUTLIER_SIGMAS * median(residuals) / 1.1774, OUTLIER_PX_MIN)
+}
+
 /// A pose found by itself, the lens being known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Posed {
@@ -434,6 +438,18 @@ pub(super) fn find_pose(optics: &Optics, corners: &[Corner]) -> Option<Posed> {
         covariance: normal.cholesky()?.inverse() * variance,
         rms: (cost / count(seen)).sqrt(),
     })
+}
+
+/// How far each corner is from where a lens and a pose put it, pixels; infinitely where the lens does not see it.
+pub(super) fn residuals(optics: &Optics, pose: &Pose, corners: &[Corner]) -> Vec<f64> {
+    let residual = |corner: &Corner| {
+        let (pixel, _) = optics.project(&pose.apply(corner.board_m))?;
+        Some((pixel - Vector2::new(corner.pixel.x, corner.pixel.y)).norm())
+    };
+    corners
+        .iter()
+        .map(|corner| residual(corner).unwrap_or(f64::INFINITY))
+        .collect()
 }
 
 /// How a pixel moves with a small turn and a small move of the board; `turned` is the point before it is moved.

@@ -440,21 +440,27 @@ pub fn check(views: &Views, old: &Calibration, new: &Report) -> Checked {
     let optics =
         |calibration: &Calibration| Optics::new(calibration.intrinsics(), calibration.distortion());
     let (before, now) = (optics(old), optics(&new.calibration));
-    let (mut squares_old, mut squares_new, mut corners) = (0.0, 0.0, 0.0);
-    let mut residuals = Vec::new();
+    let (mut all, mut by_view) = (Vec::new(), Vec::new());
     for (view, report) in views.kept().iter().zip(&new.views) {
-        let rms =
-            |optics| find_pose(optics, &view.corners).map_or(f64::INFINITY, |posed| posed.rms);
-        let (old_px, new_px) = (rms(&before), rms(&now));
+        let posed = [&before, &now].map(|optics| (optics, find_pose(optics, &view.corners)));
+        let [old_px, new_px] =
+            posed.map(|(_, posed)| posed.map_or(f64::INFINITY, |posed| posed.rms));
+        by_view.push((view.name.clone(), old_px, new_px));
         if report.used && new_px.is_finite() {
-            let number = count(view.corners.len());
-            // A view that the older lens does not see counts as ten pixels off.
-            squares_old += old_px.min(10.0).powi(2) * number;
-            squares_new += new_px.powi(2) * number;
-            corners += number;
+            let [old, new] = posed.map(|(optics, posed)| match posed {
+                Some(posed) => fit::residuals(optics, &posed.pose, &view.corners),
+                None => vec![f64::INFINITY; view.corners.len()],
+            });
+            all.extend(old.into_iter().zip(new));
         }
-        residuals.push((view.name.clone(), old_px, new_px));
     }
+    // Corners that no lens explains would hide what the older one does not.
+    let most = fit::outliers_from(all.iter().map(|(_, new)| *new).collect());
+    all.retain(|(_, new)| *new <= most);
+    let corners = count(all.len());
+    // A corner that the older lens does not see counts as ten pixels off.
+    let squares_old: f64 = all.iter().map(|(old, _)| old.min(10.0).powi(2)).sum();
+    let squares_new: f64 = all.iter().map(|(_, new)| new.powi(2)).sum();
     let estimated = count(new.parameters.iter().filter(|p| p.sigma > 0.0).count());
     let noise = squares_new / (2.0 * corners).max(1.0);
     let f = (squares_old - squares_new) / estimated / noise.max(1e-6);
@@ -473,7 +479,7 @@ pub fn check(views: &Views, old: &Calibration, new: &Report) -> Checked {
     Checked {
         old_px: (squares_old / corners.max(1.0)).sqrt(),
         new_px: (squares_new / corners.max(1.0)).sqrt(),
-        views: residuals,
+        views: by_view,
         moved_px,
         focal_change: focal(&new.calibration) / focal(old) - 1.0,
         outcome,
