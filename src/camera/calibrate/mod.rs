@@ -407,7 +407,7 @@ impl Judge {
 /// An older calibration beside a new one, on the same views.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
-    /// Root mean square residual under the older lens, pixels.
+    /// Root mean square residual under the older lens, pixels, without the outliers of the new one.
     pub old_px: f64,
     /// Under the new one.
     pub new_px: f64,
@@ -434,6 +434,7 @@ pub enum Outcome {
 
 /// Compares an older calibration, for images of the same size, with a new one.
 ///
+/// Corners that the new lens does not explain are left out: they would hide what the older one does not explain.
 /// The older one has changed where it explains the views worse than chance can (the test is that of a linear regression
 /// with its lens held: F), and by more than poses show ([`MOVED_REL_MAX`]).
 pub fn check(views: &Views, old: &Calibration, new: &Report) -> Checked {
@@ -454,7 +455,6 @@ pub fn check(views: &Views, old: &Calibration, new: &Report) -> Checked {
             all.extend(old.into_iter().zip(new));
         }
     }
-    // Corners that no lens explains would hide what the older one does not.
     let most = fit::outliers_from(all.iter().map(|(_, new)| *new).collect());
     all.retain(|(_, new)| *new <= most);
     let corners = count(all.len());

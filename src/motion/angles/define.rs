@@ -31,9 +31,9 @@ const KNEE_SIGNED_DEG: [f64; 2] = [30.0, 50.0];
 /// straight whatever is bent by less than 67.
 const BEND_VARIANCE_MAX: f64 = 0.617;
 
-/// How gradually a bend goes to 0 where its errors explain all of it, as a share of their variance. With this one an angle
-/// moves at most 1.5 times as far as the joints do (with half of it 1.9 times, and without bound with none), and a straight
-/// arm reads 0.64 sigma on the mean (0.46 with none).
+/// How gradually a bend goes to 0 where its errors explain all of it, as a share of their variance. With this one a nearly
+/// straight angle moves at most 1.5 times as far as the joints do (with half of it 2.0 times, with none without bound), and
+/// a straight arm reads 0.64 sigma on the mean (0.46 with none).
 const BEND_SOFTNESS: f64 = 0.25;
 
 /// Joints of a body in any right-handed frame, metres.
