@@ -13,6 +13,7 @@ use glam::DVec2;
 
 use super::fit::Corner;
 use super::picture::Picture;
+use super::refine::refine;
 
 /// Squares along a side, at least: fewer leave too few inner corners for a pose.
 pub const SQUARES_MIN: u32 = 4;
@@ -363,10 +364,12 @@ impl Finder {
             height: picture.height,
             data: picture.grey,
         };
-        match &self.charuco {
-            Some(detector) => self.charuco_corners(detector, &view),
-            None => self.chessboard_corners(&view),
-        }
+        let mut corners = match &self.charuco {
+            Some(detector) => self.charuco_corners(detector, &view)?,
+            None => self.chessboard_corners(&view)?,
+        };
+        refine(&picture, &mut corners);
+        Ok(corners)
     }
 
     fn charuco_corners(

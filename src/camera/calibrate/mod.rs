@@ -15,6 +15,7 @@ mod lens;
 pub mod mount;
 mod picture;
 pub mod print;
+mod refine;
 mod views;
 
 use std::fmt;

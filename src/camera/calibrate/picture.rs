@@ -37,7 +37,7 @@ pub fn grey_into(frame: &Frame, out: &mut Vec<u8>) -> (usize, usize) {
 
 impl Picture<'_> {
     /// Brightness between pixels; `None` outside.
-    fn at(&self, place: DVec2) -> Option<f64> {
+    pub(super) fn at(&self, place: DVec2) -> Option<f64> {
         let (x, y) = (place.x.floor(), place.y.floor());
         #[expect(clippy::cast_precision_loss, reason = "sides of images")]
         let inside =
