@@ -15,6 +15,8 @@ BEFORE = "ba05a1b"
 MEASURED = "60c1033"
 """Commit of the lifter after its first training on measured errors."""
 PEOPLE = "{data}/people"
+THUNDER = "{data}/weights/movenet_thunder_fp32_from_f16.onnx"
+LIGHTNING = "{data}/weights/movenet_lightning_fp32_from_int8.onnx"
 MOTION = "{data}/motion"
 LABELLED = ("?{run}/more", "?{run}/marked", "?{run}/marked_more")
 """Further photographs, the better labels last: a photograph in several folders is taken from the last."""
@@ -117,17 +119,13 @@ SEEING = [
     Stage(
         "labels",
         "a teacher's keypoints for further photographs, from a checkout of brianhuster/human-dataset",
-        (PEOPLE, "{data}/weights/movenet_thunder_fp32_from_f16.onnx"),
+        (PEOPLE, THUNDER, "{run}/start/finder2.onnx"),
         ("{run}/more",),
         (
             python(
                 "label_photos.py",
-                PEOPLE,
-                "{photos}/human-dataset",
-                "--teacher",
-                "{data}/weights/movenet_thunder_fp32_from_f16.onnx",
-                "--out",
-                "{run}/more",
+                *(PEOPLE, "{photos}/human-dataset", "--finder", "{run}/start/finder2.onnx"),
+                *("--teacher", THUNDER, "--out", "{run}/more"),
             ),
         ),
         25,
@@ -174,7 +172,8 @@ SEEING = [
                 "voc_boxes.py",
                 *("{photos}/voc2012.txt", "--photos", "{photos}/voc", "--leave-out", "{data}/people/train"),
                 *("--finder", "{run}/start/finder2.onnx"),
-                *("--teacher", "{data}/weights/movenet_thunder_fp32_from_f16.onnx", "--out", "{run}/animals"),
+                *("--teacher", THUNDER, "--empty", "1500"),
+                *("--out", "{run}/animals"),
             ),
         ),
         2,
@@ -244,19 +243,20 @@ SEEING = [
     ),
     Stage(
         "finder",
-        "the finder, on photographs and scenes of cut-outs",
-        (*FINDER_PHOTOS, "{run}/cutouts", "{run}/start/finder2.onnx"),
+        "the finder, on photographs and scenes of cut-outs; its maps learn to agree with MoveNet's",
+        (*FINDER_PHOTOS, "{run}/cutouts", "{run}/start/finder2.onnx", LIGHTNING),
         ("{run}/finder.pt",),
         (
             python(
                 "train_finder.py",
                 *("--photos", *FINDER_PHOTOS),
                 *("--cutouts", "{run}/cutouts", "--init", "{run}/start/finder2.onnx"),
-                *("--minutes", "95", "--lr", "1e-3", "--seed", "3", "--resume", "--out", "{run}/finder.pt"),
+                *("--teacher", LIGHTNING, "--photo-share", "0.84"),
+                *("--minutes", "102", "--lr", "1.5e-3", "--seed", "5", "--resume", "--out", "{run}/finder.pt"),
             ),
         ),
-        95,
-        3,
+        102,
+        5,
         resumes=True,
     ),
     Stage(
@@ -417,7 +417,7 @@ SEEING = [
                 "evaluate_photos.py",
                 *("{data}/people/eval", "--person", "before={run}/start/person.onnx"),
                 *("--person", "shipped={root}/models/person/person.onnx"),
-                *("--movenet", "MoveNet Lightning={data}/weights/movenet_lightning_fp32_from_int8.onnx"),
+                *("--movenet", f"MoveNet Lightning={LIGHTNING}"),
                 *("--movenet", "MoveNet Thunder={data}/weights/movenet_thunder_fp32_from_f16.onnx"),
                 *("--mirror", "--turned", "--json", "{root}/docs/lab/people.json"),
             ),

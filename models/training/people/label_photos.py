@@ -1,14 +1,17 @@
 """Labels further photographs with a teacher's keypoints, in the form of the photographs' index (photos.py).
 
-    python label_photos.py PEOPLE CHECKOUT --teacher movenet_thunder.onnx --out RUN/more
+    python label_photos.py PEOPLE CHECKOUT --teacher movenet_thunder.onnx --finder ../../finder/finder.onnx \
+        --out RUN/more
 
 `PEOPLE` is the folder with `candidates.json.gz` (photographs with boxes of people, as fractions of the picture) and
 `candidate_aspect.json.gz` (evidence for the proportion of each; the source squeezed every photograph to a square), `CHECKOUT` a
 checkout of the repository they come from. Photographs that the indexes of `PEOPLE/train` and `PEOPLE/eval` hold are left out.
 
 A keypoint is trusted (2) where MoveNet Thunder is sure of it and its answer on the mirrored crop agrees, less so (1) where both
-are weaker, else unknown (0). Boxes that are too small, or without enough trusted keypoints, go to `other_boxes`. The run
-can be stopped and started again: it goes on where it stopped.
+are weaker, else unknown (0). Boxes that are too small, or without enough trusted keypoints, go to `other_boxes`. The source's
+boxes are incomplete: with `--finder`, a box of the person detector on none of them in which the teacher is sure of a few keypoints
+goes to `maybe_boxes`, of which a person detector learns nothing. The run can be stopped and started again: it goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from photos import MIRROR, read_index
+from evaluate_finder import Finder
+from photos import MIRROR, overlap, read_index
 
 SIDE = 448
 """Longest side of the photographs written, pixels: as in the index folder that is given."""
@@ -42,6 +46,11 @@ ASPECT_PRIOR = np.array([0.04, -0.02, 0.0])
 ASPECT_UNKNOWN = 1.2
 ASPECT_LEAD = 0.03
 """Where the evidence leads by less than this the proportion is unknown."""
+
+LOOKED_INTO = 0.25
+"""Least score of the detector for a box that the teacher looks into."""
+LISTED_IOU = 0.3
+"""A box that overlaps one of the source's by more is the same person."""
 
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.float64]
@@ -80,6 +89,13 @@ class Teacher:
         return np.stack([s * place[:, 1] + m[0, 2], s * place[:, 0] + m[1, 2], v], 1)
 
 
+def unlisted(picture: NDArray[np.uint8], listed: list[Box], finder: Finder, teacher: Teacher) -> list[Box]:
+    """Boxes of what may be people beside those that are listed (x, y, width, height; pixels)."""
+    found = [d.box for d in finder(picture) if d.score >= LOOKED_INTO]
+    new = [box for box in found if all(overlap(box, other) < LISTED_IOU for other in listed)]
+    return [box for box in new if (teacher.label(picture, box)[:, 2] == 2).sum() >= TRUSTED_MIN]
+
+
 def proportion(evidence: list[float] | None) -> float:
     """Width over height of a photograph that was squeezed to a square; the middle of all where the evidence is weak."""
     if evidence is None:
@@ -89,7 +105,9 @@ def proportion(evidence: list[float] | None) -> float:
     return float(ASPECTS[best]) if p[-1] - p[-2] > ASPECT_LEAD else ASPECT_UNKNOWN
 
 
-def frame_of(entry: dict[str, Any], image: NDArray[np.uint8], teacher: Teacher) -> dict[str, Any]:
+def frame_of(
+    entry: dict[str, Any], image: NDArray[np.uint8], teacher: Teacher, finder: Finder | None
+) -> dict[str, Any]:
     """The index entry of a photograph in its true proportion."""
     h, w = image.shape[:2]
     boxes = [(x * w, y * h, bw * w, bh * h) for x, y, bw, bh in entry["boxes"]]
@@ -105,6 +123,7 @@ def frame_of(entry: dict[str, Any], image: NDArray[np.uint8], teacher: Teacher) 
         people.append(
             {"box": rounded, "keypoints": [round(float(v), 1) for v in k.ravel()], "label": "teacher:movenet-thunder"}
         )
+    maybe = unlisted(image, boxes, finder, teacher) if finder else []
     return {
         "file": f"{entry['kind']}_{entry['id']}.jpg",
         "width": w,
@@ -116,7 +135,7 @@ def frame_of(entry: dict[str, Any], image: NDArray[np.uint8], teacher: Teacher) 
         "origin": entry["id"],
         "people": people,
         "other_boxes": [[round(float(v), 1) for v in b] for b in others],
-        "maybe_boxes": [],
+        "maybe_boxes": [[round(float(v), 1) for v in b] for b in maybe],
     }
 
 
@@ -125,6 +144,7 @@ def main() -> None:
     p.add_argument("people", type=Path)
     p.add_argument("checkout", type=Path)
     p.add_argument("--teacher", type=Path, required=True)
+    p.add_argument("--finder", type=Path, help="a person detector, ONNX, for people whom the source has no box of")
     p.add_argument("--out", type=Path, required=True)
     a = p.parse_args()
     cv2.setNumThreads(1)
@@ -136,7 +156,7 @@ def main() -> None:
     lines = a.out / "labels.jsonl"
     done = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
     had = {f["origin"] for f in done}
-    teacher = Teacher(a.teacher)
+    teacher, finder = Teacher(a.teacher), Finder(a.finder) if a.finder else None
     entries.sort(key=lambda e: -max(b[2] * b[3] for b in e["boxes"]) if e["boxes"] else 0)
     with lines.open("a") as out:
         for n, entry in enumerate(entries):
@@ -148,7 +168,7 @@ def main() -> None:
             ratio = proportion(evidence.get(entry["id"]))
             size = (SIDE, round(SIDE / ratio)) if ratio >= 1 else (round(SIDE * ratio), SIDE)
             bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-            frame = frame_of(entry, np.ascontiguousarray(bgr[:, :, ::-1]), teacher)
+            frame = frame_of(entry, np.ascontiguousarray(bgr[:, :, ::-1]), teacher, finder)
             cv2.imwrite(str(a.out / frame["file"]), bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
             out.write(json.dumps(frame) + "\n")
             out.flush()

@@ -11,10 +11,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime as ort
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from onnx.utils import Extractor
+from torch import Tensor
 
 from shards import CROP_H, CROP_W, open_shard
 
@@ -22,15 +27,63 @@ MAP = "Relu__103:0"
 CHANNELS, ROWS, COLUMNS = 24, 48, 36
 PAD = (CROP_H - CROP_W) // 2
 """Columns on each side that make the crop the teacher's square; a whole number of its cells."""
+SIDE = 192
+"""Rows and columns of the teacher's image."""
+FRAME_CHANNELS = (64, 32, 66)
+"""Channels of the maps of a whole frame, at strides 32, 16 and 8."""
 
 
-def teacher(weights: Path) -> ort.InferenceSession:
-    """The teacher from its image to its last feature map, one thread."""
+def teacher(weights: Path, maps: list[str] | None = None) -> ort.InferenceSession:
+    """The teacher from its image to its last feature map, or the maps named; one thread."""
     whole = onnx.shape_inference.infer_shapes(onnx.load(str(weights)))
-    part = Extractor(whole).extract_model([whole.graph.input[0].name], [MAP])
+    part = Extractor(whole).extract_model([whole.graph.input[0].name], maps or [MAP])
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return ort.InferenceSession(part.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
+class FrameTeacher:
+    """What the teacher sees in whole frames at three strides, for `train_finder.py --teacher`.
+
+    Of several people it answers for one, but its maps before that are of everybody: features of the whole frame at strides 32
+    and 16; at stride 8 features of strides 8 and 4, and the logits of 17 keypoints and of people's centres.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        self.net = teacher(
+            weights,
+            [self.named(weights, n, c) for n, c in (("conv2d/", 64), ("kpt_heatmap", 17), ("center_0", 1))]
+            + ["Relu__97:0", "Relu__100:0", MAP],
+        )
+        self.name = self.net.get_inputs()[0].name
+
+    @staticmethod
+    def named(weights: Path, part: str, channels: int) -> str:
+        """The output of the last convolution with `part` in its name and `channels` channels."""
+        nodes = onnx.load(str(weights)).graph
+        sizes = {i.name: i.dims[0] for i in nodes.initializer if i.dims}
+        found = [
+            n.output[0]
+            for n in nodes.node
+            if n.op_type == "Conv" and part in n.output[0] and sizes.get(n.input[1]) == channels
+        ]
+        if not found:
+            raise ValueError(f"{weights}: no convolution to {channels} channels with {part!r} in its name")
+        return found[-1]
+
+    def __call__(self, frames: NDArray[np.uint8]) -> list[Tensor]:
+        """Maps f16 [n,64,s/32,s/32], [n,32,s/16,s/16] and [n,66,s/8,s/8] of frames u8 [n,s,s,3]."""
+        cells = frames.shape[1] // 8
+        out: list[list[Tensor]] = [[], [], []]
+        for frame in frames:
+            small = np.asarray(cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+            deep, points, centre, s16, s8, s4 = (
+                torch.from_numpy(y) for y in self.net.run(None, {self.name: small[None]})
+            )
+            fine = torch.cat([F.max_pool2d(torch.cat([points, centre], 1), 2), F.avg_pool2d(s4, 2), s8], 1)
+            for kept, y, side in zip(out, (deep, s16, fine), (cells // 4, cells // 2, cells), strict=True):
+                kept.append(F.interpolate(y, (side, side), mode="bilinear", align_corners=False).half())
+        return [torch.cat(y) for y in out]
 
 
 def main() -> None:

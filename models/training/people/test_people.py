@@ -1,4 +1,4 @@
-"""Checks of the arithmetic that labels, crops and exports rest on. Needs no data folder."""
+"""Checks of the arithmetic that labels, crops and exports rest on. One needs the data folder, and is skipped without."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crop import assumed_camera, facing, person_crop
 from evaluate_finder import Detection
 from evaluate_people import decode_heatmaps, iou
 from export_networks import export, fold
-from finder import CELLS, SIZE, Finder
+from finder import CELLS, SIZE, Finder, FrameAgreement
 from net import FEATURES, Agreement, Depth, PersonNet
 from photo_scenes import PhotoScenes
 from photos import (
@@ -40,6 +40,8 @@ from photos import (
 from raster import draw
 from scenes import Scenes
 from shards import CROP_H, CROP_W, SHAPES, Writer, open_shard
+from teacher import FRAME_CHANNELS, FrameTeacher
+from train_finder import unfolded
 from train_person import MAP, MIRROR_J, losses, photo_tensors, start_from, tensors, turn
 from unfold import calibrate, unfold
 
@@ -393,6 +395,38 @@ def test_an_exported_network_is_unfolded_to_what_it_was(tmp_path: Path) -> None:
     start_from(tmp_path / "p.onnx", grown, Depth(), Agreement(), images)
     with torch.no_grad():
         torch.testing.assert_close(grown.eval()(images)[0], want[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_finder_goes_on_from_one_of_the_shape_before(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    for before in (Finder(deep=0), Finder()):
+        for parameter in before.parameters():  # The exporter merges weights that are all zero.
+            parameter.data += 0.02 * torch.randn_like(parameter)
+        export(before, (1, 3, SIZE, SIZE), ["score", "box"], tmp_path / "f.onnx")
+        image = torch.rand(2, 3, SIZE, SIZE)
+        first = unfolded(tmp_path / "f.onnx")
+        after = Finder()
+        after.load_state_dict(first.state_dict(), strict=False)
+        with torch.no_grad():
+            for y, z in zip(before.eval()(image), after.eval()(image), strict=True):
+                assert torch.allclose(y, z, atol=1e-3)
+    export(PersonNet(), (1, 3, CROP_H, CROP_W), ["heatmaps", "visible", "features", "mask"], tmp_path / "p.onnx")
+    with pytest.raises(ValueError, match="layers"):
+        unfolded(tmp_path / "p.onnx")
+
+
+def test_the_teacher_sees_the_whole_frame_at_three_strides() -> None:
+    weights = Path(__file__).resolve().parents[4] / "shared/data/weights/movenet_lightning_fp32_from_int8.onnx"
+    if not weights.exists():
+        pytest.skip(f"{weights}: not there")
+    frames = np.random.default_rng(1).integers(0, 255, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    maps = FrameTeacher(weights)(frames)
+    assert [tuple(m.shape) for m in maps] == [
+        (2, channels, CELLS // per, CELLS // per) for channels, per in zip(FRAME_CHANNELS, (4, 2, 1), strict=True)
+    ]
+    assert all(torch.isfinite(m).all() and m.float().std() > 0 for m in maps)
+    agreed = FrameAgreement(FRAME_CHANNELS)(Finder().maps(torch.rand(2, 3, SIZE, SIZE)))
+    assert [a.shape for a in agreed] == [m.shape for m in maps]
 
 
 def test_channels_that_are_never_on_no_longer_make_features_explode() -> None:

@@ -2,7 +2,9 @@
 
     python train_finder.py --photos DATA/people/train RUN/more --cutouts RUN/cutouts --init finder.pt --minutes 60 --out finder.pt
 
-What is written is the exponential moving average of the weights; `--resume` goes on from `--out`.
+What is written is the exponential moving average of the weights; `--resume` goes on from `--out`. With `--teacher` its maps also
+learn to agree with those of a network that was trained on far more photographs (teacher.py). Batches are composed in a process
+of their own.
 """
 
 from __future__ import annotations
@@ -10,17 +12,21 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
-from finder import SIZE, Finder
+from finder import SIZE, Finder, FrameAgreement
 from photo_scenes import PhotoScenes
 from photos import open_folders
 from scenes import Drawn, Scenes
+from teacher import FRAME_CHANNELS, FrameTeacher
 from unfold import calibrate, unfold
 
 BATCH = 24
@@ -32,6 +38,10 @@ POOL = 300
 """Batches of scenes kept to be used again: composing a scene costs more than learning from it."""
 SAVE_EVERY = 200
 """Steps between two checkpoints."""
+AHEAD = 6
+"""Batches composed before they are needed."""
+MEASURED_FIRST = 12
+"""Batches by which the spread of the teacher's channels is measured."""
 
 
 class Pool:
@@ -54,10 +64,36 @@ class Pool:
         return made
 
 
-def losses(net: Finder, t: dict[str, Tensor], bf16: bool) -> tuple[Tensor, Tensor]:
+class Batches(IterableDataset[dict[str, Any]]):
+    """Batches of views of photographs and of rendered scenes, in that order, with what the teacher sees in them."""
+
+    def __init__(self, photos: PhotoScenes | None, shown: int, scenes: Pool, teacher: Path | None) -> None:
+        super().__init__()
+        self.photos, self.shown, self.scenes, self.teacher = photos, shown, scenes, teacher
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        cv2.setNumThreads(1)
+        teacher = FrameTeacher(self.teacher) if self.teacher else None
+        while True:
+            parts = [self.photos.batch(self.shown)] if self.photos else []
+            parts += [self.scenes.batch()] if self.shown < BATCH else []
+            t: dict[str, Any] = {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
+            yield t | {"maps": teacher(t["image"].permute(0, 2, 3, 1).numpy()) if teacher else []}
+
+
+def unfolded(path: Path) -> Finder:
+    """The finder of a shipped ONNX file, of the shape before where it is that one's. Raises ValueError for another shape."""
+    for net in (Finder(deep=0), Finder()):
+        try:
+            unfold(net, path, torch.zeros(1, 3, SIZE, SIZE))
+            return net
+        except ValueError as error:
+            fault = error
+    raise fault
+
+
+def losses(score: Tensor, box: Tensor, t: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Penalty-reduced focal loss on the score (CornerNet eq. 1) and generalised IoU of the boxes."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        score, box = net((t["image"].float() / 255).contiguous(memory_format=torch.channels_last))
     s, b = score.float()[:, 0], box.float()
     p = torch.sigmoid(s).clamp(1e-4, 1 - 1e-4)
     pos = t["score"] > 0.999
@@ -86,7 +122,8 @@ def main() -> None:
     p.add_argument("--init", type=Path, help="a checkpoint or a shipped ONNX file to go on from")
     p.add_argument("--resume", action="store_true", help="go on from --out where a run was stopped")
     p.add_argument("--lr", type=float, default=2e-3)
-    p.add_argument("--bf16", action="store_true", help="convolutions in bfloat16, where the machine is quicker so")
+    p.add_argument("--teacher", type=Path, help="MoveNet Lightning, ONNX, to agree with")
+    p.add_argument("--agree", type=float, default=0.5, help="weight of agreeing with the teacher")
     p.add_argument("--seed", type=int, default=1, help="of the scenes; another one when going on from --init")
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -101,38 +138,51 @@ def main() -> None:
     held = Scenes(cut[:HELD_CUTOUTS], 2, drawn, range(min(HELD_FRAMES, frames))).batch(96)
     net = Finder()
     if a.init and a.init.suffix == ".onnx":
-        unfold(net, a.init, torch.zeros(1, 3, SIZE, SIZE))
+        before = unfolded(a.init)
         first = [scenes.batch()["image"], *([photos.batch(96)["image"]] if photos else [])]
-        calibrate(net, torch.cat(first).float() / 255)
+        calibrate(before, torch.cat(first).float() / 255)
+        net.load_state_dict(before.state_dict(), strict=False)
     elif a.init:
         net.load_state_dict(torch.load(a.init, map_location="cpu")["net"])
+    agreement = FrameAgreement(FRAME_CHANNELS)
     net = net.to(memory_format=torch.channels_last)
-    opt = torch.optim.AdamW(net.parameters(), a.lr, weight_decay=0.02)
+    opt = torch.optim.AdamW([*net.parameters(), *agreement.parameters()], a.lr, weight_decay=0.02)
     ema = {k: v.clone() for k, v in net.state_dict().items()}
-    step, before, log = 0, 0.0, []
+    step, spent, log = 0, 0.0, []
     if a.resume and a.out.exists():
         s = torch.load(a.out, map_location="cpu")
         net.load_state_dict(s["live"])
         opt.load_state_dict(s["opt"])
-        ema, step, before = s["net"], s["step"], s["seconds"]
-    start = time.time() - before
+        agreement.load_state_dict(s["agreement"])
+        ema, step, spent = s["net"], s["step"], s["seconds"]
+    start = time.time() - spent
 
     def save() -> None:
         state = {"net": ema, "live": net.state_dict(), "opt": opt.state_dict(), "step": step}
+        state["agreement"] = agreement.state_dict()
         part = a.out.with_suffix(".part")
         torch.save(state | {"seconds": time.time() - start}, part)
         part.replace(a.out)
 
+    made = iter(DataLoader(Batches(photos, shown, scenes, a.teacher), None, num_workers=1, prefetch_factor=AHEAD))
+    spread: list[Tensor] = []
+    if a.teacher:
+        measured = [next(made)["maps"] for _ in range(MEASURED_FIRST)]
+        spread = [
+            torch.cat(y).float().std((0, 2, 3))[:, None, None].clamp(min=1e-3) for y in zip(*measured, strict=True)
+        ]
     while (f := (time.time() - start) / (a.minutes * 60)) < 1:
         for q in opt.param_groups:
             q["lr"] = a.lr * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * f)) + 2e-3)
-        t = scenes.batch() if shown < BATCH else {}
-        if photos:
-            own = photos.batch(shown)
-            t = {k: torch.cat([t[k], own[k]]) if t else own[k] for k in own}
-        ls, lb = losses(net, t, a.bf16)
+        t = next(made)
+        maps = net.maps((t["image"].float() / 255).contiguous(memory_format=torch.channels_last))
+        score, box = net.read(maps[-1])
+        ls, lb = losses(score, box, t)
+        pairs = zip(agreement(maps), t["maps"], spread, strict=True) if a.teacher else ()
+        apart = [(y - m.float() / s).square().mean() for y, m, s in pairs]
+        la = torch.stack(apart).mean() if apart else torch.zeros(())
         opt.zero_grad()
-        (ls + lb).backward()
+        (ls + lb + a.agree * la).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         opt.step()
         step += 1
@@ -140,13 +190,14 @@ def main() -> None:
         with torch.no_grad():
             for k, v in net.state_dict().items():
                 ema[k].lerp_(v, 1 - d) if v.dtype.is_floating_point else ema[k].copy_(v)
-        log.append((float(ls.detach()), float(lb.detach())))
+        log.append((float(ls.detach()), float(lb.detach()), float(la.detach())))
         if step % SAVE_EVERY == 0:
             e = Finder()
             e.load_state_dict(ema)
             e.eval()
             with torch.no_grad():
-                hs, hb = losses(e, held, False)
+                score, box = e(held["image"].float() / 255)
+                hs, hb = losses(score, box, held)
             ms = (time.time() - start) / step * 1000 / BATCH
             mean = np.array(log[-SAVE_EVERY:]).mean(0).round(3)
             print(

@@ -19,25 +19,13 @@ import cv2
 import numpy as np
 
 from evaluate_finder import Finder
-from label_photos import TRUSTED_MIN, Teacher
-from photos import Image, overlap
+from label_photos import Teacher, unlisted
 
 PERSON = "14"
 SIDE = 448
 """Longest side of the photographs written, pixels: as in the index folder that is given."""
 
-LOOKED_INTO = 0.25
-"""Least score of the detector for a box that the teacher looks into."""
-LISTED_IOU = 0.3
-
 Box = tuple[float, float, float, float]
-
-
-def unlisted(picture: Image, listed: list[Box], finder: Finder, teacher: Teacher) -> list[Box]:
-    """Boxes of what may be people beside those that are listed (x, y, width, height; pixels)."""
-    found = [d.box for d in finder(picture) if d.score >= LOOKED_INTO]
-    new = [box for box in found if all(overlap(box, other) < LISTED_IOU for other in listed)]
-    return [box for box in new if (teacher.label(picture, box)[:, 2] == 2).sum() >= TRUSTED_MIN]
 
 
 def boxes_of(line: str) -> tuple[str, list[Box]]:
