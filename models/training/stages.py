@@ -418,7 +418,7 @@ SEEING = [
                 *("{data}/people/eval", "--person", "before={run}/start/person.onnx"),
                 *("--person", "shipped={root}/models/person/person.onnx"),
                 *("--movenet", f"MoveNet Lightning={LIGHTNING}"),
-                *("--movenet", "MoveNet Thunder={data}/weights/movenet_thunder_fp32_from_f16.onnx"),
+                *("--movenet", f"MoveNet Thunder={THUNDER}"),
                 *("--mirror", "--turned", "--json", "{root}/docs/lab/people.json"),
             ),
             python("figures.py", "{root}/docs/lab/people.json", "{root}/docs/lab/people.md"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from net import Block, conv
+from net import Block, conv, nothing
 
 SIZE, STRIDE = 256, 8
 CELLS = SIZE // STRIDE
@@ -26,13 +26,6 @@ class Deep(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.net(x))
-
-
-def nothing(block: Block) -> Block:
-    """The block as the identity, to go on from weights without it."""
-    if isinstance(block.b[1], nn.BatchNorm2d):
-        nn.init.zeros_(block.b[1].weight)
-    return block
 
 
 class Finder(nn.Module):

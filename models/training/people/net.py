@@ -30,6 +30,14 @@ class Block(nn.Module):
         return torch.relu(x + self.b(self.a(x)))
 
 
+@torch.no_grad()
+def nothing(block: Block) -> Block:
+    """The block as the identity, to go on from weights without it."""
+    if isinstance(block.b[1], nn.BatchNorm2d):
+        block.b[1].weight.zero_()
+    return block
+
+
 def up(cin: int, cout: int) -> nn.Sequential:
     return nn.Sequential(nn.ConvTranspose2d(cin, cout, 2, 2, bias=False), nn.BatchNorm2d(cout))
 
@@ -79,12 +87,11 @@ class PersonNet(nn.Module):
         visible = (where * seen.reshape(-1, KEYPOINTS, CELLS)).sum(-1)
         return heat, visible, mask
 
-    @torch.no_grad()
     def add_nothing(self) -> None:
         """Makes the third block at stride 16 the identity, to go on from weights without it."""
         block = self.s16[-1]
-        if isinstance(block, Block) and isinstance(block.b[1], nn.BatchNorm2d):
-            block.b[1].weight.zero_()
+        if isinstance(block, Block):
+            nothing(block)
 
     @torch.no_grad()
     def revive(self, image: Tensor) -> int:
