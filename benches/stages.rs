@@ -16,7 +16,7 @@ use poised::engine::Engine;
 use poised::frame::{Frame, PixelFormat};
 use poised::lift::{LiftConfig, Lifter, model, person_pose};
 use poised::motion::angles::angles_of;
-use poised::motion::exercise::{Counting, ExerciseConfig};
+use poised::motion::exercise::{Counting, ExerciseConfig, signals_of};
 use poised::motion::floor::{FloorConfig, FloorWatch};
 use poised::output::wire::{CLOCK_MONOTONIC, Stamp, encode};
 use poised::pose::{People, PersonPose, PoseSample};
@@ -163,9 +163,13 @@ fn poses(bench: &mut Criterion) {
 /// What a kiosk switches on: angles, the counting of repetitions, and watching the floor.
 fn for_kiosks(bench: &mut Criterion, people: &[PersonPose], mut next: impl FnMut() -> MonoNs) {
     let up = Some(Vec3::NEG_Y);
-    let angles = [angles_of(&people[0], up)];
+    let angles = angles_of(&people[0], up);
+    let signals = [signals_of(&people[0], &angles, up)];
     bench.bench_function("joint angles of one person", |b| {
         b.iter(|| black_box(angles_of(black_box(&people[0]), up)));
+    });
+    bench.bench_function("signals of one person", |b| {
+        b.iter(|| black_box(signals_of(black_box(&people[0]), &angles, up)));
     });
     let squat = ExerciseConfig {
         name: Some("squat".into()),
@@ -174,7 +178,7 @@ fn for_kiosks(bench: &mut Criterion, people: &[PersonPose], mut next: impl FnMut
     let squat = squat.open().expect("it ships").expect("it is named");
     let mut counting = Counting::new(squat);
     bench.bench_function("count repetitions of one person", |b| {
-        b.iter(|| counting.add(next(), black_box(people), &angles, &mut |_| ()));
+        b.iter(|| counting.add(next(), black_box(people), &signals, &mut |_| ()));
     });
     let mount = Mount {
         height_m: 2.4,

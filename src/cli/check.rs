@@ -11,7 +11,7 @@ use poised::daemon::settings::{CameraConfig, Settings};
 use poised::engine::Engine;
 use poised::error::StartError;
 use poised::estimate::{Estimator, ModelsConfig};
-use poised::motion::angles::{TRUNK_FLEXION, TRUNK_LATERAL_LEAN};
+use poised::motion::angles::{ANGLES, TRUNK_FLEXION, TRUNK_LATERAL_LEAN};
 use poised::synthetic::SyntheticCamera;
 use poised::sys::v4l2::Device;
 
@@ -142,12 +142,14 @@ fn say_exercise(settings: &Settings, has_mount: bool) -> anyhow::Result<()> {
         return Ok(());
     };
     say!("exercise: {} is counted", exercise.name)?;
-    let trunk = exercise
-        .angles
-        .iter()
-        .any(|angle| [TRUNK_FLEXION, TRUNK_LATERAL_LEAN].contains(angle));
-    if trunk && !has_mount {
+    let counted_by = |needs_up: fn(usize) -> bool| exercise.signals.into_iter().any(needs_up);
+    if has_mount {
+        return Ok(());
+    }
+    if counted_by(|signal| [TRUNK_FLEXION, TRUNK_LATERAL_LEAN].contains(&signal)) {
         say!("exercise: nothing will count: the trunk's angles need a calibration with a [mount]")?;
+    } else if counted_by(|signal| signal >= ANGLES) {
+        say!("exercise: the camera is taken to be level, as its calibration has no [mount]")?;
     }
     Ok(())
 }

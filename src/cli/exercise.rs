@@ -51,7 +51,7 @@ pub struct TeachOptions {
     #[arg(long, required = true, value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(1..=i64::from(TEACH_REPETITIONS_MAX)))]
     count: Vec<u32>,
-    /// Use this angle, such as `knee_flexion`, instead of the one that tells repetitions best.
+    /// Use this signal, such as `knee_flexion`, instead of the one that tells repetitions best.
     #[arg(long, value_name = "ANGLE")]
     signal: Option<String>,
     /// The person to learn from; by default the only one.
@@ -258,11 +258,11 @@ fn report(options: &TeachOptions, taught: &Taught, clips: &[TeachClip]) -> anyho
     Ok(())
 }
 
-/// A line for each angle that was tried.
+/// A line for each signal that was tried.
 fn print_candidates(candidates: &[Candidate], mark: &str) -> anyhow::Result<()> {
     say!(
         "{mark}{:<20} {:<6} {:<5} {:<17} {:>9} {:>12} {:>7} {:>6} {:>6} {:>9} {:>6}",
-        "angle",
+        "signal",
         "sides",
         "rest",
         "outcome",

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use poised::base::clock::MonoNs;
-use poised::motion::angles::{Angles, angles_of};
-use poised::motion::exercise::{Counting, Exercise, Repetition};
+use poised::motion::angles::angles_of;
+use poised::motion::exercise::{Counting, Exercise, Repetition, Signals, signals_of};
 use poised::output::repetition::KINDS;
 use poised::pose::PoseSample;
 
@@ -112,14 +112,14 @@ impl Exercised {
     pub fn add(&mut self, sample: &PoseSample) {
         let first = *self.first.get_or_insert(sample.capture);
         let up = sample.up_camera;
-        let angles: Vec<Angles> = sample
+        let signals: Vec<Signals> = sample
             .people
             .iter()
-            .map(|person| angles_of(person, up))
+            .map(|person| signals_of(person, &angles_of(person, up), up))
             .collect();
         let mut ended = Vec::new();
         self.counting
-            .add(sample.capture, &sample.people, &angles, &mut |found| {
+            .add(sample.capture, &sample.people, &signals, &mut |found| {
                 ended.push(Row::of(found, first));
             });
         self.keep(ended);

@@ -47,7 +47,7 @@ use crate::adapt::thread::Link;
 use crate::adapt::{Method, Report};
 use crate::base::clock::{Clock, MonoNs, unix_ns};
 use crate::base::config::{ConfigError, check};
-use crate::base::limits::MESSAGE_BYTES_MAX;
+use crate::base::limits::{MESSAGE_BYTES_MAX, PEOPLE_MAX};
 use crate::base::mailbox::Mailbox;
 use crate::base::secret::redacted_text;
 use crate::base::slots::Receiver;
@@ -55,7 +55,7 @@ use crate::base::step::Step;
 use crate::counters::{Counters, DropReason, Timed, turned_advice};
 use crate::engine::EngineStatus;
 use crate::motion::angles::{Angles, angles_of};
-use crate::motion::exercise::{Counting, Exercise, Repetition};
+use crate::motion::exercise::{Counting, Exercise, Repetition, Signals, signals_of};
 use crate::motion::floor::{FloorEvent, FloorWatch};
 use crate::pose::PoseSample;
 use crate::sys::rt::resident_bytes;
@@ -346,7 +346,14 @@ impl<'a, S: Transport> Publisher<'a, S> {
         };
         // Whether or not the pose has left: what was done counts.
         let (time, people) = (sample.capture, &sample.people);
-        self.count_with(|counting, out| counting.add(time, people, &angles, out));
+        let mut signals = heapless::Vec::<Signals, PEOPLE_MAX>::new();
+        if self.counting.is_some() {
+            let people = people.iter().zip(&angles);
+            signals.extend(
+                people.map(|(person, angles)| signals_of(person, angles, sample.up_camera)),
+            );
+        }
+        self.count_with(|counting, out| counting.add(time, people, &signals, out));
         self.watch_with(|watch, out| watch.add(time, people, out));
         if !sent {
             self.counters.dropped(DropReason::NotSent, 1);

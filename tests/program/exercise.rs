@@ -102,7 +102,7 @@ fn a_film_of_a_real_person_teaches_what_counts_it_and_a_name_is_taken_once() {
     assert_eq!(wrong.status.code(), Some(66));
     let words = String::from_utf8_lossy(&wrong.stderr);
     assert!(
-        words.contains("no angle gives the repetitions of each clip"),
+        words.contains("no signal gives the repetitions of each clip"),
         "{words}"
     );
     assert!(!exercises.exists());

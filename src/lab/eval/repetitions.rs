@@ -1,9 +1,9 @@
 //! How exactly repetitions are counted: sets of ten of each exercise that ships, through simulated cameras, the daemon's
-//! poser, its angles and [`Counting`]; and what is counted in other motion.
+//! poser, its signals and [`Counting`]; and what is counted in other motion.
 //!
 //! ```text
-//!  set of a figure, or recorded motion ─▶ stream ─▶ poser ─▶ angles ─▶ Counting ─┐
-//!                                             └─▶ true angles ─▶ Counting ───────┴─▶ rows
+//!  set of a figure, or recorded motion ─▶ stream ─▶ poser ─▶ signals ─▶ Counting ─┐
+//!                                             └─▶ true signals ─▶ Counting ───────┴─▶ rows
 //! ```
 //!
 //! A set is ten repetitions that differ in depth and speed, with a pause in one of them, and a half attempt that is not to
@@ -25,9 +25,11 @@ use crate::base::limits::PEOPLE_MAX;
 use crate::error::StartError;
 use crate::estimate::{EstimateConfig, Poser};
 use crate::lift::person_pose;
+use crate::motion::angles::angles_of;
 use crate::motion::angles::figure::{Posture, joints};
-use crate::motion::angles::{Angles, angles_of};
-use crate::motion::exercise::{Counting, Exercise, ExerciseConfig, Repetition};
+use crate::motion::exercise::{
+    Counting, Exercise, ExerciseConfig, Repetition, Signals, signals_of,
+};
 use crate::pose::{BoxPx, HeadTag, JointState, Keypoint, People, PersonPose, Size};
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
@@ -261,16 +263,16 @@ fn count(
             published(&mut poser, seen, moment),
             vec![truly(&moment.joints_camera_m)],
         ];
-        let angles = shown.each_ref().map(|people| -> Vec<Angles> {
+        let signals = shown.each_ref().map(|people| -> Vec<Signals> {
             people
                 .iter()
-                .map(|person| angles_of(person, None))
+                .map(|person| signals_of(person, &angles_of(person, None), None))
                 .collect()
         });
         for (countings, counted) in countings.iter_mut().zip(&mut counted) {
             for at in 0..2 {
                 let counted = &mut counted[at];
-                countings[at].add(moment.time, &shown[at], &angles[at], &mut |one| {
+                countings[at].add(moment.time, &shown[at], &signals[at], &mut |one| {
                     counted.take(one, now_s);
                 });
             }
@@ -495,8 +497,9 @@ mod tests {
                 for (frame, joints) in motion.joints_world_m.iter().enumerate() {
                     let time = MonoNs(1 + 33_333_333 * frame as u64);
                     let person = truly(joints);
-                    let angles = angles_of(&person, None);
-                    counting.add(time, &[person], &[angles], &mut told);
+                    let up = Some(Vec3::Y);
+                    let signals = signals_of(&person, &angles_of(&person, up), up);
+                    counting.add(time, &[person], &[signals], &mut told);
                 }
                 counting.finish(&mut told);
                 assert_eq!((whole, partials), (10, 1), "{} {seed}", exercise.name);

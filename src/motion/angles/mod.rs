@@ -126,7 +126,7 @@ pub fn angles(
 }
 
 /// Standard deviation, per axis, of what each joint adds to the error of its parent, metres.
-fn own_errors(sigmas_m: &[f64; JOINTS]) -> [f64; JOINTS] {
+pub(in crate::motion) fn own_errors(sigmas_m: &[f64; JOINTS]) -> [f64; JOINTS] {
     let mut own_m = *sigmas_m;
     for joint in 1..JOINTS {
         let variance = sigmas_m[joint].powi(2);

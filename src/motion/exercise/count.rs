@@ -14,9 +14,10 @@ use std::time::Duration;
 use heapless::Deque;
 
 use super::range::Range;
+use super::signals::{Signals, needs};
 use super::{Counted, Exercise, Repetition, Rest, Sides};
 use crate::base::clock::MonoNs;
-use crate::motion::angles::{Angle, Angles, needs};
+use crate::motion::angles::Angle;
 use crate::pose::JointState;
 use crate::skeleton::JOINTS;
 
@@ -71,7 +72,7 @@ pub(super) struct Frame<'a> {
     pub states: &'a [JointState; JOINTS],
     /// What the person is taken to be doing.
     pub label: Option<&'a str>,
-    pub angles: &'a Angles,
+    pub signals: &'a Signals,
 }
 
 /// The signal of a frame.
@@ -186,7 +187,7 @@ impl Counter {
             self.filter = Filter::default();
             self.phase = Phase::Getting(None);
         }
-        let sides = exercise.angles.map(|angle| frame.angles[angle]);
+        let sides = exercise.signals.map(|signal| frame.signals[signal]);
         let Some(value) = signal(exercise.sides, &sides) else {
             return ended;
         };
@@ -379,17 +380,17 @@ impl Effort {
         if x >= band.far {
             let [first, _] = self.beyond.unwrap_or([frame.time; 2]);
             self.beyond = Some([first, frame.time]);
-            self.add_difference(exercise, frame.angles);
+            self.add_difference(exercise, frame.signals);
         }
     }
 
     fn add_states(&mut self, exercise: &Exercise, frame: &Frame<'_>) {
-        let [left, right] = exercise.angles.map(needs);
+        let [left, right] = exercise.signals.map(needs);
         let used = match exercise.sides {
             Sides::Left => [left, &[]],
             Sides::Right => [&[][..], right],
             // The joints of an angle without sides are counted once.
-            _ if exercise.angles[0] == exercise.angles[1] => [left, &[]],
+            _ if exercise.signals[0] == exercise.signals[1] => [left, &[]],
             Sides::Mean | Sides::Min | Sides::Max => [left, right],
         };
         for &joint in used.into_iter().flatten() {
@@ -404,9 +405,9 @@ impl Effort {
         }
     }
 
-    fn add_difference(&mut self, exercise: &Exercise, angles: &Angles) {
+    fn add_difference(&mut self, exercise: &Exercise, signals: &Signals) {
         self.beyond_frames += 1;
-        let [left, right] = exercise.angles.map(|angle| angles[angle]);
+        let [left, right] = exercise.signals.map(|signal| signals[signal]);
         let measured = [left, right]
             .iter()
             .all(|angle| angle.state == JointState::Measured);
@@ -416,7 +417,7 @@ impl Effort {
             left.sigma_deg.min(right.sigma_deg),
             left.sigma_deg.max(right.sigma_deg),
         );
-        if measured && same && exercise.angles[0] != exercise.angles[1] && more <= ALIKE * less {
+        if measured && same && exercise.signals[0] != exercise.signals[1] && more <= ALIKE * less {
             self.sure_frames += 1;
             self.difference_sum += left.deg - right.deg;
             self.variance_sum += left.sigma_deg.powi(2) + right.sigma_deg.powi(2);

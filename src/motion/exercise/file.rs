@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::signals::SIGNAL_NAMES;
 use crate::base::config::{ConfigError, parse_toml, read_text};
 use crate::base::limits::EXERCISE_BYTES_MAX;
-use crate::motion::angles::ANGLE_NAMES;
 
 /// The exercises that ship.
 const BUILT_IN: &str = include_str!("../../../models/exercises.toml");
@@ -84,11 +84,11 @@ impl ExerciseConfig {
 pub struct Exercise {
     /// Its name.
     pub name: String,
-    /// Name of the signal's angle, without a side.
+    /// Name of the signal, without a side.
     pub signal: String,
-    /// The angle of the left and of the right side; the same twice for an angle without sides.
+    /// The signal of the left and of the right side, as places in [`SIGNAL_NAMES`]; the same twice for one without sides.
     #[serde(skip)]
-    pub angles: [usize; 2],
+    pub signals: [usize; 2],
     /// How the two sides become one signal.
     pub sides: Sides,
     /// The lower threshold, degrees.
@@ -179,8 +179,8 @@ pub(super) fn read(path: &Path, text: &str) -> Result<BTreeMap<String, Exercise>
 impl Entry {
     fn checked(self, name: &str) -> Result<Exercise, String> {
         named(name)?;
-        let angles = angles(&self.signal).ok_or_else(|| {
-            let known = signals().join(", ");
+        let signals = sides_of(&self.signal).ok_or_else(|| {
+            let known = signal_names().join(", ");
             format!("signal = {:?}: must be one of {known}", self.signal)
         })?;
         let (low, high) = (self.low_deg, self.high_deg);
@@ -205,7 +205,7 @@ impl Entry {
         Ok(Exercise {
             name: name.to_owned(),
             signal: self.signal,
-            angles,
+            signals,
             sides: self.sides,
             low_deg: low,
             high_deg: high,
@@ -228,20 +228,20 @@ pub(super) fn named(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The angles of a signal's name: left and right, or the one without sides twice.
-pub(super) fn angles(signal: &str) -> Option<[usize; 2]> {
-    let place = |name: &str| ANGLE_NAMES.iter().position(|own| *own == name);
+/// The places of a signal's name: left and right, or the one without sides twice.
+pub(super) fn sides_of(signal: &str) -> Option<[usize; 2]> {
+    let place = |name: &str| SIGNAL_NAMES.iter().position(|own| *own == name);
     let side = |side: &str| place(&format!("{side}_{signal}"));
     match (side("left"), side("right"), place(signal)) {
         (Some(left), Some(right), _) => Some([left, right]),
-        (_, _, Some(one)) if signals().contains(&signal) => Some([one; 2]),
+        (_, _, Some(one)) if signal_names().contains(&signal) => Some([one; 2]),
         _ => None,
     }
 }
 
 /// Names that a signal may have.
-pub(super) fn signals() -> Vec<&'static str> {
-    let names = ANGLE_NAMES
+pub(super) fn signal_names() -> Vec<&'static str> {
+    let names = SIGNAL_NAMES
         .iter()
         .filter(|name| !name.starts_with("right_"));
     names
@@ -274,7 +274,7 @@ mod tests {
                 "squat"
             ]
         );
-        assert_eq!(all["squat"].angles, [4, 5]);
+        assert_eq!(all["squat"].signals, [4, 5]);
     }
 
     #[test]
@@ -327,6 +327,6 @@ mod tests {
             name: Some("nod".into()),
             file: Some(file),
         };
-        assert_eq!(mine.open().unwrap().unwrap().angles, [14, 14]);
+        assert_eq!(mine.open().unwrap().unwrap().signals, [14, 14]);
     }
 }

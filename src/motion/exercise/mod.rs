@@ -1,7 +1,7 @@
 //! Exercises: repetitions, range of motion and the difference of the sides, from joint angles over time.
 //!
 //! ```text
-//!  angles of a frame ─▶ one signal (file.rs) ─▶ two thresholds, by person (count.rs) ─▶ repetitions
+//!  angles and elevations of a frame (signals.rs) ─▶ one signal (file.rs) ─▶ two thresholds, by person (count.rs) ─▶ repetitions
 //!                                           └─▶ range of motion (range.rs)
 //! ```
 //!
@@ -12,6 +12,7 @@
 mod count;
 mod file;
 mod range;
+mod signals;
 pub mod teach;
 mod write;
 
@@ -21,10 +22,10 @@ use crate::base::clock::MonoNs;
 use crate::base::limits::TRACKS_MAX;
 use crate::pose::PersonPose;
 
-use super::angles::Angles;
 use count::{Counter, Frame};
 
 pub use file::{Counted, Exercise, ExerciseConfig, Rest, Sides};
+pub use signals::{SIGNAL_NAMES, SIGNALS, Signals, signals_of};
 pub use write::{can_add, with_exercise};
 
 /// What a person had begun ends when they have not been seen for so long: twice as long as the tracker looks for one who
@@ -93,23 +94,23 @@ impl Counting {
         &self.exercise
     }
 
-    /// Takes the people of the frame of `time` and their angles, in the same order, and hands out what has ended.
+    /// Takes the people of the frame of `time` and their signals, in the same order, and hands out what has ended.
     pub fn add(
         &mut self,
         time: MonoNs,
         people: &[PersonPose],
-        angles: &[Angles],
+        signals: &[Signals],
         out: &mut dyn FnMut(&Repetition),
     ) {
         self.leave(time, out);
-        for (person, angles) in people.iter().zip(angles) {
+        for (person, signals) in people.iter().zip(signals) {
             let place = self.place(person.id, time, out);
             let action = person.action.as_ref();
             let frame = Frame {
                 time,
                 states: &person.states,
                 label: action.map(|action| action.label.as_str()),
-                angles,
+                signals,
             };
             if let Some(repetition) = self.people[place].add(&self.exercise, &frame) {
                 out(&repetition);

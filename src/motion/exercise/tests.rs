@@ -1,7 +1,7 @@
 use glam::Vec3;
 
 use super::*;
-use crate::motion::angles::{ANGLES, Angle};
+use crate::motion::angles::Angle;
 use crate::pose::{Action, ActionSource, BoxPx, HeadTag, JointState, Keypoint, Size};
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
@@ -62,13 +62,13 @@ impl Run {
     }
 
     fn put(&mut self, person: &PersonPose, left: Angle, right: Angle) {
-        let mut angles = [Angle::default(); ANGLES];
-        let [l, r] = self.counting.exercise().angles;
-        (angles[l], angles[r]) = (left, right);
+        let mut signals = [Angle::default(); SIGNALS];
+        let [l, r] = self.counting.exercise().signals;
+        (signals[l], signals[r]) = (left, right);
         let found = &mut self.found;
         let people = std::slice::from_ref(person);
         self.counting
-            .add(at(self.frame), people, &[angles], &mut |one| {
+            .add(at(self.frame), people, &[signals], &mut |one| {
                 found.push(one.clone());
             });
         self.frame += 1;
@@ -199,10 +199,10 @@ fn a_film_of_five_frames_a_second_is_counted_too() {
     let mut counting = Counting::new(exercise("squat"));
     let mut found = Vec::new();
     for (frame, deg) in knee.into_iter().enumerate() {
-        let mut angles = [Angle::default(); ANGLES];
-        (angles[4], angles[5]) = (measured(deg as f32), measured(deg as f32));
+        let mut signals = [Angle::default(); SIGNALS];
+        (signals[4], signals[5]) = (measured(deg as f32), measured(deg as f32));
         let time = MonoNs(frame as u64 * 200_000_000);
-        counting.add(time, &[person(1)], &[angles], &mut |one| {
+        counting.add(time, &[person(1)], &[signals], &mut |one| {
             found.push(one.clone());
         });
     }
@@ -392,7 +392,7 @@ fn each_person_has_a_counter_and_a_crowd_does_not_grow_it() {
     for (frame, deg) in values.into_iter().enumerate() {
         // One squats, another stands, and each frame has a person of its own.
         let people = [person(1), person(2), person(100 + frame as u32)];
-        let mut moving = [Angle::default(); ANGLES];
+        let mut moving = [Angle::default(); SIGNALS];
         (moving[4], moving[5]) = (measured(deg), measured(deg));
         let mut still = moving;
         (still[4], still[5]) = (measured(5.0), measured(5.0));

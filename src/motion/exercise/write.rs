@@ -149,7 +149,7 @@ mod tests {
         Exercise {
             name: name.into(),
             signal: "elbow_flexion".into(),
-            angles: [10, 11],
+            signals: [10, 11],
             sides: Sides::Max,
             low_deg: 40.0,
             high_deg: 95.0,

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::base::clock::MonoNs;
 use crate::base::limits::PEOPLE_MAX;
-use crate::motion::angles::{Angle, Angles, angles_of};
-use crate::motion::exercise::{Counting, Exercise, Repetition};
+use crate::motion::angles::{Angle, angles_of};
+use crate::motion::exercise::{Counting, Exercise, Repetition, Signals, signals_of};
 use crate::pose::{JointState, PersonPose};
 
 /// One person's part.
@@ -87,10 +87,10 @@ impl Records {
         exercise: &Exercise,
         time: MonoNs,
         people: &[PersonPose],
-        angles: &[Angles],
+        signals: &[Signals],
     ) {
-        for (person, angles) in people.iter().zip(angles) {
-            let sides = exercise.angles.map(|angle| angles[angle]);
+        for (person, signals) in people.iter().zip(signals) {
+            let sides = exercise.signals.map(|signal| signals[signal]);
             if let Some(record) = self.record(person.id, time, people) {
                 record.add(time, sides);
             }
@@ -253,17 +253,17 @@ impl Collector {
                 .map(std::slice::from_ref)
                 .unwrap_or_default(),
         };
-        let mut angles = heapless::Vec::<Angles, PEOPLE_MAX>::new();
-        angles.extend(
+        let mut signals = heapless::Vec::<Signals, PEOPLE_MAX>::new();
+        signals.extend(
             people
                 .iter()
                 .take(PEOPLE_MAX)
-                .map(|person| angles_of(person, up)),
+                .map(|person| signals_of(person, &angles_of(person, up), up)),
         );
         let records = &mut self.records;
-        records.sample(&self.plan.exercise, time, people, &angles);
+        records.sample(&self.plan.exercise, time, people, &signals);
         self.counting
-            .add(time, people, &angles, &mut |found| records.keep(found));
+            .add(time, people, &signals, &mut |found| records.keep(found));
     }
 
     /// Ends it at `time`, with what is under way; `missed` frames did not reach it.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::base::clock::{MonoNs, Utc};
-use crate::motion::angles::{ANGLE_NAMES, Angle};
-use crate::motion::exercise::{Exercise, Repetition};
+use crate::motion::angles::Angle;
+use crate::motion::exercise::{Exercise, Repetition, SIGNAL_NAMES};
 use crate::motion::session::{PersonSummary, Sample, Summary};
 use crate::output::repetition::KINDS;
 
@@ -206,8 +206,8 @@ fn series(name: &'static str, side: usize, samples: &[Sample]) -> Series {
 
 /// The angles of an exercise: the side's place in a sample, and the angle's name. One without sides is there once.
 pub(super) fn angles(exercise: &Exercise) -> Vec<(usize, &'static str)> {
-    let [left, right] = exercise.angles;
-    let both = [(0, ANGLE_NAMES[left]), (1, ANGLE_NAMES[right])];
+    let [left, right] = exercise.signals;
+    let both = [(0, SIGNAL_NAMES[left]), (1, SIGNAL_NAMES[right])];
     let sides = if left == right { 1 } else { 2 };
     both.into_iter().take(sides).collect()
 }

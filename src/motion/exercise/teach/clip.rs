@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::TeachError;
 use crate::base::clock::MonoNs;
-use crate::motion::angles::{Angles, angles_of};
+use crate::motion::angles::angles_of;
 use crate::motion::exercise::count::GAP_MAX;
+use crate::motion::exercise::{Signals, signals_of};
 use crate::pose::{JointState, PoseSample};
 use crate::skeleton::JOINTS;
 
@@ -25,8 +26,8 @@ pub struct TeachFrame {
     pub time: MonoNs,
     /// How each joint is known.
     pub states: [JointState; JOINTS],
-    /// The joint angles.
-    pub angles: Angles,
+    /// The joint angles and elevations.
+    pub signals: Signals,
 }
 
 /// One person doing the exercise.
@@ -95,7 +96,11 @@ impl TeachReader {
             self.people.entry(person.id).or_default().push(TeachFrame {
                 time: sample.capture,
                 states: person.states,
-                angles: angles_of(person, sample.up_camera),
+                signals: signals_of(
+                    person,
+                    &angles_of(person, sample.up_camera),
+                    sample.up_camera,
+                ),
             });
         }
         Ok(())

@@ -5,7 +5,7 @@
 //!                                                    the best of those that count right ◀──┘
 //! ```
 //!
-//! `poised exercise teach` calls [`teach`]; nothing in the daemon does. A signal is one of the joint angles, with a
+//! `poised exercise teach` calls [`teach`]; nothing in the daemon does. A signal is a joint angle or the elevation of a limb, with a
 //! rule for its sides and with rest below or above. Of those whose thresholds count every clip exactly, the one is
 //! taken whose repetitions stand out most: by how far the narrowest of them goes, over the signal's standard deviation
 //! and its largest movement that is no repetition.
@@ -24,7 +24,7 @@ mod tests;
 
 use serde::Serialize;
 
-use super::file::{angles, signals};
+use super::file::{sides_of, signal_names};
 use super::{Exercise, Rest, Sides};
 use signal::{Question, counted};
 
@@ -97,15 +97,15 @@ pub enum TeachError {
         /// Its rate.
         rate_hz: f64,
     },
-    /// The angle that was chosen does not exist.
-    #[error("signal {signal:?}: must be one of {}", signals().join(", "))]
+    /// The signal that was chosen does not exist.
+    #[error("signal {signal:?}: must be one of {}", signal_names().join(", "))]
     Signal {
         /// The name.
         signal: String,
     },
-    /// Each angle is hidden for too long.
+    /// Each signal is hidden for too long.
     #[error(
-        "no angle is measured in half of the frames of each clip: joints are hidden or out of the image; \
+        "no signal is measured in half of the frames of each clip: joints are hidden or out of the image; \
          film the whole body"
     )]
     Hidden {
@@ -114,7 +114,7 @@ pub enum TeachError {
     },
     /// No signal counts right.
     #[error(
-        "no angle gives the repetitions of each clip{}; check --count, rest for a second before the first repetition and \
+        "no signal gives the repetitions of each clip{}; check --count, rest for a second before the first repetition and \
          after the last, and film from where the movement is seen best",
         nearest(candidates)
     )]
@@ -220,7 +220,7 @@ pub struct Taught {
 /// No signal counts each clip right; the error has what was tried.
 pub fn teach(name: &str, clips: &[TeachClip], only: Option<&str>) -> Result<Taught, TeachError> {
     if let Some(signal) = only
-        && !signals().contains(&signal)
+        && !signal_names().contains(&signal)
     {
         let signal = signal.to_owned();
         return Err(TeachError::Signal { signal });
@@ -251,7 +251,7 @@ pub fn teach(name: &str, clips: &[TeachClip], only: Option<&str>) -> Result<Taug
 
 /// The best of each angle, those first that count right.
 fn candidates(name: &str, clips: &[&TeachClip], only: Option<&str>) -> Vec<Candidate> {
-    let names = signals().into_iter();
+    let names = signal_names().into_iter();
     let mut found: Vec<Candidate> = names
         .filter(|signal| only.is_none_or(|only| only == *signal))
         .filter_map(|signal| of_signal(name, clips, signal))
@@ -281,8 +281,8 @@ fn misses(candidate: &Candidate, clips: &[&TeachClip]) -> u32 {
 
 /// The best rule for the sides and for rest of one angle.
 fn of_signal(name: &str, clips: &[&TeachClip], signal: &str) -> Option<Candidate> {
-    let angles = angles(signal)?;
-    let rules: &[Sides] = if angles[0] == angles[1] {
+    let signals = sides_of(signal)?;
+    let rules: &[Sides] = if signals[0] == signals[1] {
         &[Sides::Mean]
     } else {
         &[
@@ -300,7 +300,7 @@ fn of_signal(name: &str, clips: &[&TeachClip], signal: &str) -> Option<Candidate
                 let question = Question {
                     name,
                     signal,
-                    angles,
+                    signals,
                     sides: *sides,
                     rest,
                 };

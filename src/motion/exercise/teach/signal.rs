@@ -35,7 +35,7 @@ const TIME_STEPS: f32 = 20.0;
 pub(super) struct Question<'a> {
     pub name: &'a str,
     pub signal: &'a str,
-    pub angles: [usize; 2],
+    pub signals: [usize; 2],
     pub sides: Sides,
     pub rest: Rest,
 }
@@ -121,7 +121,7 @@ impl Question<'_> {
         Exercise {
             name: self.name.to_owned(),
             signal: self.signal.to_owned(),
-            angles: self.angles,
+            signals: self.signals,
             sides: self.sides,
             low_deg,
             high_deg,
@@ -142,7 +142,7 @@ impl Question<'_> {
         let mut filter = Filter::default();
         let mut last = None;
         for frame in &clip.frames {
-            let sides = self.angles.map(|angle| frame.angles[angle]);
+            let sides = self.signals.map(|signal| frame.signals[signal]);
             let is = |side: usize| sides[side].state == JointState::Measured;
             curve.measured += usize::from(match self.sides {
                 Sides::Left => is(0),
@@ -215,7 +215,7 @@ fn repetitions(exercise: &Exercise, clip: &TeachClip) -> Vec<Repetition> {
                 time: frame.time,
                 states: &frame.states,
                 label: None,
-                angles: &frame.angles,
+                signals: &frame.signals,
             },
         ));
     }

@@ -218,7 +218,7 @@ fn figures(html: &mut String, one: &PersonSummary, exercise: &Exercise) {
         None => ("–".to_owned(), "too few measured angles"),
     };
     let [left, right] = one.range_deg.map(range);
-    let both = exercise.angles[0] != exercise.angles[1];
+    let both = exercise.signals[0] != exercise.signals[1];
     if both {
         figure("Range, left", &left.0, left.1);
         figure("Range, right", &right.0, right.1);
