@@ -497,32 +497,15 @@ LIFTING = [
         35,
         8,
     ),
-    ring("exercise-pool", 909, 786432, 12),
-    Stage(
-        "lifter-exercise",
-        "the same on windows of which one in five shows an exercise",
-        ("{run}/lifter/exercise-pool", "{run}/lifter/fresh2.pt"),
-        ("{run}/lifter/exercise.pt",),
-        (
-            lifter(
-                "train.py",
-                *("--pool", "{run}/lifter/exercise-pool", "--backbone", "tcn-deep", "--batch", "512", "--float32"),
-                *("--cpu", "--minutes", "38", "--rate", "8e-4", "--seed", "9", "--start", "{run}/lifter/fresh2.pt"),
-                *("--out", "{run}/lifter/exercise.pt"),
-            ),
-        ),
-        45,
-        9,
-    ),
     Stage(
         "lifter-calibrated",
         "one number for each joint, so that sigma means what it says",
-        ("{run}/lifter/exercise.pt", MOTION),
+        ("{run}/lifter/fresh2.pt", MOTION),
         ("{run}/lifter/final.pt",),
         (
             lifter(
                 "calibrate.py",
-                *("--motion", MOTION, "--weights", "{run}/lifter/exercise.pt", "--count", "3000"),
+                *("--motion", MOTION, "--weights", "{run}/lifter/fresh2.pt", "--count", "3000"),
                 *("--out", "{run}/lifter/final.pt"),
             ),
         ),

@@ -53,7 +53,7 @@ pub struct EvalOptions {
     angles: bool,
     /// Measure how exactly repetitions are counted: sets of ten of each exercise that ships, done by a figure. With
     /// --motions: also what is counted in these. With --scenarios: from these cameras.
-    #[arg(long, conflicts_with_all = ["clips", "methods", "floor", "angles", "render"])]
+    #[arg(long, conflicts_with_all = ["clips", "methods", "floor", "angles"])]
     repetitions: bool,
     /// With --floor: only motions in which a person is on the floor, and those made of them.
     #[arg(long, requires = "floor")]
@@ -266,6 +266,7 @@ fn of_repetitions(options: &EvalOptions, config: EstimateConfig) -> anyhow::Resu
         config,
         scenarios: scenarios(options, "angles.toml", angles::SHIPPED)?,
         motions: motions(options)?,
+        render: options.render,
         seed: options.seed,
     };
     let progress = progress(0, options.json);

@@ -60,9 +60,6 @@ class View(NamedTuple):
     """p of a child's proportions at any other size: proportions must not tell the size."""
     bend: float = 0.3
     """p that thighs, upper arms and trunk are turned out of the captured pose, each by a fixed rotation."""
-    exercise: float = 0.2
-    """p that limbs go back and forth between two postures, in place of what was captured: motion capture of daily life
-    holds few thighs that are lifted towards the camera."""
     head_yaw: float = 28.0
     head_pitch: float = 12.0
     """Standard deviation of head turns that motion capture does not hold."""
@@ -118,8 +115,8 @@ TRAINING = View()
 
 MODERATE = View()._replace(
     mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=0.9, scale_high=1.1, limbs=0.05,
-    scale_wide=0.0, child=0.0, child_shape=0.0, bend=0.0, exercise=0.0, pitch_wide=0.2, close=0.05, noise_low=0.004,
-    noise_high=0.015, tail=0.01, offset=0.008, swap=0.003, freeze=0.02, short_history=0.05, measured=0.0,
+    scale_wide=0.0, child=0.0, child_shape=0.0, bend=0.0, pitch_wide=0.2, close=0.05, noise_low=0.004, noise_high=0.015, tail=0.01,
+    offset=0.008, swap=0.003, freeze=0.02, short_history=0.05, measured=0.0,
 )  # fmt: skip
 """The training condition at a moderate level, on the people as they are, with errors made up."""
 
@@ -128,8 +125,8 @@ MEASURED = MODERATE._replace(measured=1.0, measured_as_is=True)
 
 CLEAN = View(
     mirror=0.0, speed=0.0, mix=0.0, topple=0.0, scale_low=1.0, scale_high=1.0, scale_peaked=False, limbs=0.0,
-    scale_wide=0.0, child=0.0, child_shape=0.0, bend=0.0, exercise=0.0, head_yaw=0.0, head_pitch=0.0, pitch_wide=0.0, close=0.0,
-    other_rate=0.0, short_history=0.0, noise_low=0.0, noise_high=0.0, tail=0.0, correlated=0.0, uneven=0.0,
+    scale_wide=0.0, child=0.0, child_shape=0.0, bend=0.0, head_yaw=0.0, head_pitch=0.0, pitch_wide=0.0, close=0.0, other_rate=0.0,
+    short_history=0.0, noise_low=0.0, noise_high=0.0, tail=0.0, correlated=0.0, uneven=0.0,
     offset=0.0, definition=0.0, occlusion=0.0, confidence_spread=0.0, drop_sample=0.0,
     drop_joint=0.0, drop_limb=0.0, drop_legs=0.0, drop_lower=0.0, drop_side=0.0, swap=0.0,
     freeze=0.0, min_seen=6, measured=0.0,
@@ -164,23 +161,6 @@ BEND = 16.0
 """Standard deviation of a bent part's angle, degrees."""
 _BENT = np.array([[1, 2, 4], [4, 5, 7], [11, 12, 14], [14, 15, 17], [7, 8, 17]], dtype=np.int64)
 """Joint that turns, first joint that moves with it, one past the last."""
-
-_EXERCISED = np.array([[1, 2, 3], [4, 5, 6], [14, 15, 16], [11, 12, 13]], dtype=np.int64)
-"""Upper end, middle and lower end of each limb: right leg, left leg, right arm, left arm."""
-PACE_LOW, PACE_HIGH = 0.15, 1.6
-"""How often a limb goes back and forth, a second."""
-HOLD = 2.0
-"""A cosine is stretched up to so many times and cut off at its ends, where the limb then rests."""
-RAISED = np.array([130.0, 175.0])
-"""How far a thigh and an upper arm are raised at most, degrees from hanging along the trunk."""
-FOLDED = np.array([140.0, 150.0])
-"""The same of the bend of a knee and of an elbow."""
-ASIDE_LOW, ASIDE_HIGH = np.array([-10.0, -30.0]), np.array([70.0, 110.0])
-"""The plane in which a thigh and an upper arm are raised, degrees from forward to the limb's own side."""
-TWIST = 70.0
-"""Most that a forearm bends out of the plane in which the upper arm is raised, degrees."""
-LEAN = 50.0
-"""Most that the trunk leans forward in an exercise, degrees."""
 
 _LIMBS = np.array([[13, 15], [14, 16], [7, 9], [8, 10]], dtype=np.int64)
 _LEGS = np.array([13, 14, 15, 16], dtype=np.int64)
@@ -368,91 +348,6 @@ def _bend(poses: Floats) -> None:
 
 
 @njit(cache=True)
-def _unit(vector: Floats) -> Floats:
-    """Return `vector` [3] with length 1, or nearly 0 where it is 0."""
-    return vector / max(np.sqrt((vector * vector).sum()), 1e-6)
-
-
-@njit(cache=True)
-def _exercise(poses: Floats, times: Floats) -> None:
-    """Move limbs of `poses` [N,17,3] back and forth between two random postures, in place; `times` [N] in seconds.
-
-    Legs or arms move together, in turns, or one of them alone. Directions are those of the trunk: up from the pelvis to
-    the thorax, left from hip to hip or shoulder to shoulder.
-    """
-    pace = PACE_LOW * np.exp(np.random.random() * np.log(PACE_HIGH / PACE_LOW))
-    start = _between(0.0, 2.0 * np.pi)
-    hold = _between(1.0, HOLD)
-    which = np.random.random()
-    both = np.random.random()
-    moves = np.zeros(4)
-    # Legs, arms, or all four; of a pair both, or one of them.
-    for pair in range(2):
-        if which < 0.4 and pair == 1 or 0.4 <= which < 0.75 and pair == 0:
-            continue
-        moves[2 * pair] = 1.0 if both < 0.75 or both >= 0.875 else 0.0
-        moves[2 * pair + 1] = 1.0 if both < 0.875 else 0.0
-    in_turns = np.random.random() < 0.4
-    # Of each limb at its two ends: raised, folded; the plane of raising and of folding.
-    raised, folded = np.empty((4, 2)), np.empty((4, 2))
-    aside, twist = np.empty(4), np.empty(4)
-    for limb in range(4):
-        kind = limb // 2
-        alike = limb % 2 == 1 and np.random.random() < 0.7
-        for end in range(2):
-            rest = end == 0 and np.random.random() < 0.6
-            raised[limb, end] = _between(0.0, 12.0) if rest else _between(0.0, RAISED[kind])
-            folded[limb, end] = _between(0.0, 20.0) if rest else _between(0.0, FOLDED[kind])
-        # Most move forward or to the side, some between.
-        aside[limb] = _between(ASIDE_LOW[kind], ASIDE_HIGH[kind])
-        if np.random.random() < 0.5:
-            aside[limb] = 10.0 * np.random.normal()
-        twist[limb] = kind * _between(-TWIST, TWIST)
-        if alike:
-            raised[limb], folded[limb] = raised[limb - 1], folded[limb - 1]
-            aside[limb], twist[limb] = aside[limb - 1], -twist[limb - 1]
-    leans = np.random.random() < 0.3
-    lean = _between(0.0, LEAN)
-    for i in range(len(poses)):
-        pose = poses[i]
-        phase = 2.0 * np.pi * pace * times[i] + start
-        share = np.empty(2)
-        for turn in range(2):
-            wave = np.cos(phase + np.pi * turn) if in_turns else np.cos(phase)
-            share[turn] = min(max(0.5 - 0.5 * hold * wave, 0.0), 1.0)
-        if leans:
-            level = _unit(pose[4] - pose[1])
-            upper = pose[7:] - pose[0]
-            # About the line from the right to the left hip forward is a positive turn.
-            _rotate(upper, _about_axis(level, lean * share[0] * DEG))
-            pose[7:] = upper + pose[0]
-        up = _unit(pose[8] - pose[0])
-        for limb in range(4):
-            if moves[limb] == 0.0:
-                continue
-            left = pose[11] - pose[14] if limb >= 2 else pose[4] - pose[1]
-            left = _unit(left - (left * up).sum() * up)
-            forward = np.cross(left, up)
-            own_side = left if limb % 2 == 1 else -left
-            at = share[limb % 2]
-            raise_by = (raised[limb, 0] + at * (raised[limb, 1] - raised[limb, 0])) * DEG
-            fold_by = (folded[limb, 0] + at * (folded[limb, 1] - folded[limb, 0])) * DEG
-            out = np.cos(aside[limb] * DEG) * forward + np.sin(aside[limb] * DEG) * own_side
-            along = -np.cos(raise_by) * up + np.sin(raise_by) * out
-            beside = np.cos(raise_by) * out + np.sin(raise_by) * up
-            if limb < 2:
-                # A knee bends back.
-                beside = -beside
-            beside = np.cos(twist[limb] * DEG) * beside + np.sin(twist[limb] * DEG) * np.cross(along, beside)
-            top, middle, low = _EXERCISED[limb]
-            first, second = pose[middle] - pose[top], pose[low] - pose[middle]
-            upper_length = np.sqrt((first * first).sum())
-            lower_length = np.sqrt((second * second).sum())
-            pose[middle] = pose[top] + upper_length * along
-            pose[low] = pose[middle] + lower_length * (np.cos(fold_by) * along + np.sin(fold_by) * beside)
-
-
-@njit(cache=True)
 def _cover(view: View, rate: float, side: float, rays: Floats, covered: Floats) -> None:
     """Set `covered` [N,17] to 1 where something hides a keypoint for a while or altogether; `rays` [N,17,2]."""
     count = len(rays)
@@ -614,8 +509,6 @@ def _simulate_one(
         _rescale(poses[i], bones, scale)
     if np.random.random() < view.bend:
         _bend(poses)
-    if np.random.random() < view.exercise:
-        _exercise(poses, times)
     centre = poses[count - 1, 0].copy()
     if np.random.random() < view.topple:
         angle = _between(0.0, 2.0 * np.pi)

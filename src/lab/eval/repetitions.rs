@@ -2,8 +2,8 @@
 //! poser, its signals and [`Counting`]; and what is counted in other motion.
 //!
 //! ```text
-//!  set of a figure, or recorded motion ─▶ stream ─▶ poser ─▶ signals ─▶ Counting ─┐
-//!                                             └─▶ true signals ─▶ Counting ───────┴─▶ rows
+//!  set of a figure, or recorded motion ─▶ stream, or pictures ─▶ poser ─▶ signals ─▶ Counting ─┐
+//!                                                  └─▶ true signals ─▶ Counting ───────────────┴─▶ rows
 //! ```
 //!
 //! A set is ten repetitions that differ in depth and speed, with a pause in one of them, and a half attempt that is not to
@@ -17,6 +17,7 @@ use glam::{DVec3, Vec3};
 use serde::Serialize;
 
 use super::motion::Motion;
+use super::render::{rendered, unseen_appearance};
 use super::scenario::Scenario;
 use super::simulate::{Moment, Stream, stream};
 use super::{in_parallel, people_of};
@@ -42,6 +43,9 @@ const RATE_HZ: f64 = 30.0;
 /// Sets of each exercise before each camera.
 const SETS: u64 = 5;
 
+/// The same of drawn people: a set is a thousand pictures, a minute of one core.
+const SETS_DRAWN: u64 = 2;
+
 /// Height of an ankle of one who stands, metres.
 const ANKLE_M: f64 = 0.09;
 
@@ -54,6 +58,8 @@ pub struct RepetitionPlan {
     pub scenarios: Vec<Scenario>,
     /// Recorded motion, in which is counted what is no set.
     pub motions: Vec<Motion>,
+    /// Whether a person is drawn doing it and the networks run on the pictures, in place of a simulated detector.
+    pub render: bool,
     /// Fixes everything that is drawn.
     pub seed: u64,
 }
@@ -127,13 +133,14 @@ pub fn run(
     done: impl Fn(usize) + Sync,
 ) -> Result<Vec<RepetitionRow>, StartError> {
     let exercises: Vec<Exercise> = ExerciseConfig::default().all()?.into_values().collect();
+    let sets = if plan.render { SETS_DRAWN } else { SETS };
     let mut jobs = Vec::new();
     for scenario in 0..plan.scenarios.len() {
         for person in people_of(&plan.motions) {
             jobs.push((scenario, Shown::Recorded(person.name, person.motions)));
         }
         for exercise in 0..exercises.len() {
-            jobs.extend((0..SETS).map(|set| (scenario, Shown::Set(exercise, set))));
+            jobs.extend((0..sets).map(|set| (scenario, Shown::Set(exercise, set))));
         }
     }
     let found = in_parallel(&jobs, |(scenario, shown)| {
@@ -176,7 +183,7 @@ fn of_set(
     let motion = set_of(exercise, &mut rng);
     // Another place for each set: the camera hangs a little differently.
     let place = format!("{} {set}", exercise.name);
-    let seen = stream(scenario, &place, &[&motion], plan.seed)?;
+    let seen = watched(plan, scenario, &place, &motion)?;
     let counts = count(plan, &seen, std::slice::from_ref(exercise))?;
     let [published, truth] = &counts[0];
     // Which is which is clear only where both have counted the same number.
@@ -205,7 +212,7 @@ fn of_recorded(
     let mut rows = vec![RepetitionRow::default(); exercises.len()];
     // One motion after the other, so that a repetition too many here does not make up for one too few there.
     for motion in motions {
-        let seen = stream(scenario, name, &[motion], plan.seed)?;
+        let seen = watched(plan, scenario, name, motion)?;
         let counts = count(plan, &seen, exercises)?;
         for (row, [published, truth]) in rows.iter_mut().zip(&counts) {
             let (published, truth) = (published.whole(), truth.whole());
@@ -218,6 +225,21 @@ fn of_recorded(
         }
     }
     Ok(rows.into_iter().enumerate().collect())
+}
+
+/// A motion through a camera.
+fn watched(
+    plan: &RepetitionPlan,
+    scenario: &Scenario,
+    place: &str,
+    motion: &Motion,
+) -> Result<Stream, StartError> {
+    let seen = stream(scenario, place, &[motion], plan.seed)?;
+    if !plan.render {
+        return Ok(seen);
+    }
+    let appearance = unseen_appearance(scenario, place, plan.seed);
+    rendered(seen, scenario, appearance, &plan.config)
 }
 
 /// What was counted.
@@ -527,6 +549,7 @@ mod tests {
             config,
             scenarios: vec![scenario("ideal")],
             motions: Vec::new(),
+            render: false,
             seed: 1,
         };
         let squat = ExerciseConfig::default().all().unwrap()["squat"].clone();
