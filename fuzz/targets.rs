@@ -18,6 +18,7 @@ use poised::engine::models::Description;
 use poised::lab::eval::clips;
 use poised::lift::head::Head;
 use poised::motion::complete::CompletionNet;
+use poised::motion::denoiser::{Denoiser, DenoiserSpace};
 use poised::motion::dictionary::Dictionary;
 use poised::motion::encoder::Encoders;
 use poised::motion::hint::Hints;
@@ -115,6 +116,18 @@ pub fn encoder(bytes: &[u8]) -> bool {
 /// Whatever is called the network that completes hidden joints, for a basis as large as the one that ships.
 pub fn completion(bytes: &[u8]) -> bool {
     CompletionNet::from_bytes(bytes, 96).is_ok()
+}
+
+/// Whatever is called a motion denoiser: one that is read gives finite poses or none.
+pub fn denoiser(bytes: &[u8]) -> bool {
+    let Ok(net) = Denoiser::from_bytes(bytes) else {
+        return false;
+    };
+    let mut space = DenoiserSpace::default();
+    if let Some(poses) = net.forward(&mut space) {
+        assert!(poses.as_flattened().iter().all(|place| place.is_finite()));
+    }
+    true
 }
 
 /// Whatever is called a recording.

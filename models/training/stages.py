@@ -792,6 +792,34 @@ NAMING = [
         ),
         0.5,
     ),
+    Stage(
+        "denoiser",
+        "the motion denoiser that adapts with the final layers",
+        (MOTION,),
+        ("{run}/denoiser.pt",),
+        (
+            dictionary(
+                "train_denoiser.py",
+                *("--motion", MOTION, "--steps", "4000", "--seed", "1", "--resume", "--out", "{run}/denoiser.pt"),
+            ),
+        ),
+        23,
+        1,
+        resumes=True,
+    ),
+    Stage(
+        "export-denoiser",
+        "that network as the program reads it, and its golden cases",
+        ("{run}/denoiser.pt", MOTION),
+        ("{root}/models/dictionary/denoiser.safetensors", "{root}/models/dictionary/golden_denoiser.safetensors"),
+        (
+            dictionary(
+                "export_denoiser.py",
+                *("--weights", "{run}/denoiser.pt", "--motion", MOTION, "--out", "{root}/models/dictionary"),
+            ),
+        ),
+        0.5,
+    ),
 ]
 
 STAGES = [*SEEING, *LIFTING, *NAMING]

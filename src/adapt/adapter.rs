@@ -20,7 +20,7 @@ use super::sem::{self, Windows};
 use super::site::Surroundings;
 use super::state::{Frozen, State};
 use super::synthetic_view::SyntheticViews;
-use super::train::{self, Pace, Sample, Trainer};
+use super::train::{Pace, Sample, Trainer};
 use super::{Command, Mode, Report, touched};
 use crate::base::clock::MonoNs;
 use crate::base::limits::LIFT_FEATURES;
@@ -31,6 +31,7 @@ use crate::lift::model::NetworkBackbone;
 use crate::lift::refine;
 use crate::lift::window::BRIDGE;
 use crate::motion::Meaning;
+use crate::motion::denoiser::Denoiser;
 use crate::pose::HeadTag;
 use crate::skeleton::{JOINTS, PARENTS};
 
@@ -131,7 +132,7 @@ pub struct Adapter {
 
 impl Adapter {
     /// A new adapter. `backbone` is its own use of the network that the lifter runs, `meaning` what those methods need
-    /// that are told what people do.
+    /// that are told what people do, `denoiser` that of the method which adapts one.
     ///
     /// All memory it will ever need is asked for and touched here, so that the process does not grow for
     /// minutes.
@@ -140,6 +141,7 @@ impl Adapter {
         mut backbone: NetworkBackbone,
         factory: Arc<Head>,
         meaning: Option<Meaning>,
+        denoiser: Option<Denoiser>,
         seed: u64,
     ) -> Self {
         // What comes of it is of no interest: the engine has its room then.
@@ -151,7 +153,10 @@ impl Adapter {
         Self {
             method,
             guarded: method.is_guarded(),
-            windows: parts.map(|parts| Windows::new(parts, meaning)),
+            windows: parts.map(|parts| {
+                let meaning = meaning.filter(|_| method.needs_labels());
+                Windows::new(parts, meaning, denoiser)
+            }),
             draws: draws.map(Draws::new),
             backbone,
             in_use: Used {
@@ -283,14 +288,10 @@ impl Adapter {
             self.kept_at = Some(observation.time);
             self.kept += 1;
         }
-        let root = observation.joints_camera_m[0];
         let frame = HeldFrame {
             features: observation.features,
             image_part: observation.image_part,
             view: observation.view,
-            joints_m: observation
-                .joints_camera_m
-                .map(|joint| observation.view.rotation * (joint - root)),
         };
         let held = self.kept % 4 == 1;
         let store = if held {
@@ -439,25 +440,20 @@ impl Adapter {
                     self.trainer.take_sample(sample);
                     true
                 }
-                Method::Cycle | Method::Reprojection => {
+                Method::Reprojection => {
                     let frame = &self.frames[self.rng.usize(..self.frames.len())];
-                    let follow = self.method == Method::Cycle;
                     self.trainer
                         .take(&frame.features, &frame.image_part, |joints| {
-                            let mut gradient = refine::reprojection_gradient(joints, &frame.view)?;
-                            if follow {
-                                let (_, towards) = train::distance(joints, &frame.joints_m);
-                                for (sum, towards) in gradient.iter_mut().zip(towards) {
-                                    *sum += towards;
-                                }
-                            }
-                            Some(gradient)
+                            refine::reprojection_gradient(joints, &frame.view)
                         })
                 }
-                // The last three step on their windows.
-                Method::Off | Method::Latent | Method::Sem | Method::Align | Method::Update => {
-                    false
-                }
+                // The last four step on their windows.
+                Method::Off
+                | Method::Latent
+                | Method::Cycle
+                | Method::Sem
+                | Method::Align
+                | Method::Update => false,
             };
             taken += usize::from(counts);
         }
@@ -484,11 +480,8 @@ impl Adapter {
         if !self.guarded {
             return Some(self.hand_out_learned(candidate));
         }
-        let frames = || {
-            let held = self.held_frames.iter();
-            held.map(|frame| (&frame.features, &frame.image_part))
-        };
-        let finding = guard::judge(&self.factory, &candidate, &self.held, frames())?;
+        let frames = shown(&self.held_frames);
+        let finding = guard::judge(&self.factory, &candidate, &self.held, frames)?;
         self.report.finding = Some(finding);
         self.report.decisions[finding.verdict as usize] += 1;
         match finding.verdict {
@@ -505,12 +498,12 @@ impl Adapter {
                 if self.refusals >= REFUSALS_MAX {
                     self.refusals = 0;
                     self.report.softened += 1;
-                    self.trainer.return_by(0.5);
+                    self.return_by(0.5);
                 }
                 // What is in use is asked for the same evidence.
                 let in_use = &self.in_use.head;
                 let holds = in_use.tag.adapted
-                    && guard::judge(&self.factory, in_use, &self.held, frames())
+                    && guard::judge(&self.factory, in_use, &self.held, shown(&self.held_frames))
                         .is_some_and(|finding| finding.verdict == Verdict::Keep);
                 if holds {
                     return None;
@@ -526,9 +519,17 @@ impl Adapter {
         self.report.decisions[Verdict::Refuse as usize] += 1;
         self.report.softened += 1;
         self.refusals = 0;
-        self.trainer.return_by(1.0);
+        self.return_by(1.0);
         self.judged = 0;
         None
+    }
+
+    /// All that learns goes back to what ships by `share` of the way; 1 is all of it.
+    fn return_by(&mut self, share: f32) {
+        self.trainer.return_by(share);
+        if let Some(windows) = &mut self.windows {
+            windows.return_by(share);
+        }
     }
 
     /// Puts the factory head in, where it is not.
@@ -622,6 +623,9 @@ impl Adapter {
                 // What is rolled back from is forgotten: learning goes on from here, once it may, and a state that is
                 // written holds this.
                 self.trainer.resume(&mean, self.trainer.steps());
+                if let Some(windows) = &mut self.windows {
+                    windows.return_by(1.0);
+                }
                 self.judged = self.trainer.steps();
                 self.refusals = 0;
                 self.freeze();
@@ -695,6 +699,12 @@ impl Adapter {
         self.earlier = None;
         Some(head)
     }
+}
+
+/// What the guard looks at of frames that are held back.
+fn shown(frames: &[HeldFrame]) -> impl Iterator<Item = guard::ShownFeatures<'_>> {
+    let frames = frames.iter();
+    frames.map(|frame| (&frame.features, &frame.image_part))
 }
 
 /// Puts a value into a store, in the place of a random one where it is full.
@@ -857,7 +867,7 @@ mod tests {
 
     #[test]
     fn windows_are_stepped_on_at_their_own_pace_and_the_guard_gets_its_views() {
-        for method in [Method::Sem, Method::Align, Method::Update] {
+        for method in [Method::Cycle, Method::Sem, Method::Align, Method::Update] {
             let adapter = watched(method, 16, true);
             let steps = adapter.trainer.steps();
             // Three looks a second, four in a step, from the end of the first window on.
@@ -985,7 +995,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_not_finite_are_never_handed_out_and_learning_begins_again() {
-        for method in [Method::Semantic, Method::Cycle] {
+        for method in [Method::Semantic, Method::Reprojection] {
             let mut adapter = adapter(0.06, 0.012);
             (adapter.method, adapter.guarded) = (method, method.is_guarded());
             let mut broken = adapter.trainer.mean().to_vec();

@@ -19,8 +19,8 @@ pub enum Method {
     /// (docs/lab/accuracy.md) and no guard holds it.
     #[serde(rename = "2d")]
     Reprojection,
-    /// Weights follow the smoothed poses and the keypoints of real frames (after `CycleAdapt`). To be measured, not for
-    /// the field.
+    /// Windows of two seconds: 2D, and the distance from what a motion denoiser makes of them, which adapts in turns with
+    /// the weights (after `CycleAdapt`).
     Cycle,
     /// Weights learn from synthetic views.
     Replay,
@@ -97,10 +97,7 @@ impl Method {
 
     /// Whether the guard decides.
     pub(super) const fn is_guarded(self) -> bool {
-        !matches!(
-            self,
-            Self::Off | Self::Latent | Self::Reprojection | Self::Cycle
-        )
+        !matches!(self, Self::Off | Self::Latent | Self::Reprojection)
     }
 
     /// Whether it learns from windows of real frames, and with which parts.
@@ -109,9 +106,15 @@ impl Method {
             Self::Sem => (true, true),
             Self::Align => (true, false),
             Self::Update => (false, true),
+            Self::Cycle => (false, false),
             _ => return None,
         };
         Some(Parts { aligns, updates })
+    }
+
+    /// Whether the motion denoiser adapts with the weights.
+    pub(crate) const fn denoises(self) -> bool {
+        matches!(self, Self::Cycle)
     }
 
     /// Whether it learns from motions that are drawn.
@@ -121,7 +124,7 @@ impl Method {
 
     /// Whether it has to be told what people do.
     pub const fn needs_labels(self) -> bool {
-        self.windows().is_some() || self.draws_motions()
+        matches!(self, Self::Sem | Self::Align | Self::Update) || self.draws_motions()
     }
 }
 
@@ -135,7 +138,7 @@ impl Method {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdaptConfig {
-    /// `"off"`, `"latent"`, `"replay"`, `"semantic"` (default), `"sem"`, `"align"`, `"update"`, `"gpa"` or
+    /// `"off"`, `"latent"`, `"replay"`, `"semantic"` (default), `"cycle"`, `"sem"`, `"align"`, `"update"`, `"gpa"` or
     /// `"gpa+replay"`. The last five need `semantics.enabled`.
     pub method: Method,
     /// Most of one core that learning takes, 0.005 to 0.5. Default 0.05. Where it is not enough steps are left out,
@@ -178,8 +181,8 @@ impl AdaptConfig {
             return Err(ConfigError::Value {
                 key: "adapt.method",
                 value: self.method.name().into(),
-                want: "off, latent, replay, semantic, sem, align, update, gpa or gpa+replay; 2d and cycle harm poses \
-                       and are for `poised eval` only",
+                want: "off, latent, replay, semantic, cycle, sem, align, update, gpa or gpa+replay; 2d harms poses and \
+                       is for `poised eval` only",
             });
         }
         check("adapt.core_share", self.core_share, 0.005, 0.5)?;
@@ -198,7 +201,7 @@ mod tests {
                 method,
                 ..AdaptConfig::default()
             };
-            let unguarded = matches!(method, Method::Reprojection | Method::Cycle);
+            let unguarded = method == Method::Reprojection;
             match config.validate() {
                 Ok(()) => assert!(!unguarded, "{}", method.name()),
                 Err(error) => {

@@ -9,8 +9,9 @@
 //! keypoint noise and gaps, and the final layers learn the joints that these keypoints were made from. No labels and
 //! no pseudo-labels are needed. ADR 0010 lists the alternatives.
 //!
-//! Two other ways are there to be compared with, under the same guard: windows of real frames, drawn towards what their
-//! label means (`sem.rs`), and motions drawn from the dictionary (`gpa.rs`).
+//! Three other methods can be compared with it, under the same guard: windows of real frames, drawn towards what their
+//! label means (`sem.rs`) or towards what a motion denoiser makes of them (`cycle.rs`), and motions drawn from the
+//! dictionary (`gpa.rs`).
 //!
 //! [`Adapter`] is a state machine without I/O that takes observations and works in small steps: the daemon's thread
 //! ([`thread`]) and `poised eval` drive the same one.
@@ -19,6 +20,7 @@ mod adapter;
 pub mod clips;
 mod config;
 pub mod control;
+mod cycle;
 mod gpa;
 pub mod guard;
 pub(crate) mod observation;

@@ -123,8 +123,6 @@ pub(super) struct HeldFrame {
     pub(super) features: [f32; LIFT_FEATURES],
     pub(super) image_part: [f32; HIDDEN],
     pub(super) view: View,
-    /// Joints in the rotated frame around the pelvis, metres.
-    pub(super) joints_m: [Vec3; JOINTS],
 }
 
 impl HeldFrame {
@@ -142,7 +140,6 @@ impl HeldFrame {
                 scale: f32::NAN,
                 newest: NAN_RAYS,
             },
-            joints_m: [Vec3::NAN; JOINTS],
         }
     }
 }

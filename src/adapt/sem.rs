@@ -16,13 +16,19 @@
 //!   with two different labels has none. A hint takes its place.
 //! - Poses are joints, not rotations. The encoder sees them in a frame of the body that is held constant, so heading
 //!   and size get no gradient, as the paper's global rotation does not.
-//! - Smoothness is the distance from the same poses averaged over time, for there is no motion denoiser.
+//! - Smoothness is the distance from the same poses averaged over time, where the paper has the motion denoiser of
+//!   `CycleAdapt` (docs/lab/methods.md).
 //! - The backbone is frozen, so a window holds its features, not its images.
+//!
+//! `CycleAdapt` (ICCV 2023) learns from the same windows, of which 2D and smoothness are left. There smoothness is the
+//! distance from what the motion denoiser makes of the poses, and the denoiser adapts in turns with the final layers
+//! (`cycle.rs`).
 
 use std::time::Duration;
 
 use glam::{Mat3, Vec3};
 
+use super::cycle::AdaptingDenoiser;
 use super::observation::{Observation, OneLabel};
 use super::targets::{Projection, Targets};
 use super::train::{Pace, Trainer};
@@ -31,6 +37,7 @@ use crate::base::limits::{LIFT_FEATURES, MOTION_SAMPLES, RATE_HZ};
 use crate::lift::head::HIDDEN;
 use crate::lift::window::{BRIDGE, EXACT};
 use crate::motion::Meaning;
+use crate::motion::denoiser::Denoiser;
 use crate::motion::encoder::JointSamples;
 use crate::motion::net::Workspace;
 use crate::skeleton::JOINTS;
@@ -295,7 +302,21 @@ impl Look {
         sum.map(|joint| joint / weights)
     }
 
-    /// The encoder's samples.
+    /// The mean distance of a coordinate from what the denoiser makes of the window, metres, and its share of the
+    /// gradient. `None` for numbers that are not finite.
+    fn follow_denoiser(
+        &mut self,
+        window: &Window,
+        denoiser: &mut AdaptingDenoiser,
+        rng: &mut fastrand::Rng,
+    ) -> Option<f32> {
+        self.sample(window);
+        let loss = denoiser.distance(&self.samples, rng, &mut self.samples_gradient)?;
+        self.spread(window, SMOOTHNESS);
+        Some(loss)
+    }
+
+    /// The samples that the encoder and the denoiser look at.
     fn sample(&mut self, window: &Window) {
         for (sample, (frame, share)) in self.samples.iter_mut().zip(&window.between) {
             let (before, after) = (&self.camera_m[*frame], &self.camera_m[*frame + 1]);
@@ -319,16 +340,21 @@ impl Look {
         }
         let gradient = &mut self.samples_gradient;
         let misalignment = motion.misalignment(&self.samples, text, space, gradient)?;
+        self.spread(window, ALIGNMENT);
+        Some(1.0 - misalignment)
+    }
+
+    /// Adds `weight` times the gradient of the samples to that of the frames between which they lie.
+    fn spread(&mut self, window: &Window, weight: f32) {
         for (slopes, (frame, share)) in self.samples_gradient.iter().zip(&window.between) {
             for (at, share) in [(*frame, 1.0 - share), (*frame + 1, *share)] {
                 let rotation = &window.frames[at].rotation;
                 // The pelvis is where it is: joints are relative to it.
                 for (sum, slope) in self.gradient[at].iter_mut().zip(slopes).skip(1) {
-                    *sum += ALIGNMENT * share * (*rotation * *slope);
+                    *sum += weight * share * (*rotation * *slope);
                 }
             }
         }
-        Some(1.0 - misalignment)
     }
 }
 
@@ -343,6 +369,8 @@ fn one_of(count: usize) -> f32 {
 pub(super) struct Windows {
     parts: Parts,
     meaning: Option<(Meaning, Workspace)>,
+    /// What smoothness is measured by in place of the average over time.
+    denoiser: Option<AdaptingDenoiser>,
     filling: Window,
     who: u32,
     whole: Vec<Window>,
@@ -352,12 +380,15 @@ pub(super) struct Windows {
     /// The window that was looked at and waits to be followed.
     looked: Option<usize>,
     /// Windows in the gradient of the next step.
-    taken: usize,
+    taken: heapless::Vec<usize, BATCH>,
+    /// Windows of the newest step that the denoiser has still to be shown.
+    to_show: heapless::Vec<usize, BATCH>,
 }
 
 impl Windows {
-    /// None yet; room for all of them. Without `meaning` there is neither alignment nor filling in.
-    pub(super) fn new(parts: Parts, meaning: Option<Meaning>) -> Self {
+    /// None yet; room for all of them. Without `meaning` there is neither alignment nor filling in; with a denoiser
+    /// smoothness is the distance from what it makes of the poses, and it adapts.
+    pub(super) fn new(parts: Parts, meaning: Option<Meaning>, denoiser: Option<Denoiser>) -> Self {
         let space = |meaning: Meaning| {
             let space = meaning.encoders.motion.workspace();
             (meaning, space)
@@ -367,13 +398,15 @@ impl Windows {
         Self {
             parts,
             meaning: meaning.map(space),
+            denoiser: denoiser.map(AdaptingDenoiser::new),
             filling: Window::new(),
             who: 0,
             whole,
             replaced: 0,
             look: Look::new(),
             looked: None,
-            taken: 0,
+            taken: heapless::Vec::new(),
+            to_show: heapless::Vec::new(),
         }
     }
 
@@ -382,6 +415,15 @@ impl Windows {
         self.filling.clear();
         self.whole.iter_mut().for_each(Window::clear);
         (self.replaced, self.looked) = (0, None);
+        self.to_show.clear();
+        self.return_by(1.0);
+    }
+
+    /// What learns beside the final layers goes back to what ships by `share` of the way; 1 is all of it.
+    pub(super) fn return_by(&mut self, share: f32) {
+        if let Some(denoiser) = &mut self.denoiser {
+            denoiser.return_by(share);
+        }
     }
 
     /// Takes a person of a frame. One person at a time is followed, until their window is whole or they are gone.
@@ -425,11 +467,16 @@ impl Windows {
         self.replaced > 0
     }
 
-    /// Does the next piece: looks at a window, or follows what was seen there. True where a window is done.
+    /// Does the next piece: looks at a window, follows what was seen there, or shows the denoiser what the final layers
+    /// make of a window after a step. True where a window is done.
     pub(super) fn work(&mut self, trainer: &mut Trainer, rng: &mut fastrand::Rng) -> bool {
+        if let Some(at) = self.to_show.pop() {
+            self.show_denoiser(at, trainer, rng);
+            return false;
+        }
         let Some(at) = self.looked.take() else {
             let at = self.draw(rng);
-            if self.look_at(at, trainer) {
+            if self.look_at(at, trainer, rng) {
                 self.looked = Some(at);
                 return false;
             }
@@ -440,12 +487,32 @@ impl Windows {
         for ((frame, hidden), gradient) in frames.zip(&self.look.hidden).zip(&self.look.gradient) {
             trainer.follow(&frame.features, hidden, gradient);
         }
-        self.taken += 1;
-        if self.taken == BATCH {
+        // There is room: a full one is emptied at once.
+        let _ = self.taken.push(at);
+        if self.taken.is_full() {
             trainer.step(BATCH);
-            self.taken = 0;
+            if self.denoiser.is_some() {
+                self.to_show.clone_from(&self.taken);
+            }
+            self.taken.clear();
         }
         true
+    }
+
+    /// Shows the denoiser the poses of a window as the final layers make them now; after the last of a step it steps.
+    fn show_denoiser(&mut self, at: usize, trainer: &Trainer, rng: &mut fastrand::Rng) {
+        let Some(denoiser) = &mut self.denoiser else {
+            return;
+        };
+        let (look, window) = (&mut self.look, &self.whole[at]);
+        if !window.frames.is_empty() && look.see(window, trainer) {
+            look.sample(window);
+            // A window that cannot be used is left out.
+            let _ = denoiser.take(&look.samples, rng);
+        }
+        if self.to_show.is_empty() {
+            denoiser.step();
+        }
     }
 
     /// A window, more often one whose motion and text agree less: the weight is one less their cosine.
@@ -473,7 +540,7 @@ impl Windows {
     }
 
     /// Fills in the losses' gradient at a window, and gives it new targets. False where a number is not finite.
-    fn look_at(&mut self, at: usize, trainer: &Trainer) -> bool {
+    fn look_at(&mut self, at: usize, trainer: &Trainer, rng: &mut fastrand::Rng) -> bool {
         let (look, window) = (&mut self.look, &mut self.whole[at]);
         if !look.see(window, trainer) {
             // Not drawn again while there are others.
@@ -481,7 +548,14 @@ impl Windows {
             return false;
         }
         look.follow_targets(window);
-        look.smooth(window);
+        let smoothness = match &mut self.denoiser {
+            Some(denoiser) => look.follow_denoiser(window, denoiser, rng),
+            None => Some(look.smooth(window)),
+        };
+        if smoothness.is_none() {
+            window.similarity = 1.0;
+            return false;
+        }
         let Parts { aligns, updates } = self.parts;
         let labelled = self.meaning.as_mut().zip(window.label.settled());
         let similarity = labelled.and_then(|((meaning, space), entry)| {
@@ -508,6 +582,7 @@ pub(super) mod tests {
     use crate::lift::head::Head;
     use crate::lift::head::tests::{file_of, random_tensors};
     use crate::lift::window::RayKeypoint;
+    use crate::motion::denoiser::tests::shipped;
     use crate::motion::dictionary::{Dictionary, NewEntry};
 
     /// What ships.
@@ -559,7 +634,7 @@ pub(super) mod tests {
     #[test]
     fn two_seconds_at_any_rate_are_a_window_and_a_gap_begins_another() {
         for rate in [10, 25, 30, 60, 120] {
-            let mut windows = Windows::new(ALL, None);
+            let mut windows = Windows::new(ALL, None, None);
             watch(&mut windows, rate, 0..4_400, None);
             assert_eq!(whole(&windows), 2, "{rate}");
             let window = &windows.whole[0];
@@ -577,7 +652,7 @@ pub(super) mod tests {
                 assert!((pair[1] - pair[0] - 1.0 / 30.0).abs() < 2e-3, "{rate}");
             }
         }
-        let mut windows = Windows::new(ALL, None);
+        let mut windows = Windows::new(ALL, None, None);
         for second in 0..5 {
             watch(&mut windows, 30, 1500 * second..1500 * second + 1000, None);
         }
@@ -586,7 +661,7 @@ pub(super) mod tests {
 
     #[test]
     fn one_person_at_a_time_fills_a_window_and_old_windows_make_room() {
-        let mut windows = Windows::new(ALL, None);
+        let mut windows = Windows::new(ALL, None, None);
         for frame in 0..63 {
             for id in [1, 2] {
                 let mut seen = seen(at_ms(frame * 1000 / 30), None);
@@ -615,7 +690,7 @@ pub(super) mod tests {
 
     /// A window of a person who waves, and a look at it as if the head had made these poses.
     fn waving() -> (Window, Look) {
-        let mut windows = Windows::new(ALL, None);
+        let mut windows = Windows::new(ALL, None, None);
         watch(&mut windows, 25, 0..2_100, None);
         let mut window = windows.whole.swap_remove(0);
         let mut look = Look::new();
@@ -727,7 +802,7 @@ pub(super) mod tests {
     fn labelled(parts: Parts, label: Option<usize>) -> Windows {
         let shipped = meaning();
         let encoders = shipped.encoders;
-        let mut windows = Windows::new(parts, None);
+        let mut windows = Windows::new(parts, None, None);
         watch(&mut windows, 30, 0..2_050, label);
         let trainer = trainer();
         assert!(windows.look.see(&windows.whole[0], &trainer));
@@ -783,7 +858,7 @@ pub(super) mod tests {
             let before = targets(&windows);
             let frames = windows.whole[0].frames.len();
             assert_eq!(before, 11 * frames);
-            assert!(windows.look_at(0, &trainer()));
+            assert!(windows.look_at(0, &trainer(), &mut fastrand::Rng::with_seed(1)));
             let projected = windows.look.projections[..frames].iter().flatten().count();
             assert!(projected > 0, "a pose that is seen nowhere proves nothing");
             let more = if filled { projected } else { 0 };
@@ -798,7 +873,7 @@ pub(super) mod tests {
                 aligns,
                 updates: false,
             };
-            let mut windows = Windows::new(parts, Some(meaning()));
+            let mut windows = Windows::new(parts, Some(meaning()), None);
             let (meaning, _) = windows.meaning.as_ref().unwrap();
             let walk = meaning.dictionary.position("walk");
             for frame in 0_u16..62 {
@@ -830,7 +905,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_window_that_is_replaced_between_two_pieces_is_not_followed() {
-        let mut windows = Windows::new(ALL, None);
+        let mut windows = Windows::new(ALL, None, None);
         let (mut trainer, mut rng) = (trainer(), fastrand::Rng::with_seed(1));
         watch(&mut windows, 30, 0..2_050, None);
         assert!(!windows.work(&mut trainer, &mut rng));
@@ -841,7 +916,7 @@ pub(super) mod tests {
 
     #[test]
     fn numbers_that_are_not_finite_do_not_reach_the_weights() {
-        let mut windows = Windows::new(ALL, None);
+        let mut windows = Windows::new(ALL, None, None);
         watch(&mut windows, 30, 0..2_050, None);
         windows.whole[0].frames[7].features[3] = f32::NAN;
         let (mut trainer, mut rng) = (trainer(), fastrand::Rng::with_seed(1));
@@ -850,5 +925,91 @@ pub(super) mod tests {
         }
         assert_eq!(trainer.steps(), 0);
         assert!(trainer.is_finite());
+    }
+
+    const NEITHER: Parts = Parts {
+        aligns: false,
+        updates: false,
+    };
+
+    /// One window of a person who moves smoothly, of a method with the denoiser.
+    fn denoised() -> Windows {
+        let mut windows = Windows::new(NEITHER, None, Some(shipped()));
+        watch(&mut windows, 30, 0..2_050, None);
+        windows
+    }
+
+    #[test]
+    fn the_gradient_of_denoising_reaches_the_frames_between_which_samples_lie() {
+        let (window, mut look) = waving();
+        let mut denoiser = AdaptingDenoiser::new(shipped());
+        let mut rng = fastrand::Rng::with_seed(3);
+        let loss = look.follow_denoiser(&window, &mut denoiser, &mut rng);
+        assert!(loss.unwrap() > 0.0);
+        // In directions of the camera frame, frames and samples have one gradient, shared out among them.
+        for joint in [13, 16, 3] {
+            let frames = window.frames.iter().zip(&look.gradient);
+            let of_frames: Vec3 = frames
+                .map(|(frame, gradient)| frame.rotation.transpose() * gradient[joint])
+                .sum();
+            let of_samples: Vec3 = look.samples_gradient.iter().map(|s| s[joint]).sum();
+            let apart = of_frames.distance(SMOOTHNESS * of_samples);
+            assert!(apart < 1e-4, "{of_frames} {of_samples}");
+        }
+        assert!(
+            look.gradient[..look.count]
+                .iter()
+                .all(|joints| joints[0] == Vec3::ZERO)
+        );
+    }
+
+    #[test]
+    fn final_layers_and_denoiser_step_in_turns() {
+        let mut windows = denoised();
+        let (mut trainer, mut rng) = (trainer(), fastrand::Rng::with_seed(1));
+        let weights = |windows: &Windows| windows.denoiser.as_ref().unwrap().weights().to_vec();
+        let shipped = weights(&windows);
+        while trainer.steps() == 0 {
+            windows.work(&mut trainer, &mut rng);
+        }
+        assert_eq!(windows.to_show.len(), BATCH);
+        assert!(weights(&windows) == shipped, "the final layers step first");
+        for _ in 0..BATCH {
+            assert!(!windows.work(&mut trainer, &mut rng));
+        }
+        let once = weights(&windows);
+        assert!(once != shipped);
+        assert_eq!(trainer.steps(), 1);
+        while trainer.steps() == 1 {
+            windows.work(&mut trainer, &mut rng);
+        }
+        assert!(weights(&windows) == once);
+        windows.clear();
+        assert!(
+            weights(&windows) == shipped,
+            "what was learned is forgotten"
+        );
+    }
+
+    #[test]
+    fn neither_final_layers_nor_denoiser_learn_from_numbers_that_are_not_finite() {
+        let mut windows = denoised();
+        windows.whole[0].frames[7].features[3] = f32::NAN;
+        let (mut trainer, mut rng) = (trainer(), fastrand::Rng::with_seed(1));
+        for _ in 0..20 {
+            windows.work(&mut trainer, &mut rng);
+        }
+        assert_eq!(trainer.steps(), 0);
+        // The frame is broken after the final layers have stepped, before the denoiser has.
+        let mut windows = denoised();
+        while trainer.steps() == 0 {
+            windows.work(&mut trainer, &mut rng);
+        }
+        windows.whole[0].frames[7].features[3] = f32::NAN;
+        for _ in 0..BATCH {
+            windows.work(&mut trainer, &mut rng);
+        }
+        let denoiser = windows.denoiser.as_ref().unwrap();
+        assert!(denoiser.weights() == shipped().weights());
     }
 }

@@ -45,7 +45,7 @@ impl Pace {
 const REMEMBERED_MAX: u16 = 10_000;
 
 /// Weight of the squared distance from the factory weights, metres.
-const PULL: f32 = 1e-2;
+pub(super) const PULL: f32 = 1e-2;
 
 /// The running mean follows closely at first: its memory is this share of [`Pace::mean_steps`] then.
 const MEAN_BEGIN: f32 = 0.1;
@@ -92,11 +92,56 @@ pub struct Trainer {
     /// Running mean of the weights.
     mean: Box<[f32]>,
     gradient: Box<[f32]>,
+    adam: Adam,
+    steps: u64,
+}
+
+/// Adam's memory of how weights were moved.
+#[derive(Debug)]
+pub(super) struct Adam {
     first: Box<[f32]>,
     second: Box<[f32]>,
-    steps: u64,
     /// Steps that the moments remember, up to [`REMEMBERED_MAX`].
     remembered: u16,
+}
+
+impl Adam {
+    /// For so many weights.
+    pub(super) fn new(weights: usize) -> Self {
+        Self {
+            first: zeros(weights),
+            second: zeros(weights),
+            remembered: 0,
+        }
+    }
+
+    /// Begins again.
+    pub(super) fn forget(&mut self) {
+        self.first.fill(0.0);
+        self.second.fill(0.0);
+        self.remembered = 0;
+    }
+
+    /// Moves `weights` against `gradient`, by about `rate` each; `moments` are the memory of the gradient and of its
+    /// square.
+    pub(super) fn step(
+        &mut self,
+        rate: f32,
+        moments: (f32, f32),
+        weights: &mut [f32],
+        gradient: &[f32],
+    ) {
+        self.remembered = (self.remembered + 1).min(REMEMBERED_MAX);
+        let remembered = i32::from(self.remembered);
+        let first_left = 1.0 - moments.0.powi(remembered);
+        let second_left = 1.0 - moments.1.powi(remembered);
+        let rows = weights.iter_mut().zip(gradient);
+        for (((weight, g), first), second) in rows.zip(&mut self.first).zip(&mut self.second) {
+            *first = moments.0 * *first + (1.0 - moments.0) * g;
+            *second = moments.1 * *second + (1.0 - moments.1) * g * g;
+            *weight -= rate * (*first / first_left) / ((*second / second_left).sqrt() + 1e-8);
+        }
+    }
 }
 
 /// The weights that learn, in one row.
@@ -113,9 +158,9 @@ fn row_of(head: &Head) -> Box<[f32]> {
         .collect()
 }
 
-fn zeros() -> Box<[f32]> {
+pub(super) fn zeros(count: usize) -> Box<[f32]> {
     // Memory that is zero from the start is not there before it is written to.
-    let mut row: Box<[f32]> = vec![1.0; WEIGHTS].into();
+    let mut row: Box<[f32]> = vec![1.0; count].into();
     row.fill(0.0);
     row
 }
@@ -143,11 +188,9 @@ impl Trainer {
             weights: row.clone(),
             mean: row.clone(),
             factory: row,
-            gradient: zeros(),
-            first: zeros(),
-            second: zeros(),
+            gradient: zeros(WEIGHTS),
+            adam: Adam::new(WEIGHTS),
             steps: 0,
-            remembered: 0,
         }
     }
 
@@ -169,7 +212,7 @@ impl Trainer {
     pub fn resume(&mut self, mean: &[f32], steps: u64) {
         self.mean.copy_from_slice(mean);
         self.weights.copy_from_slice(mean);
-        self.forget_moments();
+        self.adam.forget();
         self.steps = steps;
     }
 
@@ -195,16 +238,10 @@ impl Trainer {
                 *weight = (1.0 - share) * *weight + share * factory;
             }
         }
-        self.forget_moments();
+        self.adam.forget();
         if share >= 1.0 {
             self.steps = 0;
         }
-    }
-
-    fn forget_moments(&mut self) {
-        self.first.fill(0.0);
-        self.second.fill(0.0);
-        self.remembered = 0;
     }
 
     /// Joints of what the final layers are shown, relative to joint 0, and into `hidden` the hidden layer behind its
@@ -307,38 +344,28 @@ impl Trainer {
             return;
         }
         self.steps = self.steps.saturating_add(1);
-        self.remembered = (self.remembered + 1).min(REMEMBERED_MAX);
-        let remembered = i32::from(self.remembered);
         let Pace {
             rate,
             moments,
             mean_steps,
             ..
         } = self.pace;
-        let first_left = 1.0 - moments.0.powi(remembered);
-        let second_left = 1.0 - moments.1.powi(remembered);
         #[expect(clippy::cast_precision_loss, reason = "shares of large counts")]
         let (share, steps) = (1.0 / samples as f32, self.steps as f32);
         let kept = (steps / (steps + MEAN_BEGIN * mean_steps)).min(1.0 - 1.0 / mean_steps);
         let finite = self.gradient.iter().all(|g| g.is_finite());
-        let rows = self
-            .weights
-            .iter_mut()
-            .zip(&self.factory)
-            .zip(&mut self.mean)
-            .zip(&mut self.gradient)
-            .zip(&mut self.first)
-            .zip(&mut self.second);
-        for (((((weight, factory), mean), gradient), first), second) in rows {
-            let g = if finite {
-                share * *gradient + 2.0 * PULL * (*weight - factory)
+        let pulled = self.weights.iter().zip(&self.factory);
+        for (gradient, (weight, factory)) in self.gradient.iter_mut().zip(pulled) {
+            *gradient = if finite {
+                share * *gradient + 2.0 * PULL * (weight - factory)
             } else {
                 0.0
             };
-            *gradient = 0.0;
-            *first = moments.0 * *first + (1.0 - moments.0) * g;
-            *second = moments.1 * *second + (1.0 - moments.1) * g * g;
-            *weight -= rate * (*first / first_left) / ((*second / second_left).sqrt() + 1e-8);
+        }
+        self.adam
+            .step(rate, moments, &mut self.weights, &self.gradient);
+        self.gradient.fill(0.0);
+        for (mean, weight) in self.mean.iter_mut().zip(&self.weights) {
             *mean += (1.0 - kept) * (*weight - *mean);
         }
     }

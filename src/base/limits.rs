@@ -55,6 +55,9 @@ pub const ENCODER_MULTIPLY_ADDS_MAX: usize = 16_000_000;
 /// Largest encoder file read, in bytes.
 pub const ENCODER_BYTES_MAX: u64 = 64 << 20;
 
+/// Largest file of a motion denoiser read, in bytes: 20 thousand numbers take 81 kB in single precision.
+pub const DENOISER_BYTES_MAX: u64 = 1 << 20;
+
 /// Observations a track keeps: the lifter's window at 120 Hz, and one before it
 /// so that the oldest sample can be interpolated.
 pub const WINDOW_FRAMES: usize = 112;

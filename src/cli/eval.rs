@@ -61,8 +61,8 @@ pub struct EvalOptions {
     /// Methods, separated by commas (default: factory; with --angles semantic:floor, of clips semantic): factory, 2d,
     /// cycle, latent, floor, complete, replay, semantic, sem, align, update, gpa, gpa+replay, or all of these;
     /// semantic:floor (with a mount); semantic:true, semantic:shuffled, semantic:none and sem:true, sem:shuffled,
-    /// sem:none to compare labels; sem:unguarded, gpa:unguarded (all that is learned is used); factory:blind,
-    /// semantic:blind (without image features).
+    /// sem:none to compare labels; cycle:unguarded, sem:unguarded, gpa:unguarded (all that is learned is used);
+    /// factory:blind, semantic:blind (without image features).
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
     /// Random seed.
@@ -399,8 +399,8 @@ fn methods_of(names: &[String]) -> Result<Vec<Method>, ConfigError> {
                     value: name.clone(),
                     want: "factory, 2d, cycle, latent, floor, complete, replay, semantic, sem, align, update, gpa, \
                            gpa+replay, semantic:floor, semantic:true, semantic:shuffled, semantic:none, sem:true, \
-                           sem:shuffled, sem:none, sem:unguarded, gpa:unguarded, factory:blind, semantic:blind or \
-                           all",
+                           sem:shuffled, sem:none, cycle:unguarded, sem:unguarded, gpa:unguarded, factory:blind, \
+                           semantic:blind or all",
                 });
             }
         };

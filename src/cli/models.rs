@@ -10,7 +10,7 @@ use poised::engine::models::{Folder, install, list};
 use poised::engine::select::{Choice, Engine, InferenceConfig};
 use poised::error::StartError;
 use poised::estimate::{SERVICE_DIRECTORY, default_directory};
-use poised::motion::{open, open_completer};
+use poised::motion::{open, open_completer, open_denoiser};
 
 use super::exit::NothingFits;
 
@@ -168,11 +168,12 @@ fn opened(engine: Choice) -> Result<Engine, StartError> {
     Ok(Engine::open(&config)?)
 }
 
-/// The dictionary, its encoders and its completion: they are checked whenever they are
+/// The dictionary, its encoders, its completion and its denoiser: they are checked whenever they are
 /// opened, so listing and verifying are one.
 fn semantics(folder: &Path) -> anyhow::Result<String> {
     let (encoders, dictionary) = open(folder, None).map_err(StartError::from)?;
     open_completer(folder, &encoders, &dictionary).map_err(StartError::from)?;
+    open_denoiser(folder).map_err(StartError::from)?;
     let entries = dictionary.entries();
     let seen = entries.iter().filter(|entry| entry.windows > 0).count();
     Ok(format!(

@@ -192,8 +192,8 @@ impl Settings {
             return Err(ConfigError::Value {
                 key: "adapt.method",
                 value: self.adapt.method.name().into(),
-                want: "off, latent, replay or semantic while semantics.enabled = false: the others learn from what \
-                       people are seen to do",
+                want: "off, latent, replay, semantic or cycle while semantics.enabled = false: the others learn from \
+                       what people are seen to do",
             });
         }
         self.publish.validate()?;

@@ -30,6 +30,7 @@ use crate::lift::head::Head;
 use crate::lift::model::NetworkBackbone;
 use crate::lift::window::{RaySample, rays_of};
 use crate::lift::{self, Estimate, LiftConfig, Lifter, NoPose, person_pose};
+use crate::motion::denoiser::Denoiser;
 use crate::motion::dictionary::Dictionary;
 use crate::motion::hint::Hints;
 use crate::motion::label::Label;
@@ -152,6 +153,8 @@ pub struct Poser {
     tracker: Tracker,
     lifter: Lifter<NetworkBackbone>,
     semantics: Option<Semantics>,
+    /// For a method that adapts it.
+    denoiser: Option<Denoiser>,
     tracked: TrackedPeople,
     method: Method,
     observations: heapless::Vec<Observation, PEOPLE_MAX>,
@@ -196,7 +199,12 @@ impl Poser {
         } else {
             None
         };
-        Ok(Self::new(config, backbone, head.into(), semantics))
+        let mut poser = Self::new(config, backbone, head.into(), semantics);
+        if config.adapt.method.denoises() {
+            let folder = models.folder(&models.dictionary);
+            poser.denoiser = Some(motion::open_denoiser(&folder)?);
+        }
+        Ok(poser)
     }
 
     /// Puts an opened lifter and dictionary together.
@@ -215,6 +223,7 @@ impl Poser {
             tracker: Tracker::new(config.track),
             lifter: Lifter::new(lift, backbone, head),
             semantics,
+            denoiser: None,
             tracked: TrackedPeople::new(),
             method,
             observations: heapless::Vec::new(),
@@ -238,6 +247,7 @@ impl Poser {
             backbone,
             head,
             meaning,
+            self.denoiser.clone(),
             seed,
         )))
     }

@@ -13,6 +13,7 @@
 pub mod angles;
 pub mod clip;
 pub mod complete;
+pub mod denoiser;
 pub mod dictionary;
 pub mod encoder;
 pub mod everyday;
@@ -39,6 +40,7 @@ use crate::lift::{Estimate, place_of};
 use crate::pose::{Action, ActionSource};
 
 use complete::{Completer, CompletionError, CompletionMemory, CompletionNet};
+use denoiser::{Denoiser, DenoiserError};
 use dictionary::{Dictionary, DictionaryError};
 use encoder::{EncoderError, Encoders, KeypointSamples};
 use everyday::{Kin, kin_of};
@@ -54,6 +56,9 @@ pub const DICTIONARY_FILE: &str = "actions.dictionary";
 
 /// Name of the file with the network that moves seen joints and helps to complete hidden ones, in the same folder.
 pub const COMPLETION_FILE: &str = "completion.safetensors";
+
+/// Name of the file with the motion denoiser, in the same folder.
+pub const DENOISER_FILE: &str = "denoiser.safetensors";
 
 /// How often a person is looked at to name the action: the encoder takes most of a millisecond.
 pub const LABEL_EVERY: Duration = Duration::from_millis(250);
@@ -80,6 +85,14 @@ pub enum SemanticsError {
         path: PathBuf,
         /// What is wrong with it.
         source: CompletionError,
+    },
+    /// The motion denoiser.
+    #[error("{path}")]
+    Denoiser {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DenoiserError,
     },
     /// The dictionary.
     #[error("{path}")]
@@ -181,6 +194,16 @@ pub fn open_completer(
     let net = CompletionNet::read(&path, encoders.prior.rank())
         .map_err(|source| SemanticsError::Completion { path, source })?;
     Ok(Completer::new(net, encoders.prior.clone(), dictionary))
+}
+
+/// Opens the motion denoiser.
+///
+/// # Errors
+///
+/// What does not fit.
+pub fn open_denoiser(folder: &Path) -> Result<Denoiser, SemanticsError> {
+    let path = folder.join(DENOISER_FILE);
+    Denoiser::read(&path).map_err(|source| SemanticsError::Denoiser { path, source })
 }
 
 #[derive(Debug)]

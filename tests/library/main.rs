@@ -31,6 +31,7 @@ mod pose_net;
 mod wire;
 
 // The heap calls of each stage.
+mod adapt_no_alloc;
 mod capture_no_alloc;
 mod infer_no_alloc;
 mod lift_no_alloc;

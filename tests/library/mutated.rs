@@ -264,6 +264,12 @@ fn a_changed_completion_is_read_or_refused() {
 }
 
 #[test]
+fn a_changed_denoiser_gives_finite_poses_or_is_refused() {
+    let inputs = [read("models/dictionary/denoiser.safetensors")];
+    mutate(&inputs, 1_000, false, targets::denoiser);
+}
+
+#[test]
 fn a_changed_dictionary_is_whole_or_refused() {
     let mut dictionary = Dictionary::empty("fuzz", 8, 3);
     for (place, phrase) in ["walk", "squat", "wave with both hands"]

@@ -70,7 +70,7 @@ impl MethodRun {
             Method::Factory | Method::FactoryBlind => adapt::Method::Off,
             Method::Latent | Method::Floor | Method::Complete => adapt::Method::Latent,
             Method::Reprojection => adapt::Method::Reprojection,
-            Method::Cycle => adapt::Method::Cycle,
+            Method::Cycle | Method::CycleUnguarded => adapt::Method::Cycle,
             Method::Replay => adapt::Method::Replay,
             Method::Semantic
             | Method::SemanticFloor

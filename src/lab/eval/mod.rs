@@ -68,8 +68,11 @@ pub enum Method {
     Complete,
     /// As `latent`, the final layers following plain reprojection: the warning.
     Reprojection,
-    /// As `latent`, the final layers following keypoints and smoothed poses (after `CycleAdapt`).
+    /// As `latent`, the final layers learning from windows of two seconds, in turns with a motion denoiser (after
+    /// `CycleAdapt`).
     Cycle,
+    /// `cycle` without the guard: all that is learned is used.
+    CycleUnguarded,
     /// As `latent`, the final layers learning from synthetic views ([`crate::adapt`]).
     Replay,
     /// All of it: `replay` and `complete`. What the daemon does without further words.
@@ -112,7 +115,7 @@ pub enum Method {
 impl Method {
     /// Variants, which are not in `all`: with a mount; with labels that are true, of another motion, and
     /// none, where `semantic` and `sem` find their own; without the guard; without image features.
-    pub const VARIANTS: [Self; 11] = [
+    pub const VARIANTS: [Self; 12] = [
         Self::SemanticFloor,
         Self::SemanticTrue,
         Self::SemanticShuffled,
@@ -120,6 +123,7 @@ impl Method {
         Self::SemTrue,
         Self::SemShuffled,
         Self::SemNone,
+        Self::CycleUnguarded,
         Self::SemUnguarded,
         Self::GpaUnguarded,
         Self::FactoryBlind,
@@ -152,6 +156,7 @@ impl Method {
             Self::Complete => "complete",
             Self::Reprojection => "2d",
             Self::Cycle => "cycle",
+            Self::CycleUnguarded => "cycle:unguarded",
             Self::Replay => "replay",
             Self::Semantic => "semantic",
             Self::SemanticFloor => "semantic:floor",
@@ -198,7 +203,10 @@ impl Method {
 
     /// Whether all that is learned is used.
     const fn is_unguarded(self) -> bool {
-        matches!(self, Self::SemUnguarded | Self::GpaUnguarded)
+        matches!(
+            self,
+            Self::CycleUnguarded | Self::SemUnguarded | Self::GpaUnguarded
+        )
     }
 
     /// The method of a name.

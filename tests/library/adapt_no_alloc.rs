@@ -1,0 +1,72 @@
+//! Learning from windows stays off the heap once an adapter is made, the denoiser's turn included.
+
+use crate::common::heap;
+use poised::adapt::{Method, Observation};
+use poised::base::clock::MonoNs;
+use poised::estimate::{EstimateConfig, Poser};
+use poised::lift::input::View;
+use poised::lift::window::RayKeypoint;
+use poised::skeleton::keypoints_of;
+
+/// A person who stands 3 m before the camera and raises an arm.
+fn observation(frame: u16) -> Observation {
+    let joints: [[f32; 3]; 17] = [
+        [0.0, 0.0, 0.0],
+        [-0.1, 0.0, 0.0],
+        [-0.1, 0.45, 0.0],
+        [-0.1, 0.87, 0.0],
+        [0.1, 0.0, 0.0],
+        [0.1, 0.45, 0.0],
+        [0.1, 0.87, 0.0],
+        [0.0, -0.25, 0.0],
+        [0.0, -0.5, 0.0],
+        [0.0, -0.6, -0.02],
+        [0.0, -0.71, -0.02],
+        [0.18, -0.48, 0.0],
+        [0.2, -0.2, 0.1],
+        [0.2, 0.05, 0.2],
+        [-0.18, -0.48, 0.0],
+        [-0.2, -0.2, 0.0],
+        [-0.2, 0.05, 0.0],
+    ];
+    let mut seen = Observation::empty();
+    seen.time = MonoNs(1_000_000_000 + 33_333_333 * u64::from(frame));
+    seen.id = 1;
+    seen.joints_camera_m = joints.map(|[x, y, z]| glam::Vec3::new(x, y, z + 3.0));
+    seen.joints_camera_m[13].y -= 0.2 * (f32::from(frame) / 10.0).sin();
+    let (points, _) = keypoints_of(&seen.joints_camera_m);
+    seen.rays = points.map(|point| RayKeypoint {
+        ray: point.truncate() / point.z,
+        confidence: 0.8,
+    });
+    seen.features = std::array::from_fn(|at| (f32::from(frame) / 9.0 + at as f32).sin() / 5.0);
+    seen.view = View {
+        rotation: glam::Mat3::IDENTITY,
+        scale: 0.27,
+        newest: seen.rays,
+    };
+    seen
+}
+
+#[test]
+fn steps_of_final_layers_and_denoiser_make_no_heap_calls() {
+    let mut config = EstimateConfig::default();
+    config.models.directory = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
+    config.adapt.method = Method::Cycle;
+    let poser = Poser::open(&config).unwrap();
+    let mut adapter = poser.adapter(1).unwrap().unwrap();
+    let calls = heap::heap_calls(|| {
+        // Two windows, and no clip for the guard, whose synthetic views go through the inference engine.
+        for frame in 0..140 {
+            adapter.take(&observation(frame));
+            while adapter.work() {}
+        }
+    });
+    let report = adapter.report();
+    assert!(report.steps >= 1, "{report:?}");
+    assert_eq!(
+        report.synthetic_views, 0,
+        "the engine has a heap of its own"
+    );
+    assert_eq!(calls, 0, "heap calls over 140 frames");
+}
