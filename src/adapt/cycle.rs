@@ -22,7 +22,6 @@ use crate::motion::denoiser::{
     CHANNELS, DENOISER_WEIGHTS, Denoiser, DenoiserSpace, PoseWindow, enter, joint_of,
 };
 use crate::motion::encoder::JointSamples;
-use crate::skeleton::JOINTS;
 
 /// Masked samples: the paper masks 25 frames of 49.
 const MASKED: usize = 31;
@@ -133,12 +132,11 @@ impl AdaptingDenoiser {
             .zip(self.poses.iter().zip(self.denoised.iter()))
         {
             let mut root = Vec3::ZERO;
-            for joint in 1..JOINTS {
+            for (joint, slope) in slopes.iter_mut().enumerate().skip(1) {
                 let apart = joint_of(pose, joint) - joint_of(denoised, joint);
                 loss += share * body.torso_m * apart.abs().element_sum();
-                let slope = share * (back * sign(apart));
-                slopes[joint] = slope;
-                root -= slope;
+                *slope = share * (back * sign(apart));
+                root -= *slope;
             }
             slopes[0] = root;
         }

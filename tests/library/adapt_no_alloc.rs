@@ -39,7 +39,9 @@ fn observation(frame: u16) -> Observation {
         ray: point.truncate() / point.z,
         confidence: 0.8,
     });
-    seen.features = std::array::from_fn(|at| (f32::from(frame) / 9.0 + at as f32).sin() / 5.0);
+    for (feature, at) in seen.features.iter_mut().zip(0_u16..) {
+        *feature = (f32::from(frame) / 9.0 + f32::from(at)).sin() / 5.0;
+    }
     seen.view = View {
         rotation: glam::Mat3::IDENTITY,
         scale: 0.27,
