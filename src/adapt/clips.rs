@@ -178,7 +178,8 @@ impl Clips {
     /// The slot of a person already tracked; `None` for a new person, or after a gap.
     fn track(&mut self, time: MonoNs, id: u32, shown: &ClipSample) -> Option<usize> {
         let place = self.tracks.iter().position(|track| track.id == id);
-        let begun = Track {
+        // Made for a newcomer only: it has room of its own.
+        let begun = || Track {
             id,
             last: time,
             shown: *shown,
@@ -195,7 +196,7 @@ impl Clips {
                 let oldest = (0..self.tracks.len()).min_by_key(|at| self.tracks[*at].last)?;
                 self.tracks.swap_remove(oldest);
             }
-            self.tracks.push(begun);
+            self.tracks.push(begun());
             return None;
         };
         let track = &mut self.tracks[place];

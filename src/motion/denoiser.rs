@@ -6,7 +6,7 @@
 //!
 //! The network of `CycleAdapt` (ICCV 2023, its `MDNet`) on joints in place of rotations: there is no other nonlinearity.
 //! Poses are relative to the pelvis, in the body frame of the window and in torso lengths ([`BodyFrame`]); a masked frame
-//! is zeros. [`crate::adapt`] adapts it on the device, so the gradient with respect to its weights is asked for.
+//! is zeros. Adaptation moves it on the device, so the gradient with respect to its weights is asked for.
 //! [`DenoiserSpace`] holds all that a pass writes; neither direction allocates.
 //!
 //! `models/training/dictionary/denoiser.py` is the same network in `PyTorch`; tests hold both sides together.
@@ -480,8 +480,8 @@ pub(crate) mod tests {
             0..FIRST_BIAS,
             FIRST_BIAS..FIRST_BLOCK,
             LAST_WEIGHT..LAST_BIAS,
+            LAST_BIAS..DENOISER_WEIGHTS,
         ];
-        tensors.push(LAST_BIAS..DENOISER_WEIGHTS);
         for block in 0..BLOCKS {
             let BlockPlaces {
                 weight,
