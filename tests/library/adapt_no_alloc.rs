@@ -6,34 +6,21 @@ use poised::base::clock::MonoNs;
 use poised::estimate::{EstimateConfig, Poser};
 use poised::lift::input::View;
 use poised::lift::window::RayKeypoint;
+use poised::motion::angles::figure::{self, Posture};
 use poised::skeleton::keypoints_of;
 
-/// A person who stands 3 m before the camera and raises an arm.
+/// A person who stands 3 m before the camera and moves an arm.
 fn observation(frame: u16) -> Observation {
-    let joints: [[f32; 3]; 17] = [
-        [0.0, 0.0, 0.0],
-        [-0.1, 0.0, 0.0],
-        [-0.1, 0.45, 0.0],
-        [-0.1, 0.87, 0.0],
-        [0.1, 0.0, 0.0],
-        [0.1, 0.45, 0.0],
-        [0.1, 0.87, 0.0],
-        [0.0, -0.25, 0.0],
-        [0.0, -0.5, 0.0],
-        [0.0, -0.6, -0.02],
-        [0.0, -0.71, -0.02],
-        [0.18, -0.48, 0.0],
-        [0.2, -0.2, 0.1],
-        [0.2, 0.05, 0.2],
-        [-0.18, -0.48, 0.0],
-        [-0.2, -0.2, 0.0],
-        [-0.2, 0.05, 0.0],
-    ];
+    let arm_deg = 20.0 * (f64::from(frame) / 10.0).sin();
+    let posture = Posture {
+        shoulder_flexion: [30.0 + arm_deg, 0.0],
+        elbow_flexion: [20.0; 2],
+        ..Posture::default()
+    };
     let mut seen = Observation::empty();
     seen.time = MonoNs(1_000_000_000 + 33_333_333 * u64::from(frame));
     seen.id = 1;
-    seen.joints_camera_m = joints.map(|[x, y, z]| glam::Vec3::new(x, y, z + 3.0));
-    seen.joints_camera_m[13].y -= 0.2 * (f32::from(frame) / 10.0).sin();
+    seen.joints_camera_m = figure::seen(&figure::joints(&posture), 90.0, 0.0);
     let (points, _) = keypoints_of(&seen.joints_camera_m);
     seen.rays = points.map(|point| RayKeypoint {
         ray: point.truncate() / point.z,

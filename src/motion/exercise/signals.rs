@@ -1,7 +1,7 @@
 //! What an exercise can be counted by: the joint angles, and how far limbs are raised.
 //!
-//! A camera sees well how high the end of a limb is, and badly how far it is towards or away from it. The elevation of a
-//! limb is made of its height alone, so it tells a thigh that is lifted towards the camera, whose flexion hardly shows.
+//! The elevation of a limb does not ask in which direction it is raised, nor how the trunk is held: an angle of two
+//! joints and gravity, where a flexion has up to six joints. What it gains is in docs/reference/exercises.md.
 
 use glam::Vec3;
 
