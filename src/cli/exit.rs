@@ -24,6 +24,7 @@ use poised::lift::model::LiftModelError;
 use poised::motion::SemanticsError;
 use poised::motion::clip::ClipError;
 use poised::motion::complete::CompletionError;
+use poised::motion::denoiser::DenoiserError;
 use poised::motion::dictionary::DictionaryError;
 use poised::motion::encoder::EncoderError;
 use poised::motion::exercise::teach::TeachError;
@@ -232,6 +233,7 @@ fn of_type(cause: &(dyn Error + 'static)) -> Option<u8> {
                     || cause.is::<ClipError>()
                     || cause.is::<ClipsError>()
                     || cause.is::<CompletionError>()
+                    || cause.is::<DenoiserError>()
                     || cause.is::<EncoderError>()
                     || cause.is::<HeadError>()
                     || cause.is::<HintError>()
