@@ -116,7 +116,7 @@ impl Rows {
             self.said.extend(
                 said.unwrap_or_default()
                     .iter()
-                    .flat_map(|k| [k.x_px, k.y_px, k.confidence]),
+                    .flat_map(|k| [k.x_px, k.y_px, k.visibility]),
             );
             self.visible.extend(visible);
             self.height.push((high - low).max_element());

@@ -27,7 +27,7 @@ use poised::estimate::{EstimateConfig, Poser};
 use poised::lab::eval::motion;
 use poised::lift::Estimate;
 use poised::lift::window::{RaySample, rays_of};
-use poised::pose::{BoxPx, CONFIDENCE_GATE, Detection, JointState, Keypoint, People};
+use poised::pose::{BoxPx, Detection, JointState, Keypoint, People, VISIBILITY_GATE};
 use poised::skeleton::{JOINTS, KEYPOINTS};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -194,15 +194,11 @@ fn detection(rays: &[f32], camera: &Calibration) -> Option<Detection> {
     let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| {
         let ray = &rays[3 * k..3 * k + 3];
         let pixel = camera.pixel(glam::Vec2::new(ray[0], ray[1]));
-        Keypoint {
-            x_px: pixel.x,
-            y_px: pixel.y,
-            confidence: ray[2],
-        }
+        Keypoint::new(pixel.x, pixel.y, ray[2])
     });
     Some(Detection {
         score: 0.9,
-        bounds: BoxPx::around(&keypoints, CONFIDENCE_GATE)?,
+        bounds: BoxPx::around(&keypoints, VISIBILITY_GATE)?,
         keypoints,
         features: None,
     })

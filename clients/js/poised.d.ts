@@ -40,8 +40,10 @@ export interface Keypoint {
   readonly name: KeypointName;
   readonly x_px: number;
   readonly y_px: number;
-  /** Probability that it is visible there, 0 to 1. */
+  /** Probability that it lies within 0.2 torso lengths of the truth, visible or not, 0 to 1. */
   readonly confidence: number;
+  /** Probability that the camera sees it, 0 to 1; the confidence where an older daemon does not publish it. */
+  readonly visibility: number;
 }
 
 export interface Action {
@@ -79,6 +81,8 @@ export interface Person {
   readonly joints_m: readonly (Point | null)[];
   readonly sigmas_m: readonly (number | null)[];
   readonly keypoints_px: readonly Point[];
+  /** Missing from older daemons. */
+  readonly visibilities?: readonly number[];
   /** The joint of this name. Throws RangeError for a name that is none. */
   joint(name: JointName): Joint;
 }

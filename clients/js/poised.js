@@ -101,6 +101,9 @@ class Person {
     const places = list(message.joints_m, of("joints_m"), JOINT_NAMES.length);
     const sigmas = list(message.sigmas_m, of("sigmas_m"), JOINT_NAMES.length);
     const keypoints = list(message.keypoints_px, of("keypoints_px"), KEYPOINT_NAMES.length);
+    // Daemons before 2026-12-01 publish one number for both.
+    const visibilities = list(message.visibilities ?? keypoints.map((place) => place?.[2]), of("visibilities"),
+      KEYPOINT_NAMES.length);
     expect(isPoint(message.root_m), of("root_m"), message.root_m, "three numbers");
     this.joints = JOINT_NAMES.map((name, i) => {
       const [state, place_m, sigma_m] = [STATES[states[i]], places[i], sigmas[i]];
@@ -115,7 +118,8 @@ class Person {
     this.keypoints = KEYPOINT_NAMES.map((name, i) => {
       expect(isPoint(keypoints[i]), of(name), keypoints[i], "three numbers");
       const [x_px, y_px, confidence] = keypoints[i];
-      return { name, x_px, y_px, confidence };
+      expect(isNumber(visibilities[i]), of(`visibility of ${name}`), visibilities[i], "a number");
+      return { name, x_px, y_px, confidence, visibility: visibilities[i] };
     });
   }
 

@@ -17,6 +17,7 @@ from poised_client import JOINT_NAMES, MessageError, Recording, parse, poses
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = (ROOT / "tests/golden/pose_v1.cbor").read_bytes()
+BEFORE_VISIBILITIES = (ROOT / "tests/golden/pose_v1_before_visibilities.cbor").read_bytes()
 PROGRAM = Path(os.environ.get("POISED_PROGRAM", ROOT / "target/debug/poised"))
 DEMO_ENDPOINT = "tcp/127.0.0.1:7447"
 
@@ -36,6 +37,9 @@ def test_the_golden_message_has_the_values_of_the_documents() -> None:
     assert first.joint("pelvis").place_m == (0.0, 0.25, 3.0)
     assert [joint.name for joint in first.joints] == list(JOINT_NAMES)
     assert (first.keypoints[0].name, first.keypoints[0].x_px) == ("nose", 110.5)
+    assert (first.keypoints[1].confidence, first.keypoints[1].visibility) == (0.96875, 0.984375)
+    (before, _) = parse(BEFORE_VISIBILITIES).persons
+    assert (before.keypoints[1].confidence, before.keypoints[1].visibility) == (0.96875, 0.96875)
     with pytest.raises(ValueError):
         first.joint("tail")
 

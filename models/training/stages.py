@@ -198,6 +198,15 @@ SEEING = [
         31,
     ),
     Stage(
+        "renders-fit",
+        "more of those, for fitting what a confidence means",
+        ("{data}/human_assets_cc0", MOTION),
+        ("{run}/rendered_fit",),
+        (python("sample.py", "{data}", "{run}/rendered_fit", "--count", "1000", "--seed", "37", "--held-out"),),
+        1.5,
+        37,
+    ),
+    Stage(
         "drawn",
         "crops of the program's own synthetic person, for measuring",
         (),
@@ -358,7 +367,7 @@ SEEING = [
             f"{PEOPLE}/eval",
             "?{run}/more",
             "?{run}/marked",
-            "{run}/rendered",
+            "{run}/rendered_fit",
             "{run}/rendered_held_out",
             "{run}/drawn",
         ),
@@ -366,7 +375,7 @@ SEEING = [
         (
             python(
                 "confidence.py",
-                *("{root}/models/person/person.onnx", "--photos", *PHOTOS, "--shards", "{run}/rendered"),
+                *("{root}/models/person/person.onnx", "--photos", *PHOTOS, "--shards", "{run}/rendered_fit"),
                 *("--eval", "{data}/people/eval", "--check", "{run}/rendered_held_out", "{run}/drawn"),
                 *("--write", "{root}/models/person/model.toml", "--json", "{root}/docs/lab/people.json"),
             ),
@@ -524,33 +533,17 @@ LIFTING = [
     ),
     Stage(
         "fused",
-        "windows, image features and truth of rendered people, for the head's image branch",
-        ("{run}/rendered", "{run}/person.pt"),
-        ("{run}/fuse",),
+        "windows, image features and truth of rendered people, for the head's image layer",
+        ("{run}/rendered", "{root}/models/person/person.onnx"),
+        ("{run}/rendered_people.safetensors",),
         (
-            Step(("mkdir", "-p", "{run}/fuse"), "{root}"),
             python(
                 "fuse_features.py",
-                *("--shard", "{run}/rendered", "--weights", "{run}/person.pt"),
-                *("--out", "{run}/fuse/rendered.safetensors"),
+                *("--shard", "{run}/rendered", "--person", "{root}/models/person/person.onnx"),
+                *("--out", "{run}/rendered_people.safetensors"),
             ),
         ),
         3,
-    ),
-    Stage(
-        "image-branch",
-        "the head with its image branch, on rendered people",
-        ("{run}/fuse", "{run}/lifter/final.pt", MOTION),
-        ("{run}/lifter/branch.safetensors",),
-        (
-            lifter(
-                "train_image_branch.py",
-                *("--motion", MOTION, "--weights", "{run}/lifter/final.pt", "--data", "{run}/fuse"),
-                *("--seed", "1", "--out", "{run}/lifter/branch.safetensors"),
-            ),
-        ),
-        6,
-        1,
     ),
     Stage(
         "rendered-motion",
@@ -569,14 +562,18 @@ LIFTING = [
     ),
     Stage(
         "image-layer",
-        "the image branch's layer once more, on recorded motion too",
-        ("{run}/lifter/branch.safetensors", "{run}/drawn_motion.safetensors", "{run}/fuse", "{run}/lifter/final.pt"),
+        "what the picture adds to the head, on drawn motion and on rendered people",
+        (
+            "{root}/models/lifter/backbone.onnx",
+            "{run}/drawn_motion.safetensors",
+            "{run}/rendered_people.safetensors",
+        ),
         ("{run}/lifter/head.safetensors",),
         (
             lifter(
-                "tune_image_layer.py",
-                *("--head", "{run}/lifter/branch.safetensors", "--data", "{run}/drawn_motion.safetensors"),
-                *("--fused", "{run}/fuse", "--weights", "{run}/lifter/final.pt", "--seed", "1"),
+                "train_image_layer.py",
+                *("--lifter", "{root}/models/lifter", "--drawn", "{run}/drawn_motion.safetensors"),
+                *("--rendered", "{run}/rendered_people.safetensors", "--seed", "1"),
                 *("--out", "{run}/lifter/head.safetensors"),
             ),
         ),

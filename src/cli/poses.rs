@@ -36,6 +36,7 @@ struct PersonLine<'a> {
     states: Vec<u8>,
     /// Column, row, confidence.
     keypoints_px: Vec<[f32; 3]>,
+    visibilities: Vec<f32>,
     action: Option<ActionLine<'a>>,
 }
 
@@ -103,6 +104,7 @@ fn person_line(person: &PersonPose) -> PersonLine<'_> {
             .iter()
             .map(|k| [k.x_px, k.y_px, k.confidence])
             .collect(),
+        visibilities: person.keypoints.iter().map(|k| k.visibility).collect(),
         action: person.action.as_ref().map(|action| ActionLine {
             label: action.label.as_str(),
             probability: action.probability,

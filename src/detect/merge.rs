@@ -13,7 +13,7 @@ const APART_MAX: f32 = 0.1;
 
 /// Merges what the network made of the mirrored crop (`mirrored`, in the frame, so left is right) into `placed`.
 ///
-/// Places are weighted with their chances. Where the two disagree, the chance of the surer one is halved.
+/// Places are weighted with their chances. Where the two disagree, the chances of the surer one are halved.
 pub(super) fn merge(placed: &mut [Placed; KEYPOINTS], mirrored: &[Placed; KEYPOINTS]) {
     let apart_max = APART_MAX * size_of(placed);
     for (placed, other) in placed.iter_mut().zip(MIRRORED.map(|k| mirrored[k])) {
@@ -25,6 +25,7 @@ pub(super) fn merge(placed: &mut [Placed; KEYPOINTS], mirrored: &[Placed; KEYPOI
             } else {
                 *placed
             };
+            surer.keypoint.visibility *= 0.5;
             surer.keypoint.confidence *= 0.5;
             surer.place *= 0.5;
             *placed = surer;
@@ -35,6 +36,7 @@ pub(super) fn merge(placed: &mut [Placed; KEYPOINTS], mirrored: &[Placed; KEYPOI
                 keypoint: Keypoint {
                     x_px: mix(a.x_px, b.x_px),
                     y_px: mix(a.y_px, b.y_px),
+                    visibility: 0.5 * (a.visibility + b.visibility),
                     confidence: 0.5 * (a.confidence + b.confidence),
                 },
                 place: 0.5 * sum,
@@ -63,11 +65,7 @@ mod tests {
 
     fn at(x_px: f32, y_px: f32, confidence: f32, place: f32) -> Placed {
         Placed {
-            keypoint: Keypoint {
-                x_px,
-                y_px,
-                confidence,
-            },
+            keypoint: Keypoint::new(x_px, y_px, confidence),
             place,
         }
     }

@@ -595,7 +595,7 @@ impl PeopleNet {
         };
         // A person seen from the side shows half of the joints: what the best
         // half says is the better measure of whether a person is there.
-        let score = |look: &Look| best_half(look.placed.map(|placed| placed.keypoint.confidence));
+        let score = |look: &Look| best_half(look.placed.map(|placed| placed.keypoint.visibility));
         let newcomer = region.is_new() && self.person.tells_presence();
         let mut near = *region;
         let believed = if newcomer {
@@ -671,8 +671,8 @@ impl PeopleNet {
             let mirrored = self.keypoints(frame, camera, crop.mirrored(size), lap)?;
             merge(&mut placed, &mirrored);
         }
-        let confidence = placed.iter().map(|p| p.keypoint.confidence).sum::<f32>() / MEAN_OF;
-        if confidence < self.settings.confidence_min {
+        let visibility = placed.iter().map(|p| p.keypoint.visibility).sum::<f32>() / MEAN_OF;
+        if visibility < self.settings.confidence_min {
             return Ok(None);
         }
         Ok(box_of(&placed).map(|bounds| Look {

@@ -160,7 +160,7 @@ pub fn box_of(placed: &[Placed; KEYPOINTS]) -> Option<BoxPx> {
     let mut keypoints = [Keypoint::default(); KEYPOINTS];
     for (keypoint, placed) in keypoints.iter_mut().zip(placed) {
         *keypoint = placed.keypoint;
-        keypoint.confidence = placed.keypoint.confidence.max(placed.place);
+        keypoint.visibility = placed.keypoint.visibility.max(placed.place);
     }
     let tight = BoxPx::around(&keypoints, PLACE_GATE)?;
     Some(grown(&tight, MARGIN * tight.width().max(tight.height())))
@@ -183,7 +183,7 @@ pub fn turned_box_of(placed: &[Placed; KEYPOINTS]) -> Option<TurnedBox> {
     let back = Vec2::from_angle(-lean);
     let (mut least, mut most) = (Vec2::INFINITY, Vec2::NEG_INFINITY);
     for (k, placed) in placed.iter().enumerate() {
-        if placed.place.max(placed.keypoint.confidence) >= PLACE_GATE {
+        if placed.place.max(placed.keypoint.visibility) >= PLACE_GATE {
             let upright = back.rotate(at(k));
             (least, most) = (least.min(upright), most.max(upright));
         }
@@ -508,11 +508,11 @@ mod tests {
     fn person(x: f32, y: f32, confidence: f32) -> [Placed; KEYPOINTS] {
         let mut placed = [Placed::default(); KEYPOINTS];
         for (k, placed) in (0_u8..).zip(&mut placed) {
-            placed.keypoint = Keypoint {
-                x_px: x + f32::from(k % 4) * 20.0,
-                y_px: y + f32::from(k) * 10.0,
+            placed.keypoint = Keypoint::new(
+                x + f32::from(k % 4) * 20.0,
+                y + f32::from(k) * 10.0,
                 confidence,
-            };
+            );
             placed.place = 0.9;
         }
         placed

@@ -690,7 +690,7 @@ mod tests {
     use super::*;
     use crate::adapt::observation::tests::observation;
     use crate::camera::{Distortion, Intrinsics, Origin};
-    use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
+    use crate::pose::{BoxPx, Detection, Keypoint, VISIBILITY_GATE};
 
     /// What the adapter is told last of a person who stands, and whose ankles are hidden after a second.
     fn told(method: Method, semantics: bool) -> Observation {
@@ -713,18 +713,14 @@ mod tests {
             let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
             let mut keypoints = rays.map(|ray| {
                 let at = camera.pixel(ray.ray);
-                Keypoint {
-                    x_px: at.x,
-                    y_px: at.y,
-                    confidence: ray.confidence,
-                }
+                Keypoint::new(at.x, at.y, ray.confidence)
             });
             if frame >= 30 {
-                keypoints[15].confidence = 0.0;
-                keypoints[16].confidence = 0.0;
+                keypoints[15].visibility = 0.0;
+                keypoints[16].visibility = 0.0;
             }
             let mut people = People::new();
-            let bounds = BoxPx::around(&keypoints, CONFIDENCE_GATE).unwrap();
+            let bounds = BoxPx::around(&keypoints, VISIBILITY_GATE).unwrap();
             people.extend([Detection {
                 score: 0.9,
                 bounds,

@@ -61,11 +61,7 @@ fn seen_at(calibration: &Calibration, id: u32, joints_m: &[Vec3; JOINTS]) -> Tra
     for (joint, keypoint) in SHARED {
         let point = joints_m[joint];
         let pixel = calibration.pixel(point.truncate() / point.z);
-        keypoints[keypoint] = Keypoint {
-            x_px: pixel.x,
-            y_px: pixel.y,
-            confidence: 0.9,
-        };
+        keypoints[keypoint] = Keypoint::new(pixel.x, pixel.y, 0.9);
     }
     TrackedPerson {
         id,
@@ -162,7 +158,7 @@ fn with_too_little_seen_there_are_keypoints_but_no_pose() {
     let mut lifter = Lifter::new(LiftConfig::default(), silent, constant_head());
     let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 3.0)));
     for keypoint in [7, 8, 9, 10, 13, 14, 15, 16, 12] {
-        person.detection.keypoints[keypoint].confidence = 0.1;
+        person.detection.keypoints[keypoint].visibility = 0.1;
     }
     let outcome = lifter.lift(frame(0), &camera, &person);
     assert_eq!(outcome.unwrap_err(), NoPose::TooFewSeen);
@@ -497,7 +493,7 @@ fn two_shoulders_and_an_arm_are_enough_for_a_pose() {
         let mut person = seen_at(&camera, 1, &body_at(Vec3::new(0.0, 0.0, 3.0)));
         for (keypoint, of) in person.detection.keypoints.iter_mut().enumerate() {
             if !seen.contains(&keypoint) {
-                of.confidence = 0.1;
+                of.visibility = 0.1;
             }
         }
         let outcome = lifter.lift(frame(0), &camera, &person);
@@ -595,7 +591,7 @@ fn over_a_floor_feet_that_are_seen_say_how_large_a_person_is() {
         let mut lifter = Lifter::new(LiftConfig::default(), silent, constant_head());
         let mut person = seen_at(&camera, 1, &truth);
         if !feet {
-            person.detection.keypoints[15].confidence = 0.1;
+            person.detection.keypoints[15].visibility = 0.1;
         }
         let mut last = None;
         for number in 0..90 {

@@ -61,7 +61,7 @@ pub fn rays_of(calibration: &Calibration, keypoints: &[Keypoint; KEYPOINTS]) -> 
             .ray(keypoint.x_px, keypoint.y_px)
             .map_or_else(RayKeypoint::default, |ray| RayKeypoint {
                 ray,
-                confidence: keypoint.confidence.min(1.0),
+                confidence: keypoint.visibility.min(1.0),
             })
     })
 }
@@ -310,13 +310,9 @@ mod tests {
     #[test]
     fn keypoints_below_the_gate_or_not_finite_are_missing() {
         let camera = Calibration::assumed(640, 480);
-        let mut keypoints = [Keypoint {
-            x_px: 100.0,
-            y_px: 100.0,
-            confidence: 0.9,
-        }; KEYPOINTS];
-        keypoints[0].confidence = 0.19;
-        keypoints[1].confidence = f32::NAN;
+        let mut keypoints = [Keypoint::new(100.0, 100.0, 0.9); KEYPOINTS];
+        keypoints[0].visibility = 0.19;
+        keypoints[1].visibility = f32::NAN;
         keypoints[2].x_px = f32::NAN;
         keypoints[3].x_px = 1e9;
         let rays = rays_of(&camera, &keypoints);

@@ -329,11 +329,7 @@ mod tests {
             }),
             sigmas_m: [0.05; JOINTS],
             states: [state; JOINTS],
-            keypoints: [Keypoint {
-                x_px: 20.0,
-                y_px: 20.0,
-                confidence: 0.9,
-            }; KEYPOINTS],
+            keypoints: [Keypoint::new(20.0, 20.0, 0.9); KEYPOINTS],
             action: None,
             head: HeadTag::default(),
         };

@@ -137,6 +137,7 @@ fn person(cbor: &mut Decoder<'_>) -> Result<PersonPose, WireError> {
         head: HeadTag::default(),
     };
     let (mut placed, mut spread) = ([false; JOINTS], [false; JOINTS]);
+    let mut visibilities = None;
     keyed(
         cbor,
         "person",
@@ -177,11 +178,7 @@ fn person(cbor: &mut Decoder<'_>) -> Result<PersonPose, WireError> {
                 })?,
                 "keypoints_px" => list(cbor, key, KEYPOINTS, |cbor, k| {
                     let [x_px, y_px, confidence] = numbers(cbor, key, 3 * k)?;
-                    pose.keypoints[k] = Keypoint {
-                        x_px,
-                        y_px,
-                        confidence,
-                    };
+                    pose.keypoints[k] = Keypoint::new(x_px, y_px, confidence);
                     Ok(())
                 })?,
                 "action" => {
@@ -190,11 +187,26 @@ fn person(cbor: &mut Decoder<'_>) -> Result<PersonPose, WireError> {
                     }
                 }
                 "head" => pose.head = head(cbor)?,
+                "visibilities" => {
+                    let visibilities = visibilities.insert([0.0; KEYPOINTS]);
+                    list(cbor, key, KEYPOINTS, |cbor, k| {
+                        visibilities[k] = number(cbor, key, k)?;
+                        Ok(())
+                    })?;
+                }
                 _ => pose.size = size(cbor)?,
             }
             Ok(())
         },
     )?;
+    // Messages from before there were any have one number for both.
+    for (keypoint, visibility) in pose
+        .keypoints
+        .iter_mut()
+        .zip(visibilities.into_iter().flatten())
+    {
+        keypoint.visibility = visibility;
+    }
     for joint in 0..JOINTS {
         let known = pose.states[joint] != JointState::Absent;
         if placed[joint] != known || spread[joint] != known {

@@ -195,7 +195,7 @@ pub(super) const MESSAGE_KEYS: [&str; 13] = [
 ];
 
 /// Keys of a person, in the order they are written.
-pub(super) const PERSON_KEYS: [&str; 12] = [
+pub(super) const PERSON_KEYS: [&str; 13] = [
     "id",
     "score",
     "box_px",
@@ -208,6 +208,7 @@ pub(super) const PERSON_KEYS: [&str; 12] = [
     "action",
     "head",
     "size",
+    "visibilities",
 ];
 
 /// Keys that follow where angles are published, in the order they are written. [`super::read`] passes over them: they
@@ -245,7 +246,8 @@ const PERSON_BYTES: usize = key_bytes(&PERSON_KEYS)
     + head_bytes(KEYPOINTS) + KEYPOINTS * POINT
     + key_bytes(&ACTION_KEYS) + text_bytes(ACTION_BYTES_MAX) + F32 + text_bytes(SOURCES[0].len())
     + key_bytes(&HEAD_KEYS) + U32 + 1
-    + key_bytes(&SIZE_KEYS) + 2 * F32 + text_bytes(SIZE_SOURCES[0].len());
+    + key_bytes(&SIZE_KEYS) + 2 * F32 + text_bytes(SIZE_SOURCES[0].len())
+    + head_bytes(KEYPOINTS) + KEYPOINTS * F32; // visibilities
 
 /// The most bytes that the angles of one person take.
 const ANGLE_BYTES: usize =
@@ -376,6 +378,7 @@ pub fn finite(person: &PersonPose) -> Result<(), WireError> {
         {
             check("keypoints_px", 3 * index + column, value)?;
         }
+        check("visibilities", index, keypoint.visibility)?;
     }
     check("size", 0, person.size.factor)?;
     check("size", 1, person.size.sigma)?;
@@ -479,6 +482,10 @@ fn person(cbor: &mut Out<'_>, pose: &PersonPose, angles: Option<&Angles>) -> Res
     cbor.str("factor")?.f32(pose.size.factor)?;
     cbor.str("sigma")?.f32(pose.size.sigma)?;
     cbor.str("source")?.str(source)?;
+    cbor.str("visibilities")?.array(KEYPOINTS as u64)?;
+    for keypoint in &pose.keypoints {
+        cbor.f32(keypoint.visibility)?;
+    }
     angles.map_or(Ok(()), |angles| person_angles(cbor, angles))
 }
 

@@ -9,25 +9,37 @@ use crate::base::clock::MonoNs;
 use crate::base::limits::{ACTION_BYTES_MAX, IMAGE_FEATURES, PEOPLE_MAX};
 use crate::skeleton::{JOINTS, KEYPOINTS};
 
-/// Keypoints below this confidence are taken as not seen, everywhere: by the
+/// Keypoints below this visibility are taken as not seen, everywhere: by the
 /// tracker, by the lifter's input and by its training.
-pub const CONFIDENCE_GATE: f32 = 0.2;
+pub const VISIBILITY_GATE: f32 = 0.2;
 
-/// One 2D keypoint in image pixels (pixel centres at whole numbers), with confidence.
+/// One 2D keypoint in image pixels (pixel centres at whole numbers), and how sure the network is of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Keypoint {
     /// Column, pixels.
     pub x_px: f32,
     /// Row, pixels.
     pub y_px: f32,
-    /// Chance that the keypoint is seen and in place, 0 to 1.
+    /// Chance that the camera sees it, 0 to 1. A hidden keypoint has a place too: where the network takes it to be.
+    pub visibility: f32,
+    /// Chance that it lies within 0.2 torso lengths of the truth, seen or hidden, 0 to 1.
     pub confidence: f32,
 }
 
 impl Keypoint {
+    /// A keypoint of a network that gives one score, which then is the visibility and the confidence.
+    pub const fn new(x_px: f32, y_px: f32, score: f32) -> Self {
+        Self {
+            x_px,
+            y_px,
+            visibility: score,
+            confidence: score,
+        }
+    }
+
     /// Whether it counts as seen: at or above the gate, and a place that is finite.
     pub fn is_seen(&self) -> bool {
-        self.confidence >= CONFIDENCE_GATE && self.x_px.is_finite() && self.y_px.is_finite()
+        self.visibility >= VISIBILITY_GATE && self.x_px.is_finite() && self.y_px.is_finite()
     }
 }
 
@@ -81,7 +93,7 @@ impl BoxPx {
         if union > 0.0 { meet / union } else { 0.0 }
     }
 
-    /// The smallest box around the keypoints whose confidence is at least `gate`,
+    /// The smallest box around the keypoints whose visibility is at least `gate`,
     /// or `None` if fewer than two are.
     pub fn around(keypoints: &[Keypoint; KEYPOINTS], gate: f32) -> Option<Self> {
         let mut found = 0;
@@ -91,7 +103,7 @@ impl BoxPx {
             right: f32::NEG_INFINITY,
             bottom: f32::NEG_INFINITY,
         };
-        for keypoint in keypoints.iter().filter(|k| k.confidence >= gate) {
+        for keypoint in keypoints.iter().filter(|k| k.visibility >= gate) {
             found += 1;
             bounds.left = bounds.left.min(keypoint.x_px);
             bounds.top = bounds.top.min(keypoint.y_px);
@@ -284,17 +296,9 @@ mod tests {
     #[test]
     fn one_keypoint_makes_no_box() {
         let mut keypoints = [Keypoint::default(); KEYPOINTS];
-        keypoints[3] = Keypoint {
-            x_px: 4.0,
-            y_px: 5.0,
-            confidence: 0.9,
-        };
+        keypoints[3] = Keypoint::new(4.0, 5.0, 0.9);
         assert_eq!(BoxPx::around(&keypoints, 0.2), None);
-        keypoints[5] = Keypoint {
-            x_px: 8.0,
-            y_px: 1.0,
-            confidence: 0.2,
-        };
+        keypoints[5] = Keypoint::new(8.0, 1.0, 0.2);
         let bounds = BoxPx::around(&keypoints, 0.2).unwrap();
         assert_eq!(bounds.centre(), (6.0, 3.0));
     }

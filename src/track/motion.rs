@@ -97,11 +97,7 @@ mod tests {
         let mut motion = Motion::default();
         let frame = |number: u16| MonoNs(u64::from(number) * 33_000_000);
         for number in 0..30 {
-            let keypoint = Keypoint {
-                x_px: 100.0 + 4.0 * f32::from(number),
-                y_px: 200.0,
-                confidence: 0.8,
-            };
+            let keypoint = Keypoint::new(100.0 + 4.0 * f32::from(number), 200.0, 0.8);
             motion.observe(frame(number), &[keypoint; KEYPOINTS]);
         }
         let expected = motion.expect_at(frame(30))[5].unwrap();
@@ -114,13 +110,7 @@ mod tests {
     fn place_and_velocity_take_their_shares_of_each_surprise() {
         let mut motion = Motion::default();
         let at_ms = |ms: u64| MonoNs(5_000_000_000 + ms * 1_000_000);
-        let shown = |x_px: f32, y_px: f32| {
-            [Keypoint {
-                x_px,
-                y_px,
-                confidence: 0.8,
-            }; KEYPOINTS]
-        };
+        let shown = |x_px: f32, y_px: f32| [Keypoint::new(x_px, y_px, 0.8); KEYPOINTS];
         let expects = |motion: &Motion, ms: u64, x: f32, y: f32, age_s: f32| {
             let expected = motion.expect_at(at_ms(ms))[3].unwrap();
             let off = (expected.at_px - Vec2::new(x, y)).length();
@@ -150,17 +140,9 @@ mod tests {
     #[test]
     fn a_keypoint_that_is_not_seen_or_forgotten_changes_no_other() {
         let mut motion = Motion::default();
-        let mut keypoints = [Keypoint {
-            x_px: 10.0,
-            y_px: 20.0,
-            confidence: 0.8,
-        }; KEYPOINTS];
+        let mut keypoints = [Keypoint::new(10.0, 20.0, 0.8); KEYPOINTS];
         motion.observe(MonoNs(1_000_000_000), &keypoints);
-        keypoints[4] = Keypoint {
-            x_px: 500.0,
-            y_px: 500.0,
-            confidence: 0.1,
-        };
+        keypoints[4] = Keypoint::new(500.0, 500.0, 0.1);
         motion.observe(MonoNs(1_100_000_000), &keypoints);
         motion.forget(9);
         let expected = motion.expect_at(MonoNs(1_100_000_000));

@@ -90,7 +90,7 @@ mod tests {
                     let spread = SIGMAS[joint] * 1.8;
                     likes += (-25.0 / (8.0 * spread * spread * area)).exp();
                 } else if number % 2 == 0 {
-                    keypoint.confidence = 0.1;
+                    keypoint.visibility = 0.1;
                 }
             }
             let want = if common < 4 {

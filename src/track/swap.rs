@@ -185,11 +185,7 @@ mod tests {
     fn costs_are_squared_distances_in_box_sizes_up_to_the_cap() {
         let mut keypoints = [Keypoint::default(); KEYPOINTS];
         for (joint, x_px) in [(15, 10.0), (16, 4.0)] {
-            keypoints[joint] = Keypoint {
-                x_px,
-                y_px: 0.0,
-                confidence: 0.9,
-            };
+            keypoints[joint] = Keypoint::new(x_px, 0.0, 0.9);
         }
         let cost = |age_s: f32, keypoints: &[Keypoint; KEYPOINTS], box_px: f32| {
             let cost = pair_cost((15, 16), &ankles(age_s), keypoints, box_px);
@@ -208,7 +204,7 @@ mod tests {
         );
         near(cost(0.08, &keypoints, 0.0), [0.5, 0.25, 2.0]);
         near(cost(0.081, &keypoints, 100.0), [0.0; 3]);
-        keypoints[16].confidence = 0.1;
+        keypoints[16].visibility = 0.1;
         near(cost(0.08, &keypoints, 100.0), [0.01, 0.0, 1.0]);
     }
 

@@ -36,11 +36,7 @@ pub(super) fn standing(x: f32, y: f32) -> Detection {
             right: x + 35.0,
             bottom: y + 100.0,
         },
-        keypoints: half.map(|(dx, dy)| Keypoint {
-            x_px: x + dx,
-            y_px: y + dy,
-            confidence: 0.9,
-        }),
+        keypoints: half.map(|(dx, dy)| Keypoint::new(x + dx, y + dy, 0.9)),
         features: None,
     }
 }
@@ -510,7 +506,7 @@ fn the_box_of_a_track_moves_as_its_keypoints_do_on_average() {
     // One keypoint moves by (10, 20) in 0.1 s, which makes a velocity of (30, 60), one stands, the rest are not seen.
     let mut keypoints = [Keypoint::default(); KEYPOINTS];
     for keypoint in &mut keypoints[..2] {
-        keypoint.confidence = 0.9;
+        keypoint.visibility = 0.9;
     }
     track.motion.observe(at_ms(0), &keypoints);
     keypoints[0].x_px = 10.0;

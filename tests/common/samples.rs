@@ -71,6 +71,7 @@ pub fn person(id: u32, right_m: f32) -> PersonPose {
         keypoints: std::array::from_fn::<_, KEYPOINTS, _>(|k| Keypoint {
             x_px: 110.5 + 8.0 * k as f32,
             y_px: 60.25 + 16.0 * k as f32,
+            visibility: 1.0 - k as f32 / 64.0,
             confidence: 1.0 - k as f32 / 32.0,
         }),
         size: Size {

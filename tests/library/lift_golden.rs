@@ -18,7 +18,7 @@ use poised::lift::head::Head;
 use poised::lift::input::{LIFT_INPUT, build_input};
 use poised::lift::model::{HEAD_FILE, open};
 use poised::lift::window::{RayKeypoint, RaySamples, Window};
-use poised::pose::CONFIDENCE_GATE;
+use poised::pose::VISIBILITY_GATE;
 use poised::skeleton::KEYPOINTS;
 use safetensors::SafeTensors;
 
@@ -81,7 +81,7 @@ impl Golden {
             let observed = std::array::from_fn(|joint| {
                 let at = n * KEYPOINTS + joint;
                 let confidence = confidences[at];
-                if confidence < CONFIDENCE_GATE {
+                if confidence < VISIBILITY_GATE {
                     return RayKeypoint::default();
                 }
                 RayKeypoint {

@@ -104,11 +104,7 @@ fn person(number: u16, frame: u16) -> Detection {
     let keypoints = offsets.map(|(dx, dy)| {
         joint += 1;
         let hidden = (frame / 7 + joint).is_multiple_of(11);
-        Keypoint {
-            x_px: x + dx,
-            y_px: y + dy,
-            confidence: if hidden { 0.1 } else { 0.9 },
-        }
+        Keypoint::new(x + dx, y + dy, if hidden { 0.1 } else { 0.9 })
     });
     Detection {
         score: 0.9,

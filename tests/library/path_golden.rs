@@ -182,6 +182,7 @@ fn rounded(person: &mut PersonPose, stored: &PersonPose) {
     for (keypoint, at) in person.keypoints.iter_mut().zip(stored.keypoints) {
         round(&mut keypoint.x_px, at.x_px, NEAR_PX);
         round(&mut keypoint.y_px, at.y_px, NEAR_PX);
+        round(&mut keypoint.visibility, at.visibility, NEAR);
         round(&mut keypoint.confidence, at.confidence, NEAR);
     }
     round(&mut person.size.factor, stored.size.factor, NEAR);

@@ -137,12 +137,15 @@ fn is_whole(person: &PersonPose) -> bool {
 /// A detection as a broken network might give it: anything, now and then not a number.
 fn detection() -> impl Strategy<Value = Detection> {
     let number = || prop_oneof![9 => -50.0..700.0_f32, 1 => Just(f32::NAN)];
-    let confidence = prop_oneof![9 => 0.0..1.0_f32, 1 => Just(f32::NAN)];
-    let keypoint = (number(), number(), confidence).prop_map(|(x_px, y_px, confidence)| Keypoint {
-        x_px,
-        y_px,
-        confidence,
-    });
+    let chance = || prop_oneof![9 => 0.0..1.0_f32, 1 => Just(f32::NAN)];
+    let keypoint = (number(), number(), chance(), chance()).prop_map(
+        |(x_px, y_px, visibility, confidence)| Keypoint {
+            x_px,
+            y_px,
+            visibility,
+            confidence,
+        },
+    );
     (
         0.0..1.0_f32,
         [number(), number(), number(), number()],

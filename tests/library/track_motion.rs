@@ -89,11 +89,11 @@ fn run(trials: &Trials, every: usize, swap: &[usize]) -> Outcome {
             let mut truth = [Keypoint::default(); KEYPOINTS];
             for (joint, keypoint) in SHARED {
                 let point = turn * (joints[joint] - trial[0][0]) + Vec3::new(0.0, 0.0, 5.0);
-                truth[keypoint] = Keypoint {
-                    x_px: 320.0 + 500.0 * point.x / point.z + noise(),
-                    y_px: 240.0 + 500.0 * point.y / point.z + noise(),
-                    confidence: 0.9,
-                };
+                truth[keypoint] = Keypoint::new(
+                    320.0 + 500.0 * point.x / point.z + noise(),
+                    240.0 + 500.0 * point.y / point.z + noise(),
+                    0.9,
+                );
             }
             let apart = |a: &Keypoint, b: &Keypoint| (a.x_px - b.x_px).hypot(a.y_px - b.y_px);
             if left_to_swap == 0 && random.f32() < 0.05 {

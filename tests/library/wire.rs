@@ -117,6 +117,18 @@ fn the_stored_bytes_are_read_as_the_poses_they_were_made_of() {
 }
 
 #[test]
+fn a_message_from_before_visibilities_has_the_confidence_for_both() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pose_v1_before_visibilities.cbor");
+    let message = decode(&std::fs::read(path).unwrap()).unwrap();
+    let mut sample = two_people();
+    for keypoint in sample.people.iter_mut().flat_map(|p| &mut p.keypoints) {
+        keypoint.visibility = keypoint.confidence;
+    }
+    assert_eq!(message.sample, sample);
+}
+
+#[test]
 fn the_longest_message_is_as_long_as_the_bound_says() {
     let mut longest = person(u32::MAX, 0.5);
     longest.action = Some(Action {
@@ -235,6 +247,13 @@ fn a_number_that_is_not_finite_does_not_go_out() {
     assert_eq!(
         error.to_string(),
         "persons[0].keypoints_px: not finite at 50"
+    );
+    let mut sample = two_people();
+    sample.people[0].keypoints[3].visibility = f32::NAN;
+    let error = encode(&STAMP, &sample, &mut buffer).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "persons[0].visibilities: not finite at 3"
     );
 }
 
@@ -480,7 +499,7 @@ prop_compose! {
             pose.sigmas_m[joint] = if known { sigma } else { 0.0 };
         }
         for keypoint in &mut pose.keypoints {
-            *keypoint = Keypoint { x_px: next(), y_px: next(), confidence: next() };
+            *keypoint = Keypoint::new(next(), next(), next());
         }
         pose.states = states;
         pose.action = action;

@@ -52,11 +52,7 @@ fn camera() -> Calibration {
 fn projected(joints: &[Vec3; JOINTS]) -> [Keypoint; KEYPOINTS] {
     keypoints_of(joints).0.map(|point| {
         let pixel = camera().pixel(point.truncate() / point.z);
-        Keypoint {
-            x_px: pixel.x,
-            y_px: pixel.y,
-            confidence: 1.0,
-        }
+        Keypoint::new(pixel.x, pixel.y, 1.0)
     })
 }
 

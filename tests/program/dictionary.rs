@@ -45,11 +45,7 @@ fn recording(folder: &Path, name: &str, seconds: f32, swings: f32) -> PathBuf {
         let keypoints = std::array::from_fn(|at| {
             let (x, y) = STANDING[at];
             let up = if at == 9 { 2.0 * lift } else { 0.0 };
-            Keypoint {
-                x_px: 320.0 + x,
-                y_px: 250.0 + y - up,
-                confidence: 0.9,
-            }
+            Keypoint::new(320.0 + x, 250.0 + y - up, 0.9)
         });
         let person = TrackedPerson {
             id: 1,

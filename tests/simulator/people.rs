@@ -15,7 +15,7 @@ use poised::engine::models::Element;
 use poised::engine::{InferError, Input, Network, TensorSpec};
 use poised::frame::Frame;
 use poised::lift::head::Head;
-use poised::pose::{BoxPx, CONFIDENCE_GATE, Detection, HeadTag, Keypoint, People};
+use poised::pose::{BoxPx, Detection, HeadTag, Keypoint, People, VISIBILITY_GATE};
 use poised::skeleton::KEYPOINTS;
 
 use super::ledger::Shared;
@@ -74,14 +74,16 @@ impl<'b> Knowing<'b> {
     fn person(&mut self, place: usize, time: MonoNs) -> Detection {
         let at = (time.0 / 1_000_000) as f32 * 1e-3;
         let x_px = 110.0 + 210.0 * place as f32 + 20.0 * at.sin();
-        let keypoints = STANDING_PX.map(|(x, y)| Keypoint {
-            x_px: x_px + x,
-            y_px: 240.0 + y,
-            confidence: if self.rng.u32(0..20) == 0 { 0.1 } else { 0.9 },
+        let keypoints = STANDING_PX.map(|(x, y)| {
+            Keypoint::new(
+                x_px + x,
+                240.0 + y,
+                if self.rng.u32(0..20) == 0 { 0.1 } else { 0.9 },
+            )
         });
         Detection {
             score: 0.9,
-            bounds: BoxPx::around(&keypoints, CONFIDENCE_GATE).unwrap_or_default(),
+            bounds: BoxPx::around(&keypoints, VISIBILITY_GATE).unwrap_or_default(),
             keypoints,
             features: None,
         }

@@ -44,7 +44,7 @@ test("joints and keypoints have names and typed states", async () => {
   assert.deepEqual(who.joint("pelvis"), { name: "pelvis", state: "measured", place_m: [0.1, 0.2, 3], sigma_m: 0.015 });
   assert.equal(who.joint("right_elbow").state, "completed");
   assert.deepEqual(who.joint("right_wrist"), { name: "right_wrist", state: "absent", place_m: null, sigma_m: null });
-  assert.deepEqual(who.keypoints[0], { name: "nose", x_px: 0, y_px: 0, confidence: 0.9 });
+  assert.deepEqual(who.keypoints[0], { name: "nose", x_px: 0, y_px: 0, confidence: 0.9, visibility: 0.9 });
   assert.equal(who.states[16], 0, "the keys of the message are there as well");
   assert.throws(() => who.joint("tail"), RangeError);
 });

@@ -49,12 +49,15 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class Keypoint:
-    """Where a keypoint is in the image, and the chance (0 to 1) that it is seen there."""
+    """Where a keypoint is in the image."""
 
     name: str
     x_px: float
     y_px: float
     confidence: float
+    """Chance that it lies within 0.2 torso lengths of the truth, visible or not, 0 to 1."""
+    visibility: float
+    """Chance that the camera sees it, 0 to 1; the confidence where an older daemon does not publish it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,9 @@ def of(message: object) -> Pose:
 def _person(person: Mapping[str, Any]) -> Person:
     left, top, right, bottom = person["box_px"]
     joints = zip(JOINT_NAMES, person["states"], person["joints_m"], person["sigmas_m"], strict=True)
-    keypoints = zip(KEYPOINT_NAMES, person["keypoints_px"], strict=True)
+    places = [_point(place) for place in person["keypoints_px"]]
+    visibilities = person.get("visibilities", [confidence for _, _, confidence in places])
+    keypoints = zip(KEYPOINT_NAMES, places, visibilities, strict=True)
     action, size, head = person["action"], person.get("size"), person["head"]
     return Person(
         id=person["id"],
@@ -172,7 +177,7 @@ def _person(person: Mapping[str, Any]) -> Person:
         root_m=_point(person["root_m"]),
         root_sigma_m=person["root_sigma_m"],
         joints=tuple(_joint(*joint) for joint in joints),
-        keypoints=tuple(Keypoint(name, *_point(place)) for name, place in keypoints),
+        keypoints=tuple(Keypoint(name, *place, visibility) for name, place, visibility in keypoints),
         action=Action(action["label"], action["probability"], action["source"]) if action else None,
         size=Size(size["factor"], size["sigma"], size["source"]) if size else None,
         head_generation=head["generation"],

@@ -245,16 +245,16 @@ def measured(s: Samples, fit: Fit) -> dict[str, Any]:
 
 
 def toml_of(fit: Fit) -> str:
-    """The line of a `model.toml`."""
+    """The part of a heatmap decoder in `model.toml`."""
     bias = ", ".join(f"{b:.4f}" for b in fit.bias)
-    how = f"confidence = {{ seen = {fit.seen:.4f}, place = {fit.place:.4f}, bias = [{bias}] }}"
-    return f'decoder = {{ type = "heatmap", values = "logits", {how} }}'
+    return f"confidence = {{ seen = {fit.seen:.4f}, place = {fit.place:.4f}, bias = [{bias}] }}"
 
 
 def write_toml(path: Path, fit: Fit) -> None:
-    """Puts the fit into a `model.toml` in place of its decoder. Raises ValueError where that is of another kind."""
-    text = path.read_text()
-    new, count = re.subn(r'(?m)^decoder = \{ type = "heatmap", values = "logits".*\}$', toml_of(fit), text)
+    """Puts the fit into a person network's `model.toml`. Raises ValueError where that has no heatmap decoder of logits."""
+    text = re.sub(r", confidence = \{[^}]*\}", "", path.read_text())
+    pattern = r'(?m)^(decoder = \{ type = "heatmap", values = "logits")(.*\})$'
+    new, count = re.subn(pattern, lambda m: f"{m.group(1)}, {toml_of(fit)}{m.group(2)}", text)
     if count != 1:
         raise ValueError(f'{path}: {count} lines decoder = {{ type = "heatmap", values = "logits" ... }}, wanted one')
     part = path.with_suffix(".part")
@@ -304,9 +304,7 @@ def main() -> None:
     p.add_argument("network", type=Path)
     p.add_argument("--name", default="shipped", help="of the network, in the figures")
     p.add_argument("--photos", nargs="+", required=True, help="folder of photographs with an index, or folder:labels")
-    p.add_argument(
-        "--shards", type=Path, nargs="+", required=True, help="shards whose first rows were kept from training"
-    )
+    p.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of which the first rows are fitted on")
     p.add_argument("--check", type=Path, nargs="*", default=[], help="shards nothing was trained on, for measuring")
     p.add_argument("--eval", type=Path, required=True, help="photographs labelled by hand, for measuring")
     p.add_argument("--no-groups", action="store_true", help="one bias for all joints")

@@ -1,9 +1,8 @@
 """Windows, image features and truth for the lifter's head, from rendered shards.
 
-`python fuse_features.py --shard DIR --weights person.pt --lifter ../lifter --out DATA.safetensors`
-writes kp f32 [N,27,17,4] (the lifter's input window), g f32 [N,128] (features of the newest crop),
-truth f32 [N,17,3] (joints relative to joint 0 in the window's rotated frame, metres) and
-group i64 [N]; the person network's own keypoints are the newest frame.
+`python fuse_features.py --shard DIR --person ../../person/person.onnx --out DATA.safetensors`
+writes kp f32 [N,27,17,4] (the lifter's input window), image f32 [N,128] (features of the newest crop),
+joints f32 [N,17,3] (relative to joint 0 in the window's rotated frame, metres) and group i64 [N]; the person network's own keypoints are the newest frame.
 
 The shards hold no pictures of the past. A network's error on one person changes slowly, so the
 newest error is carried back as a first-order autoregression around white noise of the size the
@@ -18,12 +17,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
+import onnxruntime as ort
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from evaluate_people import decode_heatmaps
-from net import PersonNet
+from evaluate_people import decode_heatmaps, session
 from shards import open_shard
 
 Floats = NDArray[np.float64]
@@ -31,15 +29,16 @@ GROUP = 200
 """Neighbouring rows of a shard share looks; they go to the same side of a split."""
 PAST_NOISE_PX = (0.8, 3.0)
 """Standard deviation of the independent part of past errors, crop pixels."""
+NEWEST_SEEN_MIN = 6
+"""Keypoints of the newest frame that must be above the confidence gate: with fewer the program lifts nobody."""
 
 
-def observe(net: PersonNet, images: NDArray[np.uint8]) -> tuple[Floats, Floats, NDArray[np.float32]]:
-    """Crops [B,192,144,3] -> crop pixels [B,17,2], chance of being seen [B,17], features [B,128]."""
-    with torch.no_grad():
-        x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        heat, visible, features, _ = net(x.contiguous(memory_format=torch.channels_last))
-    xy = np.stack([decode_heatmaps(h) for h in heat.numpy()])
-    return xy.astype(np.float64), torch.sigmoid(visible).numpy().astype(np.float64), features.numpy()
+def observe(net: ort.InferenceSession, image: NDArray[np.uint8]) -> tuple[Floats, Floats, NDArray[np.float32]]:
+    """A crop [192,144,3] -> crop pixels [17,2], chance of being seen [17], features [128]."""
+    x = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    heat, visible, features = net.run(["heatmaps", "visible", "features"], {"image": x})
+    seen = 1 / (1 + np.exp(-visible[0].astype(np.float64)))
+    return decode_heatmaps(heat[0]).astype(np.float64), seen, features[0]
 
 
 def past(rays: Floats, newest: Floats, seen: Floats, focal: float, rng: np.random.Generator) -> Floats:
@@ -64,7 +63,7 @@ def past(rays: Floats, newest: Floats, seen: Floats, focal: float, rng: np.rando
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--shard", type=Path, required=True)
-    p.add_argument("--weights", type=Path, required=True)
+    p.add_argument("--person", type=Path, required=True, help="the person network that ships, ONNX")
     p.add_argument("--lifter", type=Path, default=Path(__file__).parent.parent / "lifter")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--first", type=int, default=0)
@@ -74,36 +73,31 @@ def main() -> None:
     sys.path.append(str(a.lifter))
     from window import CONF_GATE, normalise
 
-    torch.set_num_threads(1)
     rng = np.random.default_rng(5)
-    net = PersonNet()
-    net.load_state_dict(torch.load(a.weights, map_location="cpu")["net"])
-    net.eval().to(memory_format=torch.channels_last)
+    net = session(a.person)
     shard, total = open_shard(a.shard)
     last = min(total, a.first + a.count)
     kps, gs, truths, groups, errors = [], [], [], [], []
-    for start in range(a.first, last, 64):
-        rows = slice(start, min(start + 64, last))
-        xy, seen, features = observe(net, np.asarray(shard["image"][rows]))
-        rays, joints, camera = (np.asarray(shard[n][rows], np.float64) for n in ("rays", "joints", "camera"))
-        newest = (xy - camera[:, None, 1:3]) / camera[:, None, :1]
-        for i in range(len(xy)):
-            samples = past(rays[i], newest[i], seen[i], camera[i, 0], rng)
-            samples[samples[..., 2] < CONF_GATE] = 0
-            if (samples[-1, :, 2] > 0).sum() < 6 or not np.isfinite(joints[i]).all():
-                continue
-            kp, rotation = np.empty((27, 17, 4)), np.empty((3, 3))
-            normalise(samples, kp, rotation)
-            kps.append(kp.astype(np.float32))
-            gs.append(features[i])
-            truths.append((joints[i] @ rotation.T).astype(np.float32))
-            groups.append(a.group_offset + (start + i) // GROUP)
-            v = samples[-1, :, 2] > 0
-            errors.append(np.linalg.norm((newest[i] - rays[i, -1])[v], axis=-1) * camera[i, 0])
-        if start % 6400 == 0:
-            print(start, len(kps), flush=True)
+    for row in range(a.first, last):
+        xy, seen, features = observe(net, np.asarray(shard["image"][row]))
+        rays, joints, camera = (np.asarray(shard[n][row], np.float64) for n in ("rays", "joints", "camera"))
+        newest = (xy - camera[1:3]) / camera[0]
+        samples = past(rays, newest, seen, camera[0], rng)
+        samples[samples[..., 2] < CONF_GATE] = 0
+        if (samples[-1, :, 2] > 0).sum() < NEWEST_SEEN_MIN or not np.isfinite(joints).all():
+            continue
+        kp, rotation = np.empty((27, 17, 4)), np.empty((3, 3))
+        normalise(samples, kp, rotation)
+        kps.append(kp.astype(np.float32))
+        gs.append(features)
+        truths.append((joints @ rotation.T).astype(np.float32))
+        groups.append(a.group_offset + row // GROUP)
+        v = samples[-1, :, 2] > 0
+        errors.append(np.linalg.norm((newest - rays[-1])[v], axis=-1) * camera[0])
+        if row % 6400 == 0:
+            print(row, len(kps), flush=True)
     save_file(
-        {"kp": np.stack(kps), "g": np.stack(gs), "truth": np.stack(truths), "group": np.array(groups, np.int64)},
+        {"kp": np.stack(kps), "image": np.stack(gs), "joints": np.stack(truths), "group": np.array(groups, np.int64)},
         str(a.out),
     )
     e = np.concatenate(errors)

@@ -105,14 +105,15 @@ def test_hidden_and_seen_keypoints_are_measured_apart() -> None:
 def test_the_fit_is_written_into_the_description_of_a_heatmap_network(tmp_path: Path) -> None:
     found = fit([(made(1000, 1), 1.0)])
     toml = tmp_path / "model.toml"
-    text = 'name = "x"\ndecoder = { type = "heatmap", values = "logits" }\n\n[network]\nfile = "p.onnx"\n'
+    decoder = 'decoder = { type = "heatmap", values = "logits", presence = { score = 1.0 } }'
+    text = f'name = "x"\n{decoder}\n\n[network]\nfile = "p.onnx"\n'
     toml.write_text(text)
     write_toml(toml, found)
     write_toml(toml, found)
     read = tomllib.loads(toml.read_text())
     assert read["decoder"]["confidence"]["seen"] == pytest.approx(found.seen, abs=1e-4)
     assert len(read["decoder"]["confidence"]["bias"]) == 17 and read["network"]["file"] == "p.onnx"
-    assert toml_of(found) in toml.read_text()
+    assert toml_of(found) in toml.read_text() and read["decoder"]["presence"] == {"score": 1.0}
     toml.write_text('decoder = { type = "movenet" }\n')
     with pytest.raises(ValueError, match="heatmap"):
         write_toml(toml, found)

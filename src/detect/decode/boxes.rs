@@ -194,11 +194,11 @@ pub fn yolo_pose(
         for (k, placed) in keypoints.iter_mut().enumerate() {
             let score = at(7 + 3 * k, candidate.index).clamp(0.0, 1.0);
             *placed = Placed {
-                keypoint: Keypoint {
-                    x_px: at(5 + 3 * k, candidate.index) - centre,
-                    y_px: at(6 + 3 * k, candidate.index) - centre,
-                    confidence: score,
-                },
+                keypoint: Keypoint::new(
+                    at(5 + 3 * k, candidate.index) - centre,
+                    at(6 + 3 * k, candidate.index) - centre,
+                    score,
+                ),
                 place: score,
             };
         }

@@ -77,8 +77,8 @@ fn logit(chance: f32) -> f32 {
 /// (`exp` of a logit, or the score itself).
 ///
 /// The place's chance is, for logits, the share of the whole map's chance that lies in the 5 x 5 cells, and for
-/// scores the height of the peak. The confidence is what the fit makes of both ([`ConfidenceFit`]); without a fit the
-/// sigmoid of `visible` where the network has that output, else the place's chance.
+/// scores the height of the peak. The visibility is the sigmoid of `visible` where the network has that output, else the
+/// place's chance. The confidence is what the fit makes of both ([`ConfidenceFit`]); without a fit the visibility.
 ///
 /// # Errors
 ///
@@ -108,17 +108,15 @@ pub fn heatmaps(
             HeatmapValues::Scores => map[peak],
         }
         .clamp(0.0, 1.0);
-        let confidence = match (fit, visible) {
-            (Some(fit), visible) => {
-                let seen = visible.map_or(0.0, |visible| visible[k]);
-                sigmoid(fit.seen * seen + fit.place * logit(place) + fit.bias[k])
-            }
-            (None, Some(visible)) => sigmoid(visible[k]),
-            (None, None) => place,
-        };
+        let visibility = visible.map_or(place, |visible| sigmoid(visible[k]));
+        let confidence = fit.map_or(visibility, |fit| {
+            let seen = visible.map_or(0.0, |visible| visible[k]);
+            sigmoid(fit.seen * seen + fit.place * logit(place) + fit.bias[k])
+        });
         out.keypoint = Keypoint {
             x_px: geometry.pixel(x),
             y_px: geometry.pixel(y),
+            visibility,
             confidence,
         };
         out.place = place;
@@ -168,7 +166,7 @@ fn refine(map: &[f32], peak: usize, values: HeatmapValues, columns: usize) -> (f
 
 /// The chance that a box with a `score` of the person detector holds the person that was placed ([`PresenceFit`]).
 pub fn presence(fit: &PresenceFit, score: f32, placed: &[Placed; KEYPOINTS]) -> f32 {
-    let seen = best_half(placed.map(|placed| placed.keypoint.confidence));
+    let seen = best_half(placed.map(|placed| placed.keypoint.visibility));
     let place = best_half(placed.map(|placed| placed.place));
     sigmoid(fit.score * logit(score) + fit.seen * logit(seen) + fit.place * logit(place) + fit.bias)
 }
@@ -223,11 +221,7 @@ pub fn simcc(
         #[expect(clippy::cast_precision_loss, reason = "at most 30720 bins")]
         let (x_px, y_px) = (x as f32 / split, y as f32 / split);
         *out = Placed {
-            keypoint: Keypoint {
-                x_px,
-                y_px,
-                confidence: score,
-            },
+            keypoint: Keypoint::new(x_px, y_px, score),
             place: score,
         };
     }
@@ -256,11 +250,7 @@ pub fn movenet(
     for ([y, x, score], out) in values.as_chunks::<3>().0.iter().zip(out) {
         let score = score.clamp(0.0, 1.0);
         *out = Placed {
-            keypoint: Keypoint {
-                x_px: bounded(x * width) - 0.5,
-                y_px: bounded(y * height) - 0.5,
-                confidence: score,
-            },
+            keypoint: Keypoint::new(bounded(x * width) - 0.5, bounded(y * height) - 0.5, score),
             place: score,
         };
     }
@@ -357,11 +347,11 @@ mod tests {
         };
         let mut placed = [Placed::default(); KEYPOINTS];
         for placed in placed.iter_mut().skip(3).step_by(2) {
-            placed.keypoint.confidence = 0.8;
+            placed.keypoint.visibility = 0.8;
             placed.place = 0.6;
         }
-        placed[0].keypoint.confidence = 0.8;
-        placed[1].keypoint.confidence = 0.8;
+        placed[0].keypoint.visibility = 0.8;
+        placed[1].keypoint.visibility = 0.8;
         placed[0].place = 0.6;
         placed[1].place = 0.6;
         let (seen, place) = (0.8_f32, 0.6_f32);
@@ -394,6 +384,7 @@ mod tests {
         assert!(near(out[0].place, 0.5));
         // logit(0.5) = 0: what is left is half of the visible logit and the bias.
         assert!(near(out[0].keypoint.confidence, sigmoid(0.5)));
+        assert!(near(out[0].keypoint.visibility, sigmoid(3.0)));
         // A flat map: 9 of 80 cells, and no bias.
         let want = sigmoid(1.5 + 2.0 * (9.0_f32 / 71.0).ln());
         assert!(near(out[1].keypoint.confidence, want), "{:?}", out[1]);

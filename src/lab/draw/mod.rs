@@ -19,7 +19,7 @@ use tiny_skia::{
 };
 
 use crate::camera::Calibration;
-use crate::pose::{CONFIDENCE_GATE, JointState, PersonPose, PoseSample};
+use crate::pose::{JointState, PersonPose, PoseSample};
 use crate::skeleton::{JOINTS, KEYPOINT_EDGES, PARENTS};
 
 /// Smallest width of the column with the views from the side and from above,
@@ -174,7 +174,7 @@ impl Overlay {
         for (a, b) in KEYPOINT_EDGES {
             let (a, b) = (person.keypoints[a], person.keypoints[b]);
             let sure = a.confidence.min(b.confidence);
-            if sure >= CONFIDENCE_GATE {
+            if a.is_seen() && b.is_seen() {
                 canvas.line(
                     (a.x_px, a.y_px),
                     (b.x_px, b.y_px),
@@ -194,7 +194,7 @@ impl Overlay {
             }
         }
         for keypoint in &person.keypoints {
-            if keypoint.confidence >= CONFIDENCE_GATE {
+            if keypoint.is_seen() {
                 let at = (keypoint.x_px, keypoint.y_px);
                 canvas.dot(at, thick + 1.0, [0; 3], 0.6);
                 canvas.dot(at, thick, [255; 3], keypoint.confidence);
@@ -413,11 +413,7 @@ mod tests {
             joints_camera_m: [Vec3::new(0.0, 0.2, 3.0); JOINTS],
             sigmas_m: [0.03; JOINTS],
             states: [JointState::Measured; JOINTS],
-            keypoints: [Keypoint {
-                x_px: 40.0,
-                y_px: 50.0,
-                confidence: 1.0,
-            }; KEYPOINTS],
+            keypoints: [Keypoint::new(40.0, 50.0, 1.0); KEYPOINTS],
             action: None,
             head: HeadTag::default(),
         }

@@ -430,7 +430,7 @@ mod tests {
     use crate::lab::eval::scenario::Scenario;
     use crate::lab::eval::simulate::tests::standing;
     use crate::motion::angles::{Angle, mirrored};
-    use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
+    use crate::pose::{BoxPx, Detection, Keypoint, VISIBILITY_GATE};
     use crate::skeleton::KEYPOINT_MIRROR;
 
     /// A person who bends the right knee and lifts the right arm.
@@ -516,7 +516,7 @@ mod tests {
             ..seen.keypoints[other]
         });
         Detection {
-            bounds: BoxPx::around(&keypoints, CONFIDENCE_GATE).unwrap(),
+            bounds: BoxPx::around(&keypoints, VISIBILITY_GATE).unwrap(),
             keypoints,
             ..seen.clone()
         }

@@ -18,7 +18,7 @@ use crate::base::limits::{
 };
 use crate::base::tensors::{self, TensorError};
 use crate::camera::{Calibration, Distortion, Intrinsics, Mount, Origin};
-use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint, People};
+use crate::pose::{BoxPx, Detection, Keypoint, People, VISIBILITY_GATE};
 use crate::skeleton::{JOINT_NAMES, JOINTS, KEYPOINT_NAMES, KEYPOINTS, SHARED};
 
 /// Name of the index in a folder of clips.
@@ -171,7 +171,7 @@ pub struct Seen {
 impl Seen {
     /// What a network would say: `None` if it finds no person.
     pub fn detection(&self) -> Option<Detection> {
-        let bounds = BoxPx::around(&self.keypoints, CONFIDENCE_GATE)?;
+        let bounds = BoxPx::around(&self.keypoints, VISIBILITY_GATE)?;
         Some(Detection {
             score: 1.0,
             bounds,
@@ -420,10 +420,8 @@ fn seen(
     known: &[bool],
     visible: Option<&[bool]>,
 ) -> Result<Seen, String> {
-    let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| Keypoint {
-        x_px: keypoints[3 * k],
-        y_px: keypoints[3 * k + 1],
-        confidence: keypoints[3 * k + 2],
+    let keypoints: [Keypoint; KEYPOINTS] = std::array::from_fn(|k| {
+        Keypoint::new(keypoints[3 * k], keypoints[3 * k + 1], keypoints[3 * k + 2])
     });
     for (name, keypoint) in KEYPOINT_NAMES.iter().zip(&keypoints) {
         for (axis, place) in [("x_px", keypoint.x_px), ("y_px", keypoint.y_px)] {

@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use super::simulate::normal;
 use crate::base::config::{ConfigError, check};
-use crate::pose::{CONFIDENCE_GATE, Keypoint};
+use crate::pose::{Keypoint, VISIBILITY_GATE};
 use crate::skeleton::{KEYPOINT_MIRROR, KEYPOINTS};
 
 /// The detectors that ship.
@@ -261,17 +261,12 @@ impl<'a> Erring<'a> {
         } else {
             detector.hallucinated[0] + detector.hallucinated[1] * self.mood[k]
         };
-        let confidence = 1.0 / (1.0 + (-logit).exp());
-        Keypoint {
-            x_px: at.x,
-            y_px: at.y,
+        let mut visibility = 1.0 / (1.0 + (-logit).exp());
+        if !real.inside {
             // A crop ends at the border of the image: what lies beyond has no heatmap.
-            confidence: if real.inside {
-                confidence
-            } else {
-                confidence.min(0.5 * CONFIDENCE_GATE)
-            },
+            visibility = visibility.min(0.5 * VISIBILITY_GATE);
         }
+        Keypoint::new(at.x, at.y, visibility)
     }
 }
 
@@ -390,7 +385,7 @@ mod tests {
         let above = mean(
             hidden
                 .iter()
-                .map(|c| f32::from(u8::from(*c >= CONFIDENCE_GATE))),
+                .map(|c| f32::from(u8::from(*c >= VISIBILITY_GATE))),
         );
         // The gate's logit is -1.386: a normal number over -0.386 in 65 of 100 cases.
         assert!((above - 0.65).abs() < 0.04, "{above}");

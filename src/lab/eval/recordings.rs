@@ -128,7 +128,7 @@ mod tests {
             sample.people.first().is_some_and(|person| {
                 person.keypoints[5..]
                     .iter()
-                    .filter(|k| k.confidence > 0.0)
+                    .filter(|k| k.visibility > 0.0)
                     .count()
                     >= 6
             })

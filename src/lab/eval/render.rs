@@ -377,14 +377,14 @@ mod tests {
             below_hips: false,
         };
         let (_, drawn) = shown(vec![legs]);
-        let mut confidence = [0.0; 2];
+        let mut visibility = [0.0; 2];
         for moment in &drawn.moments {
             assert!(!moment.visible[2] && !moment.visible[6]);
             assert!(moment.visible[11] && moment.visible[13]);
             let Some(person) = &moment.seen else { continue };
-            confidence[0] += person.keypoints[15].confidence;
-            confidence[1] += person.keypoints[5].confidence;
+            visibility[0] += person.keypoints[15].visibility;
+            visibility[1] += person.keypoints[5].visibility;
         }
-        assert!(confidence[0] < 0.5 * confidence[1], "{confidence:?}");
+        assert!(visibility[0] < 0.5 * visibility[1], "{visibility:?}");
     }
 }

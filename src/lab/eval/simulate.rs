@@ -26,7 +26,7 @@ use super::score::Truth;
 use crate::base::clock::MonoNs;
 use crate::base::config::ConfigError;
 use crate::camera::{Calibration, Distortion, Intrinsics, Mount, Origin};
-use crate::pose::{BoxPx, CONFIDENCE_GATE, Detection, Keypoint};
+use crate::pose::{BoxPx, Detection, Keypoint, VISIBILITY_GATE};
 use crate::skeleton::{JOINTS, KEYPOINTS, PARENTS, SHARED, keypoints_of};
 
 /// Nearest a joint may come to the camera, metres.
@@ -199,7 +199,7 @@ pub fn stream(
                 None => look.ideal(scenario, &mut rng),
                 Some(erring) => look.measured(scenario, erring, 1.0 / rate_hz),
             };
-            let detection = keypoints.and_then(detection_of);
+            let detection = keypoints.as_ref().and_then(detection_of);
             moments.push(Moment {
                 time: MonoNs(BEGIN.0 + (time_s * 1e9) as u64),
                 seen: detection,
@@ -382,15 +382,11 @@ impl Look {
             let wobble = rng.f32() * 0.2 - 0.1;
             let at = rounded(scenario, self.at[k] + error);
             let confidence = if missed || !self.is_inside(at) || self.hidden[k] {
-                0.5 * CONFIDENCE_GATE * rng.f32()
+                0.5 * VISIBILITY_GATE * rng.f32()
             } else {
                 (1.0 - 12.0 * error.length() / self.height.max(1.0) + wobble).clamp(0.3, 1.0)
             };
-            Keypoint {
-                x_px: at.x,
-                y_px: at.y,
-                confidence,
-            }
+            Keypoint::new(at.x, at.y, confidence)
         });
         let mut visible = [true; JOINTS];
         for (joint, keypoint) in SHARED {
@@ -436,11 +432,11 @@ fn rounded(scenario: &Scenario, at: Vec2) -> Vec2 {
 }
 
 /// The detection of keypoints; `None` if none is seen.
-fn detection_of(keypoints: [Keypoint; KEYPOINTS]) -> Option<Detection> {
-    BoxPx::around(&keypoints, CONFIDENCE_GATE).map(|bounds| Detection {
+fn detection_of(keypoints: &[Keypoint; KEYPOINTS]) -> Option<Detection> {
+    BoxPx::around(keypoints, VISIBILITY_GATE).map(|bounds| Detection {
         score: 1.0,
         bounds,
-        keypoints,
+        keypoints: *keypoints,
         features: None,
     })
 }

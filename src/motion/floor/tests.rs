@@ -31,11 +31,7 @@ fn person(id: u32, [pelvis, thorax, head]: [[f32; 3]; 3]) -> PersonPose {
         joints_camera_m: joints,
         sigmas_m: [0.04; JOINTS],
         states: [JointState::Measured; JOINTS],
-        keypoints: [Keypoint {
-            x_px: 300.0,
-            y_px: 400.0,
-            confidence: 0.9,
-        }; KEYPOINTS],
+        keypoints: [Keypoint::new(300.0, 400.0, 0.9); KEYPOINTS],
         size: Size {
             factor: 1.0,
             sigma: 0.04,

@@ -75,11 +75,7 @@ impl Room {
                 * Vec2::new(normal(&mut self.random), normal(&mut self.random));
             let inside = at.cmpge(Vec2::ZERO).all() && at.x < 1280.0 && at.y < 960.0;
             let is_seen = inside && in_camera[joint].z > 0.3;
-            keypoints[keypoint] = Keypoint {
-                x_px: at.x,
-                y_px: at.y,
-                confidence: if is_seen { 0.9 } else { 0.0 },
-            };
+            keypoints[keypoint] = Keypoint::new(at.x, at.y, if is_seen { 0.9 } else { 0.0 });
         }
         rays_of(&self.calibration, &keypoints)
     }

@@ -493,11 +493,7 @@ mod tests {
             joints_camera_m: [Vec3::ZERO; JOINTS],
             sigmas_m: [0.0; JOINTS],
             states: [JointState::Absent; JOINTS],
-            keypoints: std::array::from_fn(|k| Keypoint {
-                x_px: 1.0,
-                y_px: 1.0,
-                confidence: [0.5, 0.75][k % 2],
-            }),
+            keypoints: std::array::from_fn(|k| Keypoint::new(1.0, 1.0, [0.5, 0.75][k % 2])),
             size: Size::default(),
             action: None,
             head: HeadTag::default(),

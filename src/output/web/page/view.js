@@ -5,8 +5,8 @@ import { JOINT_NAMES, KEYPOINT_EDGES, Live, PARENTS, STATES } from "/poised.js";
 
 const ANKLES = [3, 6];
 const [ABSENT, MEASURED, COMPLETED] = [0, 1, 2];
-/** Keypoints below this confidence count as not seen (pose::CONFIDENCE_GATE). */
-const CONFIDENCE_GATE = 0.2;
+/** Keypoints below this visibility count as not seen (pose::VISIBILITY_GATE). */
+const VISIBILITY_GATE = 0.2;
 /** A daemon that refused is asked again after so long, milliseconds: it may have been restarted with another token. */
 const ASK_AGAIN_MS = 10000;
 /** Time between two updates of texts, which cannot be read faster, milliseconds. */
@@ -186,7 +186,6 @@ function drawImage() {
   if (old) return notice(context, old, width, height);
   const scale = Math.min(width / pose.image_px[0], height / pose.image_px[1]);
   const at = ([x, y]) => [(x + 0.5) * scale, (y + 0.5) * scale];
-  const seen = (keypoint) => keypoint[2] >= CONFIDENCE_GATE;
   const placed = [];
   for (const person of pose.persons) {
     const colour = colourOf(person);
@@ -196,8 +195,9 @@ function drawImage() {
     context.lineWidth = 1;
     context.strokeRect(left, top, right - left, bottom - top);
     const points = person.keypoints_px;
+    const seen = (_, i) => person.visibilities[i] >= VISIBILITY_GATE;
     for (const [a, b] of KEYPOINT_EDGES) {
-      if (!seen(points[a]) || !seen(points[b])) continue;
+      if (!seen(points[a], a) || !seen(points[b], b)) continue;
       context.globalAlpha = Math.max(0.25, Math.min(points[a][2], points[b][2]));
       line(context, at(points[a]), at(points[b]), colour, 3, false);
     }

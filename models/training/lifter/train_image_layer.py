@@ -1,13 +1,13 @@
-"""Train what the image adds to the final layers, on recorded motion that was drawn and seen by the networks.
+"""Train what the image adds to the final layers, on people who were drawn and seen by the networks that ship.
 
-`python tune_image_layer.py --head head.safetensors --data drawn.safetensors --fused DIR --weights run.pt --out
-head.safetensors` reads what `cargo run --example render_motion` writes (`features` f32 [N,256], `image` f32 [N,128],
-`joints` f32 [N,17,3], `group` i64 [N]) and the windows of other renders that `train_image_branch.py` reads, half of
-each batch from either. Only `image.weight` and `image.bias` change: without image features the head stays what it was,
-to the bit.
+`python train_image_layer.py --lifter ../../lifter --drawn drawn.safetensors --rendered rendered.safetensors --out
+head.safetensors` reads what `cargo run --example render_motion` writes of recorded motion (`features` f32 [N,256],
+`image` f32 [N,128], `joints` f32 [N,17,3] in metres from joint 0 in the rotated camera frame, `group` i64 [N]) and what
+../people/fuse_features.py writes of rendered people (`kp` f32 [N,27,17,4] in place of `features`), half of each batch
+from either. Only `image.weight` and `image.bias` change: without image features the head stays what it was, to the bit.
 
 The layer also learns what the keypoints of pictures have in common and simulated ones have not, for it is
-there exactly where the keypoints come from pictures. Groups (clips) with group % 10 == 0 are held out.
+there exactly where the keypoints come from pictures. Groups (clips, looks) with group % 10 == 0 are held out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from evaluate import align, load_head, load_lifter, measures
-from model import Head, losses
-from train_image_branch import features_of, load_data
+from model import Head, Lifter, frames_of, losses
 
 HELD_OUT_EVERY = 10
 LIKELIHOOD_WEIGHT = 0.01
@@ -60,15 +59,34 @@ class Frames(NamedTuple):
     held: Tensor
 
 
-def read(args: argparse.Namespace) -> list[Frames]:
-    """The drawn motion, and the other renders with the backbone's features of their windows."""
-    drawn = load_file(args.data)
-    held = drawn["group"] % HELD_OUT_EVERY == 0
-    kinds = [Frames("drawn motion", drawn["features"], drawn["image"], drawn["joints"], held)]
-    if args.fused is not None:
-        kp, image, joints, group = load_data(args.fused)
-        features = features_of(load_lifter(args.weights), kp)
-        kinds.append(Frames("other renders", features, image, joints, group % HELD_OUT_EVERY == 0))
+def tensors_of(path: Path, width: dict[str, tuple[int, ...]]) -> list[Tensor]:
+    """Tensors of a file by name, each with the shape of its rows checked; ends the program where one differs."""
+    found = load_file(path)
+    for name, shape in width.items():
+        if name not in found:
+            raise SystemExit(f"{path}: no tensor {name}")
+        if found[name].shape[1:] != shape:
+            raise SystemExit(f"{path}: {name} has rows of {tuple(found[name].shape[1:])}, expected {shape}")
+    return [found[name].float() if name != "group" else found[name] for name in width]
+
+
+@torch.no_grad()
+def features_of(model: Lifter, kp: Tensor) -> Tensor:
+    """Return the backbone's features [N,256] of windows kp [N,27,17,4]."""
+    return torch.cat([model.backbone(frames_of(kp[i : i + 1000])) for i in range(0, len(kp), 1000)])
+
+
+def read(drawn: Path, rendered: Path | None, lifter: Lifter) -> list[Frames]:
+    """Drawn motion, and rendered people with the backbone's features of their windows."""
+    features, image, joints, group = tensors_of(
+        drawn, {"features": (256,), "image": (128,), "joints": (17, 3), "group": ()}
+    )
+    kinds = [Frames("drawn motion", features, image, joints, group % HELD_OUT_EVERY == 0)]
+    if rendered is not None:
+        kp, image, joints, group = tensors_of(
+            rendered, {"kp": (27, 17, 4), "image": (128,), "joints": (17, 3), "group": ()}
+        )
+        kinds.append(Frames("rendered people", features_of(lifter, kp), image, joints, group % HELD_OUT_EVERY == 0))
     return [kind._replace(**kept(kind)) for kind in kinds]
 
 
@@ -107,10 +125,9 @@ def train(head: Head, kinds: list[Frames], mean: Tensor, spread: Tensor, args: a
 def main() -> None:
     """Train, report on held-out clips, and write the head."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--head", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--fused", type=Path, help="folder of windows of other renders")
-    parser.add_argument("--weights", type=Path, help="checkpoint whose backbone ships, for those windows")
+    parser.add_argument("--lifter", type=Path, required=True, help="folder of the lifter that ships")
+    parser.add_argument("--drawn", type=Path, required=True, help="drawn motion, of examples/render_motion.rs")
+    parser.add_argument("--rendered", type=Path, help="rendered people, of ../people/fuse_features.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=1024)
@@ -120,10 +137,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    kinds = read(args)
+    lifter = load_lifter(args.lifter)
+    kinds = read(args.drawn, args.rendered, lifter)
     learned = torch.cat([kind.image[~kind.held] for kind in kinds])
     mean, spread = learned.mean(0), learned.std(0).clamp(min=1e-4)
-    before, head = load_head(args.head), load_head(args.head)
+    before, head = (load_head(args.lifter / "head.safetensors") for _ in range(2))
     train(head, kinds, mean, spread, args)
     if head.image is None:
         raise SystemExit("the head has no image layer")

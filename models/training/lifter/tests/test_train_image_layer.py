@@ -5,7 +5,7 @@ import math
 import torch
 
 from evaluate import align
-from tune_image_layer import shape_distance
+from train_image_layer import shape_distance
 
 
 def test_it_is_the_distance_after_the_best_similarity() -> None:
