@@ -38,7 +38,7 @@ const BATCH: usize = 32;
 fn clip() -> Clip {
     let shown = ClipSample {
         joints_camera_m: STANDING.map(|joint| Vec3::from_array(joint) + Vec3::new(0.1, 0.0, 3.0)),
-        confidences: [0.9; KEYPOINTS],
+        visibilities: [0.9; KEYPOINTS],
     };
     Clip {
         shown: [shown; CLIP_SAMPLES],
@@ -126,7 +126,7 @@ fn windows(bench: &mut Criterion) {
     let (points, _) = keypoints_of(&joints_camera_m);
     let rays = points.map(|point| RayKeypoint {
         ray: point.truncate() / point.z,
-        confidence: 0.9,
+        visibility: 0.9,
     });
     let mut frame = 0;
     let mut second = || {
@@ -158,6 +158,7 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
         mirrored: Some(hidden),
         beside_m: [Vec3::ZERO; JOINTS],
         joints_m: head.joints_of(&hidden),
+        picture: false,
     };
     let (points, _) = keypoints_of(
         &sample
@@ -169,7 +170,7 @@ fn refined(bench: &mut Criterion, head: &Head, sample: &Sample) {
         scale: 0.27,
         newest: points.map(|point| RayKeypoint {
             ray: point.truncate() / point.z,
-            confidence: 0.9,
+            visibility: 0.9,
         }),
     };
     let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());

@@ -52,7 +52,7 @@ fn keypoints(step: u16, hidden: &[usize]) -> RaySample {
         let at = joints[joint] + Vec3::new(0.0, 0.0, 3.0);
         RayKeypoint {
             ray: at.truncate() / at.z + Vec2::splat(1e-3),
-            confidence: 0.9,
+            visibility: 0.9,
         }
     })
 }

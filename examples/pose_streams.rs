@@ -320,12 +320,12 @@ impl Rows {
         self.root.extend(estimate.root_camera_m.to_array());
         self.sigma.extend(estimate.sigmas_m);
         for ray in rays {
-            let confidence = if ray.is_present() {
-                ray.confidence
+            let visibility = if ray.is_present() {
+                ray.visibility
             } else {
                 0.0
             };
-            self.rays.extend([ray.ray.x, ray.ray.y, confidence]);
+            self.rays.extend([ray.ray.x, ray.ray.y, visibility]);
         }
         self.truth.extend(flat(truth).as_flattened());
         self.seen

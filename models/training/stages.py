@@ -598,10 +598,10 @@ LIFTING = [
 ]
 
 
-def streams(out: str, people: str, seed: int, views: int, lifter_weights: bool) -> Step:
+def streams(out: str, people: str, seed: int, views: int, lifter_weights: bool, *more: str) -> Step:
     """Whole trials before simulated cameras; with the lifter's poses, or keypoints alone."""
     weights = ("--lifter", "{run}/lifter/final.pt") if lifter_weights else ()
-    arguments = ("--people", people, "--views", str(views), "--seed", str(seed), "--out", out)
+    arguments = ("--people", people, "--views", str(views), "--seed", str(seed), *more, "--out", out)
     return dictionary("streams.py", "--motion", MOTION, *weights, *arguments)
 
 
@@ -611,11 +611,15 @@ LEGS = [f"legs/{name}_{s}" for name in ("mhad_val", "cmu_val", "hdm05", "held_ou
 RAY_FILES = [*(f"train_{seed}" for seed in range(11, 17)), "made", "held_out", "hdm05", *LEGS]
 
 
-def drawn(out: str, index: str, seed: int, clips: int, *more: str) -> Step:
+def drawn(out: str, index: str, seed: int, clips: int, *more: str, folder: str = POSES) -> Step:
     """What the daemon makes of synthetic people who do recorded motion."""
-    return example("pose_streams", "drawn", index, f"{POSES}/{out}", "--clips", str(clips), "--seed", str(seed), *more)
+    return example("pose_streams", "drawn", index, f"{folder}/{out}", "--clips", str(clips), "--seed", str(seed), *more)
 
 
+RAYS_MEASURED, POSES_MEASURED = "{run}/rays_measured", "{run}/poses_measured"
+"""Of a detector that errs as the person network does."""
+MOST_MEASURED = ("--measured", "0.65")
+TRAINED_MEASURED = ("train_41", "train_42", "made", "drawn_7", "drawn_made")
 WITHOUT = ("--without", f"{HELD},{HDM05}")
 CHECKS = tuple(f"{POSES}/{n}.safetensors" for n in ("held_out", "hdm05", "held_drawn", "held_made"))
 TRAINED = (
@@ -775,15 +779,89 @@ NAMING = [
         4,
     ),
     Stage(
+        "completion-before",
+        "that network as it was committed: the next training goes on from it",
+        (),
+        ("{run}/completion_before.safetensors",),
+        (
+            Step(
+                ("git", "cat-file", "blob", "9f36ab3:models/dictionary/completion.safetensors"),
+                "{root}",
+                "{run}/completion_before.safetensors",
+            ),
+        ),
+        0,
+    ),
+    Stage(
+        "rays-measured",
+        "keypoints of whole trials, most of them with the measured detector's errors",
+        (MOTION, "{run}/made"),
+        (RAYS_MEASURED,),
+        (
+            *(
+                streams(f"{RAYS_MEASURED}/train_{s}.safetensors", "train", s, 1, False, *MOST_MEASURED, "--every", "2")
+                for s in (41, 42)
+            ),
+            streams(f"{RAYS_MEASURED}/made.safetensors", "{run}/made/index.json", 17, 1, False, "--measured", "0.5"),
+            streams(f"{RAYS_MEASURED}/held_out.safetensors", "held_out", 21, 1, False, *MOST_MEASURED),
+            dictionary(
+                *("legs.py", "--motion", MOTION, "--sets", "held_out", "--seconds", "2"),
+                *("--out", f"{RAYS_MEASURED}/legs"),
+            ),
+        ),
+        4,
+        resumes=True,
+    ),
+    Stage(
+        "poses-measured",
+        "what the daemon makes of those and of synthetic people, with the networks that ship",
+        (RAYS_MEASURED, MOTION, "{run}/made", "{run}/made_held", *SHIPPED),
+        (POSES_MEASURED,),
+        (
+            Step(("mkdir", "-p", f"{POSES_MEASURED}/legs"), "{root}"),
+            *(
+                example("pose_streams", "rays", f"{RAYS_MEASURED}/{n}.safetensors", f"{POSES_MEASURED}/{n}.safetensors")
+                for n in ("train_41", "train_42", "made", "held_out", "legs/held_out_2")
+            ),
+            drawn("drawn_7.safetensors", f"{MOTION}/index_train.json", 7, 800, *WITHOUT, folder=POSES_MEASURED),
+            drawn("drawn_made.safetensors", "{run}/made/index.json", 9, 300, folder=POSES_MEASURED),
+            drawn(
+                *("held_drawn.safetensors", f"{MOTION}/index_train.json", 5, 80, "--only", HELD),
+                folder=POSES_MEASURED,
+            ),
+            drawn("held_made.safetensors", "{run}/made_held/index.json", 10, 60, folder=POSES_MEASURED),
+        ),
+        20,
+        resumes=True,
+    ),
+    Stage(
+        "completion-measured",
+        "the network that completes and corrects, on measured errors and on today's networks' answers",
+        (POSES_MEASURED, "{run}/completion_before.safetensors"),
+        ("{run}/completion_measured.pt",),
+        (
+            dictionary(
+                *("train_completion.py", "--start", "{run}/completion_before.safetensors"),
+                *("--data", *(f"{POSES_MEASURED}/{n}.safetensors" for n in TRAINED_MEASURED)),
+                *("--check", *(f"{POSES_MEASURED}/{n}.safetensors" for n in ("held_out", "held_drawn", "held_made"))),
+                *("--minutes", "22", "--threads", "1", "--rate", "1e-3", "--seed", "4"),
+                *("--out", "{run}/completion_measured.pt"),
+            ),
+        ),
+        22,
+        4,
+    ),
+    Stage(
         "export-completion",
         "that network as the program reads it, and its golden cases",
-        ("{run}/completion.pt", "{root}/models/dictionary/encoder.safetensors", POSES, MOTION),
+        ("{run}/completion_measured.pt", "{root}/models/dictionary/encoder.safetensors", POSES_MEASURED, MOTION),
         ("{root}/models/dictionary/completion.safetensors", "{root}/models/dictionary/golden_completion.safetensors"),
         (
             dictionary(
                 "export_completion.py",
-                *("--weights", "{run}/completion.pt", "--prior", "{root}/models/dictionary/encoder.safetensors"),
-                *("--motion", MOTION, "--legs", f"{POSES}/legs", "--drawn", f"{POSES}/held_drawn.safetensors"),
+                *("--weights", "{run}/completion_measured.pt"),
+                *("--prior", "{root}/models/dictionary/encoder.safetensors", "--motion", MOTION),
+                *("--legs", f"{POSES_MEASURED}/legs", "--drawn", f"{POSES_MEASURED}/held_drawn.safetensors"),
                 *("--out", "{root}/models/dictionary"),
             ),
         ),

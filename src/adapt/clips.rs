@@ -42,8 +42,8 @@ const SCALES: (f32, f32) = (0.7, 1.4);
 pub struct ClipSample {
     /// Joints in the camera frame, metres.
     pub joints_camera_m: [Vec3; JOINTS],
-    /// Confidence of each keypoint, 0 where it was not seen.
-    pub confidences: [f32; KEYPOINTS],
+    /// Visibility of each keypoint, 0 where it was not seen.
+    pub visibilities: [f32; KEYPOINTS],
 }
 
 /// A stretch of motion of one person at [`RATE_HZ`].
@@ -90,7 +90,7 @@ impl Clip {
     const fn nothing() -> Self {
         let unseen = ClipSample {
             joints_camera_m: [Vec3::NAN; JOINTS],
-            confidences: [f32::NAN; KEYPOINTS],
+            visibilities: [f32::NAN; KEYPOINTS],
         };
         Self {
             shown: [unseen; CLIP_SAMPLES],
@@ -102,7 +102,7 @@ impl Clip {
 
 const UNSEEN: ClipSample = ClipSample {
     joints_camera_m: [Vec3::ZERO; JOINTS],
-    confidences: [0.0; KEYPOINTS],
+    visibilities: [0.0; KEYPOINTS],
 };
 
 impl Default for Clips {
@@ -147,7 +147,7 @@ impl Clips {
         let (time, id) = (observation.time, observation.id);
         let shown = ClipSample {
             joints_camera_m: observation.joints_camera_m,
-            confidences: observation.rays.map(|keypoint| keypoint.confidence),
+            visibilities: observation.rays.map(|keypoint| keypoint.visibility),
         };
         let Some(place) = self.track(time, id, &shown) else {
             return;
@@ -279,8 +279,8 @@ fn between(a: &ClipSample, b: &ClipSample, share: f32) -> ClipSample {
         joints_camera_m: std::array::from_fn(|joint| {
             a.joints_camera_m[joint].lerp(b.joints_camera_m[joint], share)
         }),
-        confidences: std::array::from_fn(|keypoint| {
-            let (a, b) = (a.confidences[keypoint], b.confidences[keypoint]);
+        visibilities: std::array::from_fn(|keypoint| {
+            let (a, b) = (a.visibilities[keypoint], b.visibilities[keypoint]);
             if a > 0.0 && b > 0.0 {
                 a + share * (b - a)
             } else {
@@ -355,7 +355,7 @@ mod tests {
             let clip = &clips.to_learn()[0].shown;
             let step = (clip[30].joints_camera_m[0] - clip[20].joints_camera_m[0]).x;
             assert!((step - 10.0 / 30.0).abs() < 0.01, "{rate_hz}: {step}");
-            assert!(clip.iter().all(|shown| shown.confidences[0] > 0.7));
+            assert!(clip.iter().all(|shown| shown.visibilities[0] > 0.7));
         }
     }
 

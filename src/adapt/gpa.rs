@@ -90,7 +90,7 @@ impl Draws {
     pub(super) fn new(meaning: Meaning) -> Self {
         let unseen = ClipSample {
             joints_camera_m: [Vec3::ZERO; JOINTS],
-            confidences: [0.0; KEYPOINTS],
+            visibilities: [0.0; KEYPOINTS],
         };
         Self {
             point: vec![1.0; meaning.encoders.prior.rank()],
@@ -140,8 +140,8 @@ impl Draws {
             let at = newest - back;
             let way_m = turn * (way_m[at] - way_m[newest]);
             pose.joints_camera_m = self.window[at].map(|joint| way_m + turn * joint);
-            let seen = &clip.shown[lent - back].confidences;
-            pose.confidences = if swapped {
+            let seen = &clip.shown[lent - back].visibilities;
+            pose.visibilities = if swapped {
                 KEYPOINT_MIRROR.map(|keypoint| seen[keypoint])
             } else {
                 *seen
@@ -167,13 +167,13 @@ fn place(
     poses: &[ClipSample; LIFT_SAMPLES],
 ) -> Option<Vec3> {
     // The face is hidden by the way the head is turned, which is another's here.
-    let of_body = |confidences: &[f32; KEYPOINTS]| {
-        let mut seen = confidences.map(|confidence| confidence > 0.0);
+    let of_body = |visibilities: &[f32; KEYPOINTS]| {
+        let mut seen = visibilities.map(|visibility| visibility > 0.0);
         seen[..FACE].fill(false);
         seen
     };
-    let (theirs, newest) = (of_body(&shown.confidences), &poses[LIFT_SAMPLES - 1]);
-    let seen = of_body(&newest.confidences);
+    let (theirs, newest) = (of_body(&shown.visibilities), &poses[LIFT_SAMPLES - 1]);
+    let seen = of_body(&newest.visibilities);
     if seen.iter().filter(|seen| **seen).count() < SEEN_MIN {
         return None;
     }
@@ -255,12 +255,12 @@ mod tests {
     /// A person who stands a little to the side, both ankles hidden, said to walk.
     fn clip(meaning: &Meaning, aside_m: f32) -> Clip {
         let standing = observation(MonoNs(1), 1).joints_camera_m;
-        let mut confidences = [0.8; KEYPOINTS];
-        (confidences[15], confidences[16]) = (0.0, 0.0);
+        let mut visibilities = [0.8; KEYPOINTS];
+        (visibilities[15], visibilities[16]) = (0.0, 0.0);
         Clip {
             shown: [ClipSample {
                 joints_camera_m: standing.map(|joint| joint + Vec3::new(aside_m, 0.1, 1.0)),
-                confidences,
+                visibilities,
             }; CLIP_SAMPLES],
             image_part: [0.0; HIDDEN],
             label: meaning.dictionary.position("walk"),
@@ -276,7 +276,7 @@ mod tests {
             let clip = clip(&meaning, aside_m);
             assert!(draws.knows(&clip));
             let site = &clip.shown[0];
-            let seen = std::array::from_fn(|k| k >= FACE && site.confidences[k] > 0.0);
+            let seen = std::array::from_fn(|k| k >= FACE && site.visibilities[k] > 0.0);
             let facing = Place::of(&site.joints_camera_m, &seen, None).unwrap();
             let facing = rotation_facing(facing.middle);
             let of = |joints_m: &[Vec3; JOINTS]| Place::of(joints_m, &seen, Some(&facing)).unwrap();
@@ -288,7 +288,7 @@ mod tests {
                 };
                 placed += 1;
                 let newest = &poses[LIFT_SAMPLES - 1];
-                let hidden = |of: &ClipSample| of.confidences.map(|confidence| confidence <= 0.0);
+                let hidden = |of: &ClipSample| of.visibilities.map(|visibility| visibility <= 0.0);
                 assert_eq!(hidden(newest), hidden(site));
                 let at = of(&newest.joints_camera_m);
                 assert!(
@@ -327,7 +327,7 @@ mod tests {
         assert!(draws.draw(&unlabelled, Vec3::NEG_Y, &mut rng).is_none());
         let mut hidden = clip(&meaning, 0.0);
         for shown in &mut hidden.shown {
-            shown.confidences[FACE + 3..].fill(0.0);
+            shown.visibilities[FACE + 3..].fill(0.0);
         }
         assert!(draws.draw(&hidden, Vec3::NEG_Y, &mut rng).is_none());
     }

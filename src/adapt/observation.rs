@@ -130,7 +130,7 @@ impl HeldFrame {
     pub(super) const fn nothing() -> Self {
         const NAN_RAYS: RaySample = [RayKeypoint {
             ray: Vec2::NAN,
-            confidence: f32::NAN,
+            visibility: f32::NAN,
         }; KEYPOINTS];
         Self {
             features: [f32::NAN; LIFT_FEATURES],
@@ -192,7 +192,7 @@ pub(crate) mod tests {
         let (points, _) = keypoints_of(&joints_camera_m);
         let rays = points.map(|point| RayKeypoint {
             ray: point.truncate() / point.z,
-            confidence: 0.8,
+            visibility: 0.8,
         });
         Observation {
             time,

@@ -81,14 +81,14 @@ impl SyntheticViews {
         let turned = shown.iter().map(|shown| {
             let ClipSample {
                 mut joints_camera_m,
-                mut confidences,
+                mut visibilities,
             } = *shown;
             if mirrored {
-                mirror(&mut joints_camera_m, &mut confidences, pivot, across);
+                mirror(&mut joints_camera_m, &mut visibilities, pivot, across);
             }
             ClipSample {
                 joints_camera_m: joints_camera_m.map(|joint| pivot + turn * (joint - pivot)),
-                confidences,
+                visibilities,
             }
         });
         self.show(turned, &clip.image_part, site, backbone, rng)
@@ -113,7 +113,7 @@ impl SyntheticViews {
             {
                 return None;
             }
-            *out = seen(&truth, &shown.confidences, site, rng);
+            *out = seen(&truth, &shown.visibilities, site, rng);
         }
         let view = build_input(&self.samples, &mut self.input)?;
         let mut features = [0.0; LIFT_FEATURES];
@@ -136,22 +136,22 @@ pub(super) fn any_turn(up: Vec3, rng: &mut fastrand::Rng) -> Mat3 {
 /// The other side of a mirror through `pivot_m`; `across`, of length 1, points out of it.
 fn mirror(
     joints_m: &mut [Vec3; JOINTS],
-    confidences: &mut [f32; KEYPOINTS],
+    visibilities: &mut [f32; KEYPOINTS],
     pivot_m: Vec3,
     across: Vec3,
 ) {
-    let (joints, seen) = (*joints_m, *confidences);
+    let (joints, seen) = (*joints_m, *visibilities);
     *joints_m = JOINT_MIRROR.map(|joint| {
         let at = joints[joint];
         at - 2.0 * across.dot(at - pivot_m) * across
     });
-    *confidences = KEYPOINT_MIRROR.map(|keypoint| seen[keypoint]);
+    *visibilities = KEYPOINT_MIRROR.map(|keypoint| seen[keypoint]);
 }
 
 /// The keypoints of a pose as the detector would give them.
 fn seen(
     joints: &[Vec3; JOINTS],
-    confidences: &[f32; KEYPOINTS],
+    visibilities: &[f32; KEYPOINTS],
     site: &Site,
     rng: &mut fastrand::Rng,
 ) -> RaySample {
@@ -173,19 +173,19 @@ fn seen(
     let back = facing.transpose();
     let sigma = site.noise * larger_side;
     std::array::from_fn(|keypoint| {
-        let confidence = match keypoint {
-            FACE.. => confidences[keypoint],
+        let visibility = match keypoint {
+            FACE.. => visibilities[keypoint],
             _ if turned_away[keypoint] => 0.0,
             _ => FACE_CONFIDENCE,
         };
-        if confidence <= 0.0 {
+        if visibility <= 0.0 {
             return RayKeypoint::default();
         }
         let tail = if rng.f32() < TAIL_SHARE { TAIL } else { 1.0 };
         let moved = sigma * tail * normals(rng) + 0.5 * larger_side * site.offsets[keypoint];
         RayKeypoint {
             ray: rotate_ray(&back, rays[keypoint] + moved),
-            confidence,
+            visibility,
         }
     })
 }
@@ -213,12 +213,12 @@ mod tests {
     /// A person standing at a depth, the left ankle hidden.
     fn clip(depth_m: f32) -> Box<Clip> {
         let standing = observation(MonoNs(1), 1).joints_camera_m;
-        let mut confidences = [0.8; KEYPOINTS];
-        confidences[15] = 0.0;
+        let mut visibilities = [0.8; KEYPOINTS];
+        visibilities[15] = 0.0;
         Box::new(Clip {
             shown: [ClipSample {
                 joints_camera_m: standing.map(|joint| joint + Vec3::new(0.2, 0.0, depth_m - 3.0)),
-                confidences,
+                visibilities,
             }; CLIP_SAMPLES],
             image_part: [0.0; HIDDEN],
             label: None,

@@ -30,7 +30,7 @@ const HALF_PX: f32 = 93.0;
 /// Where the keypoints of a frame are wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Targets {
-    /// In the rotated frame, on its plane z = 1. The weight is the detection's confidence: 0 where there was none.
+    /// In the rotated frame, on its plane z = 1. The weight is the visibility: 0 where there was none.
     all: [Target; TARGETS],
     /// Whether there is a target.
     wanted: [bool; TARGETS],
@@ -68,7 +68,7 @@ impl Targets {
         let mut all = SHARED.map(|(joint, keypoint)| Target {
             joint,
             ray: view.newest[keypoint].ray,
-            weight: view.newest[keypoint].confidence,
+            weight: view.newest[keypoint].visibility,
             ..Target::default()
         });
         lean_on_rays(&mut all);

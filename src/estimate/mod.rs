@@ -713,7 +713,7 @@ mod tests {
             let time = MonoNs(1_000_000_000 + 33_333_333 * frame);
             let mut keypoints = rays.map(|ray| {
                 let at = camera.pixel(ray.ray);
-                Keypoint::new(at.x, at.y, ray.confidence)
+                Keypoint::new(at.x, at.y, ray.visibility)
             });
             if frame >= 30 {
                 keypoints[15].visibility = 0.0;

@@ -51,7 +51,7 @@ pub fn build_input(samples: &RaySamples, tensor: &mut [f32; LIFT_INPUT]) -> Opti
     let rotation = rotation_facing(centre);
     let turned = |keypoint: &RayKeypoint| RayKeypoint {
         ray: rotate_ray(&rotation, keypoint.ray),
-        confidence: keypoint.confidence,
+        visibility: keypoint.visibility,
     };
 
     let (mut sum, mut count) = (0.0, 0.0);
@@ -76,7 +76,7 @@ pub fn build_input(samples: &RaySamples, tensor: &mut [f32; LIFT_INPUT]) -> Opti
         } else {
             Vec2::ZERO
         };
-        values.copy_from_slice(&[place.x, place.y, keypoint.confidence, log_scale]);
+        values.copy_from_slice(&[place.x, place.y, keypoint.visibility, log_scale]);
     }
     Some(View {
         rotation,
@@ -111,7 +111,7 @@ mod tests {
     fn seen(x: f32, y: f32) -> RayKeypoint {
         RayKeypoint {
             ray: Vec2::new(x, y),
-            confidence: 0.9,
+            visibility: 0.9,
         }
     }
 

@@ -38,7 +38,7 @@ mod tests {
     fn names(seen: &[usize]) -> Vec<&'static str> {
         let mut keypoints = [RayKeypoint::default(); KEYPOINTS];
         for &keypoint in seen {
-            keypoints[keypoint].confidence = 0.5;
+            keypoints[keypoint].visibility = 0.5;
         }
         let measured = measured_joints(&keypoints);
         (0..JOINTS)

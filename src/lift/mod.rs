@@ -386,6 +386,7 @@ impl<B: Backbone> Lifter<B> {
                 mirrored: mirrored.map(|mirrored| mirrored.hidden),
                 beside_m,
                 joints_m: output.joints_m,
+                picture: stages.picture,
             };
             let (memory, detector) = (&mut state.refine, &mut self.detector);
             if let Some(joints_m) = refine::refine(head, &own, &view, memory, detector) {
@@ -467,7 +468,7 @@ fn root_of(output: &HeadOutput, view: &View) -> Option<Root> {
         .map(|&(joint, keypoint)| RootJoint {
             ray: view.newest[keypoint].ray,
             relative_m: output.joints_m[joint],
-            weight: view.newest[keypoint].confidence,
+            weight: view.newest[keypoint].visibility,
             sigma_m: output.sigmas_m[joint],
         })
         .collect();

@@ -14,7 +14,7 @@
 //!
 //! How much the rays say depends on the detector. Where they miss the own pose by `m` half sizes of the person (the
 //! median, averaged over a second), `p = 0.85 / (1 + (m / 0.055)⁴)`: a detector that errs by a hundredth of the person is
-//! followed and one that errs by five hundredths is not.
+//! followed and one that errs by five hundredths is not. Where the head saw the picture, a fifth of that.
 //!
 //! What a detector gets wrong in the same way all the time, a hip too far in, is not for the pose to follow: a share
 //! of each keypoint's mean residual `m` of the last seconds is taken off its ray first, `m² / (m² + STANDING²)` once
@@ -63,6 +63,9 @@ const STANDING: f32 = 0.015;
 /// following miss by 0.02 to 0.04, the one measured on photographs by 0.06 to 0.19.
 const VAGUE: f32 = 0.055;
 
+/// Share of the rays' weight where the head saw the picture: it then knows how keypoints of pictures err together.
+const PULL_WITH_PICTURE: f32 = 0.2;
+
 /// Frames over which a person's median residual is averaged.
 const VAGUE_SPAN: f32 = 30.0;
 
@@ -99,6 +102,8 @@ pub struct Own {
     pub beside_m: [Vec3; JOINTS],
     /// The sum: joints around the pelvis, rotated frame, metres.
     pub joints_m: [Vec3; JOINTS],
+    /// Whether the head saw the picture.
+    pub picture: bool,
 }
 
 /// The inferences of a frame: the network's own, and the mirrored one.
@@ -272,7 +277,7 @@ pub fn refine(
     let own_m = &own.joints_m;
     let targets = targets_of(own_m, view, detector)?;
     memory.take(&bones_of(own_m), targets.residual);
-    let pull = memory.pull();
+    let pull = memory.pull() * if own.picture { PULL_WITH_PICTURE } else { 1.0 };
     let usual = Usual {
         bones_m: memory.bones_m(),
         weight: BONES * memory.frames / (memory.frames + BONE_HALF),
@@ -362,7 +367,7 @@ fn rays_to_agree_with(joints_m: &[Vec3; JOINTS], view: &View) -> Option<Targets>
             let joint_and_ray = RootJoint {
                 ray: seen.ray,
                 relative_m: joints_m[joint],
-                weight: seen.confidence,
+                weight: seen.visibility,
                 sigma_m: 0.0,
             };
             (joint, joint_and_ray)
@@ -494,7 +499,7 @@ mod tests {
             let at = joints_m[joint] + root_m;
             newest[keypoint] = RayKeypoint {
                 ray: at.truncate() / at.z,
-                confidence: 0.8,
+                visibility: 0.8,
             };
         }
         View {
@@ -581,6 +586,7 @@ mod tests {
             mirrored: None,
             beside_m: [beside_m; JOINTS],
             joints_m: head.joints_of(&hidden).map(|joint| joint + beside_m),
+            picture: false,
         };
         let mut truth = own.joints_m;
         for joint in &mut truth[1..] {
@@ -642,6 +648,7 @@ mod tests {
                 mirrored: Some(mirrored),
                 beside_m: [Vec3::ZERO; JOINTS],
                 joints_m: [Vec3::ZERO; JOINTS],
+                picture: false,
             };
             own.joints_m = own.pose_at(&head, &[hidden, mirrored]);
             own
@@ -669,6 +676,23 @@ mod tests {
             let off = want.distance(in_mirror[joint]);
             assert!(off < 1e-4, "{joint}: {off} m");
         }
+    }
+
+    #[test]
+    fn rays_pull_less_where_the_head_saw_the_picture() {
+        let head = Head::from_safetensors(&file_of(&random_tensors(4, false))).unwrap();
+        let (mut own, truth) = own_and_truth(&head, 5, Vec3::ZERO);
+        let view = view_of(&truth, Vec3::new(0.0, 0.0, 3.0));
+        let mut moved = |picture: bool| {
+            own.picture = picture;
+            let (mut memory, mut detector) = (RefineMemory::default(), Detector::default());
+            let joints_m = refine(&head, &own, &view, &mut memory, &mut detector).unwrap();
+            std::iter::zip(joints_m, own.joints_m)
+                .map(|(to, from)| to.distance(from))
+                .sum::<f32>()
+        };
+        let (with, without) = (moved(true), moved(false));
+        assert!(0.0 < with && with < 0.9 * without, "{with} {without}");
     }
 
     #[test]
@@ -704,6 +728,7 @@ mod tests {
             mirrored: None,
             beside_m: [Vec3::ZERO; JOINTS],
             joints_m: joints,
+            picture: false,
         };
         let mut view = view_of(&joints, Vec3::new(0.0, 0.0, 3.0));
         let mut memory = RefineMemory::default();
@@ -735,6 +760,7 @@ mod tests {
             mirrored: None,
             beside_m: [Vec3::ZERO; JOINTS],
             joints_m: joints,
+            picture: false,
         };
         let mut view = view_of(&joints, Vec3::new(0.0, 0.0, 3.0));
         for ray in &mut view.newest {
@@ -833,7 +859,7 @@ mod tests {
         for (_, keypoint) in SHARED {
             let shown = &mut view.newest[keypoint];
             shown.ray += 0.1 * view.scale * Vec2::new(rng.f32() - 0.5, rng.f32() - 0.5);
-            shown.confidence = 0.4 + 0.6 * rng.f32();
+            shown.visibility = 0.4 + 0.6 * rng.f32();
         }
         view
     }
@@ -846,7 +872,7 @@ mod tests {
         let joints = SHARED.map(|(joint, keypoint)| RootJoint {
             ray: view.newest[keypoint].ray,
             relative_m: truth[joint],
-            weight: view.newest[keypoint].confidence,
+            weight: view.newest[keypoint].visibility,
             sigma_m: 0.0,
         });
         let root_m = root::solve_root(&joints).unwrap().position_m;
@@ -861,12 +887,12 @@ mod tests {
         for (target, (joint, keypoint)) in targets.all.iter().zip(SHARED) {
             let seen = view.newest[keypoint];
             assert_eq!((target.joint, target.ray), (joint, seen.ray));
-            assert!((target.weight - seen.confidence).abs() < 1e-6);
+            assert!((target.weight - seen.visibility).abs() < 1e-6);
             let apart = at(joint) - at(SHARED[0].0);
             let leans_apart = target.lean - targets.all[0].lean;
             assert!((apart - leans_apart).length() < 1e-4, "{joint}");
             misses.push(at(joint).distance(seen.ray) / view.scale);
-            weight += seen.confidence;
+            weight += seen.visibility;
             lean += target.trust * target.lean;
         }
         misses.sort_unstable_by(f32::total_cmp);

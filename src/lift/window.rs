@@ -28,19 +28,19 @@ pub const BRIDGE: Duration = Duration::from_millis(250);
 /// A time that lies this far back is another clock, not a late frame.
 pub const OTHER_CLOCK: Duration = Duration::from_secs(1);
 
-/// One keypoint as a ray with confidence; confidence 0 is a missing keypoint.
+/// One keypoint as a ray with its visibility; visibility 0 is a missing keypoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RayKeypoint {
     /// Ray on the plane z = 1 of the camera.
     pub ray: Vec2,
     /// 0 where the keypoint is missing.
-    pub confidence: f32,
+    pub visibility: f32,
 }
 
 impl RayKeypoint {
     /// Whether there is a keypoint.
     pub fn is_present(&self) -> bool {
-        self.confidence > 0.0
+        self.visibility > 0.0
     }
 }
 
@@ -61,7 +61,7 @@ pub fn rays_of(calibration: &Calibration, keypoints: &[Keypoint; KEYPOINTS]) -> 
             .ray(keypoint.x_px, keypoint.y_px)
             .map_or_else(RayKeypoint::default, |ray| RayKeypoint {
                 ray,
-                confidence: keypoint.visibility.min(1.0),
+                visibility: keypoint.visibility.min(1.0),
             })
     })
 }
@@ -194,7 +194,7 @@ impl<S: Observed, const N: usize> Timeline<S, N> {
 impl Observed for RaySample {
     const MISSING: Self = [RayKeypoint {
         ray: Vec2::ZERO,
-        confidence: 0.0,
+        visibility: 0.0,
     }; KEYPOINTS];
 
     fn between(before: &Self, after: &Self, share: f32) -> Self {
@@ -205,7 +205,7 @@ impl Observed for RaySample {
             }
             RayKeypoint {
                 ray: from.ray.lerp(to.ray, share),
-                confidence: from.confidence + share * (to.confidence - from.confidence),
+                visibility: from.visibility + share * (to.visibility - from.visibility),
             }
         })
     }
@@ -227,7 +227,7 @@ mod tests {
     fn seen_at(ms: u64) -> RaySample {
         std::array::from_fn(|joint| RayKeypoint {
             ray: Vec2::new(ms as f32 * 1e-3, joint as f32),
-            confidence: 0.5,
+            visibility: 0.5,
         })
     }
 
@@ -327,7 +327,7 @@ mod tests {
         for (number, age_ns) in ages_ns.iter().enumerate() {
             let seen = [RayKeypoint {
                 ray: Vec2::new(number as f32, 0.0),
-                confidence: 0.5,
+                visibility: 0.5,
             }; KEYPOINTS];
             let _ = window.push(MonoNs(20_000_000_000 - age_ns), &seen);
         }
@@ -359,7 +359,7 @@ mod tests {
     fn a_quarter_of_a_second_is_bridged_and_no_more() {
         let got = sample_of(&[250_000_000, 0], 3);
         assert!((got.ray.x - 0.6).abs() < 1e-6, "{got:?}");
-        assert!((got.confidence - 0.5).abs() < 1e-6, "{got:?}");
+        assert!((got.visibility - 0.5).abs() < 1e-6, "{got:?}");
         assert!(!sample_of(&[250_000_001, 0], 3).is_present());
     }
 

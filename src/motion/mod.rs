@@ -463,7 +463,7 @@ mod tests {
         let number = |k: usize| f32::from(u8::try_from(k).unwrap());
         let seen: RaySample = std::array::from_fn(|k| RayKeypoint {
             ray: glam::Vec2::new(0.1 * [-1.0, 0.0, 1.0][k % 3], 0.01 * number(k)),
-            confidence: 1.0,
+            visibility: 1.0,
         });
         let mut looked = [0; 6];
         for frame in 0..10 * rate_hz {
@@ -509,7 +509,7 @@ mod tests {
         let seen = |u: f32| -> RaySample {
             [RayKeypoint {
                 ray: glam::Vec2::new(u, 0.0),
-                confidence: 1.0,
+                visibility: 1.0,
             }; KEYPOINTS]
         };
         samples[20] = seen(0.2);

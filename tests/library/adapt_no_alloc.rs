@@ -24,7 +24,7 @@ fn observation(frame: u16) -> Observation {
     let (points, _) = keypoints_of(&seen.joints_camera_m);
     seen.rays = points.map(|point| RayKeypoint {
         ray: point.truncate() / point.z,
-        confidence: 0.8,
+        visibility: 0.8,
     });
     for (feature, at) in seen.features.iter_mut().zip(0_u16..) {
         *feature = (f32::from(frame) / 9.0 + f32::from(at)).sin() / 5.0;

@@ -75,18 +75,18 @@ impl Golden {
     /// The window of a case, its observations pushed one after the other.
     fn window(&self, case: &str) -> Window {
         let rays = self.floats(case, "rays");
-        let confidences = self.floats(case, "conf");
+        let visibilities = self.floats(case, "conf");
         let mut window = Window::default();
         for (n, &time) in self.times(case).iter().enumerate() {
             let observed = std::array::from_fn(|joint| {
                 let at = n * KEYPOINTS + joint;
-                let confidence = confidences[at];
-                if confidence < VISIBILITY_GATE {
+                let visibility = visibilities[at];
+                if visibility < VISIBILITY_GATE {
                     return RayKeypoint::default();
                 }
                 RayKeypoint {
                     ray: Vec2::new(rays[2 * at], rays[2 * at + 1]),
-                    confidence,
+                    visibility,
                 }
             });
             let _ = window.push(time, &observed);

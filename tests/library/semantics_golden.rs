@@ -120,7 +120,7 @@ fn keypoints_are_embedded_as_in_training() {
         {
             *keypoint = RayKeypoint {
                 ray: Vec2::new(*u, *v),
-                confidence: *confidence,
+                visibility: *confidence,
             };
         }
         let got = encoders

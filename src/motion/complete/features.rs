@@ -127,7 +127,7 @@ fn came_to_be(axes: Mat3, frame: &Frame, out: &mut [f32]) {
     }
     for seen in &step.rays {
         put(&[if seen.is_present() {
-            seen.confidence
+            seen.visibility
         } else {
             0.0
         }]);

@@ -76,7 +76,7 @@ fn frames(golden: &Golden, case: usize) -> Vec<Frame> {
                     seen: std::array::from_fn(|j| seen[at(j)] > 0.5),
                     rays: std::array::from_fn(|k| RayKeypoint {
                         ray: Vec2::from_slice(&rays[3 * at(k)..]),
-                        confidence: rays[3 * at(k) + 2],
+                        visibility: rays[3 * at(k) + 2],
                     }),
                 },
                 root: Vec3::from_slice(&root[3 * row..]),

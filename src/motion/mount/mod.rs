@@ -70,8 +70,8 @@ const MOVED_FITS: u32 = 2;
 /// From ankles to hips, and from hips to shoulders, as seen of one who stands: the first by the second.
 const UPRIGHT_RATIO: [f32; 2] = [1.15, 2.6];
 
-/// Confidence of the keypoints that are used: a guessed ankle is on no floor.
-const CONFIDENCE_MIN: f32 = 0.4;
+/// Visibility of the keypoints that are used: a guessed ankle is on no floor.
+const VISIBILITY_MIN: f32 = 0.4;
 
 /// How the camera hangs, as people tell it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -279,7 +279,7 @@ fn upright(keypoints: &RaySample) -> Option<[Vec2; 2]> {
     let middle = |pair: [usize; 2]| {
         let [a, b] = pair.map(|at| {
             let keypoint = &keypoints[at];
-            (keypoint.confidence >= CONFIDENCE_MIN).then_some(keypoint.ray)
+            (keypoint.visibility >= VISIBILITY_MIN).then_some(keypoint.ray)
         });
         Some(0.5 * (a? + b?))
     };
