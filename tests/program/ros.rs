@@ -140,6 +140,10 @@ fn a_node_gets_every_topic_in_order_and_sees_who_sends() {
     eventually("the joints have a listener", || {
         listening(RosTopic::Joints) && listening(RosTopic::Diagnostics)
     });
+    // Each token travels through the router on its own.
+    eventually("all nodes and publishers are announced", || {
+        tokens(&node, 5).len() >= 4
+    });
     assert_eq!(tokens(&node, 5).len(), 4, "no /tf without a mount");
     ros.mount().set(Mount {
         height_m: 2.0,
@@ -160,6 +164,9 @@ fn a_node_gets_every_topic_in_order_and_sees_who_sends() {
     let mut expected: Vec<String> = expected;
     expected.push(format!("@ros2_lv/5/{zid}/0/0/NN/%/%poised%front/poised"));
     expected.sort();
+    eventually("/tf is announced", || {
+        tokens(&node, 5).len() >= expected.len()
+    });
     assert_eq!(tokens(&node, 5), expected);
 
     for _ in 0..20 {
