@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from blend import SEEN_WEIGHT, SIGMA_FACTOR, blend, gate
 from complete import Completion, Streams, load_streams
 from encoder import STEPS
 from gaussian import CANDIDATES, Entries, Prior, entries_of
+from mixture import SEEN_WEIGHT, SIGMA_FACTOR, blend, gate
 from prior import labelled_windows
 from streams import load_trials
 from train_completion import predict

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-import blend
 import gaussian
+import mixture
 from complete import (
     AWAY_STEPS,
     INPUTS,
@@ -41,8 +41,8 @@ def constants() -> dict[str, object]:
         "lags": LAGS, "away_steps": AWAY_STEPS, "leak": LEAK, "move_max_m": MOVE_MAX_M,
         "sigma_min_m": SIGMA_MIN, "sigma_max_m": SIGMA_MAX,
         "times": gaussian.TIMES, "seen_sigma": gaussian.SEEN_SIGMA, "repeated": gaussian.REPEATED,
-        "candidates": gaussian.CANDIDATES, "gauss_weight": blend.GAUSS_WEIGHT, "net_weight": blend.NET_WEIGHT, "seen_weight": blend.SEEN_WEIGHT, "picture_weight": blend.PICTURE_WEIGHT,
-        "gate_low": blend.GATE_LOW, "gate_high": blend.GATE_HIGH, "sigma_factor": blend.SIGMA_FACTOR, "ramp_steps": blend.RAMP_STEPS,
+        "candidates": gaussian.CANDIDATES, "gauss_weight": mixture.GAUSS_WEIGHT, "net_weight": mixture.NET_WEIGHT, "seen_weight": mixture.SEEN_WEIGHT, "picture_weight": mixture.PICTURE_WEIGHT,
+        "gate_low": mixture.GATE_LOW, "gate_high": mixture.GATE_HIGH, "sigma_factor": mixture.SIGMA_FACTOR, "ramp_steps": mixture.RAMP_STEPS,
     }  # fmt: skip
 
 
@@ -109,9 +109,9 @@ def main() -> None:
         look = prior.look(lifted, sigma, seen > 0, np.ones(STEPS, bool))
         pose, variance, evidence = prior.complete(look, entries, which)
         everything = torch.cat([prior.complete(look, entries, [0])[2], evidence])
-        gate = np.array([blend.gate(float(evidence.max() - everything[0]))], np.float32)
-        share = blend.PICTURE_WEIGHT if poses.picture[-1] > 0 else blend.SEEN_WEIGHT
-        full, full_sigma = blend.blend(
+        gate = np.array([mixture.gate(float(evidence.max() - everything[0]))], np.float32)
+        share = mixture.PICTURE_WEIGHT if poses.picture[-1] > 0 else mixture.SEEN_WEIGHT
+        full, full_sigma = mixture.blend(
             ((lifted[-1:] + share * (net - lifted[-1:])), pose[None], net[None]),
             (sigma[-1:] ** 2, variance[None], net_sigma[None] ** 2),
             gate,

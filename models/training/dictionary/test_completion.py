@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import blend
+import mixture
 from complete import (
     AWAY_STEPS,
     COCO_OF_H36M,
@@ -203,11 +203,11 @@ def test_a_hidden_leg_is_completed_from_the_one_that_is_seen(prior: Prior) -> No
 def test_without_weight_the_lifter_stays() -> None:
     poses = tuple(RNG.normal(size=(4, 17, 3)).astype(np.float32) for _ in range(3))
     variances = tuple(np.full((4, 17), 0.01, np.float32) for _ in range(3))
-    mixed, sigma = blend.blend(poses, variances, np.zeros(4, np.float32))
-    share = blend.NET_WEIGHT
+    mixed, sigma = mixture.blend(poses, variances, np.zeros(4, np.float32))
+    share = mixture.NET_WEIGHT
     assert np.allclose(mixed, (1 - share) * poses[0] + share * poses[2], atol=1e-6)
-    assert (sigma >= blend.SIGMA_MIN_M).all()
-    assert blend.gate(blend.GATE_LOW) == 0.0 and blend.gate(blend.GATE_HIGH) == 1.0
+    assert (sigma >= mixture.SIGMA_MIN_M).all()
+    assert mixture.gate(mixture.GATE_LOW) == 0.0 and mixture.gate(mixture.GATE_HIGH) == 1.0
 
 
 def test_bones_of_a_drawn_clip_keep_their_length() -> None:
