@@ -28,8 +28,9 @@ from simulate import camera_rotation
 from skeleton import JOINTS, coco_of_pose
 from window import FRAMES, window_input
 
-TOLERANCE = 1e-5
-"""Largest allowed difference between PyTorch and ONNX Runtime (features are of order 1)."""
+TOLERANCE = 3e-5
+"""Largest allowed difference between PyTorch and ONNX Runtime (features are of order 1): folded layers add up in another
+order, which moves a feature of `hot` by 1e-5."""
 
 STANDING = np.array(
     [
