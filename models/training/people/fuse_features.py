@@ -2,7 +2,8 @@
 
 `python fuse_features.py --shard DIR --person ../../person/person.onnx --out DATA.safetensors`
 writes kp f32 [N,27,17,4] (the lifter's input window), image f32 [N,128] (features of the newest crop),
-joints f32 [N,17,3] (relative to joint 0 in the window's rotated frame, metres) and group i64 [N]; the person network's own keypoints are the newest frame.
+joints f32 [N,17,3] (relative to joint 0 in the window's rotated frame, metres) and group i64 [N];
+the person network's own keypoints are the newest frame.
 
 The shards hold no pictures of the past. A network's error on one person changes slowly, so the
 newest error is carried back as a first-order autoregression around white noise of the size the
@@ -30,7 +31,7 @@ GROUP = 200
 PAST_NOISE_PX = (0.8, 3.0)
 """Standard deviation of the independent part of past errors, crop pixels."""
 NEWEST_SEEN_MIN = 6
-"""Keypoints of the newest frame that must be above the confidence gate: with fewer the program lifts nobody."""
+"""Keypoints of the newest frame that must be above the visibility gate: with fewer the program lifts nobody."""
 
 
 def observe(net: ort.InferenceSession, image: NDArray[np.uint8]) -> tuple[Floats, Floats, NDArray[np.float32]]:
