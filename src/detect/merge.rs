@@ -76,6 +76,7 @@ mod tests {
         placed[16] = at(0.0, 100.0, 0.8, 0.6);
         let mut mirrored = [at(0.0, 0.0, 0.4, 0.6); KEYPOINTS];
         mirrored[5] = at(8.0, 4.0, 0.4, 0.2); // the left one of the mirror is the right one
+        mirrored[5].keypoint.visibility = 0.6;
         mirrored[15] = placed[16];
         merge(&mut placed, &mirrored);
         let right = placed[6];
@@ -83,6 +84,7 @@ mod tests {
             (right.keypoint.x_px - 2.0).abs() < 1e-5 && (right.keypoint.y_px - 1.0).abs() < 1e-5
         );
         assert!((right.keypoint.confidence - 0.6).abs() < 1e-6 && (right.place - 0.4).abs() < 1e-6);
+        assert!((right.keypoint.visibility - 0.7).abs() < 1e-6);
         assert!(placed[5].keypoint.x_px.abs() < 1e-6);
     }
 
@@ -94,8 +96,11 @@ mod tests {
         mirrored[15] = placed[16];
         mirrored[16] = placed[15];
         mirrored[0] = at(50.0, 50.0, 0.6, 0.9);
+        mirrored[0].keypoint.visibility = 0.4;
         merge(&mut placed, &mirrored);
-        assert_eq!(placed[0], at(50.0, 50.0, 0.3, 0.45));
+        let mut halved = at(50.0, 50.0, 0.3, 0.45);
+        halved.keypoint.visibility = 0.2;
+        assert_eq!(placed[0], halved);
         assert_eq!(placed[16], at(0.0, 100.0, 0.8, 0.6));
     }
 }

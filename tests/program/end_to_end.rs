@@ -537,11 +537,29 @@ fn people_in_a_single_picture_are_found() {
         }
         picture_of.save_png(&picture).unwrap();
     });
-    let report = json(&output(&["replay", picture.to_str().unwrap(), "--json"]));
+    let poses = folder.path().join("a.jsonl");
+    let (picture, path) = (picture.to_str().unwrap(), poses.to_str().unwrap());
+    let report = json(&output(&["replay", picture, "--json", "--poses", path]));
     assert_eq!(
         (&report["frames"], &report["people"], &report["tracks"]),
         (&1.into(), &1.into(), &1.into())
     );
+    // The network that ships is calibrated: how sure it is that a keypoint is right is not how well it is seen.
+    let poses = std::fs::read_to_string(poses).unwrap();
+    let frame: serde_json::Value = serde_json::from_str(poses.lines().next().unwrap()).unwrap();
+    let person = &frame["persons"][0];
+    let keypoints = person["keypoints_px"].as_array().unwrap();
+    let confidences = keypoints.iter().map(|keypoint| &keypoint[2]);
+    let visibilities = person["visibilities"].as_array().unwrap();
+    assert_eq!((keypoints.len(), visibilities.len()), (17, 17));
+    let chance = |number: &serde_json::Value| number.as_f64().unwrap();
+    for (confidence, visibility) in confidences
+        .zip(visibilities)
+        .map(|(a, b)| (chance(a), chance(b)))
+    {
+        assert!((0.0..=1.0).contains(&confidence) && (0.0..=1.0).contains(&visibility));
+        assert!((confidence - visibility).abs() > 1e-6, "{confidence}");
+    }
 }
 
 #[test]

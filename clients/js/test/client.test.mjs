@@ -58,6 +58,13 @@ test("the skeleton is a tree over all joints", () => {
   assert.ok(KEYPOINT_EDGES.flat().every((end) => end >= 0 && end < 17));
 });
 
+test("a keypoint has its visibility, of an older daemon its confidence", () => {
+  const first = (more) => parse(pose(1, { persons: [person(7, more)] })).persons[0].keypoints[8];
+  const both = ({ confidence, visibility }) => [confidence, visibility];
+  assert.deepEqual(both(first({ visibilities: Array.from({ length: 17 }, (_, i) => i / 32) })), [0.9, 0.25]);
+  assert.deepEqual(both(first({})), [0.9, 0.9]);
+});
+
 test("what is no pose is refused by name", () => {
   const broken = (more) => pose(1, { persons: [person(7, more)] });
   for (const [message, words] of [
@@ -72,6 +79,8 @@ test("what is no pose is refused by name", () => {
     [broken({ sigmas_m: Array(17).fill(null) }), /sigma of pelvis, measured, of person 7 is null/],
     [broken({ root_m: [1, 2] }), /root_m of person 7 is \[1,2\]/],
     [broken({ keypoints_px: Array(17).fill("x") }), /nose of person 7/],
+    [broken({ visibilities: [1] }), /visibilities of person 7 is \[1\], expected a list of 17/],
+    [broken({ visibilities: Array(17).fill(null) }), /visibility of nose of person 7 is null/],
   ]) {
     assert.throws(() => parse(message), (error) => error instanceof MessageError && words.test(error.message), `${words}`);
   }

@@ -277,11 +277,11 @@ pub enum Decoder {
     Heatmap {
         /// What the numbers mean.
         values: HeatmapValues,
-        /// How sure the network is in truth; where it is missing, its own numbers are taken as they are.
+        /// How a keypoint's confidence follows from what the network says; where it is missing, it is the visibility.
         #[serde(default)]
         confidence: Option<ConfidenceFit>,
         /// How sure it is that a new box holds a person; where it is missing, the person detector's score and a fixed
-        /// bound on the keypoints' confidence decide.
+        /// bound on the keypoints' visibility decide.
         #[serde(default)]
         presence: Option<PresenceFit>,
     },
