@@ -99,7 +99,7 @@ pub struct PeopleSettings {
     pub people_max: usize,
     /// Frames between two runs of the person detector, 1 to 1000. Default: `DETECTOR_EVERY`.
     pub finder_every_frames: u32,
-    /// A person whose keypoints have a lower mean confidence is dropped, 0 to 1.
+    /// A person whose keypoints have a lower mean visibility is dropped, 0 to 1.
     /// Default 0.15: a person of whom a quarter is well visible stays.
     pub confidence_min: f32,
     /// Whether the person network also sees each crop in a mirror. Default: `normal`.

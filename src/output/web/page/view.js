@@ -195,13 +195,13 @@ function drawImage() {
     context.lineWidth = 1;
     context.strokeRect(left, top, right - left, bottom - top);
     const points = person.keypoints_px;
-    const seen = (_, i) => person.visibilities[i] >= VISIBILITY_GATE;
+    const seen = person.visibilities.map((visibility) => visibility >= VISIBILITY_GATE);
     for (const [a, b] of KEYPOINT_EDGES) {
-      if (!seen(points[a], a) || !seen(points[b], b)) continue;
+      if (!seen[a] || !seen[b]) continue;
       context.globalAlpha = Math.max(0.25, Math.min(points[a][2], points[b][2]));
       line(context, at(points[a]), at(points[b]), colour, 3, false);
     }
-    for (const point of points.filter(seen)) {
+    for (const point of points.filter((_, i) => seen[i])) {
       context.globalAlpha = Math.max(0.35, point[2]);
       dot(context, at(point), 3.5, colour, false);
     }
