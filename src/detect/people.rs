@@ -478,15 +478,19 @@ impl PeopleNet {
                 let _ = next.push(region.left_waiting());
                 continue;
             }
-            let Some((person, looked_at, turned)) = self.infer(frame, camera, region, lap)? else {
+            let Some((mut person, looked_at, turned)) = self.infer(frame, camera, region, lap)?
+            else {
                 self.places.seen_empty(region, frame.meta.capture);
                 lap(Lap::Decode);
                 continue;
             };
             self.disagreed |= !looked_at.agrees_with(&person.bounds);
+            // The next crop follows the joints that are guessed beyond the image's border; the box of a person ends there.
+            let reach = person.bounds;
+            person.bounds = inside(&reach, frame).unwrap_or(reach);
             if !people.iter().any(|other| is_same(other, &person)) {
                 // There is room: there are at most PEOPLE_MAX regions.
-                let mut after = Region::after(&person.bounds, turned, &looked_at);
+                let mut after = Region::after(&reach, turned, &looked_at);
                 if region.is_new() && self.person.tells_presence() {
                     after.belief = Belief::Confirmed;
                 }

@@ -148,7 +148,7 @@ impl VisionNet {
             Decoder::Simcc { split } => {
                 decode::simcc(output(Role::SimccX), output(Role::SimccY), split, out)
             }
-            Decoder::Movenet {} => decode::movenet(output(Role::Keypoints), self.size(), out),
+            Decoder::Movenet { .. } => decode::movenet(output(Role::Keypoints), self.size(), out),
             Decoder::YoloPose { .. } | Decoder::PersonDetector { .. } => Ok(()),
         }
     }
@@ -161,24 +161,13 @@ impl VisionNet {
     /// The chance that a new box, to which the person detector gave a `score`, holds the person that was placed; `None`
     /// of a network that does not say how to tell.
     pub fn presence(&self, score: f32, placed: &[Placed; KEYPOINTS]) -> Option<f32> {
-        match self.decoder {
-            Decoder::Heatmap {
-                presence: Some(fit),
-                ..
-            } => Some(decode::presence(&fit, score, placed)),
-            _ => None,
-        }
+        let fit = self.decoder.presence()?;
+        Some(decode::presence(fit, score, placed))
     }
 
     /// Whether it tells people from things ([`VisionNet::presence`]).
     pub const fn tells_presence(&self) -> bool {
-        matches!(
-            self.decoder,
-            Decoder::Heatmap {
-                presence: Some(_),
-                ..
-            }
-        )
+        self.decoder.presence().is_some()
     }
 
     /// From which score on a person detector is sure of a box; 0 of any other network.

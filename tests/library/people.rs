@@ -117,6 +117,21 @@ fn a_person_is_found_and_put_back_into_the_frame() {
 }
 
 /// A lens that bends as a wide-angle lens does.
+#[test]
+fn the_box_of_a_person_at_the_border_ends_there() {
+    let mut net = top_down(PeopleSettings::default());
+    let mut people = People::new();
+    // The margin around the keypoints reaches over the left and the upper border.
+    for _ in 0..3 {
+        net.step(&frame(&[(33, 65)]), &camera(), &mut people)
+            .unwrap();
+        let bounds = people[0].bounds;
+        assert!(bounds.left.abs() < f32::EPSILON, "{bounds:?}");
+        assert!(bounds.top.abs() < f32::EPSILON, "{bounds:?}");
+        assert!(bounds.right > 57.0 && bounds.bottom > 121.0, "{bounds:?}");
+    }
+}
+
 fn bent() -> Calibration {
     let distortion = Distortion::PlumbBob {
         k1: -0.2,

@@ -109,6 +109,11 @@ class Answer:
     visible: Floats | None = None
     """Logits of being seen [N,17], of networks that have them."""
 
+    @property
+    def visibility(self) -> Floats:
+        """Chance that each keypoint can be seen [N,17], as published: the confidence of networks that tell nothing else."""
+        return self.confidence if self.visible is None else sigmoid(self.visible)
+
     def mapped(self, maps: Floats) -> Answer:
         """The same with places taken through the maps [N,2,3]."""
         xy = np.einsum("nij,nkj->nki", maps[:, :, :2], self.xy) + maps[:, None, :, 2]
@@ -246,6 +251,12 @@ class MoveNet:
             out.append(self.net.run(None, {self.input.name: crop[None].astype(self.kind)})[0].reshape(17, 3))
         y = np.stack(out).astype(np.float64)
         return Answer(y[..., 1::-1] * self.size[0] - 0.5, y[..., 2], y[..., 2])
+
+
+def keypoint_network(path: Path) -> Person | MoveNet:
+    """A person network of this project, or MoveNet, by its outputs. Raises NetworkFault where the file does not open."""
+    outputs = {output.name for output in opened(path, 4, ()).get_outputs()}
+    return Person(path) if "heatmaps" in outputs else MoveNet(path)
 
 
 class BlazePose:

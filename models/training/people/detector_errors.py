@@ -4,7 +4,7 @@
     python detector_errors.py ../../person/person.onnx --photos RUN/marked --drawn RUN/drawn.safetensors \\
         --write ../../../src/lab/eval/detectors.toml
 
-How large the errors of seen keypoints are, and what the confidence tells of them, is measured on photographs that people marked and no
+How large the errors of seen keypoints are, and what the visibility tells of them, is measured on photographs that people marked and no
 network was trained on: drawn people are easier. How long errors last, what keypoints have in common, and how often limbs are exchanged
 and people missed, on drawn people who do recorded motion, since photographs have no time; and what becomes of keypoints behind furniture,
 since people mark only those hidden keypoints whose place they can tell. Lengths are shares of the person: the longer side of the box
@@ -50,11 +50,11 @@ LIMBS = np.arange(5, 17)
 
 @dataclass
 class Still:
-    """Keypoints of photographs: errors as shares of the person [n], confidences, which keypoint, whether it is seen; and of how many
+    """Keypoints of photographs: errors as shares of the person [n], visibilities, which keypoint, whether it is seen; and of how many
     people."""
 
     error: Floats
-    confidence: Floats
+    visibility: Floats
     keypoint: Any
     seen: Any
     people: int
@@ -71,7 +71,7 @@ def on_photographs(net: Person, folders: list[tuple[Path, list[Photo]]], held_ou
                 continue
             picture = read_photo(folder, photo)
             said = answers(net, [(picture, p.box) for p in people])
-            for person, xy, confidence in zip(people, said.xy, said.confidence, strict=True):
+            for person, xy, visibility in zip(people, said.xy, said.visibility, strict=True):
                 k = person.keypoints
                 marked = k[:, 2] > 0
                 # Of people whose legs are cut off, the longer side says nothing of how large they are.
@@ -81,12 +81,12 @@ def on_photographs(net: Person, folders: list[tuple[Path, list[Photo]]], held_ou
                 size = float(np.ptp(k[marked, :2], axis=0).max())
                 apart = np.hypot(*(xy - k[:, :2]).T) / size
                 rows += [
-                    (float(apart[j]), float(confidence[j]), int(j), bool(k[j, 2] == 2)) for j in np.flatnonzero(marked)
+                    (float(apart[j]), float(visibility[j]), int(j), bool(k[j, 2] == 2)) for j in np.flatnonzero(marked)
                 ]
     if not rows:
         raise IndexFault("no person of these photographs was marked by hand and kept from training")
-    error, confidence, keypoint, seen = (np.array(column) for column in zip(*rows, strict=True))
-    return Still(error, confidence, keypoint, seen, count)
+    error, visibility, keypoint, seen = (np.array(column) for column in zip(*rows, strict=True))
+    return Still(error, visibility, keypoint, seen, count)
 
 
 def mixture(units: Floats) -> tuple[float, float, float]:
@@ -112,13 +112,13 @@ def of_photographs(still: Still) -> dict[str, Any]:
     share, factor, scale = mixture(np.maximum(units[still.seen], 1e-3))
     noise, units = noise * scale, units / scale
     hidden = float(np.median(units[~still.seen]) / np.median(units[still.seen]))
-    said = logit(still.confidence)
+    said = logit(still.visibility)
     x = np.log(units[still.seen] + LEAST_ERROR)
     slope, level = np.polyfit(x, said[still.seen], 1)
     spread = float((said[still.seen] - slope * x - level).std())
     print(
         f"{still.people} people, {still.seen.sum()} keypoints seen; {(~still.seen).sum()} hidden ones that could be marked: "
-        f"{hidden:.1f} times the error, {(still.confidence[~still.seen] >= GATE).mean():.2f} given as seen"
+        f"{hidden:.1f} times the error, {(still.visibility[~still.seen] >= GATE).mean():.2f} given as seen"
     )
     return {
         "noise": [round(float(n), 4) for n in noise],

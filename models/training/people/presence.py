@@ -4,8 +4,8 @@
         --write ../../person/model.toml --json ../../../docs/lab/people.json
 
 The fit is `PresenceFit` of src/engine/models/describe.rs: logit(chance) = score * logit(s) + seen * logit(c) + place * logit(p) + bias,
-with `s` the detector's score and `c`, `p` the means of the better half of the keypoints' confidences and place chances in the box.
-The program looks at the detector's box, and, where a person is not out of the question, at the box of the keypoints found there, until
+with `s` the detector's score and `c`, `p` the means of the better half of the keypoints' visibilities and place chances in the box.
+MoveNet's score is both `c` and `p`. The program looks at the detector's box, and, where a person is not out of the question, at the box of the keypoints found there, until
 that is the box that was looked at. Evidence is that of the last look, and recall counts the boxes published; the program gives up where
 any look makes a person unlikely, this only where the first does. The fit is found by logistic regression on boxes of photographs that no network was trained on, and its bias is set so that at most
 `--empty-share` of the empty ones among them show a person. Figures are on photographs labelled by hand and on other empty ones.
@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from answers import Answer, Floats, NetworkFault, Person, answers, logit, sha256
+from answers import Answer, Floats, Network, NetworkFault, answers, keypoint_network, logit, sha256
 from confidence import regress
 from evaluate_finder import FOUND_IOU, Detection, Finder, half, recall_by_height
 from figures import FiguresFault, record
@@ -80,7 +80,7 @@ def better_half(values: Floats) -> Floats:
 
 def box_of(answer: Answer, row: int, looked_at: Box) -> Box:
     """The box of a person's keypoints, no further outside the box that was looked at than a person moves from frame to frame."""
-    placed = np.maximum(answer.place[row], answer.confidence[row]) >= PLACE_GATE
+    placed = np.maximum(answer.place[row], answer.visibility[row]) >= PLACE_GATE
     if placed.sum() < 2:
         return looked_at
     least, most = answer.xy[row, placed].min(0), answer.xy[row, placed].max(0)
@@ -96,26 +96,36 @@ def box_of(answer: Answer, row: int, looked_at: Box) -> Box:
     )
 
 
+def in_picture(box: Box, picture: Image) -> Box:
+    """The part of a box that lies in the picture, one pixel at least: what the program looks at, and publishes."""
+    height, width = picture.shape[:2]
+    x, y, w, h = box
+    left, top = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+    right, bottom = max(min(x + w, width), left + 1.0), max(min(y + h, height), top + 1.0)
+    return left, top, right - left, bottom - top
+
+
 def evidence_of(boxes: list[Detection], answer: Answer) -> Floats:
     """Logits of score, seen and place of boxes [n,3]."""
-    columns = [np.array([d.score for d in boxes]), better_half(answer.confidence), better_half(answer.place)]
+    columns = [np.array([d.score for d in boxes]), better_half(answer.visibility), better_half(answer.place)]
     return logit(np.stack(columns, 1))
 
 
-def closed_in(person: Person, picture: Image, found: Detection, box: Box) -> tuple[Box, Floats]:
+def closed_in(person: Network, picture: Image, found: Detection, box: Box) -> tuple[Box, Floats]:
     """The box and the evidence [1,3] of looks at a person, from the box of the first look's keypoints on."""
     evidence = np.zeros((1, 3))
+    box = in_picture(box, picture)
     for _ in range(1, LOOKS_MAX):
         answer = answers(person, [(picture, box)], TURN_FROM)
         evidence = evidence_of([found], answer)
-        looked_at, box = box, box_of(answer, 0, box)
+        looked_at, box = box, in_picture(box_of(answer, 0, box), picture)
         if overlap(looked_at, box) >= SAME_CROP:
             break
     return box, evidence
 
 
 def look(
-    finder: Finder, person: Person, folders: list[tuple[Path, list[Photo]]], which: Callable[[Photo], bool]
+    finder: Finder, person: Network, folders: list[tuple[Path, list[Photo]]], which: Callable[[Photo], bool]
 ) -> list[Frame]:
     """Both networks on the photographs that count."""
     out = []
@@ -124,7 +134,8 @@ def look(
             if not which(photo):
                 continue
             picture = read_photo(folder, photo)
-            boxes = [d for d in finder(picture) if d.score >= LEAST][:PEOPLE_MAX]
+            found = [d for d in finder(picture) if d.score >= LEAST][:PEOPLE_MAX]
+            boxes = [Detection(d.score, in_picture(d.box, picture)) for d in found]
             if not boxes:
                 out.append(Frame(photo, [], np.zeros((0, 3)), np.zeros((0, 3))))
                 continue
@@ -215,12 +226,12 @@ def toml_of(fit: Floats) -> str:
 
 
 def write_toml(path: Path, fit: Floats) -> None:
-    """Puts the fit into a person network's `model.toml`. Raises ValueError where that has no heatmap decoder of logits."""
+    """Puts the fit into a `model.toml`. Raises ValueError where that has no decoder of heatmaps of logits or of MoveNet."""
     text = re.sub(r", presence = \{[^}]*\}", "", path.read_text())
-    pattern = r'(?m)^(decoder = \{ type = "heatmap", values = "logits".*?) \}$'
+    pattern = r'(?m)^(decoder = \{ type = (?:"heatmap", values = "logits"|"movenet").*?) \}$'
     new, count = re.subn(pattern, lambda m: f"{m.group(1)}, {toml_of(fit)} }}", text)
     if count != 1:
-        raise ValueError(f'{path}: {count} lines decoder = {{ type = "heatmap", values = "logits" ... }}, wanted one')
+        raise ValueError(f"{path}: {count} lines with the decoder of a heatmap of logits or of MoveNet, wanted one")
     part = path.with_suffix(".part")
     part.write_text(new)
     part.replace(path)
@@ -233,7 +244,7 @@ def measure(a: argparse.Namespace) -> None:
     figures: dict[str, Any] = {}
     on: dict[str, Any] = {}
     for name, finder_path, person_path in a.pair:
-        finder, person = Finder(finder_path), Person(person_path)
+        finder, person = Finder(finder_path), keypoint_network(person_path)
         seen = look(finder, person, labelled, lambda photo: True)
         empty = look(finder, person, training, lambda photo: photo.negative and photo.empty_held_out)
         held = look(
@@ -274,7 +285,7 @@ def main() -> None:
     p.add_argument("--more", type=Path, nargs="*", default=[], help="further folders of photographs to fit on")
     p.add_argument("--pair", type=pair, action="append", required=True, metavar="NAME=FINDER:PERSON")
     p.add_argument("--empty-share", type=float, default=0.05, help="of empty photographs that may show a person")
-    p.add_argument("--score-min", type=float, default=0.2, help="the detector's, below which no box is looked into")
+    p.add_argument("--score-min", type=float, default=0.16, help="the detector's, below which no box is looked into")
     p.add_argument("--write", type=Path, help="model.toml of the first pair's person network, to put its fit into")
     p.add_argument("--json", type=Path, help="file of figures to put these into (figures.py)")
     a = p.parse_args()

@@ -101,5 +101,8 @@ def test_the_fit_is_written_beside_the_confidence_and_replaced(tmp_path: Path) -
     line = path.read_text().splitlines()[0]
     assert line == f'decoder = {{ type = "heatmap", values = "logits", {toml_of(found)} }}'
     path.write_text('decoder = { type = "movenet" }\n')
+    write_toml(path, found)
+    assert path.read_text() == f'decoder = {{ type = "movenet", {toml_of(found)} }}\n'
+    path.write_text('decoder = { type = "simcc", split = 2.0 }\n')
     with pytest.raises(ValueError, match="0 lines"):
         write_toml(path, found)

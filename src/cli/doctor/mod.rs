@@ -195,7 +195,7 @@ fn movenet(listed: &[ListRow]) -> Option<Finding> {
             .as_ref()
             .ok()
             .and_then(|model| model.decoder);
-        matches!(decoder, Some(Decoder::Movenet {}))
+        matches!(decoder, Some(Decoder::Movenet { .. }))
     });
     (!installed).then(|| Finding {
         fix: Some(MOVENET.to_owned()),

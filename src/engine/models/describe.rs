@@ -290,8 +290,12 @@ pub enum Decoder {
         /// Bins per input pixel.
         split: f32,
     },
-    /// y, x, score (`MoveNet`).
-    Movenet {},
+    /// y, x, score (`MoveNet`). The score is the visibility, the place's chance and the confidence.
+    Movenet {
+        /// As of [`Decoder::Heatmap`].
+        #[serde(default)]
+        presence: Option<PresenceFit>,
+    },
     /// Boxes with keypoints (`YOLO-pose`), in input pixels.
     YoloPose {
         /// Candidates below are left out.
@@ -343,6 +347,16 @@ pub struct PresenceFit {
     pub place: f32,
     /// The chance's logit where all of these are a half.
     pub bias: f32,
+}
+
+impl Decoder {
+    /// How sure it is that a new box holds a person; `None` of a network whose description does not tell.
+    pub const fn presence(&self) -> Option<&PresenceFit> {
+        match self {
+            Self::Heatmap { presence, .. } | Self::Movenet { presence } => presence.as_ref(),
+            Self::Simcc { .. } | Self::YoloPose { .. } | Self::PersonDetector { .. } => None,
+        }
+    }
 }
 
 /// What the numbers of a heatmap mean.

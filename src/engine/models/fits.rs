@@ -134,7 +134,10 @@ fn check_decoder(
             }
             Ok(())
         }
-        Decoder::Movenet {} => want_output(description, Role::Keypoints, &[1, 1, KEYPOINTS, 3]),
+        Decoder::Movenet { presence } => {
+            finite_fits(None, presence.as_ref())?;
+            want_output(description, Role::Keypoints, &[1, 1, KEYPOINTS, 3])
+        }
         Decoder::YoloPose { score_min, iou_max } => {
             check_share("decoder.score_min", score_min)?;
             check_share("decoder.iou_max", iou_max)?;
@@ -421,6 +424,19 @@ mod tests {
         assert_eq!(
             finite_fits(None, Some(&fit)).unwrap_err(),
             "decoder.presence.place = NaN: must be finite"
+        );
+        let with = |presence: &str| {
+            let presence = format!("type = \"movenet\", presence = {presence}");
+            toml::from_str::<Description>(&MOVENET.replace("type = \"movenet\"", &presence))
+        };
+        let told = with("{ score = 1.0, seen = 1.0, place = 0.0, bias = -1.0 }").unwrap();
+        check(&told).unwrap();
+        let fit = told.decoder.unwrap().presence().copied().unwrap();
+        assert!((fit.bias + 1.0).abs() < f32::EPSILON);
+        assert_eq!(
+            check(&with("{ score = 1.0, seen = 1.0, place = 0.0, bias = inf }").unwrap())
+                .unwrap_err(),
+            "decoder.presence.bias = inf: must be finite"
         );
         let text = MOVENET.replace("type = \"movenet\"", "type = \"movenet\", split = 2");
         assert!(toml::from_str::<Description>(&text).is_err());
