@@ -580,7 +580,9 @@ impl Counters {
     pub fn set_newest(&self, capture: MonoNs, people: usize) {
         let people = u32::try_from(people).unwrap_or(u32::MAX);
         self.people.store(people, Ordering::Relaxed);
-        self.newest_capture_ns.store(capture.0, Ordering::Relaxed);
+        // 0 is before the first.
+        self.newest_capture_ns
+            .store(capture.0.max(1), Ordering::Relaxed);
     }
 
     /// Says how much the machine has to do.
@@ -631,8 +633,8 @@ impl Counters {
 
     /// When the frame of the newest pose was taken; `None` before the first.
     pub fn newest_capture(&self) -> Option<MonoNs> {
-        let published = self.published.get() > 0;
-        published.then(|| MonoNs(self.newest_capture_ns.load(Ordering::Relaxed)))
+        let newest = self.newest_capture_ns.load(Ordering::Relaxed);
+        (newest > 0).then_some(MonoNs(newest))
     }
 }
 

@@ -58,10 +58,10 @@ export interface Person {
   readonly score: number;
   /** Left, top, right, bottom. */
   readonly box_px: readonly [number, number, number, number];
-  /** The pelvis. */
-  readonly root_m: Point;
-  /** Standard deviation of the root along the line of sight. */
-  readonly root_sigma_m: number;
+  /** The pelvis; null where too little of the person is in view for a position in space. */
+  readonly root_m: Point | null;
+  /** Standard deviation of the root along the line of sight; null where the root is. */
+  readonly root_sigma_m: number | null;
   /** In the order of `JOINT_NAMES`. */
   readonly joints: readonly Joint[];
   /** In the order of `KEYPOINT_NAMES`. */

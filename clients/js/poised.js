@@ -104,7 +104,7 @@ class Person {
     // Daemons before 2026-12-01 publish one number for both.
     const visibilities = list(message.visibilities ?? keypoints.map((place) => place?.[2]), of("visibilities"),
       KEYPOINT_NAMES.length);
-    expect(isPoint(message.root_m), of("root_m"), message.root_m, "three numbers");
+    expect(message.root_m === null || isPoint(message.root_m), of("root_m"), message.root_m, "three numbers or null");
     this.joints = JOINT_NAMES.map((name, i) => {
       const [state, place_m, sigma_m] = [STATES[states[i]], places[i], sigmas[i]];
       expect(state, of(`state of ${name}`), states[i], "0, 1 or 2");

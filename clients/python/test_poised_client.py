@@ -54,6 +54,12 @@ def test_what_is_no_message_is_refused() -> None:
     ]:
         with pytest.raises(MessageError, match=words):
             parse(message)
+    # A person of whom too little is in view for a position in space.
+    pose = cbor2.loads(GOLDEN)
+    pose["persons"][0] |= {"root_m": None, "root_sigma_m": None, "states": [0] * 17}
+    pose["persons"][0] |= {"joints_m": [None] * 17, "sigmas_m": [None] * 17}
+    unplaced = parse(cbor2.dumps(pose)).persons[0]
+    assert (unplaced.root_m, unplaced.root_sigma_m) == (None, None) and len(unplaced.keypoints) == 17
     # A place for a joint that is absent.
     pose = cbor2.loads(GOLDEN)
     pose["persons"][0]["states"][0] = 0

@@ -265,10 +265,10 @@ mod tests {
 
     #[test]
     fn a_value_out_of_range_is_named_with_its_range() {
-        let error = check("capture.rate_hz", 500, 1, 120).unwrap_err();
+        let error = check("camera.v4l2.rate_hz", 500, 1, 120).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "capture.rate_hz = 500: must be from 1 to 120"
+            "camera.v4l2.rate_hz = 500: must be from 1 to 120"
         );
         assert!(check("x", f32::NAN, 0.0, 1.0).is_err());
     }

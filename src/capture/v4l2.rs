@@ -150,12 +150,12 @@ impl V4l2Config {
     /// Names the first key whose value is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (least, most) = (IMAGE_SIDE_PX_MIN, IMAGE_SIDE_PX_MAX);
-        check("capture.width_px", self.width_px, least, most)?;
-        check("capture.height_px", self.height_px, least, most)?;
-        check("capture.rate_hz", self.rate_hz, 1.0, 120.0)?;
+        check("camera.v4l2.width_px", self.width_px, least, most)?;
+        check("camera.v4l2.height_px", self.height_px, least, most)?;
+        check("camera.v4l2.rate_hz", self.rate_hz, 1.0, 120.0)?;
         for (key, value) in [
-            ("capture.width_px", self.width_px),
-            ("capture.height_px", self.height_px),
+            ("camera.v4l2.width_px", self.width_px),
+            ("camera.v4l2.height_px", self.height_px),
         ] {
             if value % 2 == 1 {
                 return Err(ConfigError::Value {
@@ -167,14 +167,14 @@ impl V4l2Config {
         }
         if self.device.is_some() && (self.card.is_some() || self.bus.is_some()) {
             return Err(ConfigError::Value {
-                key: "capture.device",
+                key: "camera.v4l2.device",
                 value: self.device().display().to_string(),
                 want: "left out where card or bus says which camera",
             });
         }
         if self.formats.is_empty() {
             return Err(ConfigError::Value {
-                key: "capture.formats",
+                key: "camera.v4l2.formats",
                 value: "[]".to_owned(),
                 want: "at least one of yuyv, uyvy, nv12, grey, mjpg",
             });
@@ -775,21 +775,21 @@ mod tests {
         };
         assert_eq!(
             refused(|c| c.rate_hz = 0.0),
-            "capture.rate_hz = 0: must be from 1 to 120"
+            "camera.v4l2.rate_hz = 0: must be from 1 to 120"
         );
         assert_eq!(
             refused(|c| c.width_px = 4000),
-            "capture.width_px = 4000: must be from 64 to 1920"
+            "camera.v4l2.width_px = 4000: must be from 64 to 1920"
         );
         assert_eq!(
             refused(|c| c.width_px = 641),
-            "capture.width_px = \"641\": must be an even number"
+            "camera.v4l2.width_px = \"641\": must be an even number"
         );
         assert_eq!(
             refused(|c| (c.device, c.card) = (Some("/dev/video1".into()), Some("HD".into()))),
-            "capture.device = \"/dev/video1\": must be left out where card or bus says which camera"
+            "camera.v4l2.device = \"/dev/video1\": must be left out where card or bus says which camera"
         );
-        assert!(refused(|c| c.formats.clear()).starts_with("capture.formats"));
+        assert!(refused(|c| c.formats.clear()).starts_with("camera.v4l2.formats"));
         assert!(toml::from_str::<V4l2Config>("widht_px = 3").is_err());
         assert!(toml::from_str::<V4l2Config>("formats = [\"h264\"]").is_err());
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use poised::base::clock::MonoNs;
 use poised::camera::Calibration;
 use poised::daemon::settings::Settings;
 use poised::error::StartError;
@@ -20,6 +21,7 @@ use poised::output::json::to_json;
 use poised::output::read::PoseMessage;
 use poised::output::record::Recorder;
 use poised::output::subscribe::{Received, Subscription, all_poses};
+use poised::output::wire::Stamp;
 use poised::pose::JointState;
 use poised::skeleton::JOINTS;
 
@@ -62,20 +64,68 @@ pub struct WatchOptions {
     force: Force,
 }
 
-/// A recording of one camera. What it needs to know of the lens it asks the publisher for.
+/// A recording of one camera. What it needs to know of the lens it asks the publisher for. Where the daemon was started
+/// again, whose ids and times begin again too, another file begins: `a.poses`, `a-2.poses`.
 struct Recording {
     path: PathBuf,
+    outputs: Outputs,
     /// The camera's key and its file, from its first message on.
     of: Option<(String, Recorder)>,
+    /// Number of the newest message in the file, and when its frame was taken.
+    newest: (u64, MonoNs),
+    /// Files so far, and frames in those that are finished.
+    files: u32,
+    frames: u64,
 }
 
 impl Recording {
+    const fn new(path: PathBuf, outputs: Outputs) -> Self {
+        Self {
+            path,
+            outputs,
+            of: None,
+            newest: (0, MonoNs(0)),
+            files: 0,
+            frames: 0,
+        }
+    }
+
+    /// The file that is written, or would be next.
+    fn part(&self, number: u32) -> PathBuf {
+        if number <= 1 {
+            return self.path.clone();
+        }
+        let stem = self.path.file_stem().unwrap_or_default();
+        let mut name = stem.to_owned();
+        name.push(format!("-{number}"));
+        if let Some(extension) = self.path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        self.path.with_file_name(name)
+    }
+
+    /// Ends the file where a message is of a daemon that was started again.
+    fn split(&mut self, key: &str, message: &PoseMessage) -> anyhow::Result<()> {
+        let (sequence, capture) = self.newest;
+        let again = message.sequence < sequence || message.sample.capture < capture;
+        if again && self.of.as_ref().is_some_and(|(own, _)| own == key) {
+            log::warn!("{}: started again, another file begins", printable(key));
+            if let Some((_, recorder)) = self.of.take() {
+                self.frames += recorder.frames();
+                recorder.finish()?;
+            }
+        }
+        Ok(())
+    }
+
     fn add(
         &mut self,
         subscription: &Subscription,
         key: &str,
         message: &PoseMessage,
     ) -> anyhow::Result<()> {
+        self.split(key, message)?;
         if self.of.is_none() {
             let place = key.strip_suffix("/poses").unwrap_or(key);
             let asked = format!("{place}/calibration");
@@ -90,15 +140,28 @@ impl Recording {
             let text = String::from_utf8(bytes)
                 .map_err(|error| Unavailable(format!("{asked}: the answer is no text: {error}")))?;
             let lens = Calibration::from_toml(&text, asked.as_ref()).map_err(StartError::from)?;
-            let recorder = Recorder::create(&self.path, &lens)?;
+            let path = self.part(self.files + 1);
+            if self.files > 0 {
+                self.outputs.writes("--record", &path)?;
+            }
+            let recorder = Recorder::create(&path, &lens)?;
+            self.files += 1;
             let shown = printable(key);
-            log::info!("recording {shown} to {}", self.path.display());
+            log::info!("recording {shown} to {}", path.display());
             self.of = Some((key.to_owned(), recorder));
         }
         if let Some((own, recorder)) = &mut self.of
             && own == key
         {
-            recorder.add(&message.sample)?;
+            let stamp = Stamp {
+                sequence: message.sequence,
+                camera: &message.camera,
+                clock: &message.clock,
+                publish: message.publish,
+                unix_offset_ns: message.unix_offset_ns,
+            };
+            recorder.add_stamped(&stamp, &message.sample)?;
+            self.newest = (message.sequence, message.sample.capture);
         }
         Ok(())
     }
@@ -108,10 +171,14 @@ impl Recording {
             let path = self.path.display();
             return Err(Unavailable(format!("no message received, {path} was not written")).into());
         };
-        let frames = recorder.frames();
+        let frames = self.frames + recorder.frames();
+        let files = match self.files {
+            0 | 1 => String::new(),
+            files => format!(" in {files} files"),
+        };
         recorder.finish()?;
         let shown = printable(&key);
-        say!("{}: {frames} frames of {shown}", self.path.display())?;
+        say!("{}: {frames} frames of {shown}{files}", self.path.display())?;
         Ok(())
     }
 }
@@ -155,7 +222,7 @@ pub fn run(options: &WatchOptions) -> anyhow::Result<()> {
     let mut recording = options
         .record
         .clone()
-        .map(|path| Recording { path, of: None });
+        .map(|path| Recording::new(path, outputs));
     let terminal = std::io::stdout().is_terminal();
     let mut newest = Newest::default();
     let mut seen = 0;
@@ -301,17 +368,22 @@ fn table(key: &str, message: &PoseMessage) -> String {
     );
     for person in &sample.people {
         let count = |state| person.states.iter().filter(|s| **s == state).count();
-        let root = person.root_camera_m;
+        let place = if person.is_placed() {
+            let root = person.root_camera_m;
+            let sigma = person.root_sigma_m;
+            format!(
+                "at x {:+.2} y {:+.2} z {:.2} m (± {sigma:.2})",
+                root.x, root.y, root.z
+            )
+        } else {
+            "not placed in space".to_owned()
+        };
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\n  id {:<4} score {:.2}  at x {:+.2} y {:+.2} z {:.2} m (± {:.2})  {} of {JOINTS} joints measured, {} completed  {}",
+            "\n  id {:<4} score {:.2}  {place}  {} of {JOINTS} joints measured, {} completed  {}",
             person.id,
             person.score,
-            root.x,
-            root.y,
-            root.z,
-            person.root_sigma_m,
             count(JointState::Measured),
             count(JointState::Completed),
             person
@@ -329,6 +401,19 @@ mod tests {
 
     /// What moves the cursor, sets the title, or turns the line round: as ESC, as C1 control, as Unicode.
     const HOSTILE: &str = "a\x1b]0;own\x07\u{9b}2J\u{202e}b\r\n\x7f\u{200b}c";
+
+    #[test]
+    fn the_files_of_a_recording_are_numbered_from_the_second_on() {
+        let names = |path: &str| {
+            let recording = Recording::new(path.into(), Outputs::new(Force::default()));
+            [1, 2, 3].map(|number| recording.part(number).display().to_string())
+        };
+        assert_eq!(
+            names("day/a.poses"),
+            ["day/a.poses", "day/a-2.poses", "day/a-3.poses"]
+        );
+        assert_eq!(names("a"), ["a", "a-2", "a-3"]);
+    }
 
     fn is_harmless(text: &str) -> bool {
         let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}');

@@ -27,6 +27,9 @@ const SIDE_PX_MIN: f32 = 2.0;
 /// Rays further than this from the crop's axis are not looked at (tangent of the angle).
 const TANGENT_MAX: f32 = 3.0;
 
+/// Shares of the way from a box's centre to a corner that are tried until the lens has a ray there.
+const WAY_TO_CORNER: [f32; 4] = [1.0, 0.8, 0.6, 0.4];
+
 /// A crop: how its pixels lie in the frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Crop {
@@ -62,13 +65,17 @@ pub fn perspective(
     let centre = 0.5 * (corners[0] + corners[2]);
     let facing = rotation_facing(camera.ray(centre.x, centre.y)?);
     let rotation = Mat3::from_rotation_z(-lean) * facing;
+    let tangent = |at: Vec2| {
+        let turned = rotation * camera.ray(at.x, at.y)?.extend(1.0);
+        (turned.z >= 1.0 / TANGENT_MAX).then(|| (turned.truncate() / turned.z).abs())
+    };
     let mut half = Vec2::ZERO;
     for corner in corners {
-        let turned = rotation * camera.ray(corner.x, corner.y)?.extend(1.0);
-        if turned.z < 1.0 / TANGENT_MAX {
-            return None;
-        }
-        half = half.max((turned.truncate() / turned.z).abs());
+        // A wide lens has no rays in the corners of the image, but the person may be well in view.
+        let seen = WAY_TO_CORNER
+            .iter()
+            .find_map(|share| tangent(centre.lerp(*corner, *share)))?;
+        half = half.max(seen);
     }
     let (size, centre_px) = sizes(size);
     // Whichever side is the longer, in relation to the crop's, sets the scale.
@@ -327,6 +334,41 @@ mod tests {
             perspective(&corners_of(&wild), 0.0, &camera, (144, 192)),
             None
         );
+    }
+
+    /// The field of a strongly distorted lens ends 554 pixels from the centre; corners of the image are at 734.
+    #[test]
+    fn a_box_whose_corners_lie_beyond_the_lens_still_has_a_crop() {
+        let intrinsics = Calibration::assumed(1280, 720).intrinsics();
+        let intrinsics = crate::camera::Intrinsics {
+            fx_px: 910.0,
+            fy_px: 910.0,
+            ..intrinsics
+        };
+        let distortion = Distortion::PlumbBob {
+            k1: -0.4,
+            k2: 0.0,
+            p1: 0.0,
+            p2: 0.0,
+            k3: 0.0,
+        };
+        let camera =
+            Calibration::new((1280, 720), intrinsics, distortion, Origin::Assumed).unwrap();
+        let bounds = BoxPx {
+            left: 60.0,
+            top: 0.0,
+            right: 300.0,
+            bottom: 719.0,
+        };
+        assert_eq!(camera.ray(60.0, 0.0), None, "the corner has no ray");
+        let crop = perspective(&corners_of(&bounds), 0.0, &camera, (144, 192)).unwrap();
+        let (x, y) = crop.to_frame(71.5, 95.5, &camera).unwrap();
+        assert!(
+            (x - 180.0).abs() < 1.0 && (y - 359.5).abs() < 1.0,
+            "{x} {y}"
+        );
+        let (_, top) = crop.to_frame(71.5, 40.0, &camera).unwrap();
+        assert!(top < 200.0, "{top}");
     }
 
     #[test]

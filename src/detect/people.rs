@@ -429,10 +429,15 @@ impl PeopleNet {
             for keypoint in &mut keypoints {
                 (keypoint.x_px, keypoint.y_px) = fit.to_source(keypoint.x_px, keypoint.y_px);
             }
+            let visibility = keypoints.iter().map(|k| k.visibility).sum::<f32>() / MEAN_OF;
+            let bounds = inside(&to_source(&fit, &found.person.bounds), frame);
+            let Some(bounds) = bounds.filter(|_| visibility >= self.settings.confidence_min) else {
+                continue;
+            };
             // There is room: both hold PEOPLE_MAX.
             let _ = people.push(Detection {
                 score: found.person.score,
-                bounds: to_source(&fit, &found.person.bounds),
+                bounds,
                 keypoints,
                 features: None,
             });

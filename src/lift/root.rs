@@ -58,7 +58,7 @@ pub struct RootJoint {
     pub ray: Vec2,
     /// Position relative to the root, metres, in the frame of the ray.
     pub relative_m: Vec3,
-    /// Weight: the keypoint's confidence.
+    /// Weight: the keypoint's visibility.
     pub weight: f32,
     /// Standard deviation of the relative position, per axis, metres.
     pub sigma_m: f32,
@@ -94,7 +94,7 @@ pub(super) struct Solution {
     fit: Fit,
     /// Of each joint, where it is projected: plane z = 1.
     pub projected: Vec<Vec2, JOINTS_MAX>,
-    /// Of each joint, its confidence, less where its ray is far from there.
+    /// Of each joint, its visibility, less where its ray is far from there.
     pub weights: Vec<f32, JOINTS_MAX>,
     /// Median distance of the rays from there, plane z = 1.
     pub miss: f32,
@@ -186,7 +186,7 @@ fn projections(joints: &[RootJoint], root_m: Vec3) -> Vec<Vec2, JOINTS_MAX> {
     joints.iter().map(project).collect()
 }
 
-/// Weights of the joints' confidences and of how far each ray lies from where its joint is projected; returns the median
+/// Weights of the joints' visibilities and of how far each ray lies from where its joint is projected; returns the median
 /// of these distances.
 fn trust(joints: &[RootJoint], projected: &[Vec2], weights: &mut [f32]) -> f32 {
     let misses: Vec<f32, JOINTS_MAX> = joints
@@ -230,7 +230,7 @@ impl Fit {
         let left_over = left_over / self.weight / 2.0 * rows / (rows - 3.0);
         let variance = left_over.max(predicted / self.weight / 2.0);
         // dᵀ N⁻¹ d for the direction d of the root, with N the normal matrix scaled
-        // so that the mean weight is one: confidences are not variances.
+        // so that the mean weight is one: visibilities are not variances.
         let mean_weight = self.weight / count;
         let sight = self.position_m.normalize();
         let along = sight.truncate().dot(self.ray_mean) + sight.z;

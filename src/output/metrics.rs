@@ -208,7 +208,7 @@ fn times(page: &mut Page, figures: &Figures<'_>, up: bool) {
 }
 
 fn adaptation(page: &mut Page, figures: &Figures<'_>) {
-    let name = "poised_adaptation_steps_total";
+    let name = "poised_adaptation_decisions_total";
     let help = "Decisions of the guard about what was learned, by outcome.";
     page.metric(name, "counter", help);
     let report = figures.adaptation;
@@ -417,7 +417,7 @@ mod tests {
             "poised_latency_seconds_bucket{camera=\"front\",le=\"+Inf\"} 0",
             "poised_latency_seconds_sum{camera=\"front\"} 0",
             "poised_pose_age_seconds{camera=\"front\"} 5",
-            "poised_adaptation_steps_total{camera=\"front\",outcome=\"kept\"} 0",
+            "poised_adaptation_decisions_total{camera=\"front\",outcome=\"kept\"} 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }

@@ -355,6 +355,9 @@ impl<'a, S: Transport> Publisher<'a, S> {
         }
         self.count_with(|counting, out| counting.add(time, people, &signals, out));
         self.watch_with(|watch, out| watch.add(time, people, out));
+        // Other outlets have it, so it counts as the newest whether or not the session took it.
+        self.counters
+            .set_newest(sample.capture, sample.people.len());
         if !sent {
             self.counters.dropped(DropReason::NotSent, 1);
             return;
@@ -366,8 +369,6 @@ impl<'a, S: Transport> Publisher<'a, S> {
         }
         self.counters.latency.add(done.since(sample.capture));
         self.counters.timed(Timed::Publish).add(done.since(publish));
-        self.counters
-            .set_newest(sample.capture, sample.people.len());
         self.counters.published.add(1);
     }
 

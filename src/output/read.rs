@@ -156,8 +156,16 @@ fn person(cbor: &mut Decoder<'_>) -> Result<PersonPose, WireError> {
                         bottom,
                     };
                 }
-                "root_m" => pose.root_camera_m = Vec3::from_array(numbers(cbor, key, 0)?),
-                "root_sigma_m" => pose.root_sigma_m = number(cbor, key, 0)?,
+                "root_m" => {
+                    if !null(cbor, key)? {
+                        pose.root_camera_m = Vec3::from_array(numbers(cbor, key, 0)?);
+                    }
+                }
+                "root_sigma_m" => {
+                    if !null(cbor, key)? {
+                        pose.root_sigma_m = number(cbor, key, 0)?;
+                    }
+                }
                 "joints_m" => list(cbor, key, JOINTS, |cbor, j| {
                     placed[j] = !null(cbor, key)?;
                     if placed[j] {

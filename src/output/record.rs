@@ -375,7 +375,8 @@ pub struct Recorder {
     path: PathBuf,
     file: BufWriter<File>,
     buffer: Box<Buffer>,
-    sequence: u64,
+    /// Frames that went in.
+    frames: u64,
 }
 
 impl Recorder {
@@ -396,7 +397,7 @@ impl Recorder {
             path: path.to_owned(),
             file,
             buffer: Box::new([0; MESSAGE_BYTES_MAX]),
-            sequence: 0,
+            frames: 0,
         })
     }
 
@@ -408,26 +409,39 @@ impl Recorder {
     /// The file cannot be written.
     pub fn add(&mut self, sample: &PoseSample) -> Result<usize, RecordError> {
         let stamp = Stamp {
-            sequence: self.sequence,
+            sequence: self.frames,
             camera: CAMERA,
             clock: CLOCK_RECORDING,
             publish: sample.capture,
             unix_offset_ns: 0,
         };
+        self.add_stamped(&stamp, sample)
+    }
+
+    /// Adds a frame as [`Recorder::add`] does, with the number, the camera and the clock of a message: wall time is kept.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn add_stamped(
+        &mut self,
+        stamp: &Stamp<'_>,
+        sample: &PoseSample,
+    ) -> Result<usize, RecordError> {
         let unfit = |person: &&PersonPose| wire::finite(person).is_err();
         let left_out = sample.people.iter().filter(unfit).count();
         if left_out > 0 && left_out == sample.people.len() {
             return Ok(left_out);
         }
         let encoded = if left_out == 0 {
-            wire::encode(&stamp, sample, &mut self.buffer)
+            wire::encode(stamp, sample, &mut self.buffer)
         } else {
             let mut fit = sample.clone();
             fit.people.retain(|person| wire::finite(person).is_ok());
-            wire::encode(&stamp, &fit, &mut self.buffer)
+            wire::encode(stamp, &fit, &mut self.buffer)
         };
         let length = encoded.map_err(|error| self.failed(std::io::Error::other(error)))?;
-        self.sequence += 1;
+        self.frames += 1;
         let written = self.file.write_all(&self.buffer[..length]);
         written.map_err(|source| self.failed(source))?;
         Ok(left_out)
@@ -435,7 +449,7 @@ impl Recorder {
 
     /// Frames that went in.
     pub const fn frames(&self) -> u64 {
-        self.sequence
+        self.frames
     }
 
     /// Writes what is still held back.

@@ -441,9 +441,15 @@ fn person(cbor: &mut Out<'_>, pose: &PersonPose, angles: Option<&Angles>) -> Res
     for edge in [bounds.left, bounds.top, bounds.right, bounds.bottom] {
         cbor.f32(edge)?;
     }
-    cbor.str("root_m")?;
-    row(cbor, pose.root_camera_m.to_array())?;
-    cbor.str("root_sigma_m")?.f32(pose.root_sigma_m)?;
+    // At the origin a robot would meet a person inside its camera.
+    if pose.is_placed() {
+        cbor.str("root_m")?;
+        row(cbor, pose.root_camera_m.to_array())?;
+        cbor.str("root_sigma_m")?.f32(pose.root_sigma_m)?;
+    } else {
+        cbor.str("root_m")?.null()?;
+        cbor.str("root_sigma_m")?.null()?;
+    }
     cbor.str("joints_m")?.array(JOINTS as u64)?;
     for (joint, state) in pose.joints_camera_m.iter().zip(&pose.states) {
         match state {

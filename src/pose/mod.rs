@@ -221,9 +221,9 @@ pub struct PersonPose {
     pub score: f32,
     /// Box in the image.
     pub bounds: BoxPx,
-    /// The pelvis in the camera frame, metres.
+    /// The pelvis in the camera frame, metres; means nothing unless the person is placed ([`PersonPose::is_placed`]).
     pub root_camera_m: Vec3,
-    /// Standard deviation of the root along the line of sight, metres.
+    /// Standard deviation of the root along the line of sight, metres; as the root.
     pub root_sigma_m: f32,
     /// Joints in the camera frame, metres.
     pub joints_camera_m: [Vec3; JOINTS],
@@ -239,6 +239,13 @@ pub struct PersonPose {
     pub action: Option<Action>,
     /// Which final layers made the pose.
     pub head: HeadTag,
+}
+
+impl PersonPose {
+    /// Whether it is known where the person is in space: not of a person of whom too little is seen to be lifted.
+    pub fn is_placed(&self) -> bool {
+        self.states.iter().any(|state| *state != JointState::Absent)
+    }
 }
 
 /// All that is published of one frame.

@@ -78,7 +78,7 @@ impl Scenario {
             .into_iter()
             .find(|scenario| scenario.name() == name)
             .ok_or_else(|| ConfigError::Value {
-                key: "synthetic.scenario",
+                key: "camera.synthetic.scenario",
                 value: name.to_owned(),
                 want: "default, occluded, crowd, high-camera, small, walk, squat, sit, climb, exercise or varied",
             })
@@ -203,39 +203,44 @@ impl SyntheticConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let sides = IMAGE_SIDE_PX_MIN..=IMAGE_SIDE_PX_MAX;
         check(
-            "synthetic.width_px",
+            "camera.synthetic.width_px",
             self.width_px,
             *sides.start(),
             *sides.end(),
         )?;
         check(
-            "synthetic.height_px",
+            "camera.synthetic.height_px",
             self.height_px,
             *sides.start(),
             *sides.end(),
         )?;
         if self.width_px % 2 == 1 {
             return Err(ConfigError::Value {
-                key: "synthetic.width_px",
+                key: "camera.synthetic.width_px",
                 value: self.width_px.to_string(),
                 want: "an even number",
             });
         }
-        check("synthetic.rate_hz", self.rate_hz, 1.0, 120.0)?;
-        check("synthetic.people", self.people(), 1, PEOPLE_MAX)?;
-        check("synthetic.stature_m", self.stature_m(), 0.9, 2.1)?;
+        check("camera.synthetic.rate_hz", self.rate_hz, 1.0, 120.0)?;
+        check("camera.synthetic.people", self.people(), 1, PEOPLE_MAX)?;
+        check("camera.synthetic.stature_m", self.stature_m(), 0.9, 2.1)?;
         let view = self.view();
-        check("synthetic.height_m", view.height_m, 0.2, 4.0)?;
-        check("synthetic.distance_m", view.distance_m, 1.0, 8.0)?;
+        check("camera.synthetic.height_m", view.height_m, 0.2, 4.0)?;
+        check("camera.synthetic.distance_m", view.distance_m, 1.0, 8.0)?;
         check(
-            "synthetic.pitch_deg",
+            "camera.synthetic.pitch_deg",
             view.pitch_deg.unwrap_or(0.0),
             -30.0,
             80.0,
         )?;
-        check("synthetic.roll_deg", view.roll_deg, -45.0, 45.0)?;
-        check("synthetic.azimuth_deg", view.azimuth_deg, -180.0, 180.0)?;
-        check("synthetic.fov_deg", view.fov_deg, 30.0, 110.0)
+        check("camera.synthetic.roll_deg", view.roll_deg, -45.0, 45.0)?;
+        check(
+            "camera.synthetic.azimuth_deg",
+            view.azimuth_deg,
+            -180.0,
+            180.0,
+        )?;
+        check("camera.synthetic.fov_deg", view.fov_deg, 30.0, 110.0)
     }
 
     /// How many people.
@@ -301,17 +306,17 @@ mod tests {
         };
         assert_eq!(
             refused("people = 9"),
-            "synthetic.people = 9: must be from 1 to 8"
+            "camera.synthetic.people = 9: must be from 1 to 8"
         );
         assert_eq!(
             refused("fov_deg = 170"),
-            "synthetic.fov_deg = 170: must be from 30 to 110"
+            "camera.synthetic.fov_deg = 170: must be from 30 to 110"
         );
         assert_eq!(
             refused("width_px = 333"),
-            "synthetic.width_px = \"333\": must be an even number"
+            "camera.synthetic.width_px = \"333\": must be an even number"
         );
-        assert!(refused("height_m = nan").starts_with("synthetic.height_m = NaN"));
+        assert!(refused("height_m = nan").starts_with("camera.synthetic.height_m = NaN"));
     }
 
     #[test]

@@ -190,6 +190,9 @@ fn every_decoder_stays_off_the_heap() {
             out[0][6 + i] = 15.0;
             out[0][9 + i] = 40.0;
             out[0][12 + i] = 0.9;
+            for keypoint in 0..17 {
+                out[0][(7 + 3 * keypoint) * 3 + i] = 0.9;
+            }
         }
     });
     let net = PeopleNet::new(yolo, None, PeopleSettings::default());

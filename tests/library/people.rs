@@ -581,6 +581,22 @@ fn yolo_people_are_put_back_from_the_letterbox() {
 }
 
 #[test]
+fn yolo_people_who_are_hardly_visible_are_dropped() {
+    let models = tempfile::tempdir().unwrap();
+    let folder = folder(models.path(), &small("yolo"), YOLO);
+    let settings = PeopleSettings {
+        confidence_min: 0.6,
+        ..PeopleSettings::default()
+    };
+    let mut net = PeopleNet::open(&Engine::tract(), &folder, None, settings).unwrap();
+    let mut people = People::new();
+    let green = framed([0, 255, 0].repeat(WIDTH * HEIGHT), WIDTH, HEIGHT);
+    let seen = net.step(&green, &camera(), &mut people).unwrap();
+    assert!(people.is_empty(), "their visibility is one half");
+    assert_eq!(seen.dropped, 2);
+}
+
+#[test]
 fn a_network_in_the_wrong_place_is_refused() {
     let models = tempfile::tempdir().unwrap();
     let person = folder(models.path(), &small("person"), PERSON);

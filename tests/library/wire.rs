@@ -235,6 +235,23 @@ fn an_absent_joint_goes_out_as_null_whatever_it_holds() {
 }
 
 #[test]
+fn a_person_who_cannot_be_placed_has_no_root() {
+    let mut sample = two_people();
+    let unplaced = &mut sample.people[0];
+    unplaced.states = [JointState::Absent; JOINTS];
+    unplaced.root_camera_m = Vec3::ZERO;
+    unplaced.root_sigma_m = 0.0;
+    unplaced.joints_camera_m = [Vec3::ZERO; JOINTS];
+    unplaced.sigmas_m = [0.0; JOINTS];
+    let bytes = encoded(&STAMP, &sample);
+    let mut message = Value::of(&bytes);
+    assert_eq!(*at_person(&mut message, 0).at("root_m"), Value::Null);
+    assert_eq!(*at_person(&mut message, 0).at("root_sigma_m"), Value::Null);
+    assert_ne!(*at_person(&mut message, 1).at("root_m"), Value::Null);
+    assert_eq!(decode(&bytes).unwrap().sample, sample);
+}
+
+#[test]
 fn a_number_that_is_not_finite_does_not_go_out() {
     let mut buffer: Box<Buffer> = Box::new([0; MESSAGE_BYTES_MAX]);
     let mut sample = two_people();
@@ -497,6 +514,10 @@ prop_compose! {
             let known = *state != JointState::Absent;
             pose.joints_camera_m[joint] = if known { place } else { Vec3::ZERO };
             pose.sigmas_m[joint] = if known { sigma } else { 0.0 };
+        }
+        if states.iter().all(|state| *state == JointState::Absent) {
+            pose.root_camera_m = Vec3::ZERO;
+            pose.root_sigma_m = 0.0;
         }
         for keypoint in &mut pose.keypoints {
             *keypoint = Keypoint::new(next(), next(), next());

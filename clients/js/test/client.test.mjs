@@ -65,6 +65,15 @@ test("a keypoint has its visibility, of an older daemon its confidence", () => {
   assert.deepEqual(both(first({})), [0.9, 0.9]);
 });
 
+test("a person of whom too little is in view has no root", () => {
+  const nothing = { root_m: null, root_sigma_m: null, states: Array(17).fill(0), joints_m: Array(17).fill(null),
+    sigmas_m: Array(17).fill(null) };
+  const [who] = parse(pose(1, { persons: [person(7, nothing)] })).persons;
+  assert.equal(who.root_m, null);
+  assert.equal(who.joint("pelvis").place_m, null);
+  assert.equal(who.keypoints.length, 17);
+});
+
 test("what is no pose is refused by name", () => {
   const broken = (more) => pose(1, { persons: [person(7, more)] });
   for (const [message, words] of [

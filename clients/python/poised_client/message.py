@@ -90,10 +90,10 @@ class Person:
     score: float
     box_px: tuple[float, float, float, float]
     """Left, top, right, bottom."""
-    root_m: Point
-    """The pelvis."""
-    root_sigma_m: float
-    """Standard deviation of the root along the line of sight."""
+    root_m: Point | None
+    """The pelvis; None where too little of the person is in view for a position in space."""
+    root_sigma_m: float | None
+    """Standard deviation of the root along the line of sight; None where the root is."""
     joints: tuple[Joint, ...]
     """In the order of `JOINT_NAMES`."""
     keypoints: tuple[Keypoint, ...]
@@ -174,7 +174,7 @@ def _person(person: Mapping[str, Any]) -> Person:
         id=person["id"],
         score=person["score"],
         box_px=(left, top, right, bottom),
-        root_m=_point(person["root_m"]),
+        root_m=None if person["root_m"] is None else _point(person["root_m"]),
         root_sigma_m=person["root_sigma_m"],
         joints=tuple(_joint(*joint) for joint in joints),
         keypoints=tuple(Keypoint(name, *place, visibility) for name, place, visibility in keypoints),

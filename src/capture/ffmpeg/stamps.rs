@@ -105,6 +105,12 @@ impl RecordingClock {
                 next
             }
         };
+        // Two frames of one time are two frames: one whose time does not go on would read as a room without people.
+        // Half a period, so that the next frame is in its place again.
+        let capture = match self.last {
+            Some(last) if capture <= last => last.plus(period / 2),
+            _ => capture,
+        };
         self.last = Some(capture);
         capture
     }
@@ -201,6 +207,14 @@ mod tests {
                 Some(1_480)
             ]),
             [0, 40, 80, 120, 160]
+        );
+    }
+
+    #[test]
+    fn frames_of_one_time_and_a_small_step_back_come_one_after_the_other() {
+        assert_eq!(
+            film(&[Some(0), Some(0), Some(40), Some(20), Some(80)]),
+            [0, 20, 40, 60, 80]
         );
     }
 

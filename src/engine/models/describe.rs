@@ -334,14 +334,14 @@ pub struct ConfidenceFit {
 
 /// How the chance that a new box holds a person follows from both networks, fitted to labelled pictures and to pictures
 /// without people: `logit(chance) = score * logit(s) + seen * logit(c) + place * logit(p) + bias`, with `s` the person
-/// detector's score, and `c` and `p` the means of the better half of the keypoints' confidences and of the shares of
+/// detector's score, and `c` and `p` the means of the better half of the keypoints' visibilities and of the shares of
 /// the heatmaps' chance around their peaks. A box with a chance of a half or more becomes a person.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct PresenceFit {
     /// Weight of the logit of the person detector's score.
     pub score: f32,
-    /// Weight of the logit of the keypoints' confidence.
+    /// Weight of the logit of the keypoints' visibility.
     pub seen: f32,
     /// Weight of the logit of the places' chance.
     pub place: f32,

@@ -94,6 +94,11 @@ fn write_rows<R: Read, W: Write>(
 /// The rows of one person in one frame.
 fn rows<W: Write>(person: &PersonPose, time: &str, out: &mut W) -> std::io::Result<u64> {
     let action = action(person);
+    let root_sigma = if person.is_placed() {
+        person.root_sigma_m.to_string()
+    } else {
+        String::new()
+    };
     for (joint, name) in JOINT_NAMES.iter().enumerate() {
         write!(out, "{time},{},{},{name},", person.id, person.score)?;
         let state = person.states[joint];
@@ -105,7 +110,7 @@ fn rows<W: Write>(person: &PersonPose, time: &str, out: &mut W) -> std::io::Resu
             write!(out, "{},{},{},{sigma}", place.x, place.y, place.z)?;
         }
         let state = word(state);
-        writeln!(out, ",{},{state},{action}", person.root_sigma_m)?;
+        writeln!(out, ",{root_sigma},{state},{action}")?;
     }
     Ok(JOINT_NAMES.len() as u64)
 }

@@ -39,10 +39,18 @@ struct Body {
     seen: MonoNs,
 }
 
+impl Body {
+    fn is_in_view(&self, now: MonoNs) -> bool {
+        now.since(self.seen) <= IN_VIEW
+    }
+}
+
 /// The publishers of all people.
 pub(super) struct Humans {
     tracked: Port,
     bodies: BTreeMap<u32, Body>,
+    /// How many ids the last message on `tracked` had.
+    told: usize,
     /// Numbers of publishers are not used twice in a session.
     next_entity: usize,
 }
@@ -53,6 +61,7 @@ impl Humans {
         Ok(Self {
             tracked: Port::declare(session, place, &tracked)?,
             bodies: BTreeMap::new(),
+            told: 0,
             next_entity: rmw::FIRST_FREE_ENTITY + 1,
         })
     }
@@ -88,9 +97,9 @@ impl Humans {
 
     /// Ends the topics of people who have been gone for long, with frames or without; says that they left.
     pub(super) fn forget(&mut self, place: &Place, now: MonoNs, counters: &RosCounters) {
-        let before = self.bodies.len();
         self.bodies.retain(|_, body| now.since(body.seen) < KEPT);
-        if self.bodies.len() < before {
+        let in_view = self.bodies.values().filter(|body| body.is_in_view(now));
+        if in_view.count() < self.told {
             self.send_ids(unix_ns(), &place.names.frame, now, counters);
         }
     }
@@ -98,9 +107,10 @@ impl Humans {
     fn send_ids(&mut self, unix_ns: u64, frame: &str, now: MonoNs, counters: &RosCounters) {
         let here = self.bodies.values();
         let ids: Vec<&str> = here
-            .filter(|body| now.since(body.seen) <= IN_VIEW)
+            .filter(|body| body.is_in_view(now))
             .map(|body| body.id.as_str())
             .collect();
+        self.told = ids.len();
         let mut payload = Vec::new();
         messages::ids(&mut payload, unix_ns, frame, &ids);
         count(self.tracked.send(&payload), counters);

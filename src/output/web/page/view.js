@@ -226,7 +226,7 @@ function projector(width, height) {
 
 /** Looks at the middle of the people, and lays the grid under their feet; slowly, so that steps do not shake it. */
 function follow(persons) {
-  const roots = persons.map((person) => person.root_m);
+  const roots = persons.map((person) => person.root_m).filter(Boolean);
   if (roots.length === 0) return;
   const share = view.floor === null ? 1 : 0.05;
   for (const axis of [0, 1, 2]) {
@@ -280,7 +280,7 @@ function drawSpace() {
   drawGrid(context, project);
   drawCamera(context, project);
   if (old) return notice(context, old, width, height);
-  const depth = (person) => project(person.root_m)?.[3] ?? 0;
+  const depth = (person) => (person.root_m && project(person.root_m)?.[3]) || 0;
   const persons = [...now.shown.persons].sort((a, b) => depth(b) - depth(a));
   const placed = [];
   for (const person of persons) drawBody(context, project, person, width, placed);
@@ -442,8 +442,8 @@ function showPerson(parts, person) {
   const { action } = person;
   const source = action?.source === "hint" ? "hint" : percent(action?.probability ?? 0);
   setText(parts.title, action ? `#${person.id} ${action.label} (${source})` : `#${person.id} unnamed`);
-  const away = Math.hypot(...person.root_m);
-  setText(parts.place, `${metres(away)} m from the camera, σ ${metres(person.root_sigma_m)} m along the line of sight`);
+  const place = (root) => `${metres(Math.hypot(...root))} m from the camera, σ ${metres(person.root_sigma_m)} m along the line of sight`;
+  setText(parts.place, person.root_m ? place(person.root_m) : "too little in view for a position in space");
   const count = (state) => person.states.filter((own) => own === state).length;
   const text = `${count(MEASURED)} measured, ${count(COMPLETED)} completed, ${count(ABSENT)} absent`;
   setText(parts.states, text);
