@@ -65,7 +65,7 @@ pub const TABLE: [(u8, &str); 11] = [
     (USAGE, "wrong arguments"),
     (
         BROKEN_OFF,
-        "a recording breaks off: what was read before is reported",
+        "a recording is truncated: what was read before is reported",
     ),
     (
         NO_INPUT,
@@ -75,7 +75,7 @@ pub const TABLE: [(u8, &str); 11] = [
         UNAVAILABLE,
         "a camera, an engine, ffmpeg, Zenoh or an address is unavailable, or a live stream is lost",
     ),
-    (SOFTWARE, "a mistake of the program: please report it"),
+    (SOFTWARE, "an internal error: please report it"),
     (
         NO_OUTPUT,
         "an output exists, is an input, or cannot be created",

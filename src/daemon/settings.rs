@@ -39,7 +39,7 @@ use crate::track::TrackConfig;
 /// rate_hz = 30
 ///
 /// [calibration]
-/// file = "/etc/poised/front.toml"
+/// file = "/etc/poised/calibration/front.toml"
 ///
 /// [zenoh]
 /// site = "clinic"

@@ -3,5 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
+mod documents;
 mod package;
 mod tidy;

@@ -68,7 +68,7 @@ const BANNED_EXCEPTIONS: &[(&str, &str)] = &[
 ];
 
 /// All files under `folder` whose names end in `suffix`, relative to it, sorted.
-fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
+pub fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
@@ -85,7 +85,7 @@ fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     found
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -246,10 +246,10 @@ fn same(exceptions: &[(&str, &str)], found: &BTreeSet<(String, String)>, what: &
 const OUTSIDE: [&str; 4] = ["target", "shared", ".git", ".venv"];
 
 /// How the name of a document ends.
-const DOCUMENT: &str = ".md";
+pub const DOCUMENT: &str = ".md";
 
 /// Documents and Rust sources of the repository.
-fn prose() -> Vec<String> {
+pub fn prose() -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root()).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
@@ -291,7 +291,7 @@ fn words(text: &str) -> String {
 }
 
 #[test]
-fn prose_has_no_banned_words() {
+pub fn prose_has_no_banned_words() {
     let files = prose();
     assert!(files.len() > 200, "{} files", files.len());
     let mut found = BTreeSet::new();

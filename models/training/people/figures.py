@@ -162,6 +162,23 @@ def presence_part(section: Section) -> list[str]:
     return lines + table(["networks", *heights, *head], rows)
 
 
+def summary(sections: dict[str, Section]) -> list[str]:
+    """The figures in short, and what the names of rows mean."""
+    lines = []
+    if "person" in sections:
+        of = sections["person"]["networks"].items()
+        right = [f"{name} {number(f['ways']['upright']['pck_0.2']['all'], 2)}" for name, f in of]
+        lines.append(f"- PCK@0.2 of keypoints on hand-labelled photographs, upright crops: {', '.join(right)}.")
+    if "presence" in sections:
+        of = sections["presence"]["networks"].items()
+        shown = [f"{name} {number(f['recall']['80 and more']['share'], 2)}" for name, f in of]
+        lines.append(f"- People of 80 px and more who are shown: {', '.join(shown)}.")
+    lines.append(
+        "- *Shipped*, *now* of the finder: this version. *Before*: the first networks, which had seen rendered people only."
+    )
+    return [*lines, ""]
+
+
 def confidence_part(section: Section) -> list[str]:
     """Tables of `confidence.py`."""
     lines = [
@@ -205,6 +222,7 @@ PARTS: dict[str, Callable[[Section], list[str]]] = {
 def render(sections: dict[str, Section]) -> str:
     """The Markdown page."""
     lines = ["# Networks that see people", "", "Made by `models/training/people/figures.py` from `people.json`.", ""]
+    lines += summary(sections)
     for name, part in PARTS.items():
         if name in sections:
             lines += part(sections[name])

@@ -20,7 +20,7 @@ pub fn findings(config: &CameraConfig) -> Vec<Finding> {
     let nodes = nodes();
     let mut findings: Vec<Finding> = nodes.iter().filter_map(|node| check(node)).collect();
     if nodes.is_empty() {
-        findings.push(Finding::lacking(
+        findings.push(Finding::missing(
             PART,
             "no /dev/video* on this machine",
             "plug in a camera; `poised demo` needs none",
@@ -73,7 +73,7 @@ fn check(node: &Path) -> Option<Finding> {
     let capability = match device.capability() {
         Ok(capability) => capability,
         Err(error) => {
-            return Some(Finding::lacking(
+            return Some(Finding::missing(
                 PART,
                 format_args!("{} does not answer: {error}", node.display()),
                 "unplug the camera and plug it in again",
@@ -96,7 +96,7 @@ fn check(node: &Path) -> Option<Finding> {
             .iter()
             .map(|fourcc| String::from_utf8_lossy(fourcc).into_owned())
             .collect();
-        return Some(Finding::lacking(
+        return Some(Finding::missing(
             PART,
             format_args!(
                 "{name}: offers {}, none of which is read",
@@ -116,15 +116,15 @@ fn check(node: &Path) -> Option<Finding> {
 fn shut(node: &Path, error: &io::Error) -> Finding {
     let what = format!("{}: {error}", node.display());
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Finding::lacking(
+        io::ErrorKind::PermissionDenied => Finding::missing(
             PART,
             what,
             "add the user to the group video (sudo usermod -aG video USER) and log in again",
         ),
         io::ErrorKind::ResourceBusy => {
-            Finding::lacking(PART, what, "stop the program that holds it (fuser -v NODE)")
+            Finding::missing(PART, what, "stop the program that holds it (fuser -v NODE)")
         }
-        _ => Finding::lacking(PART, what, "unplug the camera and plug it in again"),
+        _ => Finding::missing(PART, what, "unplug the camera and plug it in again"),
     }
 }
 
@@ -171,12 +171,12 @@ fn configured(config: &V4l2Config) -> Finding {
             PART,
             format_args!("configured: {}, now {}", config.name(), node.display()),
         ),
-        Ok(node) => Finding::lacking(
+        Ok(node) => Finding::missing(
             PART,
             format_args!("configured: {}: no such node", node.display()),
             "plug it in, or name another one under [camera.v4l2]: the daemon waits for it",
         ),
-        Err(error) => Finding::lacking(
+        Err(error) => Finding::missing(
             PART,
             format_args!("configured: {error}"),
             "plug it in, or name another one under [camera.v4l2]: the daemon waits for it",

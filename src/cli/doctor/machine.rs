@@ -27,12 +27,12 @@ fn clock(source: &Path) -> Finding {
         Ok(name) if matches!(name.trim(), "tsc" | "arch_sys_counter" | "kvm-clock") => {
             Finding::good("clock", format_args!("source {}", name.trim()))
         }
-        Ok(name) => Finding::lacking(
+        Ok(name) => Finding::missing(
             "clock",
             format_args!("source {}: slow to read", name.trim()),
             "see the kernel's log for why the processor's counter was refused",
         ),
-        Err(error) => Finding::lacking(
+        Err(error) => Finding::missing(
             "clock",
             format_args!("{}: {error}", source.display()),
             "mount /sys",
@@ -44,12 +44,12 @@ fn clock(source: &Path) -> Finding {
 fn wall_time(disciplined: Option<bool>) -> Finding {
     match disciplined {
         Some(true) => Finding::good("clock", "wall time is kept by NTP: no steps to expect"),
-        Some(false) => Finding::lacking(
+        Some(false) => Finding::missing(
             "clock",
             "the wall clock is not synchronised and may step; poses keep their order (monotonic clock), unix_ns may jump",
             "enable systemd-timesyncd or chrony (timedatectl set-ntp true)",
         ),
-        None => Finding::lacking(
+        None => Finding::missing(
             "clock",
             "the kernel does not say whether wall time is kept",
             "nothing to do where unix_ns is not used",
@@ -70,12 +70,12 @@ fn memory(meminfo: &Path) -> Finding {
     });
     match available_mb {
         Some(mb) if mb >= NEEDED_MB => Finding::good("memory", format_args!("{mb} MB available")),
-        Some(mb) => Finding::lacking(
+        Some(mb) => Finding::missing(
             "memory",
             format_args!("{mb} MB available, {NEEDED_MB} MB wanted"),
             "stop another program",
         ),
-        None => Finding::lacking(
+        None => Finding::missing(
             "memory",
             format_args!("{} says nothing", meminfo.display()),
             "mount /proc",
@@ -107,8 +107,8 @@ pub fn record(config: &ArchiveConfig) -> Option<Finding> {
     let free = there.map_or(Ok(0), rt::free_bytes);
     let shown = folder.display();
     Some(match free.map(|bytes| bytes / 1_000_000) {
-        Err(error) => Finding::lacking(PART, format_args!("{shown}: {error}"), "see to the disk"),
-        Ok(free_mb) if free_mb <= config.free_mb => Finding::lacking(
+        Err(error) => Finding::missing(PART, format_args!("{shown}: {error}"), "see to the disk"),
+        Ok(free_mb) if free_mb <= config.free_mb => Finding::missing(
             PART,
             format_args!(
                 "{shown}: {free_mb} MB are free, {} are to stay so",
@@ -136,7 +136,7 @@ fn disk(folder: &Path) -> Finding {
             "disk",
             format_args!("{}: {} MB free", folder.display(), bytes / 1_000_000),
         ),
-        Ok(bytes) => Finding::lacking(
+        Ok(bytes) => Finding::missing(
             "disk",
             format_args!(
                 "{}: {} MB free, {NEEDED_MB} MB wanted",
@@ -145,7 +145,7 @@ fn disk(folder: &Path) -> Finding {
             ),
             "make room, or let the journal keep less (journalctl --vacuum-size=100M)",
         ),
-        Err(error) => Finding::lacking(
+        Err(error) => Finding::missing(
             "disk",
             format_args!("{}: {error}", folder.display()),
             "make the folder, or start the service, which makes it",
@@ -166,13 +166,13 @@ fn heat(class: &Path) -> Finding {
         })
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match hottest {
-        Some((celsius, zone)) if celsius >= HOT_C => Finding::lacking(
+        Some((celsius, zone)) if celsius >= HOT_C => Finding::missing(
             "heat",
             format_args!("{zone}: {celsius:.0} °C, the processor slows down"),
             "clear the fan, or choose a lower power mode",
         ),
         Some((celsius, zone)) => Finding::good("heat", format_args!("{zone}: {celsius:.0} °C")),
-        None => Finding::good("heat", "this machine tells no temperature"),
+        None => Finding::good("heat", "no temperature sensor"),
     }
 }
 
@@ -186,12 +186,12 @@ fn jetson(root: &Path) -> Vec<Finding> {
             "jetson",
             format_args!("L4T {major}.{revision} (JetPack {})", jetpack(major)),
         ),
-        Some((major, revision)) => Finding::lacking(
+        Some((major, revision)) => Finding::missing(
             "jetson",
             format_args!("L4T {major}.{revision}: older than JetPack 6"),
             "install JetPack 6 or later",
         ),
-        None => Finding::lacking(
+        None => Finding::missing(
             "jetson",
             "/etc/nv_tegra_release does not name its release",
             "install JetPack again",
@@ -202,7 +202,7 @@ fn jetson(root: &Path) -> Vec<Finding> {
         Ok(output) if output.status.success() => {
             power_mode(&String::from_utf8_lossy(&output.stdout))
         }
-        _ => Finding::lacking(
+        _ => Finding::missing(
             "power",
             "nvpmodel does not answer",
             "run the doctor with sudo, or install nvidia-l4t-nvpmodel",
@@ -237,7 +237,7 @@ fn power_mode(text: &str) -> Finding {
     if mode.starts_with("MAXN") {
         Finding::good("power", format_args!("mode {mode}"))
     } else {
-        Finding::lacking(
+        Finding::missing(
             "power",
             format_args!("mode {mode}: not the fastest"),
             "sudo nvpmodel -m 0, where heat and supply allow it",
@@ -283,7 +283,7 @@ mod tests {
     fn a_slow_clock_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let finding = clock(&written(folder.path(), "source", "hpet\n"));
-        assert_eq!(finding.standing, Standing::Lacking);
+        assert_eq!(finding.standing, Standing::Missing);
         assert!(finding.to_string().contains("hpet"));
         let finding = clock(&written(folder.path(), "source", "tsc\n"));
         assert_eq!(finding.standing, Standing::Good);
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn an_unsynchronised_wall_clock_may_step() {
         assert_eq!(wall_time(Some(true)).standing, Standing::Good);
-        assert_eq!(wall_time(Some(false)).standing, Standing::Lacking);
+        assert_eq!(wall_time(Some(false)).standing, Standing::Missing);
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = "MemTotal: 900000 kB\nMemAvailable: 120000 kB\n";
         let finding = memory(&written(folder.path(), "meminfo", text));
-        assert_eq!(finding.standing, Standing::Lacking);
+        assert_eq!(finding.standing, Standing::Missing);
     }
 
     #[test]
@@ -317,7 +317,7 @@ mod tests {
         };
         assert_eq!(with("/nowhere/at/all", 0, 4).standing, Standing::Good);
         let full = with("/nowhere/at/all", 100_000_000, 4);
-        assert_eq!(full.standing, Standing::Lacking);
+        assert_eq!(full.standing, Standing::Missing);
         assert!(full.to_string().contains("free_mb"), "{full}");
         let most = with("/", 0, 100_000_000).to_string();
         assert!(most.contains("stay below the 100000000 MB"), "{most}");
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_disk_of_a_folder_has_room_and_a_folder_that_is_not_there_is_said() {
-        assert_eq!(disk(Path::new("/nowhere")).standing, Standing::Lacking);
+        assert_eq!(disk(Path::new("/nowhere")).standing, Standing::Missing);
         assert!(rt::free_bytes(Path::new("/")).unwrap() > 0);
     }
 
@@ -338,7 +338,7 @@ mod tests {
             written(folder.path(), &format!("{zone}/temp"), temp);
         }
         let finding = heat(folder.path());
-        assert_eq!(finding.standing, Standing::Lacking);
+        assert_eq!(finding.standing, Standing::Missing);
         assert!(finding.what.contains("cpu-thermal: 92 °C"), "{finding}");
     }
 
@@ -355,7 +355,7 @@ mod tests {
             "etc/nv_tegra_release",
             &line.replace("36", "35"),
         );
-        assert_eq!(jetson(folder.path())[0].standing, Standing::Lacking);
+        assert_eq!(jetson(folder.path())[0].standing, Standing::Missing);
         assert_eq!(
             power_mode("NV Power Mode: MAXN\n0\n").standing,
             Standing::Good

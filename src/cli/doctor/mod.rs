@@ -44,7 +44,7 @@ enum Standing {
     /// As it should be.
     Good,
     /// Something will not work, but the daemon runs.
-    Lacking,
+    Missing,
     /// The daemon cannot run.
     Broken,
 }
@@ -69,9 +69,9 @@ impl Finding {
         }
     }
 
-    fn lacking(part: &'static str, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
+    fn missing(part: &'static str, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self {
-            standing: Standing::Lacking,
+            standing: Standing::Missing,
             part,
             what: what.to_string(),
             fix: Some(fix.to_string()),
@@ -81,7 +81,7 @@ impl Finding {
     fn broken(part: &'static str, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self {
             standing: Standing::Broken,
-            ..Self::lacking(part, what, fix)
+            ..Self::missing(part, what, fix)
         }
     }
 }
@@ -90,7 +90,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = match self.standing {
             Standing::Good => "good",
-            Standing::Lacking => "LACKING",
+            Standing::Missing => "MISSING",
             Standing::Broken => "BROKEN",
         };
         write!(out, "{mark:<8} {:<8} {}", self.part, self.what)?;
@@ -179,7 +179,7 @@ fn network(row: &VerifyRow) -> Finding {
         Ok(model) => Finding::good(
             "models",
             format_args!(
-                "{}: whole, runs in {}",
+                "{}: intact, runs with {}",
                 model.description.name, model.engine
             ),
         ),
@@ -241,7 +241,7 @@ fn engines(config: &InferenceConfig, tensorrt: Option<&str>) -> Vec<Finding> {
             }
             None => {
                 if let (TENSORRT, Some(version)) = (name, tensorrt) {
-                    findings.push(Finding::lacking(
+                    findings.push(Finding::missing(
                         "engine",
                         format_args!(
                             "TensorRT {version} is on this machine, but not in this build"
@@ -295,7 +295,7 @@ fn video_decoder() -> Finding {
                 .collect();
             Finding::good("video", line)
         }
-        _ => Finding::lacking(
+        _ => Finding::missing(
             "video",
             "no ffmpeg: video files and RTSP cannot be read",
             "install the package ffmpeg; cameras and image folders need none",
@@ -324,11 +324,11 @@ mod tests {
         };
         let lines = said(Some("10.3.0")).join("\n");
         assert!(
-            lines.contains("LACKING  engine   TensorRT 10.3.0"),
+            lines.contains("MISSING  engine   TensorRT 10.3.0"),
             "{lines}"
         );
         assert!(lines.contains("--features tensorrt"), "{lines}");
-        assert!(!said(None).join("\n").contains("LACKING"));
+        assert!(!said(None).join("\n").contains("MISSING"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn listening(section: &'static str, listen: SocketAddr, url: &str) -> Finding {
             section,
             format_args!("{listen} is free to listen on: {url}"),
         ),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::lacking(
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::missing(
             section,
             format_args!("{listen}: {error}"),
             format_args!(
@@ -84,7 +84,7 @@ pub fn mqtt(config: &MqttConfig) -> Vec<Finding> {
     };
     let mut findings = vec![match reach(&broker.socket()) {
         Ok(()) => Finding::good(PART, format_args!("{broker} answers")),
-        Err(error) => Finding::lacking(
+        Err(error) => Finding::missing(
             PART,
             format_args!("{broker}: {error}"),
             "start the broker, open the firewall, allow the address in the unit (IPAddressAllow=)",
@@ -99,14 +99,14 @@ pub fn mqtt(config: &MqttConfig) -> Vec<Finding> {
     }
     if let Some(path) = &config.password_file {
         if is_open_to_all(path) {
-            findings.push(Finding::lacking(
+            findings.push(Finding::missing(
                 PART,
                 format_args!("{}: every user can read the password", path.display()),
                 format_args!("chmod 640 {}", path.display()),
             ));
         }
         if !broker.tls && !is_of_this_machine(&broker.host) {
-            findings.push(Finding::lacking(
+            findings.push(Finding::missing(
                 PART,
                 "the password crosses the network unencrypted",
                 "let the broker take TLS, and write mqtts:// in [mqtt] broker",
@@ -149,7 +149,7 @@ fn free(endpoint: &str) -> Finding {
             PART,
             format_args!("{} is free to listen on", redacted(endpoint)),
         ),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::lacking(
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::missing(
             PART,
             format_args!("{}: {error}", redacted(endpoint)),
             "another poised or a router listens there; subscribers reach that one",
@@ -171,7 +171,7 @@ fn answers(part: &'static str, endpoint: &str) -> Finding {
     };
     match reach(address) {
         Ok(()) => Finding::good(part, format_args!("{} answers", redacted(endpoint))),
-        Err(error) => Finding::lacking(
+        Err(error) => Finding::missing(
             part,
             format_args!("{}: {error}", redacted(endpoint)),
             "start the router, open the firewall, allow the address in the unit (IPAddressAllow=)",
@@ -189,9 +189,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("tcp/{}", listener.local_addr().unwrap());
         assert_eq!(answers(PART, &endpoint).standing, Standing::Good);
-        assert_eq!(free(&endpoint).standing, Standing::Lacking);
+        assert_eq!(free(&endpoint).standing, Standing::Missing);
         drop(listener);
-        assert_eq!(answers(PART, &endpoint).standing, Standing::Lacking);
+        assert_eq!(answers(PART, &endpoint).standing, Standing::Missing);
         assert_eq!(free(&endpoint).standing, Standing::Good);
     }
 
@@ -217,7 +217,7 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = listener.local_addr().unwrap().to_string();
-        assert_eq!(at(&listen).standing, Standing::Lacking);
+        assert_eq!(at(&listen).standing, Standing::Missing);
         drop(listener);
         assert_eq!(at(&listen).standing, Standing::Good);
         assert_eq!(at("192.0.2.1:8080").standing, Standing::Broken);
@@ -247,17 +247,17 @@ mod tests {
         std::fs::write(&file, "hunter2\n").unwrap();
         let mode = |mode| std::fs::set_permissions(&file, PermissionsExt::from_mode(mode));
         mode(0o644).unwrap();
-        assert_eq!(standings(&config), [Standing::Good, Standing::Lacking]);
+        assert_eq!(standings(&config), [Standing::Good, Standing::Missing]);
         mode(0o640).unwrap();
         assert_eq!(standings(&config), [Standing::Good]);
         drop(listener);
-        assert_eq!(standings(&config), [Standing::Lacking]);
+        assert_eq!(standings(&config), [Standing::Missing]);
         // A name that no one has, so that no broker of the network is asked.
         let config = MqttConfig {
             broker: Some("mqtt://broker.invalid".into()),
             ..config
         };
-        assert_eq!(standings(&config), [Standing::Lacking, Standing::Lacking]);
+        assert_eq!(standings(&config), [Standing::Missing, Standing::Missing]);
     }
 
     #[test]
