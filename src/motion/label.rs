@@ -18,6 +18,11 @@ const ENTER: f32 = 0.4;
 /// unusual view for is most often one of these.
 const ENTER_SELDOM: f32 = 0.7;
 
+/// How often actions that are seldom seen are done, as a share of how often everyday ones are: the encoder has seen each
+/// about as often as any other. Chosen on people held out of training, with the measured detector and drawn: fewer labels
+/// are wrong, and no fewer are right.
+const SELDOM_PRIOR: f32 = 0.25;
+
 /// Probability from which a finer phrase is the label, rather than the everyday action it is a kind of.
 const FINE: f32 = 0.6;
 
@@ -140,11 +145,15 @@ impl Labeller {
         assert_eq!(probabilities.len(), self.means.len(), "one for each entry");
         assert_eq!(kin.len(), self.means.len(), "one for each entry");
         self.updates = self.updates.saturating_add(1);
+        let prior = |kin: &Kin| if kin.common { 1.0 } else { SELDOM_PRIOR };
+        let none = (1.0 - probabilities.iter().sum::<f32>()).max(0.0);
+        let weighed = probabilities.iter().zip(kin).map(|(p, kin)| p * prior(kin));
+        let whole = (weighed.sum::<f32>() + none).max(f32::MIN_POSITIVE);
         // The first updates weigh alike.
         #[expect(clippy::cast_precision_loss, reason = "only small counts matter")]
         let newest = NEWEST.max(1.0 / self.updates as f32);
-        for (mean, new) in self.means.iter_mut().zip(probabilities) {
-            *mean += newest * (new - *mean);
+        for ((mean, new), kin) in self.means.iter_mut().zip(probabilities).zip(kin) {
+            *mean += newest * (new * prior(kin) / whole - *mean);
         }
         self.sums.fill(0.0);
         for (mean, kin) in self.means.iter().zip(kin) {
@@ -286,8 +295,20 @@ mod tests {
         labeller.take(&[0.1, 0.6], &kin);
         assert_eq!(labeller.label(), None);
         for _ in 0..4 {
-            labeller.take(&[0.05, 0.9], &kin);
+            labeller.take(&[0.01, 0.97], &kin);
         }
+        assert_eq!(labeller.label().unwrap().entry, 1);
+    }
+
+    #[test]
+    fn an_everyday_action_is_likelier_from_the_start() {
+        let mut kin = alone(2);
+        kin[0].common = false;
+        let mut labeller = Labeller::new(2);
+        labeller.take(&[0.5, 0.3], &kin);
+        // 0.5 counts as 0.125, of a whole of 0.625 with the 0.2 that are none of them.
+        assert!((labeller.means()[0] - 0.2).abs() < 1e-6);
+        assert!((labeller.means()[1] - 0.48).abs() < 1e-6);
         assert_eq!(labeller.label().unwrap().entry, 1);
     }
 

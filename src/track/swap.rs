@@ -47,6 +47,12 @@ const CAP: f32 = 0.5;
 /// a second a fast limb is by chance where its twin was expected.
 const FRESH_S: f32 = 0.08;
 
+/// The same of shoulders and hips, which change places only when the person turns round: that takes longer.
+const TRUNK_FRESH_S: f32 = 0.25;
+
+/// Left keypoints of the pairs of the trunk.
+const TRUNK: [usize; 2] = [5, 11];
+
 /// Squared distances of one pair, as labelled and swapped; in squared box sizes.
 #[derive(Clone, Copy, Default)]
 struct PairCost {
@@ -137,7 +143,12 @@ fn pair_cost(
     keypoints: &[Keypoint; KEYPOINTS],
     box_px: f32,
 ) -> PairCost {
-    let fresh = |joint: usize| expected[joint].filter(|expected| expected.age_s <= FRESH_S);
+    let fresh_s = if TRUNK.contains(&left) {
+        TRUNK_FRESH_S
+    } else {
+        FRESH_S
+    };
+    let fresh = |joint: usize| expected[joint].filter(|expected| expected.age_s <= fresh_s);
     let mut cost = PairCost::default();
     let (Some(expected_left), Some(expected_right)) = (fresh(left), fresh(right)) else {
         return cost;
@@ -179,6 +190,33 @@ mod tests {
             });
         }
         expected
+    }
+
+    /// At 10 frames a second limbs may be anywhere, but a person has not turned round.
+    #[test]
+    fn a_trunk_is_remembered_for_longer_than_limbs() {
+        let mut expected = [None; KEYPOINTS];
+        let mut keypoints = [Keypoint::default(); KEYPOINTS];
+        for (joint, x, seen_x) in [
+            (11, 0.0, 10.0),
+            (12, 10.0, 0.0),
+            (15, 0.0, 10.0),
+            (16, 10.0, 0.0),
+        ] {
+            expected[joint] = Some(Expected {
+                at_px: Vec2::new(x, 0.0),
+                age_s: 0.1,
+            });
+            keypoints[joint] = Keypoint::new(seen_x, 0.0, 0.9);
+        }
+        let costs = PAIRS.map(|pair| pair_cost(pair, &expected, &keypoints, 20.0));
+        assert!((costs[5].keep - 0.5).abs() < 1e-6 && costs[5].swap.abs() < 1e-6);
+        assert!(
+            costs[7].keypoints.abs() < 1e-6,
+            "nothing is known of ankles"
+        );
+        let wanted = swapped_pairs(&costs);
+        assert!(wanted[5] && wanted[7], "the whole person is swapped back");
     }
 
     #[test]
