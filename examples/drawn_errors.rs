@@ -91,7 +91,7 @@ fn main() -> Result<()> {
 }
 
 fn seen(motions: &[Motion], seed: u64, clip: usize) -> Result<Stream> {
-    drawn_clip(motions, seed, clip, CLIP_S)
+    Ok(drawn_clip(motions, seed, clip, CLIP_S)?.1)
 }
 
 impl Rows {

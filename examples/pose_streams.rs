@@ -98,8 +98,15 @@ struct Rows {
     seen: Vec<u8>,
     picture: Vec<f32>,
     fresh: Vec<u8>,
-    /// Rows of each stream, its number, its name.
-    streams: Vec<(usize, usize, String)>,
+    streams: Vec<Followed>,
+}
+
+/// A part of a stream in which a person had one id.
+struct Followed {
+    rows: usize,
+    /// The motion's name, and of each phrase whether it holds for it.
+    name: String,
+    actions: Vec<u8>,
 }
 
 fn main() -> Result<()> {
@@ -116,8 +123,9 @@ fn main() -> Result<()> {
             let mut motions = motion::read(&index)?;
             motions.retain(|motion| !without.contains(&motion.subject));
             motions.retain(|motion| only.is_empty() || only.contains(&motion.subject));
+            let phrases = phrases()?;
             let rows = in_order(clips, |clip| {
-                let shown = drawn_clip::drawn_clip(&motions, seed, clip, CLIP_S)?;
+                let (motion, shown) = drawn_clip::drawn_clip(&motions, seed, clip, CLIP_S)?;
                 let moments = shown.moments.iter().map(|moment| Moment {
                     time: moment.time,
                     seen: moment.seen.clone(),
@@ -125,9 +133,13 @@ fn main() -> Result<()> {
                         .joints_camera_m
                         .map(|joint| joint - moment.joints_camera_m[0]),
                 });
-                follow(clip, "drawn", &shown.calibration, moments)
+                let actions: Vec<u8> = phrases
+                    .iter()
+                    .map(|phrase| u8::from(motion.actions.contains(phrase)))
+                    .collect();
+                follow((&motion.id, &actions), &shown.calibration, moments)
             })?;
-            write(&to, rows, None)
+            write(&to, rows)
         }
     }
 }
@@ -148,6 +160,8 @@ fn rays(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
         .chunks_exact(8)
         .map(|b| Ok(usize::try_from(i64::from_le_bytes(b.try_into()?))?))
         .collect::<Result<_>>()?;
+    let actions = tensors.tensor("actions")?;
+    let width = actions.shape()[1];
     let camera = camera()?;
     let rows = in_order(starts.len() - 1, |stream| {
         let rows = starts[stream]..starts[stream + 1];
@@ -158,10 +172,22 @@ fn rays(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
                 Vec3::from_slice(&truth[3 * (row * JOINTS + joint)..])
             }),
         });
-        follow(stream, &names[stream], &camera, moments)
+        let actions = &actions.data()[stream * width..][..width];
+        follow((&names[stream], actions), &camera, moments)
     })?;
-    let actions = tensors.tensor("actions")?;
-    write(to, rows, Some(&actions))
+    write(to, rows)
+}
+
+/// The phrases of the dictionary that ships, in its order.
+fn phrases() -> Result<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Row {
+        phrase: String,
+    }
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/dictionary/phrases.json");
+    let rows: Vec<Row> = serde_json::from_slice(&std::fs::read(path)?)?;
+    Ok(rows.into_iter().map(|row| row.phrase).collect())
 }
 
 fn at_step(step: usize) -> MonoNs {
@@ -204,10 +230,9 @@ fn detection(rays: &[f32], camera: &Calibration) -> Option<Detection> {
     })
 }
 
-/// The poses of one stream; the person was never seen before.
+/// The poses of one stream of the motion of this name, for which these phrases hold; the person was never seen before.
 fn follow(
-    stream: usize,
-    name: &str,
+    motion: (&str, &[u8]),
     camera: &Calibration,
     moments: impl Iterator<Item = Moment>,
 ) -> Result<Rows> {
@@ -254,13 +279,13 @@ fn follow(
                 }
             }
             before => {
-                rows.end(before.as_ref(), stream, name);
+                rows.end(before.as_ref(), motion);
                 rows.push(&new, true);
                 Last { taken: 1, ..new }
             }
         });
     }
-    rows.end(last.as_ref(), stream, name);
+    rows.end(last.as_ref(), motion);
     Ok(rows)
 }
 
@@ -295,9 +320,13 @@ impl Last {
 
 impl Rows {
     /// The stream of `last` is over.
-    fn end(&mut self, last: Option<&Last>, stream: usize, name: &str) {
+    fn end(&mut self, last: Option<&Last>, (name, actions): (&str, &[u8])) {
         if let Some(last) = last {
-            self.streams.push((last.taken, stream, name.to_owned()));
+            self.streams.push(Followed {
+                rows: last.taken,
+                name: name.to_owned(),
+                actions: actions.to_vec(),
+            });
         }
     }
 
@@ -336,17 +365,16 @@ impl Rows {
     }
 }
 
-fn write(to: &std::path::Path, streams: Vec<Rows>, actions: Option<&TensorView<'_>>) -> Result<()> {
+fn write(to: &std::path::Path, streams: Vec<Rows>) -> Result<()> {
     let mut rows = Rows::default();
-    let (mut starts, mut names, mut kept) = (vec![0_i64], Vec::new(), Vec::new());
+    let (mut starts, mut names, mut actions) = (vec![0_i64], Vec::new(), Vec::new());
+    let mut width = 0;
     for part in streams {
-        for (length, stream, name) in part.streams {
-            starts.push(starts.last().expect("one") + i64::try_from(length)?);
-            names.push(name);
-            if let Some(actions) = actions {
-                let width = actions.shape()[1];
-                kept.extend(&actions.data()[stream * width..][..width]);
-            }
+        for followed in part.streams {
+            starts.push(starts.last().expect("one") + i64::try_from(followed.rows)?);
+            names.push(followed.name);
+            width = followed.actions.len();
+            actions.extend(followed.actions);
         }
         rows.lifted.extend(part.lifted);
         rows.raw.extend(part.raw);
@@ -387,12 +415,7 @@ fn write(to: &std::path::Path, streams: Vec<Rows>, actions: Option<&TensorView<'
                 vec![starts.len()],
                 Dtype::I64,
             ),
-            (
-                "actions",
-                kept,
-                vec![names.len(), actions.map_or(0, |actions| actions.shape()[1])],
-                Dtype::U8,
-            ),
+            ("actions", actions, vec![names.len(), width], Dtype::U8),
         ])
         .collect();
     let tensors: Vec<_> = numbers

@@ -76,7 +76,7 @@ fn main() -> Result<()> {
 
 /// One clip: a few seconds of a motion, from somewhere.
 fn follow(motions: &[Motion], seed: u64, clip: usize) -> Result<Rows> {
-    let shown = drawn_clip(motions, seed, clip, CLIP_S)?;
+    let (_, shown) = drawn_clip(motions, seed, clip, CLIP_S)?;
     let mut config = EstimateConfig::default();
     config.semantics.enabled = false;
     config.lift.image_features = false;

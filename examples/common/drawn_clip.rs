@@ -10,10 +10,16 @@ use poised::lab::eval::simulate::{Stream, stream};
 /// Looks that evaluations never draw.
 const LOOKS: std::ops::Range<u64> = 1_000_000_000..2_000_000_000;
 
-/// Clip number `clip` of a seed, of `length_s` seconds at most, as the networks see it.
-pub fn drawn_clip(motions: &[Motion], seed: u64, clip: usize, length_s: f64) -> Result<Stream> {
+/// Clip number `clip` of a seed, of `length_s` seconds at most, as the networks see it, and the motion it is a part of.
+pub fn drawn_clip(
+    motions: &[Motion],
+    seed: u64,
+    clip: usize,
+    length_s: f64,
+) -> Result<(&Motion, Stream)> {
     let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) ^ clip as u64);
-    let mut motion = rng.choice(motions).context("the index is empty")?.clone();
+    let whole = rng.choice(motions).context("the index is empty")?;
+    let mut motion = whole.clone();
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -26,7 +32,7 @@ pub fn drawn_clip(motions: &[Motion], seed: u64, clip: usize, length_s: f64) -> 
     let scenario = chance(clip, &mut rng);
     let config = EstimateConfig::default();
     let shown = stream(&scenario, "clip", &[&motion], rng.u64(..))?;
-    Ok(rendered(shown, &scenario, rng.u64(LOOKS), &config)?)
+    Ok((whole, rendered(shown, &scenario, rng.u64(LOOKS), &config)?))
 }
 
 /// A camera, a build and gaps by chance.

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 STEPS = 60
@@ -122,13 +122,28 @@ class Encoder(nn.Module):
 
 
 class Stored(nn.Module):
-    """An encoder as it is stored: normalisation folded in, weights rounded to half precision."""
+    """An encoder as it is stored: normalisation folded in, weights rounded to half precision.
 
-    def __init__(self, encoder: Encoder) -> None:
+    `layers` are weight [out, kernel, in] and bias of each convolution, `weight` and `bias` those of the output.
+    """
+
+    def __init__(self, layers: list[tuple[Tensor, Tensor]], weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.layers = [(w.detach().half().float(), b.detach().half().float()) for w, b in encoder.folded()]
-        self.weight = encoder.out.weight.detach().half().float()
-        self.bias = encoder.out.bias.detach().half().float()
+        self.layers = [(w.detach().half().float(), b.detach().half().float()) for w, b in layers]
+        self.weight = weight.detach().half().float()
+        self.bias = bias.detach().half().float()
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> Stored:
+        """What is stored of a trained encoder."""
+        return cls(encoder.folded(), encoder.out.weight, encoder.out.bias)
+
+    @classmethod
+    def read(cls, path: Path, kind: str) -> Stored:
+        """The encoder `kind` of an `encoder.safetensors`."""
+        tensors = load_file(path)
+        layers = [(tensors[f"{kind}.conv{k}.weight"], tensors[f"{kind}.conv{k}.bias"]) for k in range(len(CONVS))]
+        return cls(layers, tensors[f"{kind}.linear0.weight"], tensors[f"{kind}.linear0.bias"])
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.transpose(1, 2)

@@ -1,6 +1,6 @@
 """How well windows of two seconds are named, by people the encoders have not learned from.
 
-`python evaluate_encoder.py --weights W.pt --phrases DIR --data held_out.safetensors ...` prints one JSON line a file
+`python evaluate_encoder.py --weights W --phrases DIR --data held_out.safetensors ...` prints one JSON line a file
 and encoder: top-1 and top-5 among the phrases with motion (a window counts as right when the best phrase is one of
 its trial's), chance, the same for phrases named with `--only`, and how well windows of the phrases named with
 `--none` are told from the others by the best cosine (area under the curve).
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from encoder import CHANNELS, INPUTS, STEPS, Encoder
+from encoder import CHANNELS, INPUTS, STEPS, Encoder, Stored
 from train_encoder import Streams
 
 HOP = 15
@@ -28,16 +28,24 @@ Array = NDArray[np.float32]
 
 
 def load(path: Path) -> dict[str, Encoder]:
-    """Both encoders, in evaluation mode."""
+    """The encoders that a checkpoint holds, one or both, in evaluation mode."""
     saved = torch.load(path, weights_only=True)
     encoders = {}
     for kind, channels in CHANNELS.items():
-        encoders[kind] = Encoder(channels).eval()
-        encoders[kind].load_state_dict(saved[kind])
+        if kind in saved:
+            encoders[kind] = Encoder(channels).eval()
+            encoders[kind].load_state_dict(saved[kind])
     return encoders
 
 
-def embeddings(encoder: Encoder, kind: str, data: Streams) -> tuple[Array, NDArray[np.int64]]:
+def load_any(path: Path) -> dict[str, Encoder] | dict[str, Stored]:
+    """Those of a checkpoint, or of an `encoder.safetensors`."""
+    if path.suffix == ".safetensors":
+        return {kind: Stored.read(path, kind) for kind in CHANNELS}
+    return load(path)
+
+
+def embeddings(encoder: Encoder | Stored, kind: str, data: Streams) -> tuple[Array, NDArray[np.int64]]:
     """Embeddings [W,384] of all windows, HOP apart, and their streams [W]."""
     streams, newest = [], []
     for s, (start, end) in enumerate(zip(data.start, data.end, strict=True)):
@@ -71,7 +79,7 @@ def area(inside: Array, outside: Array) -> float:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--weights", type=Path, required=True)
+    p.add_argument("--weights", type=Path, required=True, help="checkpoint, or encoder.safetensors")
     p.add_argument("--phrases", type=Path, required=True)
     p.add_argument("--data", type=Path, nargs="+", required=True)
     p.add_argument("--moving", type=Path, nargs="+", required=True, help="streams that say which phrases have motion")
@@ -83,7 +91,7 @@ def main() -> None:
     with safe_open(a.phrases / "phrases.safetensors", "np") as file:
         text = file.get_tensor("text")
     moving = Streams(a.moving).actions.any(0)
-    encoders = load(a.weights)
+    encoders = load_any(a.weights)
     outside = np.array([name in a.none for name in names])
     only = np.array([name in a.only for name in names])
     for path in a.data:

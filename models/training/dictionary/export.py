@@ -85,7 +85,7 @@ def main() -> None:
     moving: NDArray[np.bool_] = np.asarray(Streams(a.moving).actions.any(0), np.bool_)
     labels = label_constants(encoders["rays"], held, text, moving)
     constants: dict[str, object] = {"labels": labels, "prior": {"rank": prior["prior.basis"].shape[0]}}
-    stored = {name: Stored(encoder) for name, encoder in encoders.items()}
+    stored = {name: Stored.of(encoder) for name, encoder in encoders.items()}
     export(stored, prior, constants, a.out / "encoder.safetensors")
     tensors = {k: v.contiguous() for k, v in golden(stored, held, text).items()}
     save_file(tensors, a.out / "golden.safetensors")

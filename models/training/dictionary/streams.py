@@ -312,6 +312,7 @@ def main() -> None:
     p.add_argument("--views", type=int, default=3)
     p.add_argument("--legs", type=float, default=0.0, help="for measuring: hide the legs for so many seconds each time")
     p.add_argument("--measured", type=float, default=0.0, help="share of streams whose detector errs as measured")
+    p.add_argument("--rate", type=float, default=RATE_HZ, help="for measuring: the camera's frames a second")
     p.add_argument("--every", type=int, default=1, help="take every n-th trial, from the seed-th on")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
@@ -337,6 +338,8 @@ def main() -> None:
                 rays = detect_as_measured(camera, half, rng, a.legs, errors, measuring)
             else:
                 rays = detect(camera, half, rng, a.legs, a.legs > 0, joined=model is not None)
+            if a.rate < RATE_HZ:
+                rays = slower(rays, RATE_HZ / a.rate, joined=model is not None)
             lifted, sigma = lift(model, rays)
             out["rays"].append(rays.astype(np.float16))
             out["lifted"].append(lifted.astype(np.float16))
