@@ -12,7 +12,6 @@ use std::time::Duration;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use poised::base::clock::MonoNs;
 use poised::camera::Calibration;
 use poised::daemon::settings::Settings;
 use poised::error::StartError;
@@ -64,6 +63,10 @@ pub struct WatchOptions {
     force: Force,
 }
 
+/// A daemon that was started again is silent for longer, nanoseconds: its networks have to be loaded. Two daemons under one
+/// name (`zenoh.shared_name`) are not, so that their numbers, which go back with every other message, are told from it.
+const RESTART_NS_MIN: u64 = 500_000_000;
+
 /// A recording of one camera. What it needs to know of the lens it asks the publisher for. Where the daemon was started
 /// again, whose ids and times begin again too, another file begins: `a.poses`, `a-2.poses`.
 struct Recording {
@@ -71,8 +74,8 @@ struct Recording {
     outputs: Outputs,
     /// The camera's key and its file, from its first message on.
     of: Option<(String, Recorder)>,
-    /// Number of the newest message in the file, and when its frame was taken.
-    newest: (u64, MonoNs),
+    /// Number of the newest message in the file, and the wall time of its frame, nanoseconds.
+    newest: (u64, u64),
     /// Files so far, and frames in those that are finished.
     files: u32,
     frames: u64,
@@ -84,7 +87,7 @@ impl Recording {
             path,
             outputs,
             of: None,
-            newest: (0, MonoNs(0)),
+            newest: (0, 0),
             files: 0,
             frames: 0,
         }
@@ -105,10 +108,15 @@ impl Recording {
         self.path.with_file_name(name)
     }
 
+    /// Whether a message with this number and wall time is of a daemon that was started again.
+    const fn is_of_another_run(&self, sequence: u64, unix_ns: u64) -> bool {
+        let (newest, newest_ns) = self.newest;
+        sequence < newest && unix_ns.abs_diff(newest_ns) >= RESTART_NS_MIN
+    }
+
     /// Ends the file where a message is of a daemon that was started again.
     fn split(&mut self, key: &str, message: &PoseMessage) -> anyhow::Result<()> {
-        let (sequence, capture) = self.newest;
-        let again = message.sequence < sequence || message.sample.capture < capture;
+        let again = self.is_of_another_run(message.sequence, message.capture_unix_ns);
         if again && self.of.as_ref().is_some_and(|(own, _)| own == key) {
             log::warn!("{}: started again, another file begins", printable(key));
             if let Some((_, recorder)) = self.of.take() {
@@ -161,7 +169,7 @@ impl Recording {
                 unix_offset_ns: message.unix_offset_ns,
             };
             recorder.add_stamped(&stamp, &message.sample)?;
-            self.newest = (message.sequence, message.sample.capture);
+            self.newest = (message.sequence, message.capture_unix_ns);
         }
         Ok(())
     }
@@ -413,6 +421,23 @@ mod tests {
             ["day/a.poses", "day/a-2.poses", "day/a-3.poses"]
         );
         assert_eq!(names("a"), ["a", "a-2", "a-3"]);
+    }
+
+    #[test]
+    fn a_restart_is_told_from_a_lost_message_and_from_two_daemons_of_one_name() {
+        let mut recording = Recording::new("a".into(), Outputs::new(Force::default()));
+        assert!(!recording.is_of_another_run(7, 9_000_000_000), "the first");
+        recording.newest = (700, 9_000_000_000);
+        assert!(!recording.is_of_another_run(702, 19_000_000_000));
+        assert!(
+            !recording.is_of_another_run(90, 9_033_000_000),
+            "another daemon's"
+        );
+        assert!(recording.is_of_another_run(0, 10_500_000_000));
+        assert!(
+            recording.is_of_another_run(3, 8_000_000_000),
+            "after the clock was set"
+        );
     }
 
     fn is_harmless(text: &str) -> bool {

@@ -20,7 +20,7 @@ const ENTER_SELDOM: f32 = 0.7;
 
 /// How often actions that are seldom seen are done, as a share of how often everyday ones are: the encoder has seen each
 /// about as often as any other. Chosen on people held out of training, with the measured detector and drawn: fewer labels
-/// are wrong, and no fewer are right.
+/// are wrong and about as many right, but rare actions are named less often.
 const SELDOM_PRIOR: f32 = 0.25;
 
 /// Probability from which a finer phrase is the label, rather than the everyday action it is a kind of.

@@ -337,6 +337,9 @@ impl<'a, S: Transport> Publisher<'a, S> {
                 if sent || !self.sinks.is_empty() {
                     self.poses += 1;
                 }
+                // Sinks have it, so it counts as the newest whether or not the session took it.
+                self.counters
+                    .set_newest(sample.capture, sample.people.len());
                 sent
             }
             Err(error) => {
@@ -355,9 +358,6 @@ impl<'a, S: Transport> Publisher<'a, S> {
         }
         self.count_with(|counting, out| counting.add(time, people, &signals, out));
         self.watch_with(|watch, out| watch.add(time, people, out));
-        // Other outlets have it, so it counts as the newest whether or not the session took it.
-        self.counters
-            .set_newest(sample.capture, sample.people.len());
         if !sent {
             self.counters.dropped(DropReason::NotSent, 1);
             return;

@@ -10,7 +10,7 @@ import pytest
 from answers import Answer, Floats, logit
 from evaluate_finder import Detection
 from photos import Person, Photo
-from presence import Frame, box_of, fit, kind, matched, measured, toml_of, write_toml
+from presence import Frame, box_of, evidence_of, fit, in_picture, kind, matched, measured, toml_of, write_toml
 
 SHAPE = np.zeros((17, 3), np.float32)
 BOX = (10.0, 10.0, 50.0, 100.0)
@@ -71,6 +71,24 @@ def test_the_box_of_keypoints_stays_near_the_one_that_was_looked_at() -> None:
     assert box_of(answer, 0, (15.0, 50.0, 50.0, 20.0)) == pytest.approx((10, 40, 60, 40)), "a fifth of its longer side"
     unsure = Answer(xy, np.zeros((1, 17)), np.zeros((1, 17)))
     assert box_of(unsure, 0, BOX) == BOX
+
+
+def test_what_can_be_seen_counts_and_not_the_calibrated_confidence() -> None:
+    xy = np.zeros((1, 17, 2))
+    xy[0, :, 0], xy[0, :, 1] = np.linspace(20, 60, 17), np.linspace(10, 110, 17)
+    chance = np.full((1, 17), 0.1)
+    seen = Answer(xy, chance, chance, np.full((1, 17), 2.0))
+    assert box_of(seen, 0, (15.0, 5.0, 50.0, 110.0)) == pytest.approx((10, 0, 60, 120))
+    assert evidence_of([Detection(0.5, BOX)], seen)[0] == pytest.approx([0.0, 2.0, np.log(1 / 9)])
+    without = Answer(xy, chance, chance)
+    assert evidence_of([Detection(0.5, BOX)], without)[0, 1] == pytest.approx(np.log(1 / 9))
+
+
+def test_a_box_ends_at_the_border_of_its_picture() -> None:
+    picture = np.zeros((100, 200, 3), np.uint8)
+    assert in_picture((-10.0, 20.0, 50.0, 200.0), picture) == (0.0, 20.0, 40.0, 80.0)
+    assert in_picture((50.0, 20.0, 20.0, 30.0), picture) == (50.0, 20.0, 20.0, 30.0)
+    assert in_picture((300.0, 20.0, 20.0, 30.0), picture) == (199.0, 20.0, 1.0, 30.0)
 
 
 def test_a_box_half_on_a_person_says_nothing() -> None:
